@@ -1,0 +1,57 @@
+"""What every output has in common."""
+
+from __future__ import annotations
+
+from rt_melody.realtime.types import NoteEvent, PitchFrame
+
+
+class EventSink:
+    """A place where frames and note events go.
+
+    The public methods keep the promise (nothing after close, close only once); a subclass overrides the
+    underscore methods it needs. All calls come from one thread. A live sink must not wait, print or
+    compile in ``_frame`` and ``_event``.
+    """
+
+    name = "sink"
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def start(self, origin_unix_s: float) -> None:
+        """The stream begins: wall-clock time of its sample 0. Called again after a skip or restart."""
+        self._start(origin_unix_s)
+
+    def frame(self, frame: PitchFrame) -> None:
+        if self._closed:
+            raise RuntimeError(f"{self.name} is closed and takes no more frames")
+        self._frame(frame)
+
+    def event(self, event: NoteEvent) -> None:
+        if self._closed:
+            raise RuntimeError(f"{self.name} is closed and takes no more events")
+        self._event(event)
+
+    def close(self) -> None:
+        """End the output in good order: no note left on, all that was taken in written. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    def __enter__(self) -> "EventSink":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _start(self, origin_unix_s: float) -> None: ...
+
+    def _frame(self, frame: PitchFrame) -> None: ...
+
+    def _event(self, event: NoteEvent) -> None: ...
+
+    def _close(self) -> None: ...

@@ -1,0 +1,56 @@
+"""What every input has in common."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class AudioSource:
+    """Mono float32 blocks at ``sample_rate``, from wherever they come.
+
+    ``read`` gives the next block ``[shape=(n_samples,)]``, an empty one when nothing came within
+    ``timeout_s``, and None at the end of the stream. The block may be a view that the next ``read``
+    overwrites. ``live`` tells whether a clock drives the source, so that falling behind costs latency.
+    """
+
+    name = "source"
+    sample_rate: int
+    live = False
+
+    def open(self) -> None: ...
+
+    def read(self, timeout_s: float = 0.1) -> np.ndarray | None:
+        raise NotImplementedError
+
+    def close(self) -> None: ...
+
+    @property
+    def backlog_samples(self) -> int:
+        """Samples captured and not yet read; 0 for a source that waits for its reader."""
+        return 0
+
+    @property
+    def position_samples(self) -> int:
+        """Index, from the start of the stream, of the next sample that ``read`` will give."""
+        raise NotImplementedError
+
+    @property
+    def lost_samples(self) -> int:
+        """Samples that the device or a full buffer dropped before they could be read."""
+        return 0
+
+    def skip_to_newest(self) -> int:
+        """Drop the backlog; the number of samples dropped."""
+        return 0
+
+    @property
+    def origin_unix_s(self) -> float | None:
+        """Wall-clock time of sample 0 (``time.time`` scale), or None before the first sample."""
+        return None
+
+    def __enter__(self) -> "AudioSource":
+        self.open()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

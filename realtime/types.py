@@ -1,0 +1,111 @@
+"""The words that the rooms of the live path speak to each other.
+
+Conventions
+-----------
+* Times are seconds of stream time: 0 is the first sample taken in after a start or a reset.
+* ``time_s`` is the moment of the sound that an object speaks of; ``available_s`` is the stream time at
+  which the object existed. ``available_s - time_s`` is its algorithmic latency.
+* f0 is in hertz, relative pitch in cents, absolute pitch in fractional MIDI note numbers (69 = A4).
+* Levels are dBFS of the RMS: a full-scale square wave is 0 dBFS, a full-scale sine -3.01 dBFS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log2
+from typing import Union
+
+
+class InputError(Exception):
+    """Input that cannot be used. The message is one sentence: the value, the rule, the way out.
+
+    The command line prints it and leaves with status 2, without a traceback.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class PitchFrame:
+    """What is known of one moment of the sound. One frame a hop."""
+
+    index: int  # counts hops from 0 since the start of the stream
+    time_s: float
+    available_s: float
+    f0_hz: float  # the best guess, also where unvoiced
+    voiced: bool
+    confidence: float  # 0..1, the probability that what this frame says (f0 and voicing) is right
+    voicing: float  # 0..1, the probability that somebody sings
+    level_db: float  # dBFS RMS of the newest hop, -120 at least
+
+
+@dataclass(frozen=True, slots=True)
+class NoteOn:
+    time_s: float
+    available_s: float
+    note: int  # MIDI note number
+    velocity: int  # 1..127
+    pitch: float  # fractional MIDI note number at the onset
+
+
+@dataclass(frozen=True, slots=True)
+class NoteOff:
+    time_s: float
+    available_s: float
+    note: int
+
+
+@dataclass(frozen=True, slots=True)
+class PitchBend:
+    """How far the voice is from the sounding note. Sent only while a note sounds."""
+
+    time_s: float
+    available_s: float
+    note: int
+    semitones: float  # relative to ``note``; not yet clipped to a bend range
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """The level of the voice while a note sounds."""
+
+    time_s: float
+    available_s: float
+    note: int
+    level_db: float
+
+
+NoteEvent = Union[NoteOn, NoteOff, PitchBend, Loudness]
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyPart:
+    name: str
+    ms: float
+    note: str = ""  # one clause of explanation for the printed budget
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyBudget:
+    """The algorithmic latency as arithmetic on named parts, summed here and nowhere else."""
+
+    bound_ms: float
+    parts: tuple[LatencyPart, ...]
+
+    @property
+    def total_ms(self) -> float:
+        return sum(part.ms for part in self.parts)
+
+    def table(self) -> str:
+        """The budget as lines of text, one part a line and the sum last."""
+        rows = [f"  {p.ms:6.2f} ms  {p.name}{': ' + p.note if p.note else ''}" for p in self.parts]
+        rows.append(f"  {self.total_ms:6.2f} ms  in all, bound {self.bound_ms:g} ms")
+        return "\n".join(rows)
+
+
+def hz_to_midi(f0_hz: float) -> float:
+    """Fractional MIDI note number of a frequency above 0 (A4 = 440 Hz = 69)."""
+    return 69.0 + 12.0 * log2(f0_hz / 440.0)
+
+
+def midi_to_hz(pitch: float) -> float:
+    """Frequency in Hz of a fractional MIDI note number."""
+    return 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
