@@ -1,0 +1,82 @@
+"""A microphone made of software: a JACK client whose output port plays a recording once.
+
+Run as a process of its own, so that nothing in the tests can make it late:
+``python jack_microphone.py CLIENT_NAME RECORDING.npy``. The recording is mono float32 at the server's rate.
+
+Conversation, one JSON object or word a line: it says ``{"state": "ready"}``, then ``"connected"`` when
+somebody listens; told ``play`` on stdin it plays and says ``{"state": "playing", "frame": N}``, N being the
+JACK frame time of the first sample, then ``"ended"``. Silence before and after. It leaves at the end of stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+
+import jack
+import numpy as np
+
+
+class Microphone:
+    """Plays ``samples`` from the first process cycle after ``play`` was set."""
+
+    def __init__(self, name: str, samples: np.ndarray) -> None:
+        self.samples = samples
+        self.play = False
+        self.first_frame: int | None = None
+        self.position = 0
+        self.client = jack.Client(name, use_exact_name=True, no_start_server=True)
+        self.port = self.client.outports.register("voice")
+        self.client.set_process_callback(self.process)
+
+    def process(self, frames: int) -> None:
+        out = self.port.get_array()
+        out[:] = 0.0
+        if not self.play or self.position >= len(self.samples):
+            return
+        if self.first_frame is None:
+            self.first_frame = self.client.last_frame_time
+        block = self.samples[self.position : self.position + frames]
+        out[: len(block)] = block
+        self.position += frames
+
+    @property
+    def ended(self) -> bool:
+        return self.position >= len(self.samples)
+
+
+def say(**what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def wait_for(condition, leave: threading.Event) -> None:
+    while not condition() and not leave.is_set():
+        time.sleep(0.005)
+
+
+def obey(microphone: Microphone, leave: threading.Event) -> None:
+    for line in sys.stdin:
+        if line.strip() == "play":
+            microphone.play = True
+    leave.set()
+
+
+def main(name: str, path: str) -> None:
+    microphone = Microphone(name, np.load(path).astype(np.float32))
+    leave = threading.Event()
+    threading.Thread(target=obey, args=(microphone, leave), daemon=True).start()
+    with microphone.client:
+        say(state="ready")
+        wait_for(lambda: microphone.port.number_of_connections > 0, leave)
+        say(state="connected")
+        wait_for(lambda: microphone.first_frame is not None, leave)
+        say(state="playing", frame=microphone.first_frame)
+        wait_for(lambda: microphone.ended, leave)
+        say(state="ended")
+        leave.wait()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,241 @@
+"""A private JACK server and the clients that stand in for a studio, each in a process of its own.
+
+Conventions
+-----------
+* Every server has a name of its own, so that servers of the machine and of other test runs stay untouched.
+* JACK frame times are unsigned 32-bit counts of samples at ``SAMPLE_RATE`` and are the common clock of the
+  microphone and the recorder; differences are exact to the sample.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+SAMPLE_RATE = 48_000
+PERIOD_SAMPLES = 256
+MELODY_PORT = "rt-melody:out"
+HERE = Path(__file__).parent
+
+DEBIAN_PACKAGES = {"jackd": "jackd2", "jack_lsp": "jackd2", "pd": "puredata-core", "oscdump": "liblo-tools", "fluidsynth": "fluidsynth"}
+
+
+class RigMissing(Exception):
+    """A piece of the rig is not on this machine. The message names the piece and what installs it."""
+
+
+def need_program(name: str) -> str:
+    """The path of a program of the rig; RigMissing where it is not installed."""
+    path = shutil.which(name)
+    if path is None:
+        raise RigMissing(f"`{name}` is not installed (Debian: apt-get install {DEBIAN_PACKAGES[name]})")
+    return path
+
+
+def need_jack_client() -> None:
+    """RigMissing unless the JACK-Client package and libjack can be loaded."""
+    try:
+        import jack  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise RigMissing(f"JACK-Client cannot be used (pip install '.[rig]', apt-get install jackd2): {error}")
+
+
+def wait_until(condition, timeout_s: float, what: str):
+    """Poll ``condition`` until it is true and give its value; AssertionError with ``what`` when it never is."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {timeout_s:g} s")
+
+
+class Talker:
+    """A child process that says JSON lines on stdout and leaves when its stdin ends."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            arguments, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._errors: list[str] = []
+        self._readers = [
+            threading.Thread(target=self._read, args=(self.process.stdout, self._lines.put), daemon=True),
+            threading.Thread(target=self._read, args=(self.process.stderr, self._errors.append), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @staticmethod
+    def _read(stream, take) -> None:
+        for line in stream:
+            take(line)
+
+    def expect(self, state: str, timeout_s: float) -> dict:
+        """The next message with this state; earlier ones are passed over."""
+        end = time.monotonic() + timeout_s
+        while (left := end - time.monotonic()) > 0:
+            try:
+                message = json.loads(self._lines.get(timeout=min(left, 0.2)))
+            except queue.Empty:
+                continue
+            if message["state"] == state:
+                return message
+        raise AssertionError(f"{self.process.args[1]} never said '{state}'; its errors: {''.join(self._errors)[-1000:]}")
+
+    def tell(self, word: str) -> None:
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(5)
+
+    def close(self) -> None:
+        """End the child in good order, by force if it does not listen."""
+        if not self.process.stdin.closed:
+            try:
+                self.process.stdin.close()
+            except BrokenPipeError:
+                pass
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        for reader in self._readers:
+            reader.join(2)
+
+
+class JackServer:
+    """A dummy JACK server at ``SAMPLE_RATE`` and ``PERIOD_SAMPLES``: a sound card made of a timer."""
+
+    def __init__(self) -> None:
+        need_program("jackd"), need_program("jack_lsp"), need_jack_client()
+        self.name = f"rig-{uuid.uuid4().hex[:8]}"
+        self.env = dict(os.environ, JACK_DEFAULT_SERVER=self.name, JACK_NO_AUDIO_RESERVATION="1", JACK_NO_START_SERVER="1")
+        self.process = self._start(["-R", "-P", "60"]) or self._start(["-r"])
+        if self.process is None:
+            raise RigMissing("jackd is installed but does not start here, neither with nor without realtime priority")
+
+    def _start(self, priority: list[str]) -> subprocess.Popen | None:
+        dummy = ["-d", "dummy", "-r", str(SAMPLE_RATE), "-p", str(PERIOD_SAMPLES), "-C", "2", "-P", "2"]
+        process = subprocess.Popen(
+            ["jackd", "-n", self.name, *priority, *dummy], env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(100):
+            if process.poll() is not None:
+                return None
+            if "system:capture_1" in self.ports():
+                return process
+            time.sleep(0.05)
+        process.kill()
+        return None
+
+    def ports(self) -> list[str]:
+        """Names of all ports of the server, empty while it does not answer."""
+        answer = subprocess.run(["jack_lsp", "-s", self.name], env=self.env, capture_output=True, text=True, timeout=10)
+        return answer.stdout.split() if answer.returncode == 0 else []
+
+    def kill(self) -> None:
+        """The sound system goes away under its clients, as on a crash."""
+        self.process.kill()
+        self.process.wait(5)
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+class VirtualMicrophone(Talker):
+    """An input device called ``name`` that plays ``samples [shape=(n,)]``, float32 at ``SAMPLE_RATE``."""
+
+    def __init__(self, server: JackServer, samples: np.ndarray, folder: Path, name: str = "singer") -> None:
+        path = folder / f"{name}.npy"
+        np.save(path, samples.astype(np.float32))
+        super().__init__([sys.executable, str(HERE / "jack_microphone.py"), name, str(path)], server.env)
+        self.duration_s = len(samples) / SAMPLE_RATE
+        self.expect("ready", 10)
+
+    def wait_for_listener(self, timeout_s: float = 30.0) -> None:
+        self.expect("connected", timeout_s)
+
+    def play(self) -> int:
+        """Start the recording; the JACK frame of its first sample."""
+        self.tell("play")
+        return self.expect("playing", 5)["frame"]
+
+    def wait_for_end(self) -> None:
+        self.expect("ended", self.duration_s + 20)
+
+
+class MidiRecorder(Talker):
+    """Records what ``source`` sends, as ``(frame, bytes)`` in the order of arrival."""
+
+    def __init__(self, server: JackServer, folder: Path, source: str = MELODY_PORT) -> None:
+        self.path = folder / "recorded-midi.jsonl"
+        super().__init__([sys.executable, str(HERE / "jack_midi_recorder.py"), source, str(self.path)], server.env)
+        self.expect("ready", 10)
+
+    def wait_for_source(self, timeout_s: float = 30.0) -> None:
+        self.expect("connected", timeout_s)
+
+    @property
+    def messages(self) -> list[tuple[int, bytes]]:
+        """All complete lines so far; can be read while the recorder runs."""
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return [(row["frame"], bytes.fromhex(row["data"])) for row in rows]
+
+
+class Program:
+    """A running ``rt-melody`` (or a stand-in) whose output goes to files that survive it."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str], folder: Path) -> None:
+        self.stdout_path, self.stderr_path = folder / "stdout.txt", folder / "stderr.txt"
+        with open(self.stdout_path, "wb") as out, open(self.stderr_path, "wb") as err:
+            self.process = subprocess.Popen(
+                arguments, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            )
+
+    @property
+    def stdout(self) -> str:
+        return self.stdout_path.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        return self.stderr_path.read_text(encoding="utf-8", errors="replace")
+
+    def signal(self, number: int = signal.SIGINT) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, timeout_s: float = 20.0) -> int:
+        """The exit status; AssertionError with its last words when the program does not end."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout_s:g} s; it said: {self.stderr[-1500:]}") from None
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(5)
+
+
+def melody_command() -> list[str]:
+    """The installed console command of the environment that runs the tests."""
+    command = Path(sys.executable).parent / "rt-melody"
+    return [str(command)] if command.exists() else [sys.executable, "-m", "rt_melody.realtime.cli"]
