@@ -1,0 +1,109 @@
+"""Stage 2: blocks of 2-D kernels of different sizes over time and frequency.
+
+Tensors are ``[batch, channel, time, frequency]``. A block has two faces that give the same numbers:
+``forward`` over a whole recording, and ``step`` over one hop with the past columns it needs carried in
+and out. Nothing is computed twice: a step computes its new column alone.
+"""
+
+from typing import Tuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class TimeFreqConv(nn.Module):
+    """A 2-D convolution, 'same' along frequency, causal (or centred) along time."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: Tuple[int, int], dilation: int, causal: bool):
+        super().__init__()
+        self.dilation = dilation if kernel[0] > 1 else 1
+        self.reach = (kernel[0] - 1) * self.dilation  # past columns needed, in hops
+        self.left = self.reach if causal else self.reach // 2
+        self.half_width = kernel[1] // 2
+        self.conv = nn.Conv2d(
+            c_in, c_out, kernel, dilation=(self.dilation, 1), padding=(0, self.half_width), bias=False
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.reach > 0:
+            x = F.pad(x, (0, 0, self.left, self.reach - self.left))
+        return self.conv(x)
+
+    def step(self, past_and_now: Tensor) -> Tensor:
+        """``[B, C, >= reach + 1, F] -> [B, C', 1, F]``: only the columns that the taps meet are read."""
+        columns = past_and_now[:, :, past_and_now.size(2) - self.reach - 1 :: self.dilation]
+        return F.conv2d(columns, self.conv.weight, padding=(0, self.half_width))
+
+
+def conv_bn(c_in: int, c_out: int, width: int = 1) -> nn.Sequential:
+    """One-frame convolution over frequency with batch normalisation."""
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, (1, width), padding=(0, width // 2), bias=False), nn.BatchNorm2d(c_out)
+    )
+
+
+class InceptionBlock(nn.Module):
+    """Parallel kernels side by side: wide and narrow in frequency, short and long in time.
+
+    1x1 reduction, four branches on a quarter of the reduced channels each, 1x1 projection, residual.
+    """
+
+    # (hops, positions): harmonic neighbourhood, partial shape, local motion, continuity
+    KERNELS = ((1, 15), (1, 5), (3, 3), (5, 1))
+
+    def __init__(self, channels: int, branch_channels: int, dilation: int, causal: bool):
+        super().__init__()
+        b = branch_channels
+        self.b = b
+        self.reduce = conv_bn(channels, 4 * b)
+        wide, narrow, motion, hold = self.KERNELS
+        self.wide = TimeFreqConv(b, b, wide, dilation, causal)
+        self.narrow = TimeFreqConv(b, b, narrow, dilation, causal)
+        self.motion = TimeFreqConv(b, b, motion, dilation, causal)
+        self.hold = TimeFreqConv(b, b, hold, dilation, causal)
+        self.mix_norm = nn.BatchNorm2d(4 * b)
+        self.project = conv_bn(4 * b, channels)
+        self.past_columns = max(self.motion.reach, self.hold.reach)
+        self.past_channels = 2 * b
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide, narrow, motion, hold = torch.split(torch.relu(self.reduce(x)), self.b, 1)
+        branches = (self.wide(wide), self.narrow(narrow), self.motion(motion), self.hold(hold))
+        return self._join(x, torch.cat(branches, 1))
+
+    def step(self, x: Tensor, past: Tensor) -> Tuple[Tensor, Tensor]:
+        """``x [B, C, 1, F], past [B, 2b, past_columns, F] -> y, new past``."""
+        wide, narrow, motion, hold = torch.split(torch.relu(self.reduce(x)), self.b, 1)
+        columns = torch.cat([past, torch.cat([motion, hold], 1)], 2)
+        branches = (
+            self.wide.step(wide),
+            self.narrow.step(narrow),
+            self.motion.step(columns[:, : self.b]),
+            self.hold.step(columns[:, self.b :]),
+        )
+        return self._join(x, torch.cat(branches, 1)), columns[:, :, 1:].clone()
+
+    def _join(self, x: Tensor, branches: Tensor) -> Tensor:
+        return torch.relu(x + self.project(torch.relu(self.mix_norm(branches))))
+
+
+class StackedBlock(nn.Module):
+    """The ablation: plain 3x3 convolutions, one kernel size, no parallel branches."""
+
+    def __init__(self, channels: int, branch_channels: int, dilation: int, causal: bool):
+        super().__init__()
+        self.conv = TimeFreqConv(channels, channels, (3, 3), dilation, causal)
+        self.norm = nn.BatchNorm2d(channels)
+        self.past_columns = self.conv.reach
+        self.past_channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.conv(x)))
+
+    def step(self, x: Tensor, past: Tensor) -> Tuple[Tensor, Tensor]:
+        columns = torch.cat([past, x], 2)
+        return torch.relu(self.norm(self.conv.step(columns))), columns[:, :, 1:].clone()
+
+
+BLOCKS = {"inception": InceptionBlock, "stacked": StackedBlock}

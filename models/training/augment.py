@@ -1,0 +1,164 @@
+"""Training examples made on the fly: remixed, shifted, coloured, in rooms, in noise, at any level.
+
+Deterministic: an example is a function of (seed, step, index). Every change that moves pitch or time moves
+the labels with it. All ratios are of RMS, the voice's taken where it is voiced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+from scipy.signal import butter, fftconvolve, lfilter
+
+from rt_melody.models.training.data import LABEL_STEP_MS, SAMPLE_RATE, Clip
+
+LABEL_RATE = 1000 // LABEL_STEP_MS
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Probabilities (0..1) and ranges. Flat, so that it reads as a list."""
+
+    shift: float = 0.6  # of a pitch shift by resampling ...
+    shift_semitones: float = 5.0  # ... by at most so much either way
+    own_band: float = 0.45  # of the clip's own accompaniment, in time with it
+    no_band: float = 0.2  # of none; else another song's
+    band_db: tuple[float, float] = (-5.0, 12.0)  # voice over accompaniment
+    no_voice: float = 0.06
+    noise: float = 0.35
+    noise_db: tuple[float, float] = (0.0, 40.0)  # voice over noise
+    room: float = 0.25
+    tilt: float = 0.5  # of a random spectral tilt of the voice, and again of the whole
+    narrow: float = 0.06  # of a telephone's or a small microphone's band
+    level_db: tuple[float, float] = (-50.0, 0.0)  # of the peak
+    clip: float = 0.05
+
+
+@dataclass(frozen=True)
+class Example:
+    waveform: np.ndarray  # [shape=(n_samples,)]
+    pitch: np.ndarray  # [shape=(n_labels,)] 5 ms grid, 0 = unvoiced
+
+
+class ExampleMaker:
+    """Draws examples of ``samples`` samples from labelled clips, noises and rooms."""
+
+    def __init__(self, clips: list[Clip], noises: list[np.ndarray], rooms: list[np.ndarray], samples: int,
+                 config: AugmentConfig, seed: int):
+        self.clips, self.noises, self.rooms = clips, noises, rooms
+        self.samples, self.config, self.seed = samples, config, seed
+        lengths = np.array([len(c.voice) for c in clips], dtype=float)
+        self.odds = lengths / lengths.sum()
+
+    def make(self, step: int, index: int) -> Example:
+        rng = np.random.default_rng([self.seed, step, index])
+        c = self.config
+        clip = self.clips[rng.choice(len(self.clips), p=self.odds)]
+        speed = 2.0 ** (rng.uniform(-1, 1) * c.shift_semitones / 12.0) if rng.random() < c.shift else 1.0
+        start = int(rng.integers(0, max(1, len(clip.voice) - int(self.samples * speed))))
+        voice = self._stretch(clip.voice, start, speed)
+        pitch = self._labels(clip.pitch, start, speed)
+        band = self._band(rng, clip, start, speed)
+        if rng.random() < c.no_voice:
+            pitch, silent = np.zeros_like(pitch), True
+        else:
+            silent = False
+        if rng.random() < c.tilt:
+            voice = tilt(rng, voice)
+        loudness = voiced_rms(voice, pitch) if not silent else rms(voice)
+        mix = np.zeros_like(voice) if silent else self._in_room(rng, voice)
+        if band is not None:
+            mix = mix + scaled(band, loudness, rng.uniform(*c.band_db))
+        if rng.random() < c.noise:
+            mix = mix + scaled(self._noise(rng), loudness, rng.uniform(*c.noise_db))
+        return Example(self._finish(rng, mix), pitch)
+
+    def _stretch(self, track: np.ndarray, start: int, speed: float) -> np.ndarray:
+        """``samples`` samples from ``start``, played ``speed`` times as fast (and as high)."""
+        piece = track[start : start + int(np.ceil(self.samples * speed)) + 64]
+        if speed != 1.0:
+            piece = soxr.resample(piece, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ")
+        return fit(piece, self.samples)
+
+    def _labels(self, pitch: np.ndarray, start: int, speed: float) -> np.ndarray:
+        count = self.samples * LABEL_RATE // SAMPLE_RATE + 1
+        at = start * LABEL_RATE / SAMPLE_RATE + np.arange(count) * speed
+        low = np.floor(at).astype(int)
+        part = (at - low).astype(np.float32)
+        padded = np.concatenate([pitch, np.zeros(2, np.float32)])
+        a, b = padded[np.minimum(low, len(pitch))], padded[np.minimum(low + 1, len(pitch))]
+        nearest = np.where(part < 0.5, a, b)
+        values = np.where((a > 0) & (b > 0), (1 - part) * a + part * b, nearest)
+        return np.where(values > 0, values + np.float32(12.0 * np.log2(speed)), 0.0).astype(np.float32)
+
+    def _band(self, rng: np.random.Generator, clip: Clip, start: int, speed: float) -> np.ndarray | None:
+        draw = rng.random()
+        if draw < self.config.no_band:
+            return None
+        if draw < self.config.no_band + self.config.own_band:
+            return self._stretch(clip.accompaniment, start, speed)
+        other = self.clips[rng.integers(len(self.clips))].accompaniment
+        begin = int(rng.integers(0, max(1, len(other) - int(self.samples * speed))))
+        return self._stretch(other, begin, speed)
+
+    def _noise(self, rng: np.random.Generator) -> np.ndarray:
+        draw = rng.random()
+        if draw < 0.35 or not self.noises:
+            white = rng.standard_normal(self.samples).astype(np.float32)
+            return white if draw < 0.2 else lfilter([0.05], [1, -0.95], white).astype(np.float32)
+        noise = self.noises[rng.integers(len(self.noises))]
+        return np.roll(np.resize(noise, self.samples), int(rng.integers(self.samples)))
+
+    def _in_room(self, rng: np.random.Generator, voice: np.ndarray) -> np.ndarray:
+        if not self.rooms or rng.random() >= self.config.room:
+            return voice
+        room = self.rooms[rng.integers(len(self.rooms))]
+        direct = int(np.argmax(np.abs(room)))
+        wet = fftconvolve(voice, room[direct:])[: len(voice)].astype(np.float32)
+        part = rng.uniform(0.2, 1.0)
+        return (1 - part) * voice + part * scaled(wet, rms(voice), 0.0)
+
+    def _finish(self, rng: np.random.Generator, mix: np.ndarray) -> np.ndarray:
+        c = self.config
+        if rng.random() < c.tilt:
+            mix = tilt(rng, mix)
+        if rng.random() < c.narrow:
+            low, high = rng.uniform(80, 320), rng.uniform(2800, 5000)
+            b, a = butter(2, [low, high], "bandpass", fs=SAMPLE_RATE)
+            mix = lfilter(b, a, mix)
+        mix = mix / (np.abs(mix).max() + 1e-9)
+        if rng.random() < c.clip:
+            mix = np.clip(mix * rng.uniform(1.5, 6.0), -1, 1)
+        mix = mix * 10.0 ** (rng.uniform(*c.level_db) / 20.0)
+        return (mix + rng.standard_normal(len(mix)) * 1e-5).astype(np.float32)
+
+
+def fit(track: np.ndarray, samples: int) -> np.ndarray:
+    """Cut or padded with silence to ``samples``."""
+    return np.pad(track[:samples], (0, max(0, samples - len(track)))).astype(np.float32)
+
+
+def rms(x: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64)) + 1e-12))
+
+
+def voiced_rms(voice: np.ndarray, pitch: np.ndarray) -> float:
+    """RMS of the voice where it is voiced, of the whole where it never is."""
+    step = SAMPLE_RATE // LABEL_RATE
+    mask = np.repeat(pitch > 0, step)[: len(voice)]
+    return rms(voice[: len(mask)][mask]) if mask.sum() > step * 10 else rms(voice)
+
+
+def scaled(track: np.ndarray, reference_rms: float, below_db: float) -> np.ndarray:
+    """``track`` at ``below_db`` under the reference; silence stays silence."""
+    level = rms(track)
+    return track * np.float32(reference_rms / level * 10.0 ** (-below_db / 20.0)) if level > 1e-5 else track
+
+
+def tilt(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    """A first-order shelf either way, at a random corner."""
+    a = rng.uniform(-0.6, 0.85)
+    b = rng.uniform(-0.6, 0.6)
+    return lfilter([1.0, -b], [1.0, -a], x).astype(np.float32)

@@ -1,0 +1,73 @@
+"""Quick figures during training: whole clips through the network, no decoder, every head at once.
+
+The figures that are published come from the streaming engine (``evaluate``); these choose checkpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rt_melody.models.config import ModelConfig
+from rt_melody.models.network import TwoStageNet
+from rt_melody.models.training.data import Clip
+from rt_melody.models.training.losses import head_targets
+
+READ_BINS = 4  # either side of the peak, for the local mean
+RIGHT_CENTS = 50.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Fractions, pooled over frames; conventions of mir_eval.melody (Poliner et al. 2007)."""
+
+    overall: float
+    pitch: float
+    recall: float
+    false_alarm: float
+
+    def __str__(self) -> str:
+        return f"OA {self.overall:.3f} RPA {self.pitch:.3f} VR {self.recall:.3f} VFA {self.false_alarm:.3f}"
+
+
+def read_pitch(logits: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Weighted mean of the grid around the highest bin ``[..., bins] -> [...]`` (fractional MIDI)."""
+    peak = logits.argmax(-1, keepdim=True)
+    around = (peak + torch.arange(-READ_BINS, READ_BINS + 1)).clamp(0, logits.size(-1) - 1)
+    weights = torch.softmax(logits.gather(-1, around), -1)
+    return (weights * grid[around]).sum(-1)
+
+
+def figures(estimate: np.ndarray, voiced: np.ndarray, truth: np.ndarray) -> Figures:
+    """``estimate`` and ``truth`` in fractional MIDI, truth 0 where unvoiced; ``voiced`` is the estimate's."""
+    sung = truth > 0
+    right = sung & (np.abs(estimate - truth) * 100.0 <= RIGHT_CENTS)
+    return Figures(
+        overall=float(((right & voiced) | (~sung & ~voiced)).mean()),
+        pitch=float(right.sum() / max(1, sung.sum())),
+        recall=float((sung & voiced).sum() / max(1, sung.sum())),
+        false_alarm=float((~sung & voiced).sum() / max(1, (~sung).sum())),
+    )
+
+
+@torch.no_grad()
+def validate(net: TwoStageNet, clips: list[Clip], config: ModelConfig, kind: str) -> list[Figures]:
+    """Figures of each head on ``kind``: "mixture" (both channels summed) or "voice"."""
+    net.eval()
+    grid = torch.from_numpy(config.pitch_midi()).float()
+    rows: list[list[np.ndarray]] = [[] for _ in range(3)]
+    for clip in clips:
+        sound = clip.voice if kind == "voice" else clip.voice + clip.accompaniment
+        hops = len(sound) // config.hop_samples
+        wave = torch.from_numpy(sound[None, : hops * config.hop_samples]).to(next(net.parameters()).device)
+        out = net.whole(wave)
+        target, known = head_targets(torch.from_numpy(clip.pitch)[None], config, hops)
+        estimate = read_pitch(out.pitch_logits[0].float().cpu(), grid)
+        voiced = out.voicing_logits[0].t().float().cpu() > 0
+        for row, value in zip(rows, (estimate, voiced, torch.where(known, target[0], -1.0))):
+            row.append(value.numpy())
+    estimate, voiced, truth = (np.concatenate(row, 1) for row in rows)
+    keep = truth >= 0
+    return [figures(e[k], v[k], t[k]) for e, v, t, k in zip(estimate, voiced, truth, keep)]
