@@ -1,0 +1,20 @@
+"""Where sound comes from: a microphone, files, a pipe, the program's own demo."""
+
+from rt_melody.realtime.sources.base import AudioSource
+from rt_melody.realtime.sources.demo import DemoSource
+from rt_melody.realtime.sources.devices import AudioInput, describe_devices, list_audio_inputs
+from rt_melody.realtime.sources.file import FileSource
+from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
+from rt_melody.realtime.sources.pipe import PipeSource
+
+__all__ = [
+    "AudioInput",
+    "AudioSource",
+    "DemoSource",
+    "DeviceLost",
+    "FileSource",
+    "MicrophoneSource",
+    "PipeSource",
+    "describe_devices",
+    "list_audio_inputs",
+]

@@ -39,6 +39,11 @@ class AudioSource:
         """Samples that the device or a full buffer dropped before they could be read."""
         return 0
 
+    @property
+    def notice(self) -> str | None:
+        """One sentence on what the input lacked, known at its end at the latest; None where all was well."""
+        return None
+
     def skip_to_newest(self) -> int:
         """Drop the backlog; the number of samples dropped."""
         return 0

@@ -1,0 +1,179 @@
+"""Which audio inputs there are, and the one that is meant.
+
+Conventions
+-----------
+* An input is named by its number in the list or by a part of "name, host API", upper or lower case alike.
+* PortAudio is reached through the ``sounddevice`` module, imported here and only when asked for. It takes
+  stock of the devices once, at its import: a device plugged in later shows up in the next process.
+* ``backend`` is that module; tests hand in their own.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from rt_melody.realtime.types import InputError
+
+# What to install where the library itself is missing, by `sys.platform`.
+PORTAUDIO_PACKAGE = {
+    "linux": "install it with `apt-get install libportaudio2` (Debian, Ubuntu), "
+    "`dnf install portaudio` (Fedora) or `pacman -S portaudio` (Arch)",
+    "darwin": "reinstall the wheel that contains it: `pip install --force-reinstall sounddevice`",
+    "win32": "reinstall the wheel that contains it: `pip install --force-reinstall sounddevice`",
+}
+
+# Windows lists each device once per host API; this one is both quick and shared with other programs.
+PREFERRED_HOST_API = "Windows WASAPI"
+MME_NAME_LENGTH = 31  # Windows MME cuts device names to this many characters
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInput:
+    """One input device as PortAudio lists it."""
+
+    index: int
+    name: str
+    host_api: str
+    channels: int
+    default_rate_hz: int
+    is_default: bool
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.name}, {self.host_api}"
+
+    def line(self) -> str:
+        """One line of the device list; the default is starred."""
+        plural = "s" if self.channels != 1 else ""
+        star = "*" if self.is_default else " "
+        return f"{star} {self.index:3d}  {self.full_name} ({self.channels} channel{plural}, {self.default_rate_hz} Hz)"
+
+
+def load_backend() -> Any:
+    """The ``sounddevice`` module, with PortAudio running. Raises InputError with the way out."""
+    try:
+        import sounddevice
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"audio devices need the Python package {error.name}, which is not installed; run `pip install sounddevice`"
+        ) from error
+    except OSError as error:
+        way_out = PORTAUDIO_PACKAGE.get(sys.platform, "install PortAudio with your package manager")
+        raise InputError(f"the PortAudio library cannot be loaded ({error}); {way_out}") from error
+    except Exception as error:  # the module that would name the type failed to import
+        raise InputError(_start_failure(error)) from error
+    return sounddevice
+
+
+def _start_failure(error: Exception) -> str:
+    hint = "check that the system's sound service runs"
+    if sys.platform.startswith("linux"):
+        hint = (
+            "a broken ALSA configuration is the usual cause: move ~/.asoundrc away or mend it and /etc/asound.conf, "
+            "and try again"
+        )
+    return f"PortAudio cannot start ({error}); {hint}"
+
+
+def list_audio_inputs(backend: Any = None) -> list[AudioInput]:
+    """Every device with at least one input channel, in PortAudio's order.
+
+    Raises InputError where PortAudio is missing or cannot tell.
+    """
+    backend = backend or load_backend()
+    try:
+        devices, host_apis = backend.query_devices(), backend.query_hostapis()
+    except backend.PortAudioError as error:
+        raise InputError(f"the audio devices cannot be listed ({error}); check the system's sound service") from error
+    default = _default_index(backend, host_apis)
+    return [
+        _record(index, device, host_apis, default)
+        for index, device in enumerate(devices)
+        if device["max_input_channels"] > 0
+    ]
+
+
+def _record(index: int, device: Any, host_apis: Any, default: int) -> AudioInput:
+    return AudioInput(
+        index=index,
+        name=device["name"],
+        host_api=host_apis[device["hostapi"]]["name"],
+        channels=device["max_input_channels"],
+        default_rate_hz=round(device["default_samplerate"]),
+        is_default=index == default,
+    )
+
+
+def _default_index(backend: Any, host_apis: Any) -> int:
+    """Number of the default input, -1 for none: the preferred host API's, else PortAudio's own."""
+    for host_api in host_apis:
+        if host_api["name"] == PREFERRED_HOST_API and host_api["default_input_device"] >= 0:
+            return host_api["default_input_device"]
+    return backend.default.device[0]
+
+
+def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
+    """The input that ``device`` means: a number, a part of its name, or None for the default.
+
+    Raises InputError where none or more than one fits; the message lists what there is.
+    """
+    inputs = list_audio_inputs(backend)
+    if not inputs:
+        raise InputError("no audio input was found; plug in a microphone, or use --input PATH or --input demo")
+    if device is None:
+        return _default_input(inputs)
+    text = str(device).strip()
+    if text.lstrip("-").isdigit():
+        return _input_by_number(int(text), inputs)
+    return _input_by_name(text, inputs)
+
+
+def _default_input(inputs: list[AudioInput]) -> AudioInput:
+    for candidate in inputs:
+        if candidate.is_default:
+            return candidate
+    raise InputError(f"the system names no default audio input; choose one with --device:\n{_lines(inputs)}")
+
+
+def _input_by_number(index: int, inputs: list[AudioInput]) -> AudioInput:
+    for candidate in inputs:
+        if candidate.index == index:
+            return candidate
+    raise InputError(f"device {index} is not an audio input; choose one of:\n{_lines(inputs)}")
+
+
+def _input_by_name(text: str, inputs: list[AudioInput]) -> AudioInput:
+    wanted = text.lower()
+    matches = [one for one in inputs if wanted and wanted in one.full_name.lower()]
+    exact = [one for one in matches if wanted in (one.name.lower(), one.full_name.lower())]
+    matches = _one_of_each(exact or matches)
+    if not matches:
+        raise InputError(f"no audio input has {text!r} in its name; choose one of:\n{_lines(inputs)}")
+    if len(matches) > 1:
+        raise InputError(f"{text!r} fits {len(matches)} audio inputs; give more of the name, or the number:\n{_lines(matches)}")
+    return matches[0]
+
+
+def _one_of_each(matches: list[AudioInput]) -> list[AudioInput]:
+    """Where all matches are one device under several host APIs, its preferred entry alone."""
+    preferred = [one for one in matches if one.host_api == PREFERRED_HOST_API]
+    if len({one.name[:MME_NAME_LENGTH] for one in matches}) == 1 and len(preferred) == 1:
+        return preferred
+    return matches
+
+
+def _lines(inputs: list[AudioInput]) -> str:
+    return "\n".join(one.line() for one in inputs)
+
+
+def describe_devices(backend: Any = None) -> str:
+    """The audio inputs as text, or the reason why there are none to show; raises nothing."""
+    try:
+        inputs = list_audio_inputs(backend)
+    except InputError as error:
+        return f"Audio inputs: {error}"
+    if not inputs:
+        return "Audio inputs: none found"
+    return f"Audio inputs (* is the default):\n{_lines(inputs)}"

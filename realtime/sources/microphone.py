@@ -1,0 +1,285 @@
+"""The microphone: PortAudio's thread writes the ring and leaves, ours waits for a bell and reads.
+
+Conventions
+-----------
+* Samples are mono float32 at the device's rate, full scale 1.0; several channels are averaged.
+* Channels are counted from 1, as on the front of an audio interface.
+* Times on the wall clock are when the samples reached this process; how long the device held them
+  before that is ``input_latency_ms``, where it can be known.
+* Under JACK an input is another client's output: when that client goes, the input stays open and silent.
+* ``lost_samples`` counts what found the ring full. What the device itself dropped has no number; each
+  report of it is counted in ``overflows``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import selectors
+import socket
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from rt_melody.realtime.ring import RingBuffer
+from rt_melody.realtime.sources.base import AudioSource
+from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
+from rt_melody.realtime.sources.devices import AudioInput, find_input, load_backend
+from rt_melody.realtime.types import InputError
+
+RING_S = 10.0  # how far the reader may fall behind before samples are lost
+READ_S = 0.1  # the most that one read gives
+MIX_SAMPLES = 1024  # samples mixed down at a time in the callback
+ALL_CHANNELS_UP_TO = 8  # a device that offers more is a matrix or a converter; its first two are taken
+SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone
+CLOSE_LOST_S = 1.0  # how long a dead device may take to close before it is left alone
+PLAUSIBLE_LATENCY_S = 5.0  # PortAudio 19.6 reports 0 or weeks under JACK
+
+# PortAudio error code -> what it means for the user. Placeholders: device, rate, own_rate, channels.
+OPEN_ERRORS = {
+    -9997: "{device} does not record at {rate} Hz; leave the rate out to use its own, {own_rate} Hz",
+    -9998: "{device} does not open with {channels} channels; choose another --device",
+    -9996: "{device} is no longer there; see --list-devices",
+    -9985: "{device} is busy or was unplugged; close the program that uses it, or choose another --device",
+}
+
+
+class DeviceLost(InputError):
+    """The device went away while it was in use. All that it had captured was read before this."""
+
+
+class Bell:
+    """One thread rings, the other waits; ringing never waits, and a ring before the wait is not missed."""
+
+    def __init__(self) -> None:
+        self._ear, self._clapper = socket.socketpair()
+        self._ear.setblocking(False)
+        self._clapper.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._ear, selectors.EVENT_READ)
+
+    def ring(self) -> None:
+        try:
+            self._clapper.send(b"\0")
+        except OSError:  # full: it is ringing already; closed: nobody listens
+            pass
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when it has been rung, or after ``timeout_s``."""
+        if self._selector.select(max(timeout_s, 0.0)):
+            self._ear.recv(4096)
+
+    def close(self) -> None:
+        self._selector.close()
+        self._ear.close()
+        self._clapper.close()
+
+
+class MicrophoneSource(AudioSource):
+    """An audio input of this machine, live.
+
+    ``device``: a number, a part of a name, or None for the default. ``sample_rate``: in Hz, None for the
+    device's own. ``channel``: one channel, from 1, or None for the mean of all. ``block_samples``: the size
+    asked of PortAudio, 0 to let the device choose, which is the quickest. ``backend``: a stand-in for the
+    ``sounddevice`` module.
+
+    ``open`` raises InputError, ``read`` raises DeviceLost once everything captured has been read.
+    """
+
+    name = "microphone"
+    live = True
+
+    def __init__(
+        self,
+        device: str | int | None = None,
+        sample_rate: int | None = None,
+        channel: int | None = None,
+        block_samples: int = 0,
+        backend: Any = None,
+    ) -> None:
+        self.device = device
+        self.channel = channel
+        self.info: AudioInput | None = None
+        self._asked_rate = sample_rate
+        self._block_samples = block_samples
+        self._backend = backend
+        self._stream: Any = None
+        self._ring: RingBuffer | None = None
+
+    # ------------------------------------------------------------------ birth and death
+
+    def open(self) -> None:
+        """Find the device and start it. Raises InputError with one clear sentence."""
+        if self._stream is not None:
+            raise RuntimeError("the microphone is open already")
+        backend = self._backend = self._backend or load_backend()
+        self.info = find_input(self.device, backend)
+        channels = self._channels_to_open(self.info)
+        rate = check_sample_rate(
+            self.info.default_rate_hz if self._asked_rate is None else self._asked_rate,
+            f"leave the rate out to use that of {self.info.full_name!r}",
+        )
+        self._prepare(rate)
+        try:
+            self._start(backend, rate, channels)
+        except (backend.PortAudioError, ValueError, OverflowError) as error:
+            self._stop_stream()
+            self._bell.close()
+            raise InputError(self._open_failure(error, rate, channels)) from error
+
+    def _channels_to_open(self, info: AudioInput) -> int:
+        if self.channel is None:
+            return info.channels if info.channels <= ALL_CHANNELS_UP_TO else 2
+        if not 1 <= self.channel <= info.channels:
+            raise InputError(f"channel {self.channel} does not exist: {info.full_name!r} has channels 1 to {info.channels}")
+        return self.channel
+
+    def _prepare(self, rate: int) -> None:
+        """Everything that the callback touches, made before it runs."""
+        self.sample_rate = rate
+        self._ring = RingBuffer(int(RING_S * rate))
+        self._block = np.zeros(int(READ_S * rate), np.float32)
+        self._mono = np.zeros(MIX_SAMPLES, np.float32)
+        self._bell = Bell()
+        self._origin_unix_s: float | None = None
+        self._overflows = 0
+        self._finished = False
+        self._loss = ""
+        self._last_callback_s = time.monotonic()
+
+    def _start(self, backend: Any, rate: int, channels: int) -> None:
+        self._stream = backend.InputStream(
+            device=self.info.index,
+            samplerate=rate,
+            channels=channels,
+            dtype="float32",
+            latency="low",
+            blocksize=self._block_samples,
+            callback=self._callback,
+            finished_callback=self._on_finished,
+        )
+        self._stream.start()
+        self._last_callback_s = time.monotonic()
+
+    def _open_failure(self, error: Exception, rate: int, channels: int) -> str:
+        device = repr(self.info.full_name)
+        code = error.args[1] if len(error.args) > 1 else None
+        sentence = OPEN_ERRORS.get(code, "{device} cannot be opened; choose another --device or try again")
+        said = " ".join(str(error).split())
+        return sentence.format(device=device, rate=rate, own_rate=self.info.default_rate_hz, channels=channels) + f" ({said})"
+
+    def close(self) -> None:
+        """Stop the device. What the ring still holds can no longer be read. Idempotent."""
+        if self._stream is not None:
+            self._stop_stream()
+            self._bell.close()
+
+    def _stop_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        if not self._loss:
+            stream.close()
+            return
+        # Closing a device that has died can wait for it for ever; a thread of its own may. And PortAudio,
+        # asked to shut down after its JACK server has died, aborts the whole process: it is not asked.
+        atexit.unregister(getattr(self._backend, "_exit_handler", None))
+        closer = threading.Thread(target=stream.close, daemon=True)
+        closer.start()
+        closer.join(CLOSE_LOST_S)
+
+    # ------------------------------------------------------------------ PortAudio's thread
+
+    def _callback(self, frames: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
+        """Copy, ring, leave. ``frames`` [shape=(n_frames, n_channels)] belongs to PortAudio."""
+        ring = self._ring
+        lost_before = ring.lost_samples
+        if self.channel is not None:
+            ring.write(frames[:, self.channel - 1])
+        elif frames.shape[1] == 1:
+            ring.write(frames[:, 0])
+        else:
+            self._write_mixed(frames, ring)
+        overflow = bool(status) and status.input_overflow
+        if overflow:
+            self._overflows += 1
+        self._last_callback_s = time.monotonic()
+        if self._origin_unix_s is None or overflow or ring.lost_samples != lost_before:
+            self._origin_unix_s = time.time() - ring.write_index / self.sample_rate
+        self._bell.ring()
+
+    def _write_mixed(self, frames: np.ndarray, ring: RingBuffer) -> None:
+        for start in range(0, len(frames), MIX_SAMPLES):
+            ring.write(mix_down(frames[start : start + MIX_SAMPLES], self._mono))
+
+    def _on_finished(self) -> None:
+        self._finished = True
+        self._bell.ring()
+
+    # ------------------------------------------------------------------ our thread
+
+    def read(self, timeout_s: float = 0.1) -> np.ndarray | None:
+        """What has come since the last read, at most 0.1 s of it, as a view; None after ``close``."""
+        if self._stream is None:
+            return None
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            given = self._ring.read(self._block)
+            if given:
+                return self._block[:given]
+            self._raise_if_lost()
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0.0:
+                return self._block[:0]
+            self._bell.wait(left_s)
+
+    def _raise_if_lost(self) -> None:
+        self._loss = self._loss or self._find_loss()
+        if self._loss and not self._ring.available:
+            raise DeviceLost(
+                f"the audio input {self.info.full_name!r} was lost: {self._loss}; plug it in or start its sound service "
+                "again, then run rt-melody again"
+            )
+
+    def _find_loss(self) -> str:
+        if self._finished:
+            return "the system stopped it"
+        silent_s = time.monotonic() - self._last_callback_s
+        if silent_s > SILENT_DEVICE_S:
+            return f"nothing came from it for {silent_s:.1f} s"
+        if not self._stream.active:
+            return "it is no longer active"
+        return ""
+
+    def skip_to_newest(self) -> int:
+        """Drop everything captured and not yet read; the number of samples."""
+        return self._ring.skip_to(self._ring.write_index) if self._ring else 0
+
+    @property
+    def backlog_samples(self) -> int:
+        return self._ring.available if self._ring else 0
+
+    @property
+    def position_samples(self) -> int:
+        return self._ring.read_index if self._ring else 0
+
+    @property
+    def lost_samples(self) -> int:
+        return self._ring.lost_samples if self._ring else 0
+
+    @property
+    def overflows(self) -> int:
+        """How often the device reported that it had dropped samples itself, an unknown number each time."""
+        return self._overflows if self._ring else 0
+
+    @property
+    def origin_unix_s(self) -> float | None:
+        """Wall-clock time of sample 0; measured anew after a loss, so that newer samples keep their time."""
+        return self._origin_unix_s if self._ring else None
+
+    @property
+    def input_latency_ms(self) -> float | None:
+        """How long the device holds a sample before it arrives, as PortAudio says; None if that is nonsense."""
+        latency_s = self._stream.latency if self._stream is not None else 0.0
+        return latency_s * 1000.0 if 0.0 < latency_s < PLAUSIBLE_LATENCY_S else None

@@ -1,0 +1,220 @@
+"""The microphone with a stand-in for PortAudio: what the callback leaves is what the reader gets."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from fake_audio import FakeAudio, PortAudioError
+
+from rt_melody.realtime.sources import microphone
+from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
+from rt_melody.realtime.types import InputError
+
+
+def opened(channels: int = 1, rate: float = 48000.0, **settings) -> tuple[MicrophoneSource, FakeAudio]:
+    audio = FakeAudio([("mic", 0, channels, rate)])
+    source = MicrophoneSource(backend=audio, **settings)
+    source.open()
+    return source, audio
+
+
+def drain(source: MicrophoneSource) -> np.ndarray:
+    blocks = []
+    while len(block := source.read(0.0)):
+        blocks.append(block.copy())
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def test_it_opens_the_device_at_its_own_rate_with_low_latency():
+    source, audio = opened(channels=2, rate=44100.0)
+    asked = audio.stream.settings
+    assert (asked["samplerate"], asked["channels"], asked["dtype"], asked["latency"]) == (44100, 2, "float32", "low")
+    assert source.sample_rate == 44100 and source.live
+    source.close()
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 480, 1024, 3000, 20000])
+def test_samples_come_out_as_they_went_in_whatever_the_callback_brings(chunk):
+    source, audio = opened()
+    sound = np.random.default_rng(0).normal(size=20000).astype(np.float32)
+    for start in range(0, len(sound), chunk):
+        audio.stream.play(sound[start : start + chunk, None])
+    assert source.backlog_samples == len(sound)
+    np.testing.assert_array_equal(drain(source), sound)
+    assert (source.position_samples, source.backlog_samples, source.lost_samples) == (len(sound), 0, 0)
+    source.close()
+
+
+def test_channels_are_averaged_or_one_is_taken():
+    frames = np.random.default_rng(1).normal(size=(5000, 8)).astype(np.float32)
+    source, audio = opened(channels=8)
+    audio.stream.play(frames)
+    np.testing.assert_allclose(drain(source), frames.mean(axis=1), atol=1e-6)
+    source, audio = opened(channels=8, channel=3)
+    assert audio.stream.settings["channels"] == 3
+    audio.stream.play(frames[:, :3])
+    np.testing.assert_array_equal(drain(source), frames[:, 2])
+
+
+def test_of_a_device_with_very_many_channels_two_are_opened():
+    source, audio = opened(channels=128)
+    assert audio.stream.settings["channels"] == 2
+
+
+def test_a_read_in_vain_gives_an_empty_block_and_a_bell_ends_the_wait():
+    source, audio = opened()
+    assert len(source.read(0.0)) == 0
+    callback = threading.Timer(0.05, audio.stream.play, [np.ones((3, 1))])
+    callback.start()
+    np.testing.assert_array_equal(source.read(60.0), [1, 1, 1])  # long before the minute is over
+    callback.join()
+    source.close()
+
+
+def test_a_bell_that_nobody_hears_does_not_stop_the_callback():
+    source, audio = opened()
+    for _ in range(20_000):  # more than the bell's pipe holds
+        audio.stream.play(np.ones((1, 1)))
+    assert source.backlog_samples == 20_000
+    source.close()
+
+
+def test_what_finds_the_ring_full_is_counted(monkeypatch):
+    monkeypatch.setattr(microphone, "RING_S", 0.01)
+    source, audio = opened()
+    audio.stream.play(np.zeros((500, 1)))
+    assert source.lost_samples == 20
+    assert len(drain(source)) == 480
+
+
+def test_an_overflow_of_the_device_is_counted_and_does_not_stop_the_stream():
+    source, audio = opened()
+    audio.stream.play(np.ones((10, 1)))
+    audio.stream.play(np.ones((10, 1)), overflow=True)
+    assert source.overflows == 1
+    assert len(drain(source)) == 20
+
+
+def test_skipping_to_the_newest_drops_the_backlog_and_moves_the_position():
+    source, audio = opened()
+    audio.stream.play(np.zeros((1000, 1)))
+    assert source.skip_to_newest() == 1000
+    audio.stream.play(np.ones((5, 1)))
+    np.testing.assert_array_equal(drain(source), np.ones(5))
+    assert source.position_samples == 1005
+
+
+def test_the_wall_clock_of_sample_0_is_that_of_the_first_callback_and_moves_with_a_loss(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    source, audio = opened(rate=48000.0)
+    assert source.origin_unix_s is None
+    audio.stream.play(np.zeros((480, 1)))
+    assert source.origin_unix_s == pytest.approx(1000.0 - 0.01)
+    monkeypatch.setattr(time, "time", lambda: 1001.0)
+    audio.stream.play(np.zeros((480, 1)))
+    assert source.origin_unix_s == pytest.approx(1000.0 - 0.01)
+    audio.stream.play(np.zeros((480, 1)), overflow=True)
+    assert source.origin_unix_s == pytest.approx(1001.0 - 0.03)
+
+
+@pytest.mark.parametrize("latency_s, shown_ms", [(0.004, 4.0), (89478.482, None), (0.0, None)])
+def test_a_latency_that_cannot_be_is_not_shown(latency_s, shown_ms):
+    source = MicrophoneSource(backend=FakeAudio([("mic", 0, 1, 48000.0)], latency_s=latency_s))
+    source.open()
+    assert source.input_latency_ms == shown_ms
+    source.close()
+    assert source.input_latency_ms is None
+
+
+# --- the device goes
+
+
+def test_a_device_that_stops_is_lost_after_its_last_sample_was_read():
+    source, audio = opened()
+    audio.stream.play(np.ones((10_000, 1)))
+    audio.stream.unplug()
+    assert len(source.read(0.0)) + len(source.read(0.0)) + len(source.read(0.0)) == 10_000
+    with pytest.raises(DeviceLost, match="'mic, ALSA' was lost: the system stopped it; plug it in"):
+        source.read(0.0)
+    source.close()
+    assert audio.stream.closed
+
+
+def test_a_stream_that_is_no_longer_active_is_lost():
+    source, audio = opened()
+    audio.stream.active = False
+    with pytest.raises(DeviceLost, match="no longer active"):
+        source.read(0.0)
+
+
+def test_a_device_that_falls_silent_is_lost(monkeypatch):
+    source, audio = opened()
+    audio.stream.play(np.ones((1, 1)))
+    later = time.monotonic() + microphone.SILENT_DEVICE_S + 0.5
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert len(source.read(0.0)) == 1
+    with pytest.raises(DeviceLost, match="nothing came from it for 2.5 s"):
+        source.read(0.0)
+
+
+def test_closing_a_dead_device_does_not_wait_for_it(monkeypatch):
+    monkeypatch.setattr(microphone, "CLOSE_LOST_S", 0.01)
+    source, audio = opened()
+    release = threading.Event()
+    audio.stream.close = lambda: release.wait(60.0)
+    audio.stream.unplug()
+    with pytest.raises(DeviceLost):
+        source.read(0.0)
+    source.close()
+    assert not release.is_set()
+    release.set()
+
+
+# --- birth and death
+
+
+def test_close_is_final_and_open_begins_anew():
+    source, audio = opened()
+    audio.stream.play(np.ones((10, 1)))
+    source.close()
+    source.close()
+    assert audio.stream.closed and source.read(0.0) is None
+    source.open()
+    assert (source.position_samples, source.backlog_samples, source.origin_unix_s) == (0, 0, None)
+    audio.stream.play(np.full((3, 1), 2.0))
+    np.testing.assert_array_equal(drain(source), [2, 2, 2])
+    source.close()
+
+
+@pytest.mark.parametrize(
+    "code, sentence",
+    [
+        (-9997, "'mic, ALSA' does not record at 8000 Hz; leave the rate out to use its own, 44100 Hz"),
+        (-9985, "'mic, ALSA' is busy or was unplugged"),
+        (-9998, "'mic, ALSA' does not open with 2 channels"),
+        (-9999, "'mic, ALSA' cannot be opened"),
+    ],
+)
+def test_a_device_that_does_not_open_is_told_with_the_cause_and_the_way_out(code, sentence):
+    audio = FakeAudio([("mic", 0, 2, 44100.0)], failure=PortAudioError("their words", code))
+    source = MicrophoneSource(sample_rate=8000, backend=audio)
+    with pytest.raises(InputError) as error:
+        source.open()
+    assert str(error.value).startswith(sentence) and "their words" in str(error.value)
+    assert source.read(0.0) is None
+    source.close()
+
+
+@pytest.mark.parametrize("rate", [0, -1, 10**12, 44100.5, float("nan")])
+def test_a_rate_that_no_audio_has_is_refused_before_the_device_is_asked(rate):
+    with pytest.raises(InputError, match="must be a whole number from 1000 to 768000"):
+        opened(sample_rate=rate)
+
+
+@pytest.mark.parametrize("channel", [0, 3, -1])
+def test_a_channel_that_does_not_exist_is_refused(channel):
+    with pytest.raises(InputError, match="has channels 1 to 2"):
+        opened(channels=2, channel=channel)
