@@ -1,0 +1,124 @@
+"""MIDI 1.0 channel messages as bytes: pure functions over two tables.
+
+Conventions
+-----------
+* Channels are numbered as musicians do, 1..16; the wire's 0..15 appears only here.
+* A pitch bend is in semitones relative to the sounding note. On the wire it is 14 bits, least
+  significant seven first, 8192 being the centre; the ends of the range are 0 and 16383, so that the
+  upper end is short of the range by one step of 8192.
+* A value that does not fit a data byte raises ``ValueError``; a bend beyond the range is clipped.
+
+Source of the numbers: MIDI 1.0 Detailed Specification 4.2, tables I to IIIa.
+"""
+
+from __future__ import annotations
+
+STATUS = {
+    "note_off": 0x80,
+    "note_on": 0x90,
+    "control_change": 0xB0,
+    "channel_pressure": 0xD0,
+    "pitch_bend": 0xE0,
+}
+
+CONTROLLER = {
+    "breath": 2,
+    "data_entry_msb": 6,
+    "volume": 7,
+    "expression": 11,
+    "data_entry_lsb": 38,
+    "rpn_lsb": 100,
+    "rpn_msb": 101,
+    "all_sound_off": 120,
+    "reset_all": 121,
+    "all_notes_off": 123,
+}
+
+BEND_CENTRE = 8192
+BEND_MAX = 16383
+BEND_RANGE_MAX_SEMITONES = 48
+LEVEL_FLOOR_DB = -50.0  # dBFS RMS that velocity and controllers give as their least
+LEVEL_CEILING_DB = -6.0  # dBFS RMS that they give as their most
+
+
+def _message(kind: str, channel: int, *data: int) -> bytes:
+    if not 1 <= channel <= 16:
+        raise ValueError(f"MIDI channel {channel} is outside 1..16")
+    for value in data:
+        if not 0 <= value <= 127:
+            raise ValueError(f"{kind} data byte {value} is outside 0..127")
+    return bytes((STATUS[kind] | (channel - 1), *data))
+
+
+def note_on(channel: int, note: int, velocity: int) -> bytes:
+    """Note on; velocity 1..127, since 0 would mean note off."""
+    if velocity == 0:
+        raise ValueError("note-on velocity 0 means note off; use 1..127")
+    return _message("note_on", channel, note, velocity)
+
+
+def note_off(channel: int, note: int) -> bytes:
+    """Note off with the release velocity 64 of instruments that do not sense it."""
+    return _message("note_off", channel, note, 64)
+
+
+def control_change(channel: int, controller: str, value: int) -> bytes:
+    """A controller named in ``CONTROLLER`` set to 0..127."""
+    return _message("control_change", channel, CONTROLLER[controller], value)
+
+
+def channel_pressure(channel: int, value: int) -> bytes:
+    """Aftertouch of the whole channel, 0..127."""
+    return _message("channel_pressure", channel, value)
+
+
+def bend_to_14bit(semitones: float, range_semitones: float) -> int:
+    """The 14-bit value 0..16383 of a bend, clipped to the range."""
+    steps = round(semitones / range_semitones * BEND_CENTRE)
+    return min(max(BEND_CENTRE + steps, 0), BEND_MAX)
+
+
+def bend_to_semitones(value: int, range_semitones: float) -> float:
+    """The bend in semitones that a receiver makes of a 14-bit value."""
+    return (value - BEND_CENTRE) / BEND_CENTRE * range_semitones
+
+
+def pitch_bend(channel: int, value: int) -> bytes:
+    """Pitch bend to a 14-bit value 0..16383."""
+    return _message("pitch_bend", channel, value & 0x7F, value >> 7)
+
+
+def bend_range(channel: int, semitones: int) -> tuple[bytes, ...]:
+    """RPN 0 set to whole semitones, then RPN null, so that later data entry changes nothing."""
+    steps = (
+        ("rpn_msb", 0),
+        ("rpn_lsb", 0),
+        ("data_entry_msb", semitones),
+        ("data_entry_lsb", 0),
+        ("rpn_msb", 127),
+        ("rpn_lsb", 127),
+    )
+    return tuple(control_change(channel, controller, value) for controller, value in steps)
+
+
+def silence(channel: int) -> tuple[bytes, ...]:
+    """Everything that ends a channel's sound at once: sound off, notes off, controllers reset."""
+    return tuple(
+        control_change(channel, name, 0) for name in ("all_sound_off", "all_notes_off", "reset_all")
+    )
+
+
+def level_to_unit(level_db: float) -> float:
+    """A level as 0..1, linear in dB between ``LEVEL_FLOOR_DB`` and ``LEVEL_CEILING_DB``."""
+    unit = (level_db - LEVEL_FLOOR_DB) / (LEVEL_CEILING_DB - LEVEL_FLOOR_DB)
+    return min(1.0, max(0.0, unit))  # in this order NaN gives 0
+
+
+# How the voice's level may be sent while a note sounds: name -> message of (channel, 0..127).
+LOUDNESS = {
+    "off": None,
+    "pressure": channel_pressure,
+    "cc2": lambda channel, value: control_change(channel, "breath", value),
+    "cc7": lambda channel, value: control_change(channel, "volume", value),
+    "cc11": lambda channel, value: control_change(channel, "expression", value),
+}

@@ -1,0 +1,71 @@
+"""What the outputs that carry notes have in common: one note at a time, and none left on.
+
+Conventions
+-----------
+* Whatever comes in, a subclass sees notes that alternate: on, off, on, off. A note-on while another
+  note sounds ends that one first; a note-off, bend or loudness of a note that does not sound is dropped.
+* ``start`` and ``close`` end the sounding note at the newest stream time that was seen.
+"""
+
+from __future__ import annotations
+
+from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.types import Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+
+
+class NoteSink(EventSink):
+    """An ``EventSink`` that ends what it began. Subclasses override the handlers, each given an event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sounding: NoteOn | None = None
+        self._now_s = 0.0  # newest available_s seen
+        self._handlers = {PitchBend: self._bend, Loudness: self._loudness}
+
+    def _begin(self, origin_unix_s: float) -> None:
+        """The stream begins or begins anew; no note sounds."""
+
+    def _note_on(self, event: NoteOn) -> None: ...
+
+    def _note_off(self, event: NoteOff) -> None: ...
+
+    def _bend(self, event: PitchBend) -> None: ...
+
+    def _loudness(self, event: Loudness) -> None: ...
+
+    def _end(self) -> None:
+        """The output ends; no note sounds."""
+
+    def _start(self, origin_unix_s: float) -> None:
+        self._silence()
+        self._now_s = 0.0
+        self._begin(origin_unix_s)
+
+    def _frame(self, frame: PitchFrame) -> None:
+        self._now_s = frame.available_s
+
+    def _event(self, event: NoteEvent) -> None:
+        self._now_s = event.available_s
+        if isinstance(event, NoteOn):
+            self._silence()
+            self._sounding = event
+            self._note_on(event)
+        elif self._sounding is None or self._sounding.note != event.note:
+            return
+        elif isinstance(event, NoteOff):
+            self._sounding = None
+            self._note_off(event)
+        else:
+            self._handlers[type(event)](event)
+
+    def _silence(self) -> None:
+        """End the sounding note, if any, now."""
+        if (held := self._sounding) is not None:
+            self._sounding = None
+            self._note_off(NoteOff(self._now_s, self._now_s, held.note))
+
+    def _close(self) -> None:
+        try:
+            self._silence()
+        finally:
+            self._end()

@@ -1,0 +1,121 @@
+"""Frames and note events as OSC messages over UDP.
+
+=======================  =====  =============================================================
+address                  types  arguments
+=======================  =====  =============================================================
+/rt-melody/f0            fiff   f0_hz, voiced (0 or 1), confidence (0..1), level_db; every hop
+/rt-melody/note/on       iif    MIDI note, velocity (1..127), fractional MIDI pitch at onset
+/rt-melody/note/off      i      MIDI note
+/rt-melody/bend          f      semitones relative to the sounding note, not clipped
+/rt-melody/loudness      f      level_db while a note sounds
+=======================  =====  =============================================================
+
+Conventions
+-----------
+* Each message is in a bundle of its own, whose time tag is the wall-clock time at which the stream had
+  brought it: the origin of the stream plus ``available_s``. Before a start it is "immediately".
+* UDP answers nothing: a receiver may be absent, start later, or lose messages. What the socket itself
+  refuses is counted in ``send_errors`` and never raised, and nothing waits for it.
+
+Source: Open Sound Control 1.0 specification.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
+from pythonosc.osc_message_builder import OscMessageBuilder
+
+from rt_melody.realtime.sinks.mono import NoteSink
+from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+
+ADDRESSES = {  # message -> (address, OSC type tags)
+    "f0": ("/rt-melody/f0", "fiff"),
+    "note_on": ("/rt-melody/note/on", "iif"),
+    "note_off": ("/rt-melody/note/off", "i"),
+    "bend": ("/rt-melody/bend", "f"),
+    "loudness": ("/rt-melody/loudness", "f"),
+}
+
+
+def parse_osc_address(text: str) -> tuple[str, int]:
+    """(host, port) of ``HOST:PORT``, an IPv6 address standing in brackets; ``InputError`` otherwise."""
+    name, colon, port = text.rpartition(":")
+    bracketed = name.startswith("[") and name.endswith("]")
+    host = name[1:-1] if bracketed else name
+    if not colon or not host or (":" in host and not bracketed):
+        raise InputError(
+            f"OSC address {text!r} is not HOST:PORT; write for example 127.0.0.1:9000 or [::1]:9000"
+        )
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise InputError(f"OSC port {port!r} in {text!r} is not a number from 1 to 65535")
+    return host, int(port)
+
+
+def encode(message: str, arguments: tuple, unix_s: float | None) -> bytes:
+    """A bundle holding one message of ``ADDRESSES``, with the time tag of ``unix_s`` (None: at once)."""
+    address, types = ADDRESSES[message]
+    builder = OscMessageBuilder(address)
+    for value, tag in zip(arguments, types, strict=True):
+        builder.add_arg(value, tag)
+    bundle = OscBundleBuilder(IMMEDIATELY if unix_s is None else unix_s)
+    bundle.add_content(builder.build())
+    return bundle.build().dgram
+
+
+class OscSink(NoteSink):
+    """Sends to one receiver. A host that cannot be resolved is an ``InputError`` when it is made."""
+
+    name = "OSC output"
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        family, self._address = _resolve(host, port)
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._origin_unix_s: float | None = None
+        self.send_errors = 0
+
+    def _begin(self, origin_unix_s: float) -> None:
+        self._origin_unix_s = origin_unix_s
+
+    def _frame(self, frame: PitchFrame) -> None:
+        super()._frame(frame)
+        self._send("f0", frame.f0_hz, int(frame.voiced), frame.confidence, frame.level_db)
+
+    def _note_on(self, event: NoteOn) -> None:
+        self._send("note_on", event.note, event.velocity, event.pitch)
+
+    def _note_off(self, event: NoteOff) -> None:
+        self._send("note_off", event.note)
+
+    def _bend(self, event: PitchBend) -> None:
+        self._send("bend", event.semitones)
+
+    def _loudness(self, event: Loudness) -> None:
+        self._send("loudness", event.level_db)
+
+    def _send(self, message: str, *arguments: float) -> None:
+        origin_s = self._origin_unix_s
+        unix_s = None if origin_s is None else origin_s + self._now_s
+        try:
+            # sendto, not connect: a connected socket loses a message for each refused one
+            self._socket.sendto(encode(message, arguments, unix_s), self._address)
+        except OSError:
+            self.send_errors += 1
+
+    def _end(self) -> None:
+        self._socket.close()
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple]:
+    """Family and address, resolved once, so that no name is looked up while sending."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"OSC host {host!r} cannot be resolved ({error}); check the name or give an address"
+        ) from error
+    family, _, _, _, address = found[0]
+    return family, address

@@ -1,0 +1,123 @@
+"""One line on a terminal that shows what is heard.
+
+Conventions
+-----------
+* The line is drawn ``DRAWS_A_SECOND`` times at most, by a carriage return over the last one; between
+  two drawings a frame costs one look at the clock.
+* A stream that is no terminal gets nothing. A terminal that takes nothing at the moment (stopped by
+  Ctrl-S, a slow line) misses a drawing; one that has gone is not written to again.
+* The level meter spans -60..0 dBFS. Plain ASCII, so that every terminal can show it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
+
+DRAWS_A_SECOND = 15.0
+METER_CELLS = 16
+METER_FLOOR_DB = -60.0
+NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+DEFAULT_COLUMNS = 80
+
+
+def note_name(note: int) -> str:
+    """Name of a MIDI note number, 60 being C4."""
+    return f"{NOTE_NAMES[note % 12]}{note // 12 - 1}"
+
+
+class TerminalSink(EventSink):
+    """Level, note, cents from that note, f0, latency and skips on one line of ``stream``."""
+
+    name = "terminal"
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._stream = stream
+        self._clock = clock
+        self._alive = stream.isatty()
+        self._next_draw_s = float("-inf")
+        self._note: int | None = None
+        self._drawn = 0  # characters of the last line
+        self._latency_ms = 0.0
+        self._skips = 0
+
+    def status(self, latency_ms: float, skips: int) -> None:
+        """What the next drawing says of the session: latency in ms, skips so far."""
+        self._latency_ms = latency_ms
+        self._skips = skips
+
+    def _event(self, event: NoteEvent) -> None:
+        if isinstance(event, NoteOn):
+            self._note = event.note
+        elif isinstance(event, NoteOff):
+            self._note = None
+
+    def _frame(self, frame: PitchFrame) -> None:
+        if not self._alive:
+            return
+        now_s = self._clock()
+        if now_s < self._next_draw_s:
+            return
+        self._next_draw_s = now_s + 1 / DRAWS_A_SECOND
+        if _takes_output(self._stream):
+            self._draw(self.line(frame))
+
+    def line(self, frame: PitchFrame) -> str:
+        """The line for a frame, without carriage return."""
+        return (
+            f"{_meter(frame.level_db)} {frame.level_db:6.1f} dB  {self._pitch(frame)}"
+            f"  latency {self._latency_ms:.0f} ms  skips {self._skips}"
+        )
+
+    def _pitch(self, frame: PitchFrame) -> str:
+        """Note, cents and f0, relative to the note that sounds if one does; blank where unvoiced."""
+        if not frame.voiced or not frame.f0_hz > 0:
+            return " " * 23
+        pitch = hz_to_midi(frame.f0_hz)
+        note = round(pitch) if self._note is None else self._note
+        return f"{note_name(note):4}{100 * (pitch - note):+5.0f} c {frame.f0_hz:8.1f} Hz"
+
+    def clear(self) -> None:
+        """Take the line away, so that something else can be printed; the next frames draw it again."""
+        if self._alive and self._drawn and _takes_output(self._stream):
+            self._draw("", "\r")
+
+    def _draw(self, line: str, end: str = "") -> None:
+        line = line[: _columns(self._stream) - 1]
+        try:
+            self._stream.write("\r" + line.ljust(self._drawn) + end)
+            self._stream.flush()
+            self._drawn = len(line)
+        except (OSError, ValueError):  # the terminal has gone, or its stream is closed
+            self._alive = False
+
+    def _close(self) -> None:
+        self.clear()
+
+
+def _meter(level_db: float) -> str:
+    part = (level_db - METER_FLOOR_DB) / -METER_FLOOR_DB
+    cells = min(METER_CELLS, max(0, round(METER_CELLS * part)))
+    return "[" + "#" * cells + "-" * (METER_CELLS - cells) + "]"
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS
+    except (OSError, ValueError):
+        return DEFAULT_COLUMNS
+
+
+def _takes_output(stream: TextIO) -> bool:
+    """Whether a write would not wait; taken for true where the system cannot tell (Windows)."""
+    try:
+        return bool(select.select([], [stream.fileno()], [], 0)[1])
+    except (OSError, ValueError):
+        return True

@@ -1,0 +1,176 @@
+"""Choosing a MIDI output, on an rtmidi of ten lines that has the ports and systems a test gives it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from rt_melody.realtime.sinks.midi_ports import CHECK_EVERY, list_midi_outputs, open_midi_out
+from rt_melody.realtime.types import InputError
+
+ALSA, CORE, JACK, WINDOWS, DUMMY = 2, 1, 3, 4, 5
+
+
+def fake_rtmidi(systems, compiled=(ALSA, JACK, DUMMY)):
+    """``systems``: api -> list of its ports, shared by all clients; an api that is absent does not answer."""
+
+    class Client:
+        alive = []
+
+        def __init__(self, api, name):
+            os.write(2, b"noise of a library\n")
+            assert os.environ["JACK_NO_START_SERVER"] == "1"
+            if api not in systems:
+                raise OSError("no such system")
+            self.api, self.name, self.opened, self.sent = api, name, None, []
+            Client.alive.append(self)
+
+        def get_ports(self):
+            return list(systems[self.api])
+
+        def open_port(self, index, name):
+            if "busy" in systems[self.api][index]:
+                raise OSError("held by another program")
+            self.opened = systems[self.api][index]
+
+        def open_virtual_port(self, name):
+            if self.api == WINDOWS:
+                raise NotImplementedError
+            self.opened = f"{self.name}:{name}"
+            systems[self.api].append(self.opened)
+
+        def send_message(self, message):
+            self.sent.append(message)
+
+        def close_port(self):
+            self.opened = None
+
+        def delete(self):
+            Client.alive.remove(self)
+
+    return SimpleNamespace(
+        MidiOut=Client, MidiIn=Client, get_compiled_api=lambda: list(compiled),
+        API_LINUX_ALSA=ALSA, API_UNIX_JACK=JACK, API_MACOSX_CORE=CORE, API_WINDOWS_MM=WINDOWS,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def use(monkeypatch):
+    def install(systems, **kw):
+        module = fake_rtmidi(systems, **kw)
+        monkeypatch.setitem(sys.modules, "rtmidi", module)
+        return module.MidiOut.alive
+
+    return install
+
+
+def test_alsa_comes_before_jack(use):
+    alive = use({ALSA: [], JACK: []})
+    port = open_midi_out()
+    assert [(c.api, c.opened) for c in alive] == [(ALSA, "rt-melody:out")]
+    port.close_port()
+    port.delete()
+    assert alive == []
+
+
+def test_jack_serves_where_alsa_has_no_sequencer(use):
+    alive = use({JACK: ["synth:in"]})
+    port = open_midi_out()
+    assert port.name == "rt-melody:out"
+    assert {c.api for c in alive} == {JACK}
+    port.delete()
+    assert alive == []
+
+
+def test_messages_reach_the_port(use):
+    alive = use({ALSA: ["Synth"]})
+    port = open_midi_out("synth")
+    port.send_message(b"\x90\x3c\x40")
+    assert alive[0].sent == [b"\x90\x3c\x40"] and alive[0].opened == "Synth"
+
+
+@pytest.mark.parametrize("wanted", [None, "synth"])
+def test_a_jack_server_that_dies_is_noticed_before_rtmidi_waits_for_ever(use, wanted):
+    systems = {JACK: ["synth:in"]}
+    use(systems)
+    port = open_midi_out(wanted)
+    for _ in range(3 * CHECK_EVERY):
+        port.send_message(b"\xe0\x00\x40")
+    systems[JACK].clear()
+    with pytest.raises(OSError, match=f"the port {port.name} is gone"):
+        for _ in range(CHECK_EVERY):
+            port.send_message(b"\xe0\x00\x40")
+    port.close_port()
+    port.delete()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "opened"),
+    [("fluid", "FLUID Synth:1"), ("MIDI THROUGH", "Midi Through"), ("b", "B"), ("other", "other:in")],
+)
+def test_a_name_is_found_whatever_its_case(use, wanted, opened):
+    alive = use({ALSA: ["Midi Through", "FLUID Synth:1", "B", "BB"], JACK: ["other:in", "Midi Through"]})
+    assert open_midi_out(wanted).name == opened
+    assert len(alive) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("piano", "'piano'.*Synth A; Synth B; jack:in"),
+        ("synth", "'synth' fits 2 .*Synth A; Synth B"),
+    ],
+)
+def test_a_name_that_fits_none_or_several_is_told_the_ports(use, wanted, said):
+    alive = use({ALSA: ["Synth A", "Synth B"], JACK: ["jack:in", "Synth A"]})
+    with pytest.raises(InputError, match=said):
+        open_midi_out(wanted)
+    assert alive == []
+
+
+def test_a_busy_port_is_told(use):
+    alive = use({WINDOWS: ["busy port"]}, compiled=(WINDOWS,))
+    with pytest.raises(InputError, match="'busy port' cannot be opened .held by another program"):
+        open_midi_out("busy")
+    assert alive == []
+
+
+def test_windows_is_told_of_loopmidi(use):
+    alive = use({WINDOWS: ["Microsoft GS Wavetable Synth 0"]}, compiled=(WINDOWS,))
+    with pytest.raises(InputError, match="loopMIDI.*Microsoft GS Wavetable Synth 0"):
+        open_midi_out()
+    assert alive == []
+
+
+@pytest.mark.parametrize("wanted", [None, "synth"])
+def test_no_system_at_all_is_told_what_to_do(use, wanted):
+    use({})
+    with pytest.raises(InputError, match=r"no MIDI system .*ALSA, JACK.*--midi-file"):
+        open_midi_out(wanted)
+
+
+def test_outputs_are_listed_once_each_and_clients_freed(use):
+    alive = use({ALSA: ["a", "b"], JACK: ["b", "c"]})
+    assert list_midi_outputs() == ["a", "b", "c"]
+    assert alive == []
+    use({})
+    assert list_midi_outputs() == []
+
+
+def test_without_the_library_the_way_out_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rtmidi", None)
+    with pytest.raises(InputError, match="pip install python-rtmidi"):
+        open_midi_out()
+    assert list_midi_outputs() == []
+
+
+def test_the_libraries_noise_is_kept_away_and_the_environment_left_alone(use, capfd, monkeypatch):
+    monkeypatch.delenv("JACK_NO_START_SERVER", raising=False)
+    use({ALSA: []})
+    open_midi_out().delete()
+    os.write(2, b"ours\n")
+    assert capfd.readouterr().err == "ours\n"
+    assert "JACK_NO_START_SERVER" not in os.environ

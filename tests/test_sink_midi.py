@@ -1,0 +1,284 @@
+"""The MIDI sink on a port that remembers, heard through a receiver that knows running state only."""
+
+from __future__ import annotations
+
+import mido
+import pytest
+
+from rt_melody.realtime.notes import NoteTracker
+from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, MidiSink
+from rt_melody.realtime.types import (
+    InputError,
+    Loudness,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    PitchFrame,
+    midi_to_hz,
+)
+
+
+class FakePort:
+    def __init__(self, fails_after=None):
+        self.sent, self.ended, self.fails_after = [], [], fails_after
+
+    def send_message(self, message):
+        if self.fails_after is not None and len(self.sent) >= self.fails_after:
+            raise OSError("unplugged")
+        self.sent.append(bytes(message))
+
+    def close_port(self):
+        self.ended.append("close_port")
+
+    def delete(self):
+        self.ended.append("delete")
+
+    def take(self):
+        messages, self.sent = mido.parse_all(b"".join(self.sent)), []
+        return [str(m.copy(time=0)).removesuffix(" time=0") for m in messages]
+
+
+class Receiver:
+    """What a synthesiser makes of the bytes: bend range by RPN 0, one pitch that sounds, or None."""
+
+    def __init__(self):
+        self.range, self.bend, self.rpn, self.notes = 2, 0.0, {}, []
+
+    def take(self, messages):
+        for m in mido.parse_all(b"".join(messages)):
+            if m.type == "control_change":
+                self.rpn[m.control] = m.value
+                if m.control == 6 and (self.rpn[101], self.rpn[100]) == (0, 0):
+                    self.range = m.value
+            elif m.type == "pitchwheel":
+                self.bend = m.pitch / 8192 * self.range
+            elif m.type == "note_on":
+                self.notes.append(m.note)
+                assert len(self.notes) == 1
+            elif m.type == "note_off":
+                self.notes.remove(m.note)
+
+    @property
+    def pitch(self):
+        return self.notes[0] + self.bend if self.notes else None
+
+
+def on(note=60, velocity=90, pitch=None, at=1.0):
+    return NoteOn(at, at, note, velocity, note if pitch is None else pitch)
+
+
+def off(note=60, at=2.0):
+    return NoteOff(at, at, note)
+
+
+def bend(semitones, note=60, at=1.5):
+    return PitchBend(at, at, note, semitones)
+
+
+def frame(pitch, i, level_db=-20.0):
+    f0_hz = 100.0 if pitch is None else midi_to_hz(pitch)
+    return PitchFrame(i, i * 0.01, i * 0.01 + 0.02, f0_hz, pitch is not None, 0.9, 0.9, level_db)
+
+
+@pytest.fixture
+def port():
+    return FakePort()
+
+
+def started(port, **settings):
+    sink = MidiSink(port, **settings)
+    sink.start(0.0)
+    port.sent.clear()
+    return sink
+
+
+def test_start_announces_the_range_and_centres_the_bend(port):
+    MidiSink(port, channel=2, bend_range_semitones=12).start(0.0)
+    assert port.take()[-1] == "pitchwheel channel=1 pitch=0"
+    MidiSink(port, bend_range_semitones=12).start(0.0)
+    receiver = Receiver()
+    receiver.take(port.sent)
+    assert receiver.range == 12
+
+
+def test_the_bend_comes_before_the_note_and_goes_home_after_it(port):
+    sink = started(port)
+    for event in (on(pitch=60.5), bend(0.5), bend(1.0), bend(1.00001), off()):
+        sink.event(event)
+    assert port.take() == [
+        "pitchwheel channel=0 pitch=2048",
+        "note_on channel=0 note=60 velocity=90",
+        "pitchwheel channel=0 pitch=4096",
+        "note_off channel=0 note=60 velocity=64",
+        "pitchwheel channel=0 pitch=0",
+    ]
+
+
+def test_a_bend_beyond_the_range_is_clipped(port):
+    sink = started(port)
+    for event in (on(), bend(-3.0), bend(-7.0), bend(40.0)):
+        sink.event(event)
+    assert port.take()[1:] == ["pitchwheel channel=0 pitch=-8192", "pitchwheel channel=0 pitch=8191"]
+
+
+@pytest.mark.parametrize("bend_range", [2, 12, 48])
+def test_a_receiver_hears_the_pitch_that_was_sung(port, bend_range):
+    line = [None] * 5 + [60.3] * 20 + [60.3 + 0.05 * i for i in range(30)] + [None] * 20 + [72.4] * 30
+    sink, tracker, receiver = MidiSink(port, bend_range_semitones=bend_range), NoteTracker(), Receiver()
+    sink.start(0.0)
+    for i, pitch in enumerate(line):
+        sink.frame(frame(pitch, i))
+        events = tracker.feed(frame(pitch, i))
+        for event in events:
+            sink.event(event)
+        receiver.take(port.sent)
+        port.sent.clear()
+        if pitch is not None and line[i - 2] is not None:
+            tolerance = 0.26 if any(isinstance(e, NoteOn) for e in events) else 0.011 + bend_range / 8192
+            assert receiver.pitch == pytest.approx(pitch, abs=tolerance)
+    sink.close()
+    receiver.take(port.sent)
+    assert receiver.pitch is None and receiver.bend == 0
+
+
+@pytest.mark.parametrize(
+    ("way", "sent"),
+    [
+        ("off", []),
+        ("pressure", ["aftertouch channel=0 value=64"]),
+        ("cc2", ["control_change channel=0 control=2 value=64"]),
+        ("cc7", ["control_change channel=0 control=7 value=64"]),
+        ("cc11", ["control_change channel=0 control=11 value=64"]),
+    ],
+)
+def test_loudness_goes_the_way_that_was_asked_for_and_once(port, way, sent):
+    sink = started(port, loudness=way)
+    sink.event(on())
+    port.sent.clear()
+    for _ in range(2):
+        sink.event(Loudness(1.1, 1.1, 60, -28.0))
+    assert port.take() == sent
+
+
+def test_close_ends_the_note_centres_the_bend_and_silences(port):
+    sink = started(port)
+    sink.event(on(pitch=60.5))
+    port.sent.clear()
+    sink.close()
+    sink.close()
+    sent = port.take()
+    assert sent[:2] == ["note_off channel=0 note=60 velocity=64", "pitchwheel channel=0 pitch=0"]
+    assert "control_change channel=0 control=123 value=0" in sent
+    assert "control_change channel=0 control=120 value=0" in sent
+    assert sent[-1] == "pitchwheel channel=0 pitch=0"
+    assert port.ended == ["close_port", "delete"]
+
+
+def test_panic_silences_and_the_sink_plays_on(port):
+    sink = started(port)
+    sink.event(on())
+    port.sent.clear()
+    sink.panic()
+    sent = port.take()
+    assert sent[0] == "note_off channel=0 note=60 velocity=64"
+    assert "control_change channel=0 control=120 value=0" in sent
+    sink.event(bend(0.5))
+    sink.event(off())
+    assert port.take() == []
+    sink.event(on(62))
+    assert port.take() == ["note_on channel=0 note=62 velocity=90"]
+
+
+def test_a_stray_event_never_leaves_a_note_on(port):
+    sink = started(port)
+    for event in (off(50), bend(1.0, 50), on(60), on(64), off(60), off(64)):
+        sink.event(event)
+    assert [line for line in port.take() if "note_o" in line] == [
+        "note_on channel=0 note=60 velocity=90",
+        "note_off channel=0 note=60 velocity=64",
+        "note_on channel=0 note=64 velocity=90",
+        "note_off channel=0 note=64 velocity=64",
+    ]
+
+
+def test_starting_anew_ends_the_note(port):
+    sink = started(port)
+    sink.event(on())
+    port.sent.clear()
+    sink.start(5.0)
+    assert port.take()[0] == "note_off channel=0 note=60 velocity=64"
+
+
+def test_the_range_is_announced_again_while_silent_but_not_within_a_note(port):
+    sink = started(port)
+    n = int(ANNOUNCE_EVERY_S * 100) + 5
+    for i in range(n):
+        sink.frame(frame(None, i))
+    assert len(port.take()) == 7  # RPN and centre, once
+    sink.event(on())
+    port.sent.clear()
+    for i in range(n, 3 * n):
+        sink.frame(frame(60.0, i))
+    assert port.sent == []
+
+
+@pytest.mark.parametrize("fails_after", [0, 3, 7, 8, 9])
+def test_a_port_that_goes_is_one_clear_error_and_still_closed(fails_after):
+    port = FakePort(fails_after)
+    sink = MidiSink(port)
+    with pytest.raises(InputError, match=r"MIDI output stopped .*unplugged"):
+        sink.start(0.0)
+        for event in (on(pitch=60.5), bend(0.7)):
+            sink.event(event)
+    sink.close()
+    assert port.ended == ["close_port", "delete"] and len(port.sent) == fails_after
+
+
+def test_a_port_that_goes_before_close_is_no_error():
+    port = FakePort()
+    sink = started(port)
+    sink.event(on())
+    port.fails_after = 0
+    sink.close()
+    assert port.ended == ["close_port", "delete"]
+
+
+def test_nothing_is_taken_after_close(port):
+    sink = started(port)
+    sink.close()
+    with pytest.raises(RuntimeError):
+        sink.event(on())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"channel": 0}, "MIDI channel 0"),
+        ({"channel": 17}, "1 to 16"),
+        ({"bend_range_semitones": 49}, "1 to 48"),
+        ({"bend_range_semitones": 2.5}, "bend range 2.5"),
+        ({"loudness": "cc3"}, "cc11"),
+    ],
+)
+def test_settings_out_of_range_are_named(port, settings, said):
+    with pytest.raises(InputError, match=said):
+        MidiSink(port, **settings)
+
+
+def test_a_second_run_sends_what_the_first_did():
+    def run(port, sink=None):
+        sink = sink or MidiSink(port, loudness="pressure")
+        sink.start(0.0)
+        for event in (on(pitch=60.4), Loudness(1.1, 1.1, 60, -20.0), bend(0.9), off()):
+            sink.event(event)
+        return port.sent
+
+    first = run(FakePort())
+    assert run(FakePort()) == first
+    port = FakePort()
+    sink = MidiSink(port, loudness="pressure")
+    run(port, sink)
+    again = len(port.sent)
+    sink.event(on(pitch=60.0))  # without a start: the level is remembered and not sent again
+    sink.event(Loudness(3.0, 3.0, 60, -20.0))
+    assert len(port.sent) == again + 1

@@ -1,0 +1,136 @@
+"""OSC messages as a receiver on the loopback gets them, read back by python-osc's parser."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from pythonosc.osc_bundle import OscBundle
+
+from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
+from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+
+ORIGIN = 1_700_000_000.25
+FRAME = PitchFrame(3, 0.5, 0.55, 440.0, True, 0.75, 0.9, -20.5)
+EVENTS = (
+    NoteOn(0.5, 0.55, 69, 90, 69.25),
+    PitchBend(0.6, 0.65, 69, -0.5),
+    Loudness(0.7, 0.75, 69, -12.5),
+    NoteOff(0.8, 0.85, 69),
+)
+
+
+class Receiver:
+    def __init__(self, family=socket.AF_INET, host="127.0.0.1"):
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.bind((host, 0))
+        self.socket.settimeout(5.0)
+        self.host, self.port = self.socket.getsockname()[:2]
+
+    def take(self, count):
+        """(address, arguments, seconds after the origin) of each message."""
+        bundles = [OscBundle(self.socket.recv(2048)) for _ in range(count)]
+        return [(b.content(0).address, b.content(0).params, b.timestamp - ORIGIN) for b in bundles]
+
+    def is_empty(self):
+        self.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            self.socket.recv(2048)
+        return True
+
+
+@pytest.fixture
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.socket.close()
+
+
+def test_every_message_comes_as_the_table_says(receiver):
+    with OscSink(receiver.host, receiver.port) as sink:
+        sink.start(ORIGIN)
+        sink.frame(FRAME)
+        for event in EVENTS:
+            sink.event(event)
+    got = receiver.take(5)
+    assert [(address, params) for address, params, _ in got] == [
+        ("/rt-melody/f0", [440.0, 1, 0.75, -20.5]),
+        ("/rt-melody/note/on", [69, 90, 69.25]),
+        ("/rt-melody/bend", [-0.5]),
+        ("/rt-melody/loudness", [-12.5]),
+        ("/rt-melody/note/off", [69]),
+    ]
+    assert [after_s for *_, after_s in got] == pytest.approx([0.55, 0.55, 0.65, 0.75, 0.85], abs=1e-5)
+    assert receiver.is_empty()
+
+
+def test_close_ends_the_note_that_sounds(receiver):
+    sink = OscSink(receiver.host, receiver.port)
+    sink.start(ORIGIN)
+    sink.event(EVENTS[0])
+    sink.close()
+    assert receiver.take(2)[1][:2] == ("/rt-melody/note/off", [69])
+    assert sink.send_errors == 0
+
+
+def test_a_new_start_moves_the_time_tags(receiver):
+    with OscSink(receiver.host, receiver.port) as sink:
+        sink.start(ORIGIN)
+        sink.start(ORIGIN + 10)
+        sink.frame(FRAME)
+    assert receiver.take(1)[0][2] == pytest.approx(10.55, abs=1e-5)
+
+
+def test_what_the_socket_refuses_is_counted_and_not_raised():
+    with OscSink("255.255.255.255", 9) as sink:  # broadcasting needs leave that was not asked for
+        sink.frame(FRAME)
+        sink.frame(FRAME)
+    assert sink.send_errors == 2
+
+
+def test_nobody_listening_is_no_error(receiver):
+    receiver.socket.close()
+    with OscSink(receiver.host, receiver.port) as sink:
+        for _ in range(5):
+            sink.frame(FRAME)
+    assert sink.send_errors == 0
+
+
+def test_ipv6_reaches_its_receiver():
+    try:
+        receiver = Receiver(socket.AF_INET6, "::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with OscSink(*parse_osc_address(f"[::1]:{receiver.port}")) as sink:
+        sink.frame(FRAME)
+    assert receiver.take(1)[0][0] == "/rt-melody/f0"
+    receiver.socket.close()
+
+
+def test_a_host_that_cannot_be_resolved_is_named():
+    with pytest.raises(InputError, match="'no-such-host.invalid' cannot be resolved"):
+        OscSink("no-such-host.invalid", 9000)
+    with pytest.raises(InputError, match="cannot be resolved"):
+        OscSink("a" * 70 + ".example", 9000)  # a label longer than names may be
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("localhost:9000", ("localhost", 9000)),
+        ("192.168.1.7:57120", ("192.168.1.7", 57120)),
+        ("[::1]:1", ("::1", 1)),
+        ("[fe80::1%eth0]:65535", ("fe80::1%eth0", 65535)),
+    ],
+)
+def test_addresses_are_parsed(text, parsed):
+    assert parse_osc_address(text) == parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "localhost", ":9000", "[]:9000", "::1:9000", "host:", "host:0", "host:65536", "host:9e3", "host:-1", "host:²"],
+)
+def test_what_is_no_address_is_refused_by_name(text):
+    with pytest.raises(InputError, match="OSC (address|port)"):
+        parse_osc_address(text)

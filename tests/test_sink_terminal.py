@@ -1,0 +1,126 @@
+"""The one-line display on a stream that claims to be a terminal, and on a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+
+from rt_melody.realtime.sinks.terminal import DRAWS_A_SECOND, TerminalSink, note_name
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, midi_to_hz
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    s = 0.0
+
+    def __call__(self):
+        return self.s
+
+
+def frame(pitch=69.0, level_db=-30.0):
+    f0_hz = 100.0 if pitch is None else midi_to_hz(pitch)
+    return PitchFrame(0, 0.0, 0.05, f0_hz, pitch is not None, 0.9, 0.9, level_db)
+
+
+def drawn(pitch, level_db=-30.0, event=None):
+    terminal = Terminal()
+    sink = TerminalSink(terminal, Clock())
+    sink.status(46.2, 3)
+    if event:
+        sink.event(event)
+    sink.frame(frame(pitch, level_db))
+    return terminal.getvalue()
+
+
+def test_the_line_shows_level_note_cents_f0_latency_and_skips():
+    assert drawn(69.12) == (
+        "\r[########--------]  -30.0 dB  A4    +12 c    443.1 Hz  latency 46 ms  skips 3"
+    )
+
+
+def test_cents_are_those_from_the_note_that_sounds():
+    assert "A4    -80 c" in drawn(68.2, event=NoteOn(0, 0, 69, 90, 69.0))
+    assert "G#4   +20 c" in drawn(68.2, event=NoteOff(0, 0, 69))
+
+
+@pytest.mark.parametrize(("level_db", "cells"), [(-120.0, 0), (-60.0, 0), (-3.0, 15), (0.0, 16), (6.0, 16)])
+def test_the_meter_spans_60_db(level_db, cells):
+    assert drawn(None, level_db).count("#") == cells
+
+
+def test_unvoiced_shows_no_pitch():
+    line = drawn(None)
+    assert "Hz" not in line and "latency" in line
+
+
+def test_a_second_of_frames_is_drawn_as_often_as_the_table_says():
+    terminal, clock = Terminal(), Clock()
+    sink = TerminalSink(terminal, clock)
+    for i in range(1000):
+        clock.s = i / 1000
+        sink.frame(frame())
+    assert DRAWS_A_SECOND - 1 <= terminal.getvalue().count("\r") <= DRAWS_A_SECOND
+
+
+def test_a_shorter_line_covers_the_longer_one_and_clear_takes_it_away():
+    terminal, clock = Terminal(), Clock()
+    sink = TerminalSink(terminal, clock)
+    sink.status(1234.0, 0)
+    sink.frame(frame())
+    sink.status(1.0, 0)
+    clock.s = 1.0
+    sink.frame(frame())
+    first, second = terminal.getvalue().split("\r")[1:]
+    assert len(second) == len(first) and second.endswith("skips 0   ")
+    sink.clear()
+    blank, rest = terminal.getvalue().split("\r")[3:]
+    assert blank == " " * len(second.rstrip()) and rest == ""
+    sink.clear()
+    sink.close()
+    assert terminal.getvalue().count("\r") == 4
+
+
+def test_a_stream_that_is_no_terminal_gets_nothing():
+    stream = io.StringIO()
+    with TerminalSink(stream) as sink:
+        sink.frame(frame())
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_that_goes_is_given_up():
+    terminal = Terminal()
+    sink = TerminalSink(terminal, Clock())
+    terminal.close()
+    sink.frame(frame())
+    sink.frame(frame())
+    sink.close()
+
+
+def test_a_stopped_terminal_is_not_waited_for():
+    pty = pytest.importorskip("pty")
+    controller, terminal = pty.openpty()
+    clock = Clock()
+    with os.fdopen(terminal, "w") as stream:
+        sink = TerminalSink(stream, clock)
+        sink.frame(frame())
+        assert b"A4" in os.read(controller, 1000)
+        os.set_blocking(terminal, False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(terminal, b"x" * 1000)
+        os.set_blocking(terminal, True)
+        clock.s = 1.0
+        sink.frame(frame())  # would never come back
+        sink.close()
+    os.close(controller)
+
+
+@pytest.mark.parametrize(("note", "name"), [(60, "C4"), (69, "A4"), (61, "C#4"), (0, "C-1"), (127, "G9")])
+def test_note_names(note, name):
+    assert note_name(note) == name
