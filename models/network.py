@@ -112,7 +112,8 @@ class TwoStageNet(nn.Module):
         self.short_taps, self.short_stride = config.short_taps, config.short_stride_samples
         self.slots, self.heads = config.short_slots, heads
         self.level_samples, self.level_floor, self.level_fall = LEVEL_SAMPLES, LEVEL_FLOOR, LEVEL_FALL
-        self.compression = COMPRESSION
+        self.compression, self.short_filters = COMPRESSION, config.short_filters
+        self.context_size = config.context_size
 
         self.long_bank = FilterBank(
             config.long_taps, config.position_hz(config.long_filters), config.sample_rate,
@@ -164,11 +165,11 @@ class TwoStageNet(nn.Module):
 
     def initial_state(self, batch: int) -> StreamState:
         """The state of a stream that has heard nothing but silence."""
-        zeros = [torch.zeros(batch, self.onset.past_channels, self.onset.past_columns, self.config.short_filters)]
+        zeros = [torch.zeros(batch, self.onset.past_channels, self.onset.past_columns, self.short_filters)]
         for block in self.blocks:
             zeros.append(torch.zeros(batch, block.past_channels, block.past_columns, self.positions))
         return StreamState(
-            torch.full((batch, 1), LEVEL_FLOOR), zeros, torch.zeros(1, batch, self.config.context_size)
+            torch.full((batch, 1), self.level_floor), zeros, torch.zeros(1, batch, self.context_size)
         )
 
     def forward(self, window: Tensor, state: StreamState) -> Tuple[Output, StreamState]:

@@ -1,0 +1,115 @@
+"""Streaming sample-rate conversion with a delay that is known, short, and the same for every chunking.
+
+A polyphase windowed sinc (Kaiser), linear phase. Output sample m stands at input position
+``p = m * rate_in / rate_out`` and reads the inputs ``floor(p) - half + 1 .. floor(p) + half``; it can be
+computed as soon as input ``floor(p) + half`` is there, whatever the sizes of the blocks in which it came.
+That bound is why this is not a library's resampler: those work in blocks of their own and give no promise
+of when a sample appears.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+from numba import njit
+
+ZEROS = 16  # zero crossings either side: 1 ms at 16 kHz
+ROLLOFF = 0.90  # cut-off as a part of the lower Nyquist frequency
+KAISER_BETA = 8.0  # about 80 dB of stop-band
+BLOCK = 1024  # input samples worked on at once
+
+
+@njit("int64(float32[::1], int64, int64, float32[:, ::1], int64[::1], float32[::1], int64)", cache=True, nogil=True)
+def convert(history, first, count, table, state, out, up):
+    """Write the outputs that ``history[:count]`` (input ``first`` onward) allows; how many.
+
+    ``state``: [input index floor(p) of the next output, its phase, input steps and phase steps an output].
+    """
+    half = table.shape[1] // 2
+    n_out = 0
+    while state[0] + half < first + count:
+        start = state[0] - half + 1 - first
+        phase = state[1]
+        total = np.float32(0.0)
+        for k in range(table.shape[1]):
+            total += history[start + k] * table[phase, k]
+        out[n_out] = total
+        n_out += 1
+        state[0] += state[2]
+        state[1] += state[3]
+        if state[1] >= up:
+            state[1] -= up
+            state[0] += 1
+    return n_out
+
+
+def polyphase_table(up: int, down: int) -> np.ndarray:
+    """Kernel taps for each phase [shape=(up, 2 * half)]; each row sums to 1, so DC passes unchanged."""
+    stretch = max(1.0, down / up)
+    half = int(np.ceil(ZEROS * stretch))
+    offsets = np.arange(-half + 1, half + 1)[None, :] - np.arange(up)[:, None] / up
+    cutoff = ROLLOFF / stretch
+    inside = np.clip(1.0 - (offsets / (half + 1)) ** 2, 0.0, None)
+    taps = np.sinc(cutoff * offsets) * np.i0(KAISER_BETA * np.sqrt(inside))
+    return np.ascontiguousarray(taps / taps.sum(1, keepdims=True), dtype=np.float32)
+
+
+class StreamResampler:
+    """Converts a stream from ``rate_in`` to ``rate_out`` Hz. One stream, one instance; ``reset`` starts anew.
+
+    Raises ValueError for a rate outside 1 kHz .. 768 kHz.
+    """
+
+    def __init__(self, rate_in: int, rate_out: int):
+        for rate in (rate_in, rate_out):
+            if not 1000 <= rate <= 768000:
+                raise ValueError(f"sample rate {rate} Hz is outside 1000 .. 768000 Hz")
+        common = gcd(rate_in, rate_out)
+        self.rate_in, self.rate_out = rate_in, rate_out
+        self.up, self.down = rate_out // common, rate_in // common
+        self.identity = self.up == self.down
+        self._table = polyphase_table(self.up, self.down) if not self.identity else np.zeros((1, 2), np.float32)
+        self._half = self._table.shape[1] // 2
+        self._history = np.zeros(self._table.shape[1] + BLOCK, np.float32)
+        self._state = np.zeros(4, np.int64)
+        self.reset()
+
+    @property
+    def delay_samples(self) -> int:
+        """Input samples after its own position that an output waits for; 0 where the rates are equal."""
+        return 0 if self.identity else self._half
+
+    @property
+    def delay_ms(self) -> float:
+        return 1000.0 * self.delay_samples / self.rate_in
+
+    def inputs_for(self, outputs: int) -> int:
+        """How many inputs must have come before ``outputs`` outputs are there."""
+        if self.identity or outputs <= 0:
+            return max(0, outputs)
+        return (outputs - 1) * self.down // self.up + self._half + 1
+
+    def most_outputs(self, inputs: int) -> int:
+        """No call of ``process`` with so many inputs writes more outputs than this."""
+        return inputs * self.up // self.down + 2
+
+    def reset(self) -> None:
+        self._history[:] = 0.0
+        self._held = self._half  # zeros before the stream, so that the first output finds its past
+        self._first = -self._half
+        self._state[:] = (0, 0, self.down // self.up, self.down % self.up)
+
+    def process(self, samples: np.ndarray, out: np.ndarray) -> int:
+        """Take in at most BLOCK ``samples`` (float32), write what they allow to ``out``, give how many."""
+        count = len(samples)
+        if self.identity:
+            out[:count] = samples
+            return count
+        self._history[self._held : self._held + count] = samples
+        held = self._held + count
+        n_out = convert(self._history, self._first, held, self._table, self._state, out, self.up)
+        drop = int(min(held, max(0, self._state[0] - self._half + 1 - self._first)))
+        self._history[: held - drop] = self._history[drop:held]
+        self._held, self._first = held - drop, self._first + drop
+        return n_out

@@ -1,0 +1,63 @@
+"""A compiled model and the state of one stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rt_melody.models.torchscript import load_model
+
+SHIPPED = Path(__file__).parent / "weights" / "live.pt"
+WARM_UP_HOPS = 5  # TorchScript settles after its third call
+
+
+class StreamingModel:
+    """Owns one stream's state. ``step`` a hop at a time; ``reset`` forgets what was heard.
+
+    Sets torch to one intra-op thread for the process: a hop is too little work to share, and threads that
+    wait for each other stall on a busy machine.
+
+    Raises rt_melody.models.torchscript.ModelFileError for a file that is no model.
+    """
+
+    def __init__(self, path: str | Path | None = None):
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
+        self.path = Path(path) if path else SHIPPED
+        self._step, self.config, self.provenance = load_model(self.path)
+        self.window = np.zeros(self.config.long_taps, np.float32)
+        self._input = torch.from_numpy(self.window).unsqueeze(0)  # shares memory with ``window``
+        self._head = len(self.config.look_ahead_ms) - 1
+        self.reset()
+
+    @property
+    def look_ahead_ms(self) -> float:
+        return self.config.look_ahead_ms[self._head]
+
+    @property
+    def heads_ms(self) -> tuple[float, ...]:
+        """Every look-ahead that this model offers, ascending."""
+        return tuple(self.config.look_ahead_ms)
+
+    def choose_head(self, look_ahead_ms: float) -> None:
+        """Read out the head with this look-ahead from now on. Raises ValueError for one it has not."""
+        self._head = self.heads_ms.index(look_ahead_ms)
+
+    def reset(self) -> None:
+        with torch.inference_mode():
+            self._state = self._step.initial_state()
+
+    def step(self) -> tuple[np.ndarray, float]:
+        """Take in ``self.window``; pitch logits [shape=(pitch_bins,)] and the voicing logit."""
+        with torch.inference_mode():
+            reading, self._state = self._step(self._input, self._state, self._head)
+            return reading.pitch_logits.numpy(), float(reading.voicing_logit)
+
+    def warm_up(self) -> None:
+        """Run a few hops of silence so that nothing compiles later, then reset."""
+        self.window[:] = 0.0
+        for _ in range(WARM_UP_HOPS):
+            self.step()
+        self.reset()

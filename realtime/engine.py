@@ -1,0 +1,261 @@
+"""Samples in, pitch frames out: no I/O, no threads, no clock.
+
+Conventions
+-----------
+* The frame of hop k is made when the model-rate sample ``(k + 1) * hop - 1`` can be computed; that moment of
+  stream time is ``available_s``. It speaks of ``time_s``, earlier by the look-ahead of the model's head and
+  the decoder's lag (and, where the input has another rate, by the resampler's delay).
+* Frames that would speak of a time before 0 are not given out.
+* ``flush`` feeds silence until the last sample taken in has been spoken of, then resets.
+* Whole or piece by piece, the frames are the same to the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log
+from pathlib import Path
+
+import numpy as np
+
+from rt_melody.kernels import framing, posterior
+from rt_melody.kernels.resample import BLOCK, StreamResampler
+from rt_melody.kernels.viterbi import FixedLagViterbi
+from rt_melody.models.streaming import StreamingModel
+from rt_melody.models.torchscript import ModelFileError
+from rt_melody.realtime.types import InputError, LatencyBudget, LatencyPart, PitchFrame, midi_to_hz
+
+RING_SAMPLES = 4096  # model-rate samples kept: more than any window
+READ_CENTS = 80.0  # reach of the local mean around the decoded bin
+RIGHT_CENTS = 50.0  # confidence is the probability of being nearer than this to the truth
+SURE = 1e-6  # probabilities are kept this far from 0 and 1
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """Probabilities are per hop. Defaults are chosen on validation singers."""
+
+    voicing_threshold: float = 0.5  # of the voicing probability
+    f0_min_hz: float = 55.0
+    f0_max_hz: float = 1450.0
+    move_cents: float = 60.0  # standard deviation of the pitch's movement a hop
+    move_limit_cents: float = 240.0
+    leap: float = 3e-3  # of a new pitch anywhere
+    begin: float = 0.1  # of singing to begin
+    end: float = 0.1  # of singing to end
+
+
+class Engine:
+    """The tracker of one stream.
+
+    Parameters
+    ----------
+    sample_rate : rate of the samples that will be fed, Hz.
+    latency_ms : bound on how far an estimate lies behind the newest sample taken in. The largest look-ahead
+        that fits is used.
+    model : path of a model file, a StreamingModel, or None for the shipped one.
+    decoder : see DecoderSettings.
+
+    Raises InputError where the bound, the rate, the range or the model cannot be used.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        latency_ms: float = 50.0,
+        model: StreamingModel | str | Path | None = None,
+        decoder: DecoderSettings | None = None,
+    ):
+        self.decoder = decoder or DecoderSettings()
+        self.model = model if isinstance(model, StreamingModel) else _load(model)
+        config = self.model.config
+        self.sample_rate, self.hop_s = sample_rate, config.hop_ms / 1000.0
+        try:
+            self._resampler = StreamResampler(sample_rate, config.sample_rate)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        self._hop, self._model_rate = config.hop_samples, config.sample_rate
+        self.latency, look_ahead_ms, self._lag = plan_latency(
+            latency_ms, config.hop_ms, self.model.heads_ms, self._resampler.delay_ms
+        )
+        self.model.choose_head(look_ahead_ms)
+        self._behind_s = look_ahead_ms / 1000.0 + self._lag * self.hop_s
+        self._prepare_decoder()
+        self._finite = np.zeros(BLOCK, np.float32)
+        self._resampled = np.zeros(self._resampler.most_outputs(BLOCK), np.float32)
+        self._ring = np.zeros(RING_SAMPLES, np.float32)
+        self.reset()
+
+    def _prepare_decoder(self) -> None:
+        d, config = self.decoder, self.model.config
+        if not 0.0 < d.voicing_threshold < 1.0:
+            raise InputError(f"voicing threshold {d.voicing_threshold:g} must lie between 0 and 1")
+        per_cent = config.bins_per_semitone / 100.0
+        grid = config.pitch_midi()
+        self._lowest, self._per_bin = float(grid[0]), 1.0 / config.bins_per_semitone
+        hz = midi_to_hz(self._lowest), midi_to_hz(float(grid[-1]))
+        if not hz[0] - 1.0 <= d.f0_min_hz < d.f0_max_hz <= hz[1] + 25.0:
+            raise InputError(
+                f"pitch range {d.f0_min_hz:g} .. {d.f0_max_hz:g} Hz must ascend within "
+                f"{hz[0]:.0f} .. {hz[1]:.0f} Hz, which this model covers"
+            )
+        self._low_bin = max(0, round(config.bins_per_octave * config.bins_per_position * np.log2(d.f0_min_hz / hz[0])))
+        high = round(config.bins_per_octave * config.bins_per_position * np.log2(d.f0_max_hz / hz[0])) + 1
+        self._high_bin = min(config.pitch_bins, high)
+        self._read_bins, self._right_bins = round(READ_CENTS * per_cent), RIGHT_CENTS * per_cent
+        self._threshold_logit = log(d.voicing_threshold / (1.0 - d.voicing_threshold))
+        bins = config.pitch_bins
+        self._viterbi = FixedLagViterbi(
+            bins, self._lag, d.move_cents * per_cent, round(d.move_limit_cents * per_cent), d.leap, d.begin, d.end
+        )
+        self._observed = np.zeros(bins + 1, np.float32)
+        self._posteriors = np.zeros((self._lag + 1, bins), np.float32)
+        self._voicings = np.zeros(self._lag + 1)
+
+    # ---- the stream ----------------------------------------------------------------------------
+
+    def reset(self, start_s: float = 0.0) -> None:
+        """Forget what was heard. The next sample fed stands at ``start_s`` of stream time."""
+        self.model.reset()
+        self._resampler.reset()
+        self._viterbi.reset()
+        self._ring[:] = 0.0
+        self._start_s = start_s
+        self._written = 0  # model-rate samples since the reset
+        self._hops = 0
+        self.fed_samples = 0
+        if start_s == 0.0:
+            self._index = 0
+            self.replaced_samples = 0
+
+    def warm_up(self) -> None:
+        """Run every part once so that nothing compiles while streaming, then reset."""
+        self.model.warm_up()
+        self.feed(np.zeros(int(self.sample_rate * 0.1), np.float32))
+        self.reset()
+
+    def feed(self, samples: np.ndarray) -> list[PitchFrame]:
+        """Take in mono samples ``[shape=(n,)]``, full scale 1; the frames that they complete.
+
+        Values that are not finite count as 0 and are counted in ``replaced_samples``. Raises ValueError for
+        an array of another shape.
+        """
+        if samples.ndim != 1:
+            raise ValueError(f"samples have shape {samples.shape}; feed one channel, shape (n,)")
+        if samples.dtype != np.float32 or not samples.flags.c_contiguous:
+            samples = np.ascontiguousarray(samples, np.float32)
+        frames: list[PitchFrame] = []
+        for start in range(0, len(samples), BLOCK):
+            self._feed_block(samples[start : start + BLOCK], frames)
+        return frames
+
+    def flush(self) -> list[PitchFrame]:
+        """The frames that still speak of what was taken in; then reset."""
+        last_s = self._start_s + self.fed_samples / self.sample_rate
+        frames: list[PitchFrame] = []
+        hop = np.zeros(max(1, round(self.hop_s * self.sample_rate)), np.float32)
+        while self.fed_samples and self._time_of(self._hops) < last_s - 1e-9:
+            frames += [f for f in self.feed(hop) if f.time_s < last_s - 1e-9]
+        self.reset()
+        return frames
+
+    def _feed_block(self, block: np.ndarray, frames: list[PitchFrame]) -> None:
+        self.replaced_samples += framing.copy_finite(block, len(block), self._finite)
+        self.fed_samples += len(block)
+        count = self._resampler.process(self._finite[: len(block)], self._resampled)
+        done = 0
+        while done < count:
+            part = min(count - done, self._hop - self._written % self._hop)
+            framing.put(self._ring, self._written, self._resampled[done : done + part], part)
+            self._written += part
+            done += part
+            if self._written % self._hop == 0:
+                frame = self._hop_frame()
+                if frame is not None:
+                    frames.append(frame)
+
+    # ---- one hop -------------------------------------------------------------------------------
+
+    def _time_of(self, hop: int) -> float:
+        return self._start_s + (hop + 1) * self.hop_s - self._behind_s
+
+    def _hop_frame(self) -> PitchFrame | None:
+        window = self.model.window
+        framing.frame(self._ring, self._written, window)
+        logits, voicing_logit = self.model.step()
+        hop, self._hops = self._hops, self._hops + 1
+        slot = hop % (self._lag + 1)
+        self._observe(logits, voicing_logit - self._threshold_logit, self._posteriors[slot])
+        self._voicings[slot] = 1.0 / (1.0 + exp(-max(-40.0, min(40.0, voicing_logit))))
+        state = self._viterbi.feed(self._observed)
+        time_s = self._time_of(hop)
+        if state is None or time_s < self._start_s - 1e-9:
+            return None
+        return self._read(state, (hop - self._lag) % (self._lag + 1), hop, time_s)
+
+    def _observe(self, logits: np.ndarray, voicing_logit: float, row: np.ndarray) -> None:
+        """Log-likelihoods for the decoder: pitch bins relative to the best, shifted by the voicing."""
+        posterior.softmax(logits, row)
+        odds = max(-20.0, min(20.0, voicing_logit))
+        best = posterior.peak(row, self._low_bin, self._high_bin)
+        self._observed[:] = -40.0
+        inside = slice(self._low_bin, self._high_bin)
+        np.subtract(logits[inside], logits[best], out=self._observed[inside])
+        self._observed[: self.model.config.pitch_bins] += odds
+        np.maximum(self._observed, -40.0, out=self._observed)
+        self._observed[-1] = 0.0
+
+    def _read(self, state: int, slot: int, hop: int, time_s: float) -> PitchFrame:
+        row, voicing = self._posteriors[slot], float(self._voicings[slot])
+        voiced = state < len(row)
+        centre = state if voiced else posterior.peak(row, self._low_bin, self._high_bin)
+        bins = posterior.local_mean(row, centre, self._read_bins)
+        sure = voicing * posterior.mass_near(row, bins, self._right_bins) if voiced else 1.0 - voicing
+        index, self._index = self._index, self._index + 1
+        outputs = (hop + 1) * self._hop
+        return PitchFrame(
+            index=index,
+            time_s=time_s,
+            available_s=self._start_s + self._resampler.inputs_for(outputs) / self.sample_rate,
+            f0_hz=midi_to_hz(self._lowest + bins * self._per_bin),
+            voiced=voiced,
+            confidence=min(1.0, max(0.0, float(sure))),
+            voicing=voicing,
+            level_db=framing.level_db(self.model.window, self._hop),
+        )
+
+
+def _load(path: str | Path | None) -> StreamingModel:
+    try:
+        return StreamingModel(path)
+    except ModelFileError as error:
+        raise InputError(str(error)) from error
+
+
+def plan_latency(
+    bound_ms: float, hop_ms: float, heads_ms: tuple[float, ...], resampler_ms: float
+) -> tuple[LatencyBudget, float, int]:
+    """The budget for a bound, the look-ahead in ms and the decoder's lag in hops that fill it best.
+
+    Raises InputError, with the sum, for a bound that the shortest look-ahead does not meet.
+    """
+    def budget(look_ahead_ms: float, lag: int) -> LatencyBudget:
+        parts = [
+            LatencyPart("hop", hop_ms, "a sound waits until its hop is full"),
+            LatencyPart("resampler", resampler_ms, "none at the model's own rate"),
+            LatencyPart("look-ahead", look_ahead_ms, "of the model"),
+            LatencyPart("decoder", lag * hop_ms, f"lag of {lag} hops"),
+        ]
+        return LatencyBudget(bound_ms, tuple(parts))
+
+    fitting = [h for h in heads_ms if budget(h, 0).total_ms <= bound_ms + 1e-6]
+    if not fitting:
+        least = budget(min(heads_ms), 0)
+        raise InputError(
+            f"a latency bound of {bound_ms:g} ms cannot be met: the shortest setting needs {least.total_ms:.2f} ms;"
+            f" give --latency-ms {least.total_ms:.0f} or more. The sum:\n{least.table()}".replace(
+                f"--latency-ms {least.total_ms:.0f}", f"--latency-ms {int(np.ceil(least.total_ms - 1e-6))}"
+            )
+        )
+    look_ahead = max(fitting)
+    return budget(look_ahead, 0), look_ahead, 0
