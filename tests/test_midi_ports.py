@@ -8,42 +8,50 @@ from types import SimpleNamespace
 
 import pytest
 
-from rt_melody.realtime.sinks.midi_ports import CHECK_EVERY, list_midi_outputs, open_midi_out
+from rt_melody.realtime.sinks import midi_ports
+from rt_melody.realtime.sinks.midi_ports import (
+    CHECK_EVERY,
+    UNHEARD_MOST,
+    list_midi_outputs,
+    open_midi_out,
+)
 from rt_melody.realtime.types import InputError
 
 ALSA, CORE, JACK, WINDOWS, DUMMY = 2, 1, 3, 4, 5
 
 
-def fake_rtmidi(systems, compiled=(ALSA, JACK, DUMMY)):
-    """``systems``: api -> list of its ports, shared by all clients; an api that is absent does not answer."""
+def fake_rtmidi(systems, compiled=(ALSA, JACK, DUMMY), broken=()):
+    """``systems``: api -> list of its outputs; an api that is absent does not answer."""
 
     class Client:
+        """Sends, or as ``Listener`` hears what a client called rt-melody sends."""
+
         alive = []
 
-        def __init__(self, api, name):
+        def __init__(self, api, name, queue_size_limit=1024):
             os.write(2, b"noise of a library\n")
             assert os.environ["JACK_NO_START_SERVER"] == "1"
             if api not in systems:
                 raise OSError("no such system")
-            self.api, self.name, self.opened, self.sent = api, name, None, []
+            self.api, self.name, self.opened, self.sent, self.heard = api, name, None, [], []
             Client.alive.append(self)
 
         def get_ports(self):
             return list(systems[self.api])
 
         def open_port(self, index, name):
-            if "busy" in systems[self.api][index]:
+            if "busy" in self.get_ports()[index]:
                 raise OSError("held by another program")
-            self.opened = systems[self.api][index]
+            self.opened = self.get_ports()[index]
 
         def open_virtual_port(self, name):
-            if self.api == WINDOWS:
-                raise NotImplementedError
             self.opened = f"{self.name}:{name}"
-            systems[self.api].append(self.opened)
 
         def send_message(self, message):
             self.sent.append(message)
+            for client in Client.alive:
+                if client.opened == f"{self.name}:out" and not broken:
+                    client.heard.append(message)
 
         def close_port(self):
             self.opened = None
@@ -51,8 +59,15 @@ def fake_rtmidi(systems, compiled=(ALSA, JACK, DUMMY)):
         def delete(self):
             Client.alive.remove(self)
 
+    class Listener(Client):
+        def get_ports(self):
+            return [f"{c.name}:out" for c in Client.alive if c.opened and not isinstance(c, Listener)]
+
+        def get_message(self):
+            return self.heard.pop(0) if self.heard else None
+
     return SimpleNamespace(
-        MidiOut=Client, MidiIn=Client, get_compiled_api=lambda: list(compiled),
+        MidiOut=Client, MidiIn=Listener, get_compiled_api=lambda: list(compiled),
         API_LINUX_ALSA=ALSA, API_UNIX_JACK=JACK, API_MACOSX_CORE=CORE, API_WINDOWS_MM=WINDOWS,
     )  # fmt: skip
 
@@ -93,18 +108,39 @@ def test_messages_reach_the_port(use):
 
 
 @pytest.mark.parametrize("wanted", [None, "synth"])
-def test_a_jack_server_that_dies_is_noticed_before_rtmidi_waits_for_ever(use, wanted):
-    systems = {JACK: ["synth:in"]}
-    use(systems)
+def test_a_jack_server_that_dies_is_noticed_before_rtmidi_waits_for_ever(use, wanted, monkeypatch):
+    """Its lists of ports go on as they were; only the echo of our own port stops."""
+    monkeypatch.setattr(midi_ports, "LISTEN_S", 0.02)
+    broken = []
+    alive = use({JACK: ["synth:in"]}, broken=broken)
     port = open_midi_out(wanted)
-    for _ in range(3 * CHECK_EVERY):
+    for _ in range(3 * UNHEARD_MOST):
         port.send_message(b"\xe0\x00\x40")
-    systems[JACK].clear()
-    with pytest.raises(OSError, match=f"the port {port.name} is gone"):
-        for _ in range(CHECK_EVERY):
+    broken.append("server")
+    with pytest.raises(OSError, match="JACK server is gone"):
+        for _ in range(UNHEARD_MOST + 2 * CHECK_EVERY):
             port.send_message(b"\xe0\x00\x40")
     port.close_port()
     port.delete()
+    assert alive == []
+
+
+@pytest.mark.parametrize("api", [ALSA, JACK])
+def test_a_port_that_leaves_the_list_is_noticed(use, api):
+    systems = {api: ["synth:in"]}
+    use(systems)
+    port = open_midi_out("synth")
+    for _ in range(3 * CHECK_EVERY):
+        port.send_message(b"\xe0\x00\x40")
+    systems[api].clear()
+    with pytest.raises(OSError, match="the port synth:in is gone"):
+        for _ in range(CHECK_EVERY):
+            port.send_message(b"\xe0\x00\x40")
+
+
+def test_the_watching_client_is_no_output_to_be_chosen(use):
+    use({JACK: ["rt-melody-watch:in", "synth:in"]})
+    assert list_midi_outputs() == ["synth:in"]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +150,7 @@ def test_a_jack_server_that_dies_is_noticed_before_rtmidi_waits_for_ever(use, wa
 def test_a_name_is_found_whatever_its_case(use, wanted, opened):
     alive = use({ALSA: ["Midi Through", "FLUID Synth:1", "B", "BB"], JACK: ["other:in", "Midi Through"]})
     assert open_midi_out(wanted).name == opened
-    assert len(alive) == 1
+    assert [c.opened for c in alive if c.name == "rt-melody"] == [opened]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +169,7 @@ def test_a_name_that_fits_none_or_several_is_told_the_ports(use, wanted, said):
 
 def test_a_busy_port_is_told(use):
     alive = use({WINDOWS: ["busy port"]}, compiled=(WINDOWS,))
-    with pytest.raises(InputError, match="'busy port' cannot be opened .held by another program"):
+    with pytest.raises(InputError, match="cannot open the MIDI output 'busy port' .held by another program"):
         open_midi_out("busy")
     assert alive == []
 

@@ -7,13 +7,14 @@ Conventions
 * No JACK server is started by asking, and what the systems' libraries print to standard error while
   being asked is kept away: the sentence of the ``InputError`` says it.
 * Under JACK, RtMidi's ``send_message`` waits for ever once the server is gone and its buffer of some
-  2000 messages is full. ``OpenPort`` therefore looks every ``CHECK_EVERY`` messages whether its port is still
-  listed, which takes some 20 microseconds.
+  2300 messages is full, and lists of ports go on showing what was there. So a second client,
+  ``rt-melody-watch``, listens to our own port, and the port is given up when nothing was heard of many messages.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
@@ -24,7 +25,10 @@ from rt_melody.realtime.types import InputError
 CLIENT_NAME = "rt-melody"
 WATCH_NAME = "rt-melody-watch"
 PORT_NAME = "out"
-CHECK_EVERY = 256
+CHECK_EVERY = 256  # messages between two looks at whether the port is still there
+UNHEARD_MOST = 1024  # messages sent without an echo before we stop to listen for one
+LISTEN_S = 1.0  # how long we then listen; JACK's longest period is under 0.2 s
+ECHO_QUEUE = 4096  # messages; RtMidi complains on standard error when it overflows
 
 # (name of the constant in rtmidi, what people call it, whether it has virtual ports)
 SYSTEMS = (
@@ -44,30 +48,63 @@ NO_VIRTUAL = (
 )
 
 
-class OpenPort:
-    """An open output that notices when it is gone.
+class _Echo:
+    """Hears, as a JACK client of its own, what the server passed on of our port."""
 
-    ``lister`` is an rtmidi client whose list of ports holds ``listed`` as long as this port is there;
-    None where a port cannot go away. ``send_message`` raises ``OSError`` when the port has gone.
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._unheard = 0
+
+    def is_silent(self, sent: int) -> bool:
+        """Whether the server is gone, ``sent`` messages after the last call; waits only if it may be."""
+        self._unheard += sent
+        if self._heard() or self._unheard < UNHEARD_MOST:
+            return False
+        end_s = time.monotonic() + LISTEN_S
+        while time.monotonic() < end_s:
+            time.sleep(0.005)
+            if self._heard():
+                return False
+        return True
+
+    def _heard(self) -> bool:
+        if self._client.get_message() is None:
+            return False
+        while self._client.get_message() is not None:
+            pass
+        self._unheard = 0
+        return True
+
+    def delete(self) -> None:
+        self._client.delete()
+
+
+class OpenPort:
+    """An open output that notices when it is gone; ``send_message`` then raises ``OSError``.
+
+    ``existing`` tells that ``name`` is another program's port, which can leave the system's list;
+    ``echo`` is there under JACK.
     """
 
-    def __init__(self, out: Any, name: str, lister: Any = None, listed: str = "") -> None:
+    def __init__(self, out: Any, name: str, existing: bool, echo: _Echo | None) -> None:
         self.name = name
         self._out = out
-        self._lister = lister
-        self._listed = listed
+        self._existing = existing
+        self._echo = echo
         self._unchecked = 0
 
     def send_message(self, message: bytes) -> None:
         self._unchecked += 1
         if self._unchecked >= CHECK_EVERY:
-            self._unchecked = 0
             self._check()
         self._out.send_message(message)
 
     def _check(self) -> None:
-        if self._lister is not None and self._listed not in self._lister.get_ports():
+        sent, self._unchecked = self._unchecked, 0
+        if self._existing and self.name not in self._out.get_ports():
             raise OSError(f"the port {self.name} is gone")
+        if self._echo is not None and self._echo.is_silent(sent):
+            raise OSError("the JACK server is gone")
 
     def close_port(self) -> None:
         with _quiet():
@@ -77,8 +114,8 @@ class OpenPort:
         """Free the clients; RtMidi waits here until JACK has taken what was sent."""
         with _quiet():
             self._out.delete()
-            if self._lister is not None and self._lister is not self._out:
-                self._lister.delete()
+            if self._echo is not None:
+                self._echo.delete()
 
 
 def open_midi_out(port: str | None = None) -> OpenPort:
@@ -101,7 +138,7 @@ def list_midi_outputs() -> list[str]:
     names: list[str] = []
     with _quiet():
         for _, _, client in _clients(rtmidi):
-            names += [name for name in client.get_ports() if name not in names]
+            names += [name for name in _ports(client) if name not in names]
             client.delete()
     return names
 
@@ -135,69 +172,71 @@ def _no_system(rtmidi: ModuleType) -> InputError:
 def _open_virtual(rtmidi: ModuleType) -> OpenPort:
     for system, has_virtual, client in _clients(rtmidi):
         if has_virtual:
-            return _make_virtual(rtmidi, system, client)
-        ports = client.get_ports()
+            return _open(rtmidi, system, client, None)
+        ports = _ports(client)
         client.delete()
         raise InputError(NO_VIRTUAL.format(ports=_listing(ports)))
     raise _no_system(rtmidi)
 
 
-def _make_virtual(rtmidi: ModuleType, system: str, client: Any) -> OpenPort:
-    try:
-        watch = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name=WATCH_NAME) if system == "JACK" else None
-        before = watch.get_ports() if watch else []
-        client.open_virtual_port(PORT_NAME)
-    except OSError as error:
-        client.delete()
-        raise InputError(
-            f"{system} refuses a virtual MIDI port ({error}); name an existing one with --midi-out NAME"
-        ) from error
-    return _watched(client, watch, before) if watch else OpenPort(client, f"{CLIENT_NAME}:{PORT_NAME}")
-
-
-def _watched(client: Any, watch: Any, before: list[str]) -> OpenPort:
-    """The virtual port with a second client that sees whether it is still there: ours is the new name."""
-    new = [name for name in watch.get_ports() if name not in before and name.startswith(CLIENT_NAME)]
-    if len(new) == 1:
-        return OpenPort(client, new[0], watch, new[0])
-    watch.delete()
-    return OpenPort(client, f"{CLIENT_NAME}:{PORT_NAME}")
-
-
 def _open_existing(rtmidi: ModuleType, wanted: str) -> OpenPort:
     seen: list[str] = []
     answered = False
-    for _, _, client in _clients(rtmidi):
+    for system, _, client in _clients(rtmidi):
         answered = True
-        ports = client.get_ports()
+        ports = _ports(client)
         fits = _fitting(wanted, ports)
         if len(fits) == 1:
-            return _connect(client, fits[0], ports[fits[0]])
+            return _open(rtmidi, system, client, fits[0])
         client.delete()
         if fits:
-            several = _listing([ports[i] for i in fits])
-            raise InputError(f"{wanted!r} fits {len(fits)} MIDI outputs; give more of the name: {several}")
+            raise InputError(
+                f"{wanted!r} fits {len(fits)} MIDI outputs; give more of the name: {_listing(fits)}"
+            )
         seen += [name for name in ports if name not in seen]
     if not answered:
         raise _no_system(rtmidi)
     raise InputError(f"no MIDI output's name contains {wanted!r}; the outputs are: {_listing(seen)}")
 
 
-def _fitting(wanted: str, ports: list[str]) -> list[int]:
-    """Indices of the ports that may be meant: those of that very name, else those whose names contain it."""
-    equal = [i for i, name in enumerate(ports) if name.lower() == wanted.lower()]
-    return equal or [i for i, name in enumerate(ports) if wanted.lower() in name.lower()]
-
-
-def _connect(client: Any, index: int, name: str) -> OpenPort:
+def _open(rtmidi: ModuleType, system: str, client: Any, existing: str | None) -> OpenPort:
+    """Open the client's one port: virtual, or connected to the ``existing`` one."""
     try:
-        client.open_port(index, PORT_NAME)
-    except OSError as error:
+        watch = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, WATCH_NAME, ECHO_QUEUE) if system == "JACK" else None
+        before = watch.get_ports() if watch else []
+        if existing is None:
+            client.open_virtual_port(PORT_NAME)
+        else:
+            client.open_port(client.get_ports().index(existing), PORT_NAME)
+    except (OSError, ValueError) as error:  # ValueError: the existing port has just gone
         client.delete()
+        what = "a virtual MIDI port" if existing is None else f"the MIDI output {existing!r}"
         raise InputError(
-            f"the MIDI output {name!r} cannot be opened ({error}); close the program that holds it"
+            f"{system} cannot open {what} ({error}); close what holds it or name another by --midi-out NAME"
         ) from error
-    return OpenPort(client, name, client, name)
+    name = existing or f"{CLIENT_NAME}:{PORT_NAME}"
+    return OpenPort(client, name, existing is not None, _listen(watch, before) if watch else None)
+
+
+def _listen(watch: Any, before: list[str]) -> _Echo | None:
+    """Connect the watching client to our own port, which is the one that was not there before."""
+    ports = watch.get_ports()
+    ours = [i for i, name in enumerate(ports) if name not in before and name.startswith(CLIENT_NAME)]
+    if len(ours) != 1:  # another rt-melody started at the very same moment: do without
+        watch.delete()
+        return None
+    watch.open_port(ours[0], "in")
+    return _Echo(watch)
+
+
+def _ports(client: Any) -> list[str]:
+    return [name for name in client.get_ports() if not name.startswith(WATCH_NAME)]
+
+
+def _fitting(wanted: str, ports: list[str]) -> list[str]:
+    """The ports that may be meant: those of that very name, else those whose names contain it."""
+    equal = [name for name in ports if name.lower() == wanted.lower()]
+    return equal or [name for name in ports if wanted.lower() in name.lower()]
 
 
 def _listing(names: list[str]) -> str:
