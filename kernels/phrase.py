@@ -388,9 +388,9 @@ def vowel_formants(vowel: str, singer: Singer, sample_rate: int) -> np.ndarray:
 
 
 def bandwidths(formants_hz: np.ndarray) -> np.ndarray:
-    """Bandwidths in Hz by G. Fant's formula ("The vocal tract in your pocket calculator", STL-QPSR, 1985),
+    """Bandwidths in Hz by G. Fant's formula, widened by the open glottis and limited at high frequencies.
 
-    widened by the open glottis and limited at high frequencies.
+    The formula is from "The vocal tract in your pocket calculator", STL-QPSR, 1985.
     """
     relative = formants_hz / 500.0
     closed = 15.0 / relative**2 + 20.0 * np.sqrt(relative) + 5.0 * relative**2
@@ -398,10 +398,10 @@ def bandwidths(formants_hz: np.ndarray) -> np.ndarray:
 
 
 def _formants(score: _Score, singer: Singer, f0_hz: np.ndarray) -> np.ndarray:
-    """Formants over time [shape=(n_controls, n_formants)]: vowels with soft joins; F1 raised to f0 where it is below,
+    """Formants in Hz over time [shape=(n_controls, n_formants)], the vowels softly joined.
 
-    as singers do on high notes (J. Sundberg, "Formant technique in a professional female singer", Acustica 32,
-    1975), and F2 kept above it.
+    F1 is raised to f0 where it lies below, as singers do on high notes (J. Sundberg, "Formant technique in a
+    professional female singer", Acustica 32, 1975), and F2 is kept above it.
     """
     hop = _control_samples(score.rate)
     vowels = [vowel_formants(note.vowel, singer, score.rate) for note in score.notes]

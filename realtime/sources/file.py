@@ -51,6 +51,9 @@ class FileSource(PacedSource):
             raise InputError(f"{self.path} holds no samples; give a recording with sound in it")
         self.sample_rate = check_sample_rate(file.samplerate, f"resample {self.path}")
         self.channels = file.channels
+        # soundfile seeks to where it is after every read, and libsndfile 1.2's mp3 decoder loses its place by
+        # that: silence or noise from the second block on. A file that says it cannot seek is only read.
+        file.seekable = lambda: False
         self._file = file
         self._notice = None
         self._begin()
