@@ -32,8 +32,8 @@ class MidiPort(Protocol):
 class MidiSink(NoteSink):
     """Note on and off, pitch bend, and the level if asked for, on one channel of a port.
 
-    Settings and their errors are those of ``MidiVoice``. A port that fails raises ``InputError`` once;
-    ``close`` then still closes it. ``close`` never raises.
+    Settings and their errors are those of ``MidiVoice``. A port that fails raises ``InputError``, and is
+    not tried again; ``close`` then still closes it. ``close`` never raises.
     """
 
     name = "MIDI output"
@@ -79,6 +79,8 @@ class MidiSink(NoteSink):
         self._send(self._voice.loudness(event))
 
     def _send(self, messages: Iterable[bytes]) -> None:
+        if self._lost:
+            raise InputError("the MIDI output is gone; connect it again and restart")
         try:
             for message in messages:
                 self._port.send_message(message)
@@ -90,9 +92,8 @@ class MidiSink(NoteSink):
 
     def _close(self) -> None:
         with suppress(InputError):
-            if not self._lost:
-                self._silence()
-                self._send(self._voice.silence())
+            self._silence()
+            self._send(self._voice.silence())
         for ending in (self._port.close_port, self._port.delete):
             with suppress(Exception):  # a driver that is gone has nothing left to close
                 ending()
