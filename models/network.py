@@ -89,7 +89,7 @@ class OnsetPath(nn.Module):
 class WholeRecording(nn.Module):
     """The training face as a module of its own, for DistributedDataParallel."""
 
-    def __init__(self, net: "TwoStageNet"):
+    def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
 

@@ -13,6 +13,8 @@ import soxr
 from scipy.signal import butter, fftconvolve, lfilter
 
 from rt_melody.models.training.data import LABEL_STEP_MS, SAMPLE_RATE, Clip
+from rt_melody.models.training.instruments import lead, random_band
+from rt_melody.models.training.singing import random_singing
 
 LABEL_RATE = 1000 // LABEL_STEP_MS
 
@@ -26,7 +28,11 @@ class AugmentConfig:
     own_band: float = 0.45  # of the clip's own accompaniment, in time with it
     no_band: float = 0.2  # of none; else another song's
     band_db: tuple[float, float] = (-5.0, 12.0)  # voice over accompaniment
-    no_voice: float = 0.06
+    no_voice: float = 0.08
+    synthetic_voice: float = 0.15  # of synthetic singing in place of a recorded voice
+    synthetic_band: float = 0.12  # of a synthetic band in place of a recorded one
+    lead: float = 0.2  # of an instrument that plays a second melody ...
+    lead_db: tuple[float, float] = (-3.0, 15.0)  # ... so far under the voice
     noise: float = 0.35
     noise_db: tuple[float, float] = (0.0, 40.0)  # voice over noise
     room: float = 0.25
@@ -58,19 +64,23 @@ class ExampleMaker:
         clip = self.clips[rng.choice(len(self.clips), p=self.odds)]
         speed = 2.0 ** (rng.uniform(-1, 1) * c.shift_semitones / 12.0) if rng.random() < c.shift else 1.0
         start = int(rng.integers(0, max(1, len(clip.voice) - int(self.samples * speed))))
-        voice = self._stretch(clip.voice, start, speed)
-        pitch = self._labels(clip.pitch, start, speed)
-        band = self._band(rng, clip, start, speed)
-        if rng.random() < c.no_voice:
-            pitch, silent = np.zeros_like(pitch), True
+        if rng.random() < c.synthetic_voice:
+            voice, pitch = random_singing(rng, self.samples)
         else:
-            silent = False
+            voice = self._stretch(clip.voice, start, speed)
+            pitch = self._labels(clip.pitch, start, speed)
+        band = self._band(rng, clip, start, speed)
+        silent = rng.random() < c.no_voice
+        if silent:
+            pitch = np.zeros_like(pitch)
         if rng.random() < c.tilt:
             voice = tilt(rng, voice)
         loudness = voiced_rms(voice, pitch) if not silent else rms(voice)
         mix = np.zeros_like(voice) if silent else self._in_room(rng, voice)
         if band is not None:
             mix = mix + scaled(band, loudness, rng.uniform(*c.band_db))
+        if rng.random() < c.lead:
+            mix = mix + scaled(lead(rng, self.samples), loudness, rng.uniform(*c.lead_db))
         if rng.random() < c.noise:
             mix = mix + scaled(self._noise(rng), loudness, rng.uniform(*c.noise_db))
         return Example(self._finish(rng, mix), pitch)
@@ -97,6 +107,8 @@ class ExampleMaker:
         draw = rng.random()
         if draw < self.config.no_band:
             return None
+        if rng.random() < self.config.synthetic_band:
+            return random_band(rng, self.samples)
         if draw < self.config.no_band + self.config.own_band:
             return self._stretch(clip.accompaniment, start, speed)
         other = self.clips[rng.integers(len(self.clips))].accompaniment

@@ -22,8 +22,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from rt_melody.models.build import build_network
 from rt_melody.models.config import load_config
-from rt_melody.models.network import TwoStageNet, WholeRecording
+from rt_melody.models.network import WholeRecording
 from rt_melody.models.training.augment import AugmentConfig, ExampleMaker
 from rt_melody.models.training.data import SAMPLE_RATE, data_folder, load_mir1k, load_mono_folder
 from rt_melody.models.training.losses import melody_loss
@@ -75,7 +76,7 @@ def main() -> None:
     # The network, its averaged twin, the optimiser.
     torch.manual_seed(config.seed)
     shape = load_config(config.model)
-    net = TwoStageNet(shape).to(device).to(memory_format=torch.channels_last)
+    net = build_network(shape).to(device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(net).requires_grad_(False)
     optimizer = torch.optim.AdamW(parameter_groups(net, config), weight_decay=config.weight_decay, betas=(0.9, 0.98))
     step = resume(out, net, average, optimizer, device)
@@ -150,7 +151,7 @@ def start_processes() -> tuple[int, int, torch.device]:
     return rank, world, torch.device(f"cuda:{local}" if cuda else "cpu")
 
 
-def parameter_groups(net: TwoStageNet, config: TrainConfig) -> list[dict]:
+def parameter_groups(net: torch.nn.Module, config: TrainConfig) -> list[dict]:
     """Kernels of stage 1 learn slower and without decay; so do biases and norms without decay."""
     banks, matrices, others = [], [], []
     for name, p in net.named_parameters():
@@ -167,7 +168,7 @@ def schedule(step: int, config: TrainConfig) -> float:
     return min(1.0, (step + 1) / config.warmup_steps, (config.steps - step) / max(1, config.decay_steps))
 
 
-def follow(average: TwoStageNet, net: TwoStageNet, keep: float) -> None:
+def follow(average: torch.nn.Module, net: torch.nn.Module, keep: float) -> None:
     """Exponential moving average of weights and normalisation statistics."""
     with torch.no_grad():
         for a, b in zip(average.state_dict().values(), net.state_dict().values()):
@@ -177,7 +178,7 @@ def follow(average: TwoStageNet, net: TwoStageNet, keep: float) -> None:
                 a.copy_(b)
 
 
-def report(out: Path, average: TwoStageNet, clips: list, shape, step: int, seconds: float) -> str:
+def report(out: Path, average: torch.nn.Module, clips: list, shape, step: int, seconds: float) -> str:
     """Validate, log a line a head, give the text for the progress bar."""
     mixture = validate(average, clips, shape, "mixture")
     voice = validate(average, clips, shape, "voice")

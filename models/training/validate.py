@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from rt_melody.models.config import ModelConfig
-from rt_melody.models.network import TwoStageNet
 from rt_melody.models.training.data import Clip
 from rt_melody.models.training.losses import head_targets
 
@@ -53,7 +53,7 @@ def figures(estimate: np.ndarray, voiced: np.ndarray, truth: np.ndarray) -> Figu
 
 
 @torch.no_grad()
-def validate(net: TwoStageNet, clips: list[Clip], config: ModelConfig, kind: str) -> list[Figures]:
+def validate(net: nn.Module, clips: list[Clip], config: ModelConfig, kind: str) -> list[Figures]:
     """Figures of each head on ``kind``: "mixture" (both channels summed) or "voice"."""
     net.eval()
     grid = torch.from_numpy(config.pitch_midi()).float()

@@ -1,0 +1,41 @@
+"""How a result is written down: with the command, the versions and the machine that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("rt-melody", "torch", "numba", "numpy", "mir_eval")
+
+
+def machine() -> dict:
+    """What a reader needs to judge a figure."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(), **versions}
+
+
+def command() -> str:
+    """The command that is running, without the paths of this machine."""
+    module = sys.modules["__main__"].__spec__
+    words = [Path(a).name if os.path.isabs(a) else a for a in sys.argv[1:]]
+    return " ".join(["python -m", module.name if module else Path(sys.argv[0]).name, *words])
+
+
+def write_result(path: Path, rows: object, about: str, model: dict | None = None) -> None:
+    """Rows with their circumstances, as JSON."""
+    whole = {"command": command(), "about": about, "machine": machine(), "model": model, "rows": rows}
+    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,16 @@
+"""From a configuration to its network."""
+
+from torch import nn
+
+from rt_melody.models.config import ModelConfig
+from rt_melody.models.network import TwoStageNet
+from rt_melody.models.paper import PaperNet
+
+FAMILIES = {"live": TwoStageNet, "paper": PaperNet}
+
+
+def build_network(config: ModelConfig) -> nn.Module:
+    """A fresh network. Raises ValueError for a family that is none."""
+    if config.family not in FAMILIES:
+        raise ValueError(f"model family {config.family!r} is unknown; known are {', '.join(FAMILIES)}")
+    return FAMILIES[config.family](config)
