@@ -32,7 +32,7 @@ RANKS = (
     ("realtime.types",),
     ("realtime.ring", "realtime.config", "realtime.midi_bytes"),
     ("realtime.sources", "realtime.sinks", "realtime.engine", "realtime.notes"),
-    ("realtime.session",),
+    ("realtime.session", "realtime.api"),
     ("realtime",),
     ("realtime.cli", "realtime.__main__"),
 )

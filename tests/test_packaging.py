@@ -23,9 +23,21 @@ import sys
 class NoDevices:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("sounddevice", "_sounddevice", "rtmidi"):
-            raise ImportError(f"{name} is blocked by the test")
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoDevices())
+"""
+
+# What sounddevice does where the package is installed and the PortAudio library is not.
+WITHOUT_PORTAUDIO = """
+import sys
+
+class NoPortAudio:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sounddevice":
+            raise OSError("PortAudio library not found")
+
+sys.meta_path.insert(0, NoPortAudio())
 """
 
 
@@ -97,18 +109,25 @@ def test_everything_imports_without_portaudio_and_rtmidi(tmp_path):
     assert int(done.stdout) >= 5
 
 
-RUN_COMMAND = WITHOUT_DEVICES + "from rt_melody.realtime.cli import main\nsys.argv[0] = 'rt-melody'\nsys.exit(main())"
+RUN_COMMAND = "from rt_melody.realtime.cli import main\nsys.argv[0] = 'rt-melody'\nsys.exit(main())"
 
 
 def test_the_demo_runs_without_portaudio_and_rtmidi(tmp_path):
-    done = run_python(RUN_COMMAND, tmp_path, "--input", "demo", "--csv", "demo.csv", "--midi-file", "demo.mid")
+    done = run_python(WITHOUT_DEVICES + RUN_COMMAND, tmp_path, "--input", "demo", "--csv", "demo.csv", "--midi-file", "demo.mid")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo.csv").read_text().startswith("time_s,f0_hz,voiced,confidence,available_s\n")
     assert (tmp_path / "demo.mid").read_bytes().startswith(b"MThd")
 
 
-@pytest.mark.parametrize("arguments, word", [(["--input", "mic", "--jsonl"], "sounddevice"), (["--input", "demo", "--midi-out"], "rtmidi")])
-def test_a_missing_device_library_is_one_sentence(tmp_path, arguments, word):
-    done = run_python(RUN_COMMAND, tmp_path, *arguments)
+@pytest.mark.parametrize(
+    "lack, arguments, named",
+    [
+        (WITHOUT_DEVICES, ["--input", "mic", "--jsonl"], "pip install sounddevice"),
+        (WITHOUT_DEVICES, ["--input", "demo", "--midi-out"], "pip install python-rtmidi"),
+        pytest.param(WITHOUT_PORTAUDIO, ["--input", "mic"], "apt-get install libportaudio2", marks=pytest.mark.skipif(sys.platform != "linux", reason="names Linux's packages")),
+    ],
+)
+def test_a_missing_device_library_is_one_sentence_that_names_the_package(tmp_path, lack, arguments, named):
+    done = run_python(lack + RUN_COMMAND, tmp_path, *arguments)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert word in done.stderr and "install" in done.stderr
+    assert named in done.stderr

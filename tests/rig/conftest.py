@@ -35,24 +35,24 @@ def skip_or_fail(error: Exception, variable: str) -> None:
     pytest.skip(str(error))
 
 
-def serve():
+def serve(tmp_path_factory):
     """A JACK server for as long as the fixture lives."""
     with rig_or_skip():
-        server = JackServer()
+        server = JackServer(tmp_path_factory.mktemp("jack"))
     yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
-def jack_server():
+def jack_server(tmp_path_factory):
     """A JACK server for all tests that leave it as they found it."""
-    yield from serve()
+    yield from serve(tmp_path_factory)
 
 
 @pytest.fixture
-def mortal_jack_server():
+def mortal_jack_server(tmp_path_factory):
     """A JACK server of the test's own, to be killed."""
-    yield from serve()
+    yield from serve(tmp_path_factory)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 Conventions
 -----------
 * Every server has a name of its own, so that servers of the machine and of other test runs stay untouched.
+* JACK keeps a register of at most eight servers in shared memory. A server that is killed stays in it until one of
+  the same name comes and goes, so ``JackServer.close`` does that.
 * JACK frame times are unsigned 32-bit counts of samples at ``SAMPLE_RATE`` and are the common clock of the
   microphone and the recorder; differences are exact to the sample.
 """
@@ -82,10 +84,12 @@ class Talker:
         for line in stream:
             take(line)
 
-    def expect(self, state: str, timeout_s: float) -> dict:
-        """The next message with this state; earlier ones are passed over."""
+    def expect(self, state: str, timeout_s: float, partner: "Program | None" = None) -> dict:
+        """The next message with this state; earlier ones are passed over. Not waited for once ``partner`` has ended."""
         end = time.monotonic() + timeout_s
         while (left := end - time.monotonic()) > 0:
+            if partner is not None:
+                partner.assert_running()
             try:
                 message = json.loads(self._lines.get(timeout=min(left, 0.2)))
             except queue.Empty:
@@ -120,19 +124,21 @@ class Talker:
 class JackServer:
     """A dummy JACK server at ``SAMPLE_RATE`` and ``PERIOD_SAMPLES``: a sound card made of a timer."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         need_program("jackd"), need_program("jack_lsp"), need_jack_client()
         self.name = f"rig-{uuid.uuid4().hex[:8]}"
         self.env = dict(os.environ, JACK_DEFAULT_SERVER=self.name, JACK_NO_AUDIO_RESERVATION="1", JACK_NO_START_SERVER="1")
+        self.log_path = folder / f"{self.name}.txt"
+        self.killed = False
         self.process = self._start(["-R", "-P", "60"]) or self._start(["-r"])
         if self.process is None:
-            raise RigMissing("jackd is installed but does not start here, neither with nor without realtime priority")
+            said = " ".join(self.log_path.read_text(errors="replace").split())
+            raise RigMissing(f"jackd is installed but does not start here, with or without realtime priority; it says: {said[-300:]}")
 
     def _start(self, priority: list[str]) -> subprocess.Popen | None:
         dummy = ["-d", "dummy", "-r", str(SAMPLE_RATE), "-p", str(PERIOD_SAMPLES), "-C", "2", "-P", "2"]
-        process = subprocess.Popen(
-            ["jackd", "-n", self.name, *priority, *dummy], env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with open(self.log_path, "wb") as log:
+            process = subprocess.Popen(["jackd", "-n", self.name, *priority, *dummy], env=self.env, stdout=log, stderr=log)
         for _ in range(100):
             if process.poll() is not None:
                 return None
@@ -140,6 +146,7 @@ class JackServer:
                 return process
             time.sleep(0.05)
         process.kill()
+        process.wait(5)
         return None
 
     def ports(self) -> list[str]:
@@ -149,15 +156,18 @@ class JackServer:
 
     def kill(self) -> None:
         """The sound system goes away under its clients, as on a crash."""
+        self.killed = True
         self.process.kill()
         self.process.wait(5)
 
     def close(self) -> None:
+        """End the server and leave JACK's register without it."""
+        if self.killed:
+            self.process = self._start(["-r"]) or self.process
         self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        self.process.wait(10)
+        for left in Path("/dev/shm").glob(f"jack_*{self.name}_*"):  # semaphores of clients that outlived it
+            left.unlink(missing_ok=True)
 
 
 class VirtualMicrophone(Talker):
@@ -170,8 +180,8 @@ class VirtualMicrophone(Talker):
         self.duration_s = len(samples) / SAMPLE_RATE
         self.expect("ready", 10)
 
-    def wait_for_listener(self, timeout_s: float = 30.0) -> None:
-        self.expect("connected", timeout_s)
+    def wait_for_listener(self, timeout_s: float = 30.0, partner: "Program | None" = None) -> None:
+        self.expect("connected", timeout_s, partner)
 
     def play(self) -> int:
         """Start the recording; the JACK frame of its first sample."""
@@ -190,8 +200,8 @@ class MidiRecorder(Talker):
         super().__init__([sys.executable, str(HERE / "jack_midi_recorder.py"), source, str(self.path)], server.env)
         self.expect("ready", 10)
 
-    def wait_for_source(self, timeout_s: float = 30.0) -> None:
-        self.expect("connected", timeout_s)
+    def wait_for_source(self, timeout_s: float = 30.0, partner: "Program | None" = None) -> None:
+        self.expect("connected", timeout_s, partner)
 
     @property
     def messages(self) -> list[tuple[int, bytes]]:
@@ -218,6 +228,10 @@ class Program:
     @property
     def stderr(self) -> str:
         return self.stderr_path.read_text(encoding="utf-8", errors="replace")
+
+    def assert_running(self) -> None:
+        status = self.process.poll()
+        assert status is None, f"the program has ended with status {status}; it said: {self.stderr[-1500:]}"
 
     def signal(self, number: int = signal.SIGINT) -> None:
         self.process.send_signal(number)

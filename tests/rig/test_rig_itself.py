@@ -80,7 +80,7 @@ def test_the_microphone_is_an_input_device_and_what_it_plays_is_captured(jack_se
     taken_path = tmp_path / "taken.npy"
     program = Program([sys.executable, "-c", capture, str(3 * SAMPLE_RATE), str(taken_path)], jack_server.env, tmp_path)
     children.append(program)
-    source.wait_for_listener()
+    source.wait_for_listener(partner=program)
     source.play()
     assert program.wait() == 0, program.stderr
     taken = np.load(taken_path)
