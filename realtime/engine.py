@@ -196,6 +196,8 @@ class Engine:
     def _observe(self, logits: np.ndarray, voicing_logit: float, row: np.ndarray) -> None:
         """Log-likelihoods for the decoder: pitch bins relative to the best, shifted by the voicing."""
         posterior.softmax(logits, row)
+        row[: self._low_bin] = 0.0
+        row[self._high_bin :] = 0.0
         odds = max(-20.0, min(20.0, voicing_logit))
         best = posterior.peak(row, self._low_bin, self._high_bin)
         self._observed[:] = -40.0

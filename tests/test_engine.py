@@ -1,0 +1,173 @@
+"""The engine as a stream: any chunking, causality, the bound, and what it hears."""
+
+import numpy as np
+import pytest
+
+from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
+from rt_melody.models.streaming import StreamingModel
+from rt_melody.realtime.engine import DecoderSettings, Engine, plan_latency
+from rt_melody.realtime.types import InputError
+
+RATE = 16000
+HOP = 160
+
+
+@pytest.fixture(scope="module")
+def model():
+    return StreamingModel()
+
+
+@pytest.fixture(scope="module")
+def sung():
+    notes = [SungNote(0.2, 0.5, 57.0, "a"), SungNote(0.8, 0.5, 64.0, "i", "t"), SungNote(1.4, 0.4, 60.0, "o", "m")]
+    return render_phrase(notes, RATE, seed=3, singer=Singer(), duration_s=2.0)
+
+
+def fed(engine, samples, sizes):
+    frames, at, i = [], 0, 0
+    while at < len(samples):
+        frames += engine.feed(samples[at : at + sizes[i % len(sizes)]])
+        at, i = at + sizes[i % len(sizes)], i + 1
+    return frames + engine.flush()
+
+
+@pytest.mark.parametrize("sizes", ([1], [HOP - 1], [HOP], [HOP + 1], [997], [3, 4096, 1]))
+def test_chunks_change_nothing(model, sung, sizes):
+    samples = sung.samples[: 8000 if sizes == [1] else None]
+    whole = fed(Engine(RATE, 50, model), samples, [len(samples)])
+    assert fed(Engine(RATE, 50, model), samples, sizes) == whole
+
+
+@pytest.mark.parametrize("rate", (44100, 48000, 8000))
+def test_chunks_change_nothing_at_other_rates(model, rate):
+    samples = np.random.default_rng(0).standard_normal(rate).astype(np.float32) * 0.1
+    whole = fed(Engine(rate, 50, model), samples, [len(samples)])
+    assert fed(Engine(rate, 50, model), samples, [441, 7, 1024, 3000]) == whole
+
+
+def test_state_second_run_reset_and_without_reset(model, sung):
+    engine = Engine(RATE, 50, model)
+    first = engine.feed(sung.samples)
+    without = engine.feed(sung.samples)
+    assert [f.f0_hz for f in without[:100]] != [f.f0_hz for f in first[:100]]
+    engine.reset()
+    assert engine.feed(sung.samples) == first
+    assert Engine(RATE, 50, StreamingModel()).feed(sung.samples) == first
+
+
+def test_flush_leaves_a_fresh_stream(model, sung):
+    engine = Engine(RATE, 50, model)
+    first = fed(engine, sung.samples, [1000])
+    assert fed(engine, sung.samples, [1000]) == first
+
+
+def test_later_input_never_changes_earlier_output(model, sung):
+    other = sung.samples.copy()
+    changed = 16000
+    other[changed:] = np.random.default_rng(1).standard_normal(len(other) - changed).astype(np.float32)
+    a, b = (Engine(RATE, 50, model).feed(x) for x in (sung.samples, other))
+    for x, y in zip(a, b):
+        if x.available_s <= changed / RATE:
+            assert x == y, f"frame {x.index}, available at {x.available_s:.3f} s, saw the future"
+    assert a != b
+
+
+@pytest.mark.parametrize("rate", (16000, 48000, 22050, 8000))
+@pytest.mark.parametrize("bound_ms", (20, 50, 100))
+def test_no_frame_is_later_than_the_bound(model, rate, bound_ms):
+    """Neither behind its own hop's end, nor behind any sample that came before the next frame."""
+    engine = Engine(rate, bound_ms, model)
+    assert engine.latency.total_ms <= bound_ms
+    newest_given = None
+    for fed_samples in range(7, rate, 7):
+        for frame in engine.feed(np.zeros(7, np.float32)):
+            assert frame.available_s <= fed_samples / rate + 1e-9
+            assert 1000 * (frame.available_s - frame.time_s) <= bound_ms
+            newest_given = frame.time_s
+        if newest_given is not None:
+            assert 1000 * (fed_samples / rate - newest_given) <= bound_ms + 7000 / rate
+
+
+def test_every_moment_of_the_recording_gets_one_row(model):
+    frames = fed(Engine(RATE, 100, model), np.zeros(12345, np.float32), [500])
+    np.testing.assert_allclose([f.time_s for f in frames], np.arange(len(frames)) * 0.01, atol=1e-9)
+    assert [f.index for f in frames] == list(range(len(frames)))
+    assert frames[-1].time_s < 12345 / RATE <= frames[-1].time_s + 0.0101
+
+
+def test_a_skip_goes_on_at_its_place_in_the_stream(model, sung):
+    engine = Engine(RATE, 50, model)
+    engine.feed(sung.samples[:8000])
+    engine.reset(start_s=3.0)
+    frames = engine.feed(sung.samples)
+    assert frames[0].time_s == pytest.approx(3.0) and frames[0].available_s > 3.0
+    assert frames[0].index > 0, "frames are counted on across a skip"
+    assert [f.f0_hz for f in frames] == [f.f0_hz for f in Engine(RATE, 50, model).feed(sung.samples)]
+
+
+def test_values_that_are_not_finite_are_survived(model, sung):
+    engine = Engine(RATE, 50, model)
+    engine.feed(np.full(1600, np.nan, np.float32))
+    engine.feed(np.full(1600, np.inf, np.float32))
+    assert engine.replaced_samples == 3200
+    frames = engine.feed(sung.samples)
+    assert all(np.isfinite((f.f0_hz, f.confidence, f.level_db)).all() for f in frames)
+    clean = Engine(RATE, 50, model).feed(sung.samples)
+    late = [abs(np.log2(x.f0_hz / y.f0_hz)) for x, y in zip(frames[-60:], clean[-60:]) if y.voiced]
+    assert max(late, default=0) < 0.01, "the stream has not recovered"
+
+
+@pytest.mark.parametrize(
+    "samples", (np.zeros(8000), np.full(8000, 0.9), np.tile([1.0, -1.0], 4000)), ids=("silence", "DC", "Nyquist")
+)
+def test_what_is_no_voice_is_not_voiced(model, samples):
+    frames = fed(Engine(RATE, 50, model), samples.astype(np.float32), [1000])
+    assert sum(f.voiced for f in frames) <= 2
+
+
+def test_what_is_sung_is_heard(model, sung):
+    """The synthetic voice's f0 is exact: at least nine in ten voiced frames lie within 50 cents."""
+    frames = fed(Engine(RATE, 50, model), sung.samples, [1000])
+    truth = sung.f0_hz[np.minimum([round(f.time_s * RATE) for f in frames], len(sung.f0_hz) - 1)]
+    right = [abs(1200 * np.log2(f.f0_hz / t)) < 50 and f.voiced for f, t in zip(frames, truth) if t > 0]
+    assert np.mean(right) > 0.9
+
+
+def test_levels_do_not_matter(model, sung):
+    """The same pitches 40 dB apart, on nearly all voiced frames."""
+    loud, quiet = (fed(Engine(RATE, 50, model), sung.samples * np.float32(g), [1000]) for g in (1.0, 0.01))
+    same = [abs(np.log2(a.f0_hz / b.f0_hz)) < 50 / 1200 for a, b in zip(loud, quiet) if a.voiced]
+    assert np.mean(same) > 0.97
+
+
+def test_the_range_of_pitch_is_kept(model, sung):
+    decoder = DecoderSettings(f0_min_hz=100.0, f0_max_hz=240.0)
+    frames = fed(Engine(RATE, 50, model, decoder), sung.samples, [1000])
+    assert all(98 < f.f0_hz < 245 for f in frames)
+
+
+# ---- the budget ----------------------------------------------------------------------------------
+
+
+def test_the_budget_is_the_sum_of_its_parts():
+    budget, look_ahead, lag = plan_latency(50.0, 10.0, (0.0, 10.0, 40.0, 90.0), 1.0)
+    assert (look_ahead, lag) == (10.0, 0)
+    assert budget.total_ms == 21.0 == sum(part.ms for part in budget.parts)
+
+
+def test_a_bound_that_cannot_be_met_is_refused_with_the_sum():
+    with pytest.raises(InputError, match=r"5 ms cannot be met.*11\.00 ms.*--latency-ms 11(?s:.*)look-ahead"):
+        plan_latency(5.0, 10.0, (0.0, 10.0), 1.0)
+
+
+@pytest.mark.parametrize(
+    "decoder", (dict(voicing_threshold=0.0), dict(f0_min_hz=20.0), dict(f0_max_hz=5000.0), dict(f0_min_hz=500.0, f0_max_hz=400.0))
+)
+def test_decoder_settings_out_of_range_are_refused(model, decoder):
+    with pytest.raises(InputError):
+        Engine(RATE, 50, model, DecoderSettings(**decoder))
+
+
+def test_one_channel_is_fed():
+    with pytest.raises(ValueError, match="shape"):
+        Engine(RATE).feed(np.zeros((10, 2), np.float32))

@@ -1,0 +1,225 @@
+"""The networks: hop by hop equals whole, no look-ahead beyond what is said, files that say what they are."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from rt_melody.models.build import build_network
+from rt_melody.models.config import ModelConfig, load_config
+from rt_melody.models.filterbank import sinusoid_kernels
+from rt_melody.models.network import HarmonicStack
+from rt_melody.models.paper import PaperNet, Stage1, Stage1Alone, peak_order
+from rt_melody.models.streaming import SHIPPED, StreamingModel
+from rt_melody.models.torchscript import META, ModelFileError, load_model, save_model
+
+SMALL = ModelConfig(
+    name="small", long_filters=60, positions=40, short_filters=8, channels=6, branch_channels=3,
+    dilations=(1, 2, 4), context_size=12, look_ahead_ms=(0, 10, 40),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def trained(config, seed=0):
+    """A network with statistics that are not those of its birth."""
+    torch.manual_seed(seed)
+    net = build_network(config)
+    for _ in range(3):
+        net.whole(torch.randn(2, 160 * 30) * 0.1)
+    return net.eval()
+
+
+def stepped(net, wave, state=None):
+    state = state or net.initial_state(len(wave))
+    padded, outs = torch.nn.functional.pad(wave, (800, 0)), []
+    for start in range(0, wave.size(1), 160):
+        out, state = net.step(padded[:, start : start + 960], state)
+        outs.append(out)
+    return torch.cat([o.pitch_logits for o in outs], 2), torch.cat([o.voicing_logits for o in outs], 1)
+
+
+@pytest.mark.parametrize("stage2", ("inception", "stacked"))
+@torch.no_grad()
+def test_hop_by_hop_equals_whole(stage2):
+    net = trained(ModelConfig(**{**SMALL.to_dict(), "stage2": stage2}))
+    wave = torch.randn(2, 160 * 60) * torch.linspace(1e-4, 1, 160 * 60)
+    whole = net.whole(wave)
+    pitch, voicing = stepped(net, wave)
+    torch.testing.assert_close(pitch, whole.pitch_logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(voicing, whole.voicing_logits, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_causal_network_never_looks_ahead():
+    net = trained(SMALL)
+    a = torch.randn(1, 160 * 40)
+    for k in (0, 7, 39):
+        b = a.clone()
+        b[:, 160 * (k + 1) :] = torch.randn_like(b[:, 160 * (k + 1) :])
+        x, y = net.whole(a), net.whole(b)
+        torch.testing.assert_close(x.pitch_logits[:, :, : k + 1], y.pitch_logits[:, :, : k + 1], msg=f"hop {k}")
+        if k < 39:
+            assert not torch.equal(x.pitch_logits, y.pitch_logits)
+
+
+@torch.no_grad()
+def test_two_streams_do_not_talk():
+    net = trained(SMALL)
+    a, b = torch.randn(1, 160 * 10), torch.randn(1, 160 * 10)
+    together = stepped(net, torch.cat([a, b]))[0]
+    torch.testing.assert_close(together[:1], stepped(net, a)[0], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_gain_does_not_matter_above_the_floor():
+    """Responses are relative to a peak-hold of the level, so only the recurrent path's level input moves."""
+    net = trained(SMALL)
+    wave = torch.randn(1, 160 * 40) * 0.1
+    graphs = []
+    for gain in (1.0, 0.1):
+        frames = torch.nn.functional.pad(wave * gain, (800, 0)).unfold(1, 960, 160)
+        graphs.append(net._graphs(frames, net._hold_whole(net._level(frames)[1]))[0])
+    torch.testing.assert_close(graphs[0], graphs[1], rtol=0, atol=1e-3)
+
+
+def test_a_sinusoid_at_a_centre_has_modulus_one_and_peaks_there():
+    centres = 100.0 * 2 ** (np.arange(40) / 10)
+    kernels = sinusoid_kernels(960, centres, 16000)
+    for i in (3, 20, 35):
+        tone = np.cos(2 * np.pi * centres[i] / 16000 * np.arange(960))
+        modulus = np.hypot(kernels[:40] @ tone, kernels[40:] @ tone)
+        assert modulus.argmax() == i
+        assert modulus[i] == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_harmonics_of_one_pitch_line_up():
+    stack = HarmonicStack((0.5, 1.0, 2.0, 4.0), 12, 30)
+    graph = torch.zeros(1, 1, 60)
+    position = 10
+    for octave in (-12, 0, 12, 24):
+        if position + octave >= 0:
+            graph[0, 0, position + octave] = 1.0
+    np.testing.assert_array_equal(stack(graph)[0, :, 0, position].numpy(), [0, 1, 1, 1])
+    np.testing.assert_array_equal(stack(graph)[0, :, 0, 22].numpy(), [1, 1, 1, 0])
+    assert stack(graph).sum() == 6, "nothing appears elsewhere; beyond the graph there is silence"
+
+
+# ---- files -----------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_a_saved_model_is_the_network_it_was(tmp_path):
+    net = trained(SMALL)
+    path = tmp_path / "m.pt"
+    save_model(path, net, {"note": "a test"})
+    model = StreamingModel(path)
+    assert model.config == SMALL and model.provenance == {"note": "a test"}
+    model.choose_head(10)
+    wave = torch.randn(1, 160 * 20) * 0.1
+    wanted = net.whole(wave)
+    padded = np.concatenate([np.zeros(800, np.float32), wave[0].numpy()])
+    for run in range(2):
+        for t in range(20):
+            model.window[:] = padded[t * 160 : t * 160 + 960]
+            logits, voicing = model.step()
+            np.testing.assert_allclose(logits, wanted.pitch_logits[0, 1, t], rtol=1e-3, atol=1e-4)
+            assert voicing == pytest.approx(float(wanted.voicing_logits[0, t, 1]), abs=1e-3)
+        model.reset()
+
+
+def test_the_shipped_model_is_the_live_configuration_and_its_checksum_is_true():
+    import hashlib
+
+    import yaml
+
+    _, config, provenance = load_model(SHIPPED)
+    assert config == load_config("live")
+    beside = yaml.safe_load(SHIPPED.with_suffix(".yaml").read_text())
+    assert beside["sha256"] == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
+    assert beside["steps"] == provenance["steps"]
+    assert SHIPPED.stat().st_size < 6_000_000
+
+
+@pytest.mark.parametrize("content", (b"", b"not a model", b"PK\x03\x04 cut off"))
+def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+    path = tmp_path / "wrong.pt"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="wrong.pt is not a model file"):
+        load_model(path)
+
+
+def test_a_missing_model_and_a_model_of_another_format_are_refused(tmp_path):
+    with pytest.raises(ModelFileError, match="no model file"):
+        load_model(tmp_path / "none.pt")
+    path, other = tmp_path / "m.pt", tmp_path / "other.pt"
+    save_model(path, trained(SMALL), {})
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w", zipfile.ZIP_STORED) as new:
+        for item in old.infolist():
+            data = old.read(item)
+            if item.filename.endswith(META):
+                data = json.dumps({**json.loads(data), "format": 99}).encode()
+            new.writestr(item, data)
+    with pytest.raises(ModelFileError, match="format 99"):
+        load_model(other)
+
+
+# ---- configurations ----------------------------------------------------------------------------------
+
+
+def test_a_configuration_survives_its_dictionary_and_refuses_unknown_keys():
+    assert ModelConfig.from_dict(json.loads(json.dumps(SMALL.to_dict()))) == SMALL
+    with pytest.raises(ValueError, match="chanels"):
+        ModelConfig.from_dict({"chanels": 3})
+    with pytest.raises(ValueError, match="shipped are live, paper"):
+        load_config("dead")
+
+
+def test_the_pitch_grid_reaches_from_below_60_hz_to_above_1400_hz():
+    midi = load_config("live").pitch_midi()
+    assert 440 * 2 ** ((midi[0] - 69) / 12) < 60 and 440 * 2 ** ((midi[-1] - 69) / 12) > 1400
+    np.testing.assert_allclose(np.diff(midi), 0.2, atol=1e-9)
+
+
+# ---- the published model -----------------------------------------------------------------------------
+
+
+def small_paper():
+    return ModelConfig.from_dict({
+        **load_config("paper").to_dict(), "long_filters": 16, "short_filters": 16, "positions": 40,
+        "channels": 6, "branch_channels": 3,
+    })
+
+
+@torch.no_grad()
+def test_the_graphs_of_the_published_model_are_centred_on_their_frames():
+    stage1 = Stage1(small_paper()).eval()
+    stage1.long_bank.weight[:] = torch.hann_window(960)
+    stage1.short_bank.weight[:] = torch.hann_window(64)
+    wave = torch.zeros(1, 8000)
+    wave[0, 160 * 20] = 1.0
+    graphs = stage1(wave)
+    assert graphs.shape == (1, 2, 50, 16)
+    assert graphs[0, :, :, 0].argmax(1).tolist() == [19, 19], "frame k is centred on sample (k + 1) * 160"
+
+
+@torch.no_grad()
+def test_pretrained_banks_are_taken_in_order_of_frequency():
+    config = small_paper()
+    alone, net = Stage1Alone(config), PaperNet(config)
+    net.take_stage1(alone)
+    taken, source = net.stage1.long_bank.weight.numpy(), alone.stage1.long_bank.weight.numpy()
+    assert peak_order(taken).tolist() == list(range(16))
+    assert sorted(map(bytes, taken)) == sorted(map(bytes, source))
+
+
+@torch.no_grad()
+def test_the_published_model_gives_a_posterior_a_hop():
+    net = build_network(small_paper()).eval()
+    out = net.whole(torch.randn(2, 160 * 30))
+    assert out.pitch_logits.shape == (2, 1, 30, 80) and out.voicing_logits.shape == (2, 30, 1)
