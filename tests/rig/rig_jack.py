@@ -11,6 +11,7 @@ Conventions
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
@@ -121,6 +122,15 @@ class Talker:
             reader.join(2)
 
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1  # prctl(2), Linux
+
+
+def end_with_parent() -> None:
+    """Called in a child: SIGTERM reaches it when the test run dies, however it dies."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class JackServer:
     """A dummy JACK server at ``SAMPLE_RATE`` and ``PERIOD_SAMPLES``: a sound card made of a timer."""
 
@@ -138,7 +148,9 @@ class JackServer:
     def _start(self, priority: list[str]) -> subprocess.Popen | None:
         dummy = ["-d", "dummy", "-r", str(SAMPLE_RATE), "-p", str(PERIOD_SAMPLES), "-C", "2", "-P", "2"]
         with open(self.log_path, "wb") as log:
-            process = subprocess.Popen(["jackd", "-n", self.name, *priority, *dummy], env=self.env, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                ["jackd", "-n", self.name, *priority, *dummy], env=self.env, stdout=log, stderr=log, preexec_fn=end_with_parent
+            )
         for _ in range(100):
             if process.poll() is not None:
                 return None
@@ -218,7 +230,8 @@ class Program:
         self.stdout_path, self.stderr_path = folder / "stdout.txt", folder / "stderr.txt"
         with open(self.stdout_path, "wb") as out, open(self.stderr_path, "wb") as err:
             self.process = subprocess.Popen(
-                arguments, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+                arguments, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                start_new_session=True, preexec_fn=end_with_parent,
             )
 
     @property

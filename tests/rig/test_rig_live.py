@@ -38,8 +38,15 @@ class Take:
         self.program = run_melody(*live, *options, env=server.env)
         self.mic.wait_for_listener(60, self.program)
         self.recorder.wait_for_source(60, self.program)
-        wait_until(self._begun, 60, "the announcement of the bend range, with which the stream begins")
+        self.wait_until(self._begun, 60, "the announcement of the bend range, with which the stream begins")
         self.first_frame = self.mic.play()
+
+    def wait_until(self, condition, timeout_s: float, what: str) -> None:
+        """As ``rig_jack.wait_until``; a failure tells what the program said."""
+        try:
+            wait_until(condition, timeout_s, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the program said: {self.program.stderr[-1500:]}") from None
 
     def _begun(self) -> bool:
         self.program.assert_running()
@@ -55,11 +62,11 @@ class Take:
 
     def wait_for_note(self) -> None:
         """Return in the middle of a note: `NOTE_S` after the first one began."""
-        wait_until(lambda: self.performance().note_ons > 0, 10, "a note-on")
+        self.wait_until(lambda: self.performance().note_ons > 0, 10, "a note-on")
         time.sleep(NOTE_S)
 
     def wait_for_silence(self, timeout_s: float = 5.0) -> None:
-        wait_until(lambda: self.performance().notes_left_on == 0, timeout_s, "the last note-off")
+        self.wait_until(lambda: self.performance().notes_left_on == 0, timeout_s, "the last note-off")
 
     def end(self, number: int = signal.SIGINT) -> int:
         self.program.signal(number)
