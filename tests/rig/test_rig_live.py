@@ -25,6 +25,7 @@ LATENCY_MS = 50
 MAX_DELAY_S = 0.150  # algorithm 50 ms; the rest is plumbing and what the labels' own window may add
 FLOOR = 0.80  # share of voiced frames
 LONG_NOTE = 57
+VOICE_RATE = 16_000  # of the synthetic singer; the microphone fixture resamples
 NOTE_S = 1.0
 
 
@@ -85,8 +86,8 @@ def take(jack_server, microphone, recorder, run_melody):
 
 @pytest.fixture
 def long_note(take):
-    """A take in the middle of one long note that would go on for a minute."""
-    begun = take(steady_vowel(LONG_NOTE, 60.0, SAMPLE_RATE), SAMPLE_RATE, "--midi-file", "taken.mid", "--csv", "taken.csv")
+    """A take in the middle of one long note that would go on for half a minute."""
+    begun = take(steady_vowel(LONG_NOTE, 30.0, VOICE_RATE), VOICE_RATE, "--midi-file", "taken.mid", "--csv", "taken.csv")
     begun.wait_for_note()
     return begun
 
@@ -191,9 +192,9 @@ def test_a_microphone_that_goes_away_leaves_no_note_behind(long_note):
 
 def test_a_dead_sound_server_is_told_in_a_sentence(mortal_jack_server, microphone, recorder, run_melody, tmp_path):
     """The device is lost: status 2, one sentence, and everything captured before it is on disk."""
-    samples = steady_vowel(LONG_NOTE, 60.0, SAMPLE_RATE)
+    samples = steady_vowel(LONG_NOTE, 30.0, VOICE_RATE)
     files = ("--midi-file", "taken.mid", "--csv", "taken.csv")
-    running = Take(mortal_jack_server, microphone, recorder, run_melody, samples, SAMPLE_RATE, *files)
+    running = Take(mortal_jack_server, microphone, recorder, run_melody, samples, VOICE_RATE, *files)
     running.wait_for_note()
     mortal_jack_server.kill()
     assert running.program.wait(20) == 2, running.program.stderr
