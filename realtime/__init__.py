@@ -1,5 +1,11 @@
 """Singing in, melody out, while it sounds. The Python API; see README.md for the command line.
 
+>>> from rt_melody.realtime import track
+>>> melody = track(samples, sample_rate)          # arrays of time_s, f0_hz, voiced, confidence; notes
+
+>>> from rt_melody.realtime import CsvSink, Engine, MicrophoneSource, run
+>>> run(MicrophoneSource(), Engine, sinks=[CsvSink("sung.csv")])   # until Ctrl-C
+
 Names are loaded when they are first used, so that importing this package needs neither torch nor a device.
 """
 
@@ -15,6 +21,19 @@ _HOMES = {
     "Session": "session",
     "Tally": "session",
     "run": "session",
+    "AudioSource": "sources",
+    "DemoSource": "sources",
+    "DeviceLost": "sources",
+    "FileSource": "sources",
+    "MicrophoneSource": "sources",
+    "PipeSource": "sources",
+    "EventSink": "sinks.base",
+    "CsvSink": "sinks.files",
+    "JsonlSink": "sinks.files",
+    "MidiFileSink": "sinks.files",
+    "MidiSink": "sinks.midi",
+    "OscSink": "sinks.osc",
+    "open_midi_out": "sinks.midi_ports",
     "InputError": "types",
     "PitchFrame": "types",
     "NoteOn": "types",
@@ -30,3 +49,7 @@ def __getattr__(name: str):
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

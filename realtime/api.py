@@ -9,19 +9,20 @@ import numpy as np
 
 from rt_melody.realtime.engine import DecoderSettings, Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
+from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
 from rt_melody.realtime.types import LatencyBudget, NoteEvent
 
 
 @dataclass(frozen=True)
 class Melody:
-    """A tracked recording. Arrays have one value a hop."""
+    """A tracked recording. Arrays have one value a hop, [shape=(n_hops,)]."""
 
-    time_s: np.ndarray  # [shape=(n_hops,)]
+    time_s: np.ndarray  # the moment of the sound that the values speak of
     f0_hz: np.ndarray  # the best guess, also where unvoiced
     voiced: np.ndarray  # bool
     confidence: np.ndarray  # 0..1
-    available_s: np.ndarray
-    notes: list[NoteEvent]
+    available_s: np.ndarray  # stream time at which a live listener would have had the values
+    notes: list[NoteEvent]  # as sent: each NoteOn with its NoteOff, PitchBend and Loudness between
     latency: LatencyBudget
 
 
@@ -35,15 +36,13 @@ def track(
 ) -> Melody:
     """The melody of a recording, as the live program would have heard it.
 
-    ``samples``: float, full scale 1, ``[shape=(n,)]`` or ``[shape=(n, channels)]`` (mixed down). Raises
-    InputError as Engine does, and ValueError for another shape.
+    ``samples``: floats of full scale 1, [shape=(n,)] or [shape=(n, n_channels)], which are averaged. Raises
+    InputError as Engine does and for a rate that no audio has, ValueError for another shape or type.
     """
-    samples = np.asarray(samples, np.float32)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1)
-    engine = Engine(sample_rate, latency_ms, model, decoder)
+    mono = _as_mono(samples)
+    engine = Engine(check_sample_rate(sample_rate, "give the rate of the samples"), latency_ms, model, decoder)
     tracker = NoteTracker(notes, engine.hop_s)
-    frames = engine.feed(samples) + engine.flush()
+    frames = engine.feed(mono) + engine.flush()
     events = [event for frame in frames for event in tracker.feed(frame)]
     events += tracker.finish(frames[-1].available_s if frames else 0.0)
     return Melody(
@@ -55,3 +54,15 @@ def track(
         notes=events,
         latency=engine.latency,
     )
+
+
+def _as_mono(samples: np.ndarray) -> np.ndarray:
+    """Float32 [shape=(n,)]. Raises ValueError for what is not float or has another shape."""
+    samples = np.asarray(samples)
+    if samples.dtype.kind != "f":
+        raise ValueError(f"samples are {samples.dtype}; give floats of full scale 1, for instance samples / 32768 of 16-bit ones")
+    if samples.ndim == 1:
+        return samples.astype(np.float32, copy=False)
+    if samples.ndim != 2 or not 1 <= samples.shape[1] <= max(1, len(samples)):
+        raise ValueError(f"samples have shape {samples.shape}; give (n,) or (n, n_channels), transposed if need be")
+    return mix_down(samples.astype(np.float32, copy=False), np.empty(len(samples), np.float32))

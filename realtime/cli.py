@@ -1,7 +1,10 @@
 """The command ``rt-melody``: options, what they build, and every way out.
 
-Exit status: 0 at the end of the input or after Ctrl-C or SIGTERM; 2 for input that cannot be used, told in
-one sentence on stderr; 1 for a defect of the program (with its traceback).
+Exit status: 0 at the end of the input, after Ctrl-C or SIGTERM, or when the reader of stdout has gone; 2 for
+input that cannot be used, told in one sentence on stderr; 130 after a second Ctrl-C; 1 for a defect of the
+program (with its traceback).
+
+What is cheap to check is checked first: torch is imported when the input is open and the outputs are there.
 """
 
 from __future__ import annotations
@@ -10,12 +13,16 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
-from rt_melody.realtime.config import VIRTUAL, Settings, dump_settings, make_settings
+from rt_melody.realtime.config import VIRTUAL, Settings, did_you_mean, dump_settings, make_settings, nearest
+from rt_melody.realtime.notes import NoteSettings, NoteTracker
+from rt_melody.realtime.session import Session, closing
 from rt_melody.realtime.types import InputError
 
 GROUPS = {
@@ -24,107 +31,119 @@ GROUPS = {
     "midi_out": "what goes out",
     "notes": "what counts as a note",
 }
+METAVARS = {
+    "input": "INPUT",
+    "device": "NAME|INDEX",
+    "rate": "HZ",
+    "model": "FILE",
+    "voicing_threshold": "P",
+    "midi_out": "PORT",
+    "channel_out": "CHANNEL",
+    "bend_range": "SEMITONES",
+    "osc": "HOST:PORT",
+    "midi_file": "PATH",
+    "csv": "PATH",
+    "notes": "NAME=VALUE",
+}
+EXAMPLES = """examples:
+  rt-melody --input demo --midi-file demo.mid     no microphone needed: the program sings to itself
+  rt-melody --input mic --midi-out                a virtual MIDI port 'rt-melody' for your DAW
+  rt-melody --input mic --osc localhost:9000      for Max, Pd, SuperCollider
+  rt-melody --input song.wav --csv song.csv --midi-file song.mid
+  rt-melody --input takes/*.wav --csv folder      one file an input, named after it
+  ffmpeg -i song.mp3 -f f32le -ac 1 -ar 48000 - | rt-melody --input - --rate 48000 --jsonl
+  rt-melody --print-config > my.yaml              then edit it, and rt-melody --config my.yaml
+"""
+ALONE = ("mic", "demo", "-")  # inputs that are no files
+INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     try:
-        return _run(_parser().parse_args(arguments))
+        return _flushed(_run(_parser().parse_args(arguments)))
+    except SystemExit as leave:  # argparse after --help
+        return _flushed(leave.code or 0)
     except InputError as error:
-        print(f"rt-melody: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of stdout has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if _reader_has_gone(error):
+            return _flushed(0)
+        _say(str(error))
+        return _flushed(2)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.version:
+        print(f"rt-melody {_version()}")
+        return 0
     if args.list_devices:
         return _list_devices()
     options = {k: v for k, v in vars(args).items() if k in Settings.model_fields and v is not None}
     if args.notes is not None:
         options["notes"] = _note_options(args.notes)
     settings = make_settings(options, args.config)
+    thresholds = _note_settings(settings, options, args.config)
     if args.print_config:
-        print(dump_settings(settings), end="")
+        print(dump_settings(settings.model_copy(update={"notes": asdict(thresholds)})), end="")
         return 0
     with _stopping() as stop:
-        return Program(settings, stop).run()
+        return Program(settings, thresholds, stop).run()
 
 
 class Program:
     """Settings turned into a source, an engine, a tracker and sinks, input after input."""
 
-    def __init__(self, settings: Settings, stop) -> None:
-        from rt_melody.realtime.notes import NoteSettings
-
-        self.settings, self.stop = settings, stop
+    def __init__(self, settings: Settings, thresholds: NoteSettings, stop: Callable[[], bool]) -> None:
+        self.settings, self.thresholds, self.stop = settings, thresholds, stop
         self.several = len(settings.input) > 1
-        if self.several and {"mic", "demo", "-"} & set(settings.input):
-            raise InputError(f"--input {' '.join(settings.input)}: several inputs must all be files; give mic, demo or - alone")
-        known = set(NoteSettings.__slots__)
-        for name in settings.notes:
-            if name not in known:
-                raise InputError(f"notes.{name} is no threshold; they are {', '.join(NoteSettings.__slots__)}")
-        self.note_settings = NoteSettings(**settings.notes)
         self.engine = None
         self.display = None
+        self._check_inputs()
+        self._check_outputs()
 
     def run(self) -> int:
         """All inputs; 0, or 2 when one of several could not be used (it is told, the others are done)."""
-        live = self._live_sinks()
+        live: list = []
         status = 0
-        try:
+        with closing(live):
+            self._add_live_sinks(live)
             for name in self.settings.input:
                 try:
                     self._run_one(name, live)
                 except InputError as error:
-                    if not self.several:
+                    if not self.several or _reader_has_gone(error):
                         raise
                     self._tell(f"{name}: {error}", always=True)
                     status = 2
                 if self.stop():
                     break
-        finally:
-            from rt_melody.realtime.session import close_all
-
-            close_all(live)
         return status
 
     def _run_one(self, name: str, live: list) -> None:
-        from rt_melody.realtime.notes import NoteTracker
-        from rt_melody.realtime.session import Session, close_all
-
-        source = self._source(name)
-        files = self._file_sinks(name)
-        tally = None
+        source, files = self._source(name), []
+        session = None
         try:
-            self._check_early(source)
-            with source:
-                self._prepare_engine(source.sample_rate)
-                tracker = NoteTracker(self.note_settings, self.engine.hop_s)
-                if source.live:
-                    source.skip_to_newest()  # what came while the model was loaded
-                session = Session(
-                    source, self.engine, tracker, live + files, self.stop, self._tell, self._show_tally
-                )
-                tally = session.tally
-                session.run()
+            with closing(files):
+                self._add_file_sinks(files, name)
+                with source:
+                    self._tell_input(name, source)
+                    self._prepare_engine(source.sample_rate)
+                    tracker = NoteTracker(self.thresholds, self.engine.hop_s)
+                    session = Session(
+                        source, self.engine, tracker, live + files, self.stop, self._tell_loss, self._show_tally
+                    )
+                    session.run()
         finally:
-            close_all(files)
-            if self.display:
-                self.display.clear()
-            if tally is not None:
-                prefix = f"{name}: " if self.several else ""
-                self._tell(prefix + tally.line())
+            if session is not None:
+                self._tell((f"{name}: " if self.several else "") + session.tally.line())
         if source.notice:
-            self._tell(f"{name}: {source.notice}", always=True)
+            self._tell_notice(name, source.notice, session.tally.frames)
 
-    def _check_early(self, source) -> None:
-        """Open and close a file before the model is loaded, so that a wrong name is told at once."""
-        if self.engine is None and not source.live and self.settings.input[0] not in ("-", "demo"):
-            source.open()
-            source.close()
+    def _tell_notice(self, name: str, notice: str, frames: int) -> None:
+        if not frames:
+            raise InputError(notice)
+        self._tell((f"{name}: " if self.several else "") + notice, always=True)
 
     def _prepare_engine(self, sample_rate: int) -> None:
         from rt_melody.realtime.engine import DecoderSettings, Engine
@@ -142,6 +161,17 @@ class Program:
 
     # ---- what comes in -------------------------------------------------------------------------
 
+    def _check_inputs(self) -> None:
+        s = self.settings
+        if self.several and set(ALONE) & set(s.input):
+            raise InputError(f"--input {' '.join(s.input)}: several inputs must all be files; give mic, demo or - alone")
+        if "-" in s.input and s.rate is None:
+            raise InputError("--input - needs --rate HZ, since raw samples do not say their rate; for instance --rate 48000")
+        if "-" in s.input and sys.stdin is None:
+            raise InputError("--input - needs a standard input, which is closed; pipe samples in")
+        if s.model is not None and not Path(s.model).is_file():
+            raise InputError(f"there is no model file {s.model}; leave --model out to use the one that is shipped")
+
     def _source(self, name: str):
         from rt_melody.realtime import sources
 
@@ -151,37 +181,62 @@ class Program:
         if name == "demo":
             return sources.DemoSource(realtime=bool(s.midi_out or s.osc or s.realtime))
         if name == "-":
-            if s.rate is None:
-                raise InputError("--input - needs --rate HZ: raw samples do not say their rate")
             return sources.PipeSource(sys.stdin.buffer, s.rate)
         return sources.FileSource(name, realtime=s.realtime)
 
     # ---- what goes out -------------------------------------------------------------------------
 
-    def _live_sinks(self) -> list:
-        s, sinks = self.settings, []
-        self._make_folders()
+    def _check_outputs(self) -> None:
+        s = self.settings
+        if s.jsonl and sys.stdout is None:
+            raise InputError("--jsonl needs a standard output, which is closed; leave it out or send it to a file")
+        if self.several:
+            self._check_folders()
+        elif s.csv and s.midi_file and _same_file(s.csv, s.midi_file):
+            raise InputError(f"--csv and --midi-file are both {s.csv}; give each a file of its own")
+        files = [name for name in s.input if name not in ALONE]
+        for given, suffix in ((s.csv, ".csv"), (s.midi_file, ".mid")):
+            for path in {self._path(given, name, suffix) for name in s.input} if given else ():
+                if any(_same_file(path, name) for name in files):
+                    raise InputError(f"{path} is an input and would be written over; give the output another name")
+
+    def _check_folders(self) -> None:
+        """With several inputs the output paths are folders; two inputs of one stem would share a file."""
+        stems = [Path(name).stem for name in self.settings.input]
+        for given in filter(None, (self.settings.csv, self.settings.midi_file)):
+            twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+            if twice:
+                raise InputError(f"two inputs are called {twice}; their outputs in {given} would be one file: rename one")
+            if not Path(given).is_dir():
+                raise InputError(f"{given} is no folder; with several inputs give an existing folder")
+
+    def _path(self, given: str, name: str, suffix: str) -> Path:
+        return Path(given) / (Path(name).stem + suffix) if self.several else Path(given)
+
+    def _add_live_sinks(self, sinks: list) -> None:
+        """Outputs that last over all inputs; the quick checks come first."""
+        s = self.settings
+        if s.osc is not None:
+            from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
+
+            sinks.append(OscSink(*parse_osc_address(s.osc)))
         if s.midi_out is not None:
             from rt_melody.realtime.sinks.midi import MidiSink
             from rt_melody.realtime.sinks.midi_ports import open_midi_out
 
             port = open_midi_out(None if s.midi_out == VIRTUAL else s.midi_out)
             sinks.append(MidiSink(port, s.channel_out, s.bend_range, s.loudness))
-        if s.osc is not None:
-            from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
-
-            sinks.append(OscSink(*parse_osc_address(s.osc)))
-        if not s.quiet and not s.jsonl:
+            self._tell(f"playing on the MIDI port {port.name}")
+        if not s.quiet and not s.jsonl and sys.stderr is not None:
             from rt_melody.realtime.sinks.terminal import TerminalSink
 
             self.display = TerminalSink(sys.stderr)
             sinks.append(self.display)
-        return sinks
 
-    def _file_sinks(self, name: str) -> list:
+    def _add_file_sinks(self, sinks: list, name: str) -> None:
         from rt_melody.realtime.sinks.files import CsvSink, JsonlSink, MidiFileSink
 
-        s, sinks = self.settings, []
+        s = self.settings
         if s.csv:
             sinks.append(CsvSink(self._path(s.csv, name, ".csv")))
         if s.midi_file:
@@ -189,22 +244,6 @@ class Program:
             sinks.append(MidiFileSink(path, s.channel_out, s.bend_range, s.loudness, s.tempo_bpm))
         if s.jsonl:
             sinks.append(JsonlSink(sys.stdout, label=name if self.several else None))
-        return sinks
-
-    def _path(self, given: str, name: str, suffix: str) -> Path:
-        return Path(given) / (Path(name).stem + suffix) if self.several else Path(given)
-
-    def _make_folders(self) -> None:
-        """With several inputs the output paths are folders; two inputs of one stem would share a file."""
-        if not self.several:
-            return
-        stems = [Path(name).stem for name in self.settings.input]
-        for given in filter(None, (self.settings.csv, self.settings.midi_file)):
-            twice = next((s for s in stems if stems.count(s) > 1), None)
-            if twice:
-                raise InputError(f"two inputs are called {twice}; their outputs in {given} would be one file: rename one")
-            if not Path(given).is_dir():
-                raise InputError(f"{given} is no folder; with several inputs give an existing folder")
 
     # ---- what is said --------------------------------------------------------------------------
 
@@ -212,88 +251,184 @@ class Program:
         if always or not self.settings.quiet:
             if self.display:
                 self.display.clear()
-            print(f"rt-melody: {text}", file=sys.stderr, flush=True)
+            _say(text)
+
+    def _tell_input(self, name: str, source) -> None:
+        s = self.settings
+        if name == "mic":
+            self._tell(f"listening to {source.info.full_name}; Ctrl-C ends")
+        elif self.engine is None and not (s.midi_out or s.osc or s.midi_file or s.csv or s.jsonl):
+            self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
+
+    def _tell_loss(self, text: str) -> None:
+        self._tell(text, always=True)
 
     def _show_tally(self, tally) -> None:
         if self.display:
             self.display.status(self.engine.latency.total_ms, tally.skips)
 
 
+def _same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether both name one regular file, there already or yet to be made."""
+    one, other = Path(one).resolve(), Path(other).resolve()
+    return one == other and (one.is_file() or not one.exists())
+
+
+# ---- ways out ----------------------------------------------------------------------------------
+
+
 @contextmanager
-def _stopping() -> Iterator:
-    """A function that tells whether Ctrl-C or SIGTERM came; a second Ctrl-C ends the program as usual."""
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """A function that tells whether Ctrl-C, SIGTERM or the end of the terminal came; a second Ctrl-C interrupts.
+
+    What ``nohup`` made the program ignore stays ignored.
+    """
     came: list[int] = []
 
     def note(number: int, _frame) -> None:
         came.append(number)
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    numbers += [getattr(signal, name) for name in ("SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if number in (signal.SIGINT, signal.SIGTERM) or before[number] != signal.SIG_IGN:
+            signal.signal(number, note)
     try:
         yield lambda: bool(came)
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _say(text: str) -> None:
+    """One sentence on stderr, if anybody still listens there."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(f"rt-melody: {text}", file=sys.stderr, flush=True)
+
+
+def _reader_has_gone(error: InputError) -> bool:
+    """Whether the error is only that of ``rt-melody ... | head -1``."""
+    return isinstance(error.__cause__, BrokenPipeError)
+
+
+def _flushed(status: int) -> int:
+    """``status``, or 2 where stdout refuses what is still in its buffer; a reader that has gone is no error."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # so that the interpreter does not try again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if status == 0 and not isinstance(error, BrokenPipeError):
+            _say(f"standard output cannot be written ({error.strerror}); send it elsewhere")
+            return 2
+    return status
+
+
+# ---- options -----------------------------------------------------------------------------------
 
 
 def _note_options(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
-            raise InputError(f"--notes {pair}: give NAME=VALUE, for instance on_ms=30")
+            raise InputError(f"--notes {pair} has no value; give NAME=VALUE, for instance on_ms=30")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _note_settings(settings: Settings, options: dict, path: str | None) -> NoteSettings:
+    """The thresholds with the changes asked for. Raises InputError for one that is unknown or out of range."""
+    known = NoteSettings.__slots__
+    where = f" in {path}" if path and not options.get("notes") else ""
+    for name in settings.notes:
+        if name not in known:
+            raise InputError(f"notes.{name}{where} is no threshold; {did_you_mean(name, known)}")
+    return NoteSettings(**settings.notes)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("rt-melody")
+    except metadata.PackageNotFoundError:  # run from a folder, not installed
+        return "(not installed)"
 
 
 def _list_devices() -> int:
     from rt_melody.realtime.sinks.midi_ports import list_midi_outputs
     from rt_melody.realtime.sources import describe_devices
 
-    print("Audio inputs")
     print(describe_devices())
-    print("MIDI outputs")
-    try:
-        ports = list_midi_outputs()
-        print("\n".join(f"  {port}" for port in ports) or "  none; --midi-out without a name makes one of our own")
-    except InputError as error:
-        print(f"  {error}")
+    ports = list_midi_outputs()
+    if ports:
+        print("MIDI outputs:", *ports, sep="\n  ")
+    else:
+        print("MIDI outputs: none found; where ALSA, CoreMIDI or JACK runs, --midi-out without a name makes one")
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Errors are InputErrors: one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            message = self._unrecognized(message.split(": ", 1)[1].split()[0])
+        raise InputError(f"{message}; rt-melody --help lists the options")
+
+    def _unrecognized(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"{word!r} stands alone; for an input write --input {word}"
+        flag = word.partition("=")[0]
+        names = [option[2:].replace("-", "_") for option in self._option_string_actions if option.startswith("--")]
+        near = nearest(flag.lstrip("-"), names)
+        guess = f"; did you mean --{near.replace('_', '-')}?" if near else ""
+        return f"there is no option {flag}{guess}"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="rt-melody",
+        usage="rt-melody [--input mic|demo|-|FILE...] [--midi-out [PORT]] [--osc HOST:PORT] [--csv PATH] [options]",
         description="Sing into a microphone; the melody comes out while it sounds, as MIDI or OSC.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n"
-        "  rt-melody --input mic --midi-out            a virtual MIDI port 'rt-melody' for your DAW\n"
-        "  rt-melody --input mic --osc localhost:9000  for Max, Pd, SuperCollider\n"
-        "  rt-melody --input song.wav --csv song.csv --midi-file song.mid\n",
+        epilog=EXAMPLES,
     )
+    parser.add_argument("--version", action="store_true", help="print the version, and leave")
+    parser.add_argument("--list-devices", action="store_true", help="list audio inputs and MIDI outputs, and leave")
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; options given here win over it")
     parser.add_argument("--print-config", action="store_true", help="print the settings as such a file, and leave")
-    parser.add_argument("--list-devices", action="store_true", help="list audio inputs and MIDI outputs, and leave")
     group = parser
     for name, field in Settings.model_fields.items():
         if name in GROUPS:
             group = parser.add_argument_group(GROUPS[name])
-        flag, text = "--" + name.replace("_", "-"), field.description.replace("%", "%%")
-        if field.annotation is bool:
-            group.add_argument(flag, action="store_const", const=True, help=text)
-        elif name in ("input", "notes"):
-            group.add_argument(flag, nargs="+", metavar="INPUT" if name == "input" else "NAME=VALUE", help=text)
-        elif name == "midi_out":
-            group.add_argument(flag, nargs="?", const=VIRTUAL, metavar="PORT", help=text)
-        else:
-            group.add_argument(flag, metavar=_metavar(name, field.annotation), help=text + _default(field))
+        _add_option(group, name, field)
     return parser
 
 
-def _metavar(name: str, annotation) -> str:
-    choices = [c for c in get_args(annotation) if isinstance(c, str)]
-    return "|".join(choices) if choices else name.rsplit("_", 1)[-1].upper()
+def _add_option(group, name: str, field) -> None:
+    flag, text = "--" + name.replace("_", "-"), field.description.replace("%", "%%")
+    if field.annotation is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+    elif name in ("input", "notes"):
+        group.add_argument(flag, nargs="+", action="extend", metavar=_metavar(name, field), help=text + _default(field))
+    elif name == "midi_out":
+        group.add_argument(flag, nargs="?", const=VIRTUAL, metavar=_metavar(name, field), help=text)
+    else:
+        group.add_argument(flag, metavar=_metavar(name, field), help=text + _default(field))
+
+
+def _metavar(name: str, field) -> str:
+    choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+    return "|".join(choices) or METAVARS.get(name) or name.rsplit("_", 1)[-1].upper()
 
 
 def _default(field) -> str:
-    return "" if field.default is None else f" (default: {field.default})"
+    default = field.get_default(call_default_factory=True)
+    if not default:
+        return ""
+    shown = " ".join(default) if isinstance(default, list) else f"{default:g}" if isinstance(default, float) else default
+    return f" (default: {shown})"
 
 
 if __name__ == "__main__":

@@ -3,59 +3,114 @@
 Conventions
 -----------
 * A YAML file is one mapping of the names below; ``notes`` is a mapping of its own (see NoteSettings).
-* A command-line option is the name with dashes, and wins over the file.
-* Units are in the names. A value that does not fit is told with its name, where it stood, and the rule.
+* A command-line option is the name with dashes, and wins over the file; of ``notes``, threshold by threshold.
+* Units are in the names. A value that does not fit is told as it was written, where it stood, with the rule.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from rt_melody.realtime.types import InputError
 
 VIRTUAL = "virtual"  # the value of midi_out that asks for a port of our own
 
+Text = Annotated[str, StringConstraints(min_length=1)]
+
 
 class Settings(BaseModel):
     """What ``rt-melody`` does. Field descriptions are the help texts of the command line."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # what comes in
-    input: list[str] = Field(
+    input: list[Text] = Field(
         ["mic"], min_length=1,
-        description="mic, demo, - (raw float32 mono on stdin, with --rate), or audio files",
+        description="mic, demo, - (raw mono float32 on stdin, with --rate), or audio files",
     )
-    device: Optional[Union[int, str]] = Field(None, description="audio input: a number or part of a name (see --list-devices)")
-    rate: Optional[int] = Field(None, ge=1000, le=768000, description="sample rate in Hz, of stdin or asked of the device")
-    channel: Optional[int] = Field(None, ge=1, le=512, description="use this channel of the device alone, from 1; default: the mean of all")
-    realtime: bool = Field(False, description="read files at the pace of the clock")
+    device: Optional[Union[int, Text]] = Field(None, description="the microphone: its number or part of its name, see --list-devices")
+    rate: Optional[int] = Field(None, ge=1000, le=768000, description="sample rate in Hz, of stdin or asked of the microphone")
+    channel: Optional[int] = Field(None, ge=1, le=512, description="use this channel of the microphone alone, from 1; default: the mean of all")
+    realtime: bool = Field(False, description="read files and the demo at the pace of the clock")
 
     # how it is heard
-    latency_ms: float = Field(50.0, gt=0, le=2000, description="bound on how far the estimate lies behind the newest sample")
-    model: Optional[str] = Field(None, description="model file; default: the one that is shipped")
+    latency_ms: float = Field(
+        50.0, gt=0, le=2000,
+        description="bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer",
+    )
+    model: Optional[Text] = Field(None, description="model file; default: the one that is shipped")
     voicing_threshold: float = Field(0.5, gt=0, lt=1, description="probability of singing from which a frame is voiced")
-    f0_min_hz: float = Field(55.0, gt=0, description="lowest pitch that is looked for")
-    f0_max_hz: float = Field(1450.0, gt=0, description="highest pitch that is looked for")
+    f0_min_hz: float = Field(55.0, gt=0, description="lowest pitch that is looked for, in Hz")
+    f0_max_hz: float = Field(1450.0, gt=0, description="highest pitch that is looked for, in Hz")
 
     # what goes out
-    midi_out: Optional[str] = Field(None, description="MIDI port, part of its name; without a name a virtual port rt-melody")
+    midi_out: Optional[Text] = Field(None, description="play on the MIDI port of this name or part of it; without a name on a virtual port rt-melody")
     channel_out: int = Field(1, ge=1, le=16, description="MIDI channel")
     bend_range: int = Field(2, ge=1, le=48, description="pitch-bend range in semitones; announced by RPN 0, set the synth alike")
-    loudness: Literal["off", "pressure", "cc2", "cc7", "cc11"] = Field("off", description="what carries the level of the voice while a note sounds")
-    osc: Optional[str] = Field(None, description="send OSC to HOST:PORT")
-    midi_file: Optional[str] = Field(None, description="write a standard MIDI file; a folder where there are several inputs")
+    loudness: Literal["off", "pressure", "cc2", "cc7", "cc11"] = Field("off", description="MIDI message that carries the level of the voice while a note sounds")
+    osc: Optional[Text] = Field(None, description="send OSC to HOST:PORT")
+    midi_file: Optional[Text] = Field(None, description="write a standard MIDI file; an existing folder where there are several inputs")
     tempo_bpm: float = Field(120.0, ge=4, le=999, description="tempo of the MIDI file, beats a minute")
-    csv: Optional[str] = Field(None, description="write one row a hop; a folder where there are several inputs")
+    csv: Optional[Text] = Field(None, description="write one row a hop; an existing folder where there are several inputs")
     jsonl: bool = Field(False, description="note events as JSON lines on stdout")
-    quiet: bool = Field(False, description="no budget, no live line, no summary")
+    quiet: bool = Field(False, description="no latency budget, no live line, no summary")
 
     # what counts as a note
-    notes: dict[str, float] = Field(default_factory=dict, description="thresholds of the note tracker, NAME=VALUE")
+    notes: dict[str, float] = Field(default_factory=dict, description="thresholds of the note tracker; --print-config lists them")
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_input(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _number_or_name(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (int, str, type(None))):
+            raise ValueError("it must be a number or part of a name")
+        return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+    @field_validator("midi_out", mode="before")
+    @classmethod
+    def _yes_is_virtual(cls, value: Any) -> Any:
+        return {True: VIRTUAL, False: None}[value] if isinstance(value, bool) else value
+
+    @field_validator("loudness", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        """YAML 1.1 reads a bare ``off`` as false."""
+        return "off" if value is False else value
+
+
+# What pydantic found wrong -> the rule in our words. Placeholders are those of pydantic's context.
+RULES = {
+    "greater_than": "it must be above {gt:g}",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than": "it must be below {lt:g}",
+    "less_than_equal": "it must be at most {le}",
+    "finite_number": "it must be a finite number",
+    "float_type": "it must be a number",
+    "float_parsing": "it must be a number",
+    "int_type": "it must be a whole number",
+    "int_parsing": "it must be a whole number",
+    "int_parsing_size": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "bool_type": "it must be true or false",
+    "bool_parsing": "it must be true or false",
+    "string_type": "it must be text; put it in quotes",
+    "string_too_short": "it must not be empty",
+    "literal_error": "it must be one of {expected}",
+    "list_type": "it must be a name or a list of names",
+    "too_short": "it must name one input at least",
+    "dict_type": "it must be a mapping of thresholds, such as {{on_ms: 30}}",
+    "value_error": "{error}",
+}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -64,40 +119,85 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"the configuration {path} cannot be read ({error.strerror}); give --config a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
+    except Exception as error:  # besides its own errors PyYAML lets through whatever a malformed scalar raises
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}," if mark else ""
         raise InputError(f"{path}{line} is not YAML; rt-melody --print-config shows the form") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds {type(values).__name__}, not a mapping of settings; rt-melody --print-config shows the form")
+        kind = "a list" if isinstance(values, list) else "one value"
+        raise InputError(f"{path} holds {kind}, not a mapping of settings; rt-melody --print-config shows the form")
     return values
 
 
 def make_settings(options: dict[str, Any], path: str | Path | None = None) -> Settings:
-    """Settings from command-line ``options`` over a YAML file. Raises InputError, naming key, place and rule."""
+    """Settings from command-line ``options`` over a YAML file. Raises InputError, naming value, place and rule."""
     stored = read_yaml(path) if path else {}
+    for key in stored:
+        if key not in Settings.model_fields:
+            raise InputError(f"{key} in {path} is no setting; {did_you_mean(key, Settings.model_fields)}")
+    values = {**stored, **options}
+    if isinstance(stored.get("notes"), dict) and "notes" in options:
+        values["notes"] = {**stored["notes"], **options["notes"]}
     try:
-        return Settings.model_validate({**stored, **options})
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise InputError(_sentence(error, options, path)) from error
+    if not settings.f0_min_hz < settings.f0_max_hz:
+        low, high = (_place(key, getattr(settings, key), options, path) for key in ("f0_min_hz", "f0_max_hz"))
+        raise InputError(f"{low} is not below {high}; the lowest pitch must lie below the highest")
+    return settings
+
+
+def nearest(key: Any, known: Iterable[str]) -> str | None:
+    """The known name that ``key`` may be a slip of."""
+    return next(iter(get_close_matches(str(key).replace("-", "_"), list(known), n=1)), None)
+
+
+def did_you_mean(key: Any, known: Iterable[str]) -> str:
+    """The way out for a name that is not known: the one that may be meant, or all of them."""
+    near = nearest(key, known)
+    return f"did you mean {near}?" if near else f"choose from {', '.join(known)}"
+
+
+def _place(key: str, value: Any, options: dict[str, Any], path: str | Path | None) -> str:
+    """A setting as the user wrote it, and where."""
+    name, _, threshold = key.partition(".")
+    if threshold:
+        return f"--notes {threshold}={value}" if threshold in options.get(name, ()) else f"notes.{threshold}: {value} in {path}"
+    if name in options:
+        return f"--{name.replace('_', '-')} {value if value != '' else repr(value)}"
+    return f"{name}: {value!r} in {path}" if path else f"{name} {value}"
 
 
 def _sentence(error: ValidationError, options: dict[str, Any], path: str | Path | None) -> str:
+    """The first thing that is wrong: the setting as written, the rule, what the setting means."""
     first = error.errors()[0]
-    key = str(first["loc"][0])
-    place = f"--{key.replace('_', '-')}" if key in options else f"{key} in {path}" if path else key
-    if first["type"] == "extra_forbidden":
-        return f"{place} is no setting; the settings are {', '.join(Settings.model_fields)}"
-    rule = first["msg"][0].lower() + first["msg"][1:]
-    return f"{place} is {first['input']!r}; {rule}"
+    key, field = str(first["loc"][0]), Settings.model_fields.get(str(first["loc"][0]))
+    if field is None:
+        return f"{key} is no setting; {did_you_mean(key, Settings.model_fields)}"
+    fault = first["msg"][0].lower() + first["msg"][1:]
+    rule = RULES.get(first["type"], "{fault}").format(fault=fault, **first.get("ctx", {}))
+    place = ".".join(str(part) for part in first["loc"][:2]) if key == "notes" else key
+    return f"{_place(place, first['input'], options, path)} cannot be used: {rule} ({field.description})"
 
 
 def dump_settings(settings: Settings) -> str:
     """A YAML file that ``--config`` takes: every setting, its meaning beside it."""
     lines = ["# rt-melody settings; rt-melody --config FILE reads this."]
     for name, field in Settings.model_fields.items():
-        value = yaml.safe_dump({name: getattr(settings, name)}, default_flow_style=True, width=10_000).strip()[1:-1]
-        lines.append(f"{value:32} # {field.description}")
+        value = getattr(settings, name)
+        within = [f"  {key}: {_yaml(part)}" for key, part in value.items()] if isinstance(value, dict) else []
+        text = f"{name}:" if within else f"{name}: {_yaml(value)}"
+        lines += [f"{text:32} # {field.description}", *within]
     return "\n".join(lines) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    """A value in YAML on one line; text always in quotes, so that no word of it is read as something else."""
+    if isinstance(value, list):
+        return f"[{', '.join(_yaml(part) for part in value)}]"
+    style = '"' if isinstance(value, str) else None
+    text = yaml.safe_dump(value, default_style=style, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")

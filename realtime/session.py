@@ -1,25 +1,36 @@
 """The loop: a source, an engine, a note tracker and sinks. The only loop, and the overload policy.
 
-Two threads at most: PortAudio's, which fills the source's ring, and the caller's, which runs this. When a
-live source's backlog passes the latency bound, the session skips to the newest audio, starts the engine
-anew, closes the sounding note and counts it: latency never accumulates. Every way out of the loop (end of
-input, ``stop``, an exception) closes the sounding note first and then every sink.
+Conventions
+-----------
+* Two threads at most: PortAudio's, which fills the source's ring, and the caller's, which runs this.
+* Stream time 0 is the first sample that the session read; a live stream begins with its newest audio.
+* Overload: of a live source, no more may wait than the latency bound and one block of the device. When more
+  waits, the session skips to the newest audio, starts the engine anew at that stream time, closes the
+  sounding note and counts it: latency never accumulates, and stream time goes on.
+* Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
+  Where the input ended, even badly, or a sink failed, the frames that the engine still holds come first.
+* A sink that raises gets nothing more but ``close``; the others get all that was heard. Then the run ends,
+  and the first error is raised.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.sources.base import AudioSource
-from rt_melody.realtime.types import NoteEvent, NoteOn, PitchFrame
+from rt_melody.realtime.types import InputError, NoteEvent, NoteOn, PitchFrame
+
+if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need not wait for
+    import numpy as np
+
+    from rt_melody.realtime.engine import Engine
+    from rt_melody.realtime.sources.base import AudioSource
 
 READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
 TELL_EVERY_S = 3.0  # overload is told at most so often
@@ -27,31 +38,39 @@ TELL_EVERY_S = 3.0  # overload is told at most so often
 
 @dataclass
 class Tally:
-    """What a session did. Times in seconds of stream time unless named otherwise."""
+    """What a session did. Times are in seconds of stream time."""
 
     frames: int = 0
     voiced_frames: int = 0
     notes: int = 0
     skips: int = 0
     skipped_s: float = 0.0
-    lost_s: float = 0.0
-    replaced_samples: int = 0
-    longest_feed_ms: float = 0.0
+    lost_s: float = 0.0  # dropped before the session could read it
+    replaced_samples: int = 0  # not finite, counted as silence
 
     def line(self) -> str:
         """The session in one sentence."""
-        said = f"{self.frames} frames, {self.voiced_frames} voiced, {self.notes} notes"
+        said = f"{_count(self.frames, 'frame')}, {self.voiced_frames} voiced, {_count(self.notes, 'note')}"
         if self.skips:
-            said += f"; fell behind {self.skips} times and skipped {self.skipped_s:.2f} s"
+            said += f"; fell behind {_count(self.skips, 'time')} and skipped {self.skipped_s:.2f} s"
         if self.lost_s:
-            said += f"; the device lost {self.lost_s:.2f} s"
+            said += f"; {self.lost_s:.2f} s were lost before they could be read"
         if self.replaced_samples:
-            said += f"; {self.replaced_samples} samples were not finite and counted as silence"
+            said += f"; {_count(self.replaced_samples, 'sample')} not finite, taken for silence"
         return said
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 class Session:
-    """One run of one source. ``tell`` takes sentences for the user; ``stop`` is asked once a block."""
+    """One run of one source, which must be open; the sinks stay open.
+
+    ``tell`` takes a sentence when the session loses audio; ``stop`` is asked once a block; ``on_tally`` hears
+    of each skip; ``clock`` is a stand-in for ``time.monotonic``. ``tally`` tells of the newest run, also
+    while it lasts and after it failed.
+    """
 
     def __init__(
         self,
@@ -62,117 +81,203 @@ class Session:
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[str], None] = lambda text: None,
         on_tally: Callable[[Tally], None] = lambda tally: None,
+        clock: Callable[[], float] = time.monotonic,
     ):
         self.source, self.engine, self.tracker, self.sinks = source, engine, tracker, list(sinks)
-        self.stop, self.tell, self.on_tally = stop, tell, on_tally
+        self.stop, self.tell, self.on_tally, self._clock = stop, tell, on_tally, clock
         self.tally = Tally()
-        self._available_s = 0.0
-        self._told_s = float("-inf")
 
     def run(self) -> Tally:
-        """Until the source ends or ``stop`` says so. The source must be open; sinks stay open."""
-        self.engine.reset()
-        self.tracker.reset()
-        started = False
-        most = self._most_behind_samples()
+        """Until the source ends or ``stop`` says so.
+
+        Raises what the source, the engine or a sink raised, after the sounding note was closed, and
+        ValueError where the engine was made for another sample rate than the source has.
+        """
+        self._reset()
         try:
             with no_collection(self.source.live):
-                while not self.stop():
-                    block = self.source.read(READ_TIMEOUT_S)
-                    if block is None:
-                        break
-                    if not len(block):
-                        continue
-                    if not started:
-                        started = True
-                        self._start(self.source.origin_unix_s)
-                    if self.source.live and len(block) + self.source.backlog_samples > most:
-                        self._skip(len(block))
-                        continue
-                    self._feed(block)
+                self._begin()
+                self._loop()
             self._give(self.engine.flush())
         finally:
             self._close_note()
-            self._count_losses()
+        if self._error:
+            raise self._error
         return self.tally
 
-    def _most_behind_samples(self) -> int:
-        bound_s = self.engine.latency.bound_ms / 1000.0
-        return int(bound_s * self.source.sample_rate)
+    # ---- birth ---------------------------------------------------------------------------------
 
-    def _start(self, origin_unix_s: float | None) -> None:
-        origin = time.time() if origin_unix_s is None else origin_unix_s
-        for sink in self.sinks:
-            sink.start(origin)
+    def _reset(self) -> None:
+        if self.engine.sample_rate != self.source.sample_rate:
+            raise ValueError(
+                f"the engine was made for {self.engine.sample_rate} Hz and the {self.source.name} has "
+                f"{self.source.sample_rate} Hz; make one for that rate"
+            )
+        self.engine.reset()
+        self.tracker.reset()
+        self.tally = Tally()
+        self._hearing = list(self.sinks)  # those that have not failed
+        self._error: Exception | None = None  # the first, raised at the end
+        self._available_s = 0.0
+        self._origin_unix_s: float | None = None
+        self._told_s = float("-inf")
+        self._bound_samples = int(self.engine.latency.bound_ms / 1000.0 * self.source.sample_rate)
 
-    def _feed(self, block) -> None:
-        began = time.perf_counter()
-        self._give(self.engine.feed(block))
-        self.tally.longest_feed_ms = max(self.tally.longest_feed_ms, 1000.0 * (time.perf_counter() - began))
+    def _begin(self) -> None:
+        """Of a live source, forget what came while the program was getting ready."""
+        if self.source.live:
+            self.source.skip_to_newest()
+        self._first_sample = self.source.position_samples
+        self._lost_before = self.source.lost_samples
+
+    def _start_sinks(self) -> None:
+        """Tell the sinks the wall-clock time of stream time 0: at the first block, and when a loss moved it.
+
+        It never moves back, so that times shifted by it never do.
+        """
+        origin_unix_s = self.source.origin_unix_s
+        if origin_unix_s is None:
+            origin_unix_s = time.time()
+        origin_unix_s += self._first_sample / self.source.sample_rate
+        if self._origin_unix_s is not None and origin_unix_s <= self._origin_unix_s:
+            return
+        self._origin_unix_s = origin_unix_s
+        for sink in self._hearing:
+            try:
+                sink.start(origin_unix_s)
+            except Exception as error:
+                self._drop(sink, error)
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        try:
+            while not self._error and not self.stop():
+                block = self.source.read(READ_TIMEOUT_S)
+                if block is None:
+                    break
+                if len(block):
+                    self._take(block)
+        except InputError as error:  # the device is lost: what was captured is still given out
+            self._error = self._error or error
+        finally:
+            self._count_losses()
+
+    def _take(self, block: np.ndarray) -> None:
+        if self._origin_unix_s is None:
+            self._start_sinks()
+        waiting = len(block) + self.source.backlog_samples
+        if self.source.live and waiting > self._bound_samples + self.source.device_block_samples:
+            self._skip(len(block))
+        else:
+            self._give(self.engine.feed(block))
+
+    def _skip(self, block_samples: int) -> None:
+        """Drop the block in hand and the backlog; go on from the newest audio."""
+        rate = self.source.sample_rate
+        skipped = block_samples + self.source.skip_to_newest()
+        self._close_note()
+        self.engine.reset((self.source.position_samples - self._first_sample) / rate)
+        self._start_sinks()
+        self.tally.skips += 1
+        self.tally.skipped_s += skipped / rate
+        self._count_losses()
+        self.on_tally(self.tally)
+        self._tell_overload(1000.0 * skipped / rate)
+
+    def _tell_overload(self, waited_ms: float) -> None:
+        now_s = self._clock()
+        if now_s - self._told_s < TELL_EVERY_S:
+            return
+        self._told_s = now_s
+        self.tell(
+            f"fell behind: {waited_ms:.0f} ms of sound waited where {self.engine.latency.bound_ms:g} ms may, and were "
+            f"skipped ({_count(self.tally.skips, 'skip')} so far, {self.tally.skipped_s:.2f} s in all); "
+            "end other programs, or allow more with --latency-ms"
+        )
+
+    def _count_losses(self) -> None:
+        self.tally.lost_s = (self.source.lost_samples - self._lost_before) / self.source.sample_rate
+        self.tally.replaced_samples = self.engine.replaced_samples
+
+    # ---- what goes out -------------------------------------------------------------------------
 
     def _give(self, frames: list[PitchFrame]) -> None:
         for frame in frames:
             self.tally.frames += 1
             self.tally.voiced_frames += frame.voiced
             self._available_s = frame.available_s
-            for sink in self.sinks:
-                sink.frame(frame)
+            for sink in self._hearing:
+                try:
+                    sink.frame(frame)
+                except Exception as error:
+                    self._drop(sink, error)
             self._send(self.tracker.feed(frame))
 
     def _send(self, events: list[NoteEvent]) -> None:
         for event in events:
             self.tally.notes += isinstance(event, NoteOn)
-            for sink in self.sinks:
-                sink.event(event)
+            for sink in self._hearing:
+                try:
+                    sink.event(event)
+                except Exception as error:
+                    self._drop(sink, error)
+
+    def _drop(self, sink: EventSink, error: Exception) -> None:
+        """``sink`` failed: it hears no more, and the run will end with the first such error."""
+        self._hearing = [other for other in self._hearing if other is not sink]
+        self._error = self._error or error
 
     def _close_note(self) -> None:
-        self._send([e for e in self.tracker.finish(self._available_s)])
-
-    def _skip(self, block_samples: int) -> None:
-        """Drop the block in hand and the backlog; go on from the newest audio."""
-        skipped = block_samples + self.source.skip_to_newest()
-        self._close_note()
-        self.engine.reset(self.source.position_samples / self.source.sample_rate)
-        self.tally.skips += 1
-        self.tally.skipped_s += skipped / self.source.sample_rate
-        self._count_losses()
-        self.on_tally(self.tally)
-        now = time.monotonic()
-        if now - self._told_s >= TELL_EVERY_S:
-            self._told_s = now
-            self.tell(
-                f"this machine fell behind by more than {self.engine.latency.bound_ms:g} ms and skipped to the newest "
-                f"audio ({self.tally.skips} times so far, {self.tally.skipped_s:.2f} s)"
-            )
-
-    def _count_losses(self) -> None:
-        self.tally.lost_s = self.source.lost_samples / self.source.sample_rate
-        self.tally.replaced_samples = self.engine.replaced_samples
+        self._send(self.tracker.finish(self._available_s))
 
 
-def run(source: AudioSource, engine: Engine, tracker: NoteTracker, sinks: Sequence[EventSink], **options) -> Tally:
-    """Open ``source``, run it through to ``sinks``, close everything. ``options`` are those of Session."""
-    try:
-        with source:
-            return Session(source, engine, tracker, sinks, **options).run()
-    finally:
-        close_all(sinks)
+def run(
+    source: AudioSource,
+    engine: Engine | Callable[[int], Engine],
+    tracker: NoteTracker | None = None,
+    sinks: Sequence[EventSink] = (),
+    **options,
+) -> Tally:
+    """Open ``source``, run it through to ``sinks``, close everything.
+
+    ``engine``: an Engine, or what makes one for a sample rate in Hz, such as the class itself, since many a
+    source knows its rate only when it is open. ``tracker``: None for the usual thresholds. ``options`` are
+    those of Session. Raises as Session.run and the source's ``open`` do.
+    """
+    with closing(sinks), source:
+        if not hasattr(engine, "feed") or isinstance(engine, type):
+            engine = engine(source.sample_rate)
+        if source.live:
+            engine.warm_up()
+        return Session(source, engine, tracker or NoteTracker(hop_s=engine.hop_s), sinks, **options).run()
 
 
-def close_all(sinks: Sequence[EventSink]) -> None:
-    """Close each sink, whatever the others raise; the first error is raised at the end."""
-    first: BaseException | None = None
+def close_all(sinks: Sequence[EventSink]) -> Exception | None:
+    """Close each sink, whatever the others raise; the first error."""
+    first: Exception | None = None
     for sink in sinks:
         try:
             sink.close()
         except Exception as error:  # the others must still be closed
             first = first or error
-    if first and sys.exc_info()[0] is None:
-        raise first
+    return first
 
 
 @contextmanager
-def no_collection(live: bool):
+def closing(sinks: Sequence[EventSink]) -> Iterator[None]:
+    """Close all ``sinks`` at the end; their first error is raised unless one is under way already."""
+    try:
+        yield
+    except BaseException:
+        close_all(sinks)
+        raise
+    if error := close_all(sinks):
+        raise error
+
+
+@contextmanager
+def no_collection(live: bool) -> Iterator[None]:
     """While live, the garbage collector rests: its pauses would be late notes."""
     if not live or not gc.isenabled():
         yield

@@ -30,6 +30,11 @@ class AudioSource:
         return 0
 
     @property
+    def device_block_samples(self) -> int:
+        """The most samples that a device has handed over at once so far; 0 where there is no device."""
+        return 0
+
+    @property
     def position_samples(self) -> int:
         """Index, from the start of the stream, of the next sample that ``read`` will give."""
         raise NotImplementedError

@@ -144,6 +144,7 @@ class MicrophoneSource(AudioSource):
         self._bell = Bell()
         self._origin_unix_s: float | None = None
         self._overflows = 0
+        self._device_block_samples = 0
         self._finished = False
         self._loss = ""
         self._last_callback_s = time.monotonic()
@@ -194,6 +195,8 @@ class MicrophoneSource(AudioSource):
     def _callback(self, frames: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         """Copy, ring, leave. ``frames`` [shape=(n_frames, n_channels)] belongs to PortAudio."""
         ring = self._ring
+        if n_frames > self._device_block_samples:
+            self._device_block_samples = n_frames
         lost_before = ring.lost_samples
         if self.channel is not None:
             ring.write(frames[:, self.channel - 1])
@@ -259,6 +262,10 @@ class MicrophoneSource(AudioSource):
     @property
     def backlog_samples(self) -> int:
         return self._ring.available if self._ring else 0
+
+    @property
+    def device_block_samples(self) -> int:
+        return self._device_block_samples if self._ring else 0
 
     @property
     def position_samples(self) -> int:

@@ -1,0 +1,298 @@
+"""Settings: every one in a file and on the command line, and a sentence for each that does not fit."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from rt_melody.realtime.cli import main
+from rt_melody.realtime.config import VIRTUAL, Settings, did_you_mean, dump_settings, make_settings, read_yaml
+from rt_melody.realtime.types import InputError
+
+# One value other than the default for every setting, so that none is forgotten by a round trip.
+OTHER = {
+    "input": ["a.wav", "b, c: #.flac"],
+    "device": "USB: 2",
+    "rate": 44100,
+    "channel": 2,
+    "realtime": True,
+    "latency_ms": 33.5,
+    "model": "m\u00f6del.pt",
+    "voicing_threshold": 1e-5,
+    "f0_min_hz": 100.0,
+    "f0_max_hz": 400.0,
+    "midi_out": "no",
+    "channel_out": 16,
+    "bend_range": 12,
+    "loudness": "cc11",
+    "osc": "[::1]:9000",
+    "midi_file": "2024-01-01",
+    "tempo_bpm": 99.9,
+    "csv": "a\nb\u0007.csv",
+    "jsonl": True,
+    "quiet": True,
+    "notes": {"on_ms": 20.0, "bridge_ms": 30.0},
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """``write(text)``: the path of a YAML file that holds it."""
+
+    def make(text: str) -> str:
+        path = tmp_path / "my.yaml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return make
+
+
+def refusal(options: dict, path: str | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        make_settings(options, path)
+    text = str(caught.value)
+    assert "\n" not in text and "pydantic" not in text
+    return text
+
+
+# --- round trips
+
+
+def test_the_table_of_other_values_has_every_setting_and_no_default():
+    defaults = Settings()
+    assert OTHER.keys() == Settings.model_fields.keys()
+    assert not [name for name, value in OTHER.items() if getattr(defaults, name) == value]
+
+
+@pytest.mark.parametrize("values", [{}, OTHER], ids=["defaults", "others"])
+def test_printed_settings_load_as_the_same_settings(values, write):
+    settings = make_settings(values)
+    assert make_settings({}, write(dump_settings(settings))) == settings
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_every_setting_alone_goes_through_a_file(name, write):
+    values = {name: OTHER[name]}
+    assert make_settings({}, write(yaml.safe_dump(values))) == make_settings(values) != Settings()
+
+
+@given(st.text(min_size=1), st.lists(st.text(min_size=1), min_size=1, max_size=3), st.floats(1e-9, 2000))
+def test_any_text_and_number_survives_the_file(name, inputs, number):
+    settings = Settings(csv=name, input=inputs, latency_ms=number)
+    assert Settings(**yaml.safe_load(dump_settings(settings))) == settings
+
+
+def test_each_line_of_the_printed_file_explains_its_setting():
+    lines = dump_settings(Settings()).splitlines()
+    for name, field in Settings.model_fields.items():
+        assert [line for line in lines if line.startswith(f"{name}:") and line.endswith(f"# {field.description}")]
+
+
+def test_what_the_command_prints_it_also_takes(capsys, write):
+    """With every threshold of the note tracker by name; printed again it is the same text."""
+    assert main(["--print-config", "--rate", "8000", "--notes", "on_ms=20"]) == 0
+    first = capsys.readouterr().out
+    stored = yaml.safe_load(first)
+    assert stored["rate"] == 8000 and stored["notes"]["on_ms"] == 20.0 and stored["notes"]["bridge_ms"] == 45.0
+    assert main(["--print-config", "--config", write(first)]) == 0
+    assert capsys.readouterr().out == first
+
+
+# --- what else is understood
+
+
+@pytest.mark.parametrize(
+    "text, name, value",
+    [
+        ("input: song.wav", "input", ["song.wav"]),
+        ("loudness: off", "loudness", "off"),  # YAML 1.1 reads a bare off as false
+        ("midi_out: true", "midi_out", VIRTUAL),
+        ("midi_out: no", "midi_out", None),
+        ("device: 3", "device", 3),
+        ("device: '3'", "device", 3),
+        ("device: USB 3", "device", "USB 3"),
+        ("jsonl: yes", "jsonl", True),
+        ("rate: 48000.0", "rate", 48000),
+        ("voicing_threshold: 1e-2", "voicing_threshold", 0.01),  # YAML 1.1 reads it as text
+        ("latency_ms: 30", "latency_ms", 30.0),
+        ("device:", "device", None),
+        ("", "input", ["mic"]),
+        ("# only a remark\n", "input", ["mic"]),
+    ],
+)
+def test_a_file_may_say(text, name, value, write):
+    found = getattr(make_settings({}, write(text)), name)
+    assert found == value and type(found) is type(value)
+
+
+def test_digits_on_the_command_line_are_a_device_number():
+    assert make_settings({"device": "12"}).device == 12
+    assert make_settings({"device": "hw:1"}).device == "hw:1"
+
+
+def test_an_option_wins_over_the_file_and_the_rest_of_the_file_stays(write):
+    path = write("rate: 8000\nchannel: 2\nnotes: {on_ms: 20, bridge_ms: 30}\n")
+    settings = make_settings({"rate": "44100", "notes": {"on_ms": "50"}}, path)
+    assert (settings.rate, settings.channel, settings.notes) == (44100, 2, {"on_ms": 50.0, "bridge_ms": 30.0})
+
+
+def test_an_option_can_switch_off_what_the_file_switched_on(capsys, write):
+    assert main(["--print-config", "--no-quiet", "--config", write("quiet: true\njsonl: true")]) == 0
+    stored = yaml.safe_load(capsys.readouterr().out)
+    assert stored["quiet"] is False and stored["jsonl"] is True
+
+
+# --- refusals: the value, the place, the rule
+
+
+@pytest.mark.parametrize(
+    "name, value, rule",
+    [
+        ("rate", "999", "at least 1000"),
+        ("rate", "768001", "at most 768000"),
+        ("rate", "44.1", "a whole number"),
+        ("rate", "fast", "a whole number"),
+        ("rate", "1" * 5000, "a whole number"),
+        ("channel", "0", "at least 1"),
+        ("latency_ms", "0", "above 0"),
+        ("latency_ms", "2001", "at most 2000"),
+        ("latency_ms", "nan", "a finite number"),
+        ("latency_ms", "soon", "a number"),
+        ("voicing_threshold", "1", "below 1"),
+        ("voicing_threshold", "-0.1", "above 0"),
+        ("f0_min_hz", "0", "above 0"),
+        ("f0_max_hz", "inf", "a finite number"),
+        ("channel_out", "17", "at most 16"),
+        ("bend_range", "0", "at least 1"),
+        ("loudness", "loud", "'pressure'"),
+        ("tempo_bpm", "1000", "at most 999"),
+        ("csv", "", "not be empty"),
+        ("osc", "", "not be empty"),
+    ],
+)
+def test_an_option_out_of_range_is_told_with_value_and_rule(name, value, rule):
+    text = refusal({name: value})
+    assert text.startswith(f"--{name.replace('_', '-')} ")
+    assert rule in text and (value in text if value else "''" in text)
+
+
+@pytest.mark.parametrize(
+    "text, said, rule",
+    [
+        ("rate: 999", "rate: 999", "at least 1000"),
+        ("rate: true", "rate: True", "at least 1000"),
+        ("channel: 1.5", "channel: 1.5", "a whole number"),
+        ("latency_ms: .nan", "latency_ms: nan", "a finite number"),
+        ("latency_ms: [30]", "latency_ms: [30]", "a number"),
+        ("device: [1, 2]", "device: [1, 2]", "a number or part of a name"),
+        ("device: true", "device: True", "a number or part of a name"),
+        ("csv: 7", "csv: 7", "quotes"),
+        ("quiet: maybe", "quiet: 'maybe'", "true or false"),
+        ("input: []", "input: []", "one input"),
+        ("input: 7", "input: 7", "a name or a list of names"),
+        ("notes: 5", "notes: 5", "on_ms"),
+        ("notes: {on_ms: long}", "notes.on_ms: long", "a number"),
+        ("f0_min_hz: 500\nf0_max_hz: 400", "f0_min_hz: 500.0", "below"),
+    ],
+)
+def test_a_value_in_a_file_is_told_with_the_file_and_the_rule(text, said, rule, write):
+    path = write(text)
+    assert said in (told := refusal({}, path)) and path in told and rule in told
+
+
+def test_the_place_is_the_option_where_both_say_something(write):
+    path = write("rate: 8000\nchannel: 0")
+    assert path not in refusal({"rate": "1", "channel": "1"}, path)
+    assert f"channel: 0 in {path}" in refusal({"rate": "9000"}, path)
+    path = write("notes: {on_ms: 20}")
+    assert "--notes on_ms=x " in refusal({"notes": {"on_ms": "x"}}, path)
+
+
+def test_an_input_without_a_name_is_refused():
+    assert "--input '' cannot be used: it must not be empty" in refusal({"input": ["a.wav", ""]})
+
+
+def test_a_pitch_range_that_does_not_ascend_names_both_ends(write):
+    told = refusal({"f0_min_hz": "500"}, path := write("f0_max_hz: 400"))
+    assert "--f0-min-hz 500" in told and f"f0_max_hz: 400.0 in {path}" in told
+    assert "f0_min_hz 55" in refusal({"f0_max_hz": "55"})
+
+
+@pytest.mark.parametrize(
+    "key, guess", [("latency", "latency_ms"), ("latency-ms", "latency_ms"), ("midi-out", "midi_out"), ("frobnicate", "choose from input, device"), ("3", "choose from")]
+)
+def test_an_unknown_key_is_told_with_the_file_and_a_guess(key, guess, write):
+    path = write(f"rate: 8000\n{key}: 1")
+    told = refusal({}, path)
+    assert told.startswith(f"{key} in {path} is no setting") and guess in told
+
+
+def test_an_unknown_name_is_guessed_only_where_one_is_near():
+    assert did_you_mean("bridge", ["on_ms", "bridge_ms"]) == "did you mean bridge_ms?"
+    assert did_you_mean("colour", ["on_ms", "bridge_ms"]) == "choose from on_ms, bridge_ms"
+
+
+@pytest.mark.parametrize("text, kind", [("- mic\n- demo", "a list"), ("rate", "one value"), ("44100", "one value")])
+def test_yaml_that_is_no_mapping(text, kind, write):
+    assert f"holds {kind}, not a mapping" in refusal({}, write(text))
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("rate: 8000\nchannel: [1", "line 2"),
+        ("rate: 8000\n\tchannel: 1", "line 2"),
+        ("rate: 1\n---\nrate: 2\n", "line 2"),
+        ("csv: !!python/object:os.system x", "line 1"),
+        ("midi_file: 2024-13-45", ""),  # no such date: PyYAML lets a ValueError through
+        ("rate: !!int ''", ""),  # and here an IndexError
+    ],
+)
+def test_broken_yaml(text, line, write):
+    path = write(text)
+    told = refusal({}, path)
+    assert told.startswith(path) and line in told and "is not YAML" in told and "--print-config" in told
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(bytes(range(256)))
+    assert "is not YAML" in refusal({}, str(path))
+
+
+def test_a_missing_file_and_a_folder(tmp_path):
+    assert "No such file" in refusal({}, str(tmp_path / "none.yaml"))
+    assert "directory" in refusal({}, str(tmp_path))
+
+
+def test_an_empty_file_is_an_empty_mapping(write):
+    assert read_yaml(write("")) == {}
+
+
+# --- thresholds of the note tracker, which the command checks
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["on_ms"], "--notes on_ms has no value"),
+        (["on_ms=x"], "--notes on_ms=x cannot be used: it must be a number"),
+        (["on_ms=nan"], "it must be a finite number"),
+        (["on_ms=0"], "notes.on_ms is 0.0; it must be a number above 0"),
+        (["leave_semitones=0.4"], "notes.leave_semitones is 0.4; below 0.5"),
+        (["on=3"], "notes.on is no threshold"),
+        (["bridge=3"], "notes.bridge is no threshold; did you mean bridge_ms?"),
+        (["on_ms=3", "=3"], "notes. is no threshold"),
+    ],
+)
+def test_a_threshold_that_does_not_fit(arguments, said, capsys):
+    assert main(["--print-config", "--notes", *arguments]) == 2
+    out, told = capsys.readouterr()
+    assert out == "" and said in told
+
+
+def test_an_unknown_threshold_in_a_file_names_the_file(write, capsys):
+    path = write("notes: {bridge: 3}")
+    assert main(["--print-config", "--config", path]) == 2
+    assert f"notes.bridge in {path} is no threshold; did you mean bridge_ms?" in capsys.readouterr().err

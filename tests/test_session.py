@@ -1,0 +1,524 @@
+"""The loop: what goes out in which order, every way out, and the overload policy, with fakes of ten lines."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rt_melody.realtime.notes import NoteTracker
+from rt_melody.realtime.session import TELL_EVERY_S, Session, Tally, closing, run
+from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.files import CSV_HEADER
+from rt_melody.realtime.sources.base import AudioSource
+from rt_melody.realtime.sources.demo import demo_phrase
+from rt_melody.realtime.types import InputError, NoteOff, NoteOn, PitchFrame
+
+RATE = 1000  # Hz, so that a sample is a millisecond
+HOP = 10  # samples
+BOUND_MS = 50.0
+A4 = 440.0
+ORIGIN_S = 5000.0
+
+
+# --- fakes
+
+
+class FakeEngine:
+    """One voiced frame of A4 a hop; keeps one hop back, as an engine with look-ahead does."""
+
+    hop_s = HOP / RATE
+    sample_rate = RATE
+    latency = SimpleNamespace(bound_ms=BOUND_MS, total_ms=20.0)
+
+    def __init__(self, fail_at_s: float = float("inf")) -> None:
+        self.fail_at_s, self.resets, self.warmed, self.replaced_samples = fail_at_s, [], False, 0
+
+    def warm_up(self) -> None:
+        self.warmed = True
+
+    def reset(self, start_s: float = 0.0) -> None:
+        self.resets.append(start_s)
+        self.start_s, self.fed, self.given = start_s, 0, 0
+        self.replaced_samples *= start_s > 0
+
+    def frame(self) -> PitchFrame:
+        end_s = self.start_s + (self.given + 1) * self.hop_s
+        self.given += 1
+        return PitchFrame(0, end_s - self.hop_s, end_s + self.hop_s, A4, True, 1.0, 1.0, -20.0)
+
+    def feed(self, samples) -> list[PitchFrame]:
+        self.fed += len(samples)
+        self.replaced_samples += int(np.isnan(samples).sum())
+        if self.start_s + self.fed / RATE > self.fail_at_s:
+            raise RuntimeError("the engine broke")
+        return [self.frame() for _ in range(self.fed // HOP - 1 - self.given)]
+
+    def flush(self) -> list[PitchFrame]:
+        frames = [self.frame() for _ in range(self.fed // HOP - self.given)]
+        self.reset()
+        return frames
+
+
+class FakeSource(AudioSource):
+    """``blocks`` one after another; an exception among them is raised."""
+
+    sample_rate = RATE
+    origin_unix_s = ORIGIN_S
+
+    def __init__(self, blocks) -> None:
+        self.blocks, self.closed = blocks, False
+
+    position_samples = 0
+
+    def open(self) -> None:
+        self.left, self.position_samples = list(self.blocks), 0
+
+    def read(self, timeout_s: float = 0.1):
+        block = self.left.pop(0) if self.left else None
+        if isinstance(block, Exception):
+            raise block
+        self.position_samples += 0 if block is None else len(block)
+        return block
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class LiveSource(FakeSource):
+    """A device of ``block`` samples a time; before read n, ``arrivals[n]`` samples come in. Ends with them."""
+
+    live = True
+
+    def __init__(self, arrivals, block: int = HOP, most: int = 100, ready_samples: int = 0) -> None:
+        super().__init__(arrivals)
+        self.device_block_samples, self.most, self.ready_samples = block, most, ready_samples
+        self.backlogs, self.lost_samples = [], 0
+
+    device_block_samples = lost_samples = 0
+
+    def open(self) -> None:
+        super().open()
+        self.written = self.ready_samples
+
+    @property
+    def backlog_samples(self) -> int:
+        return self.written - self.position_samples
+
+    def read(self, timeout_s: float = 0.1):
+        if not self.left and not self.backlog_samples:
+            return None
+        self.written += self.left.pop(0) if self.left else 0
+        given = min(self.most, self.backlog_samples)
+        self.position_samples += given
+        self.backlogs.append(self.backlog_samples)
+        return np.zeros(given, np.float32)
+
+    def skip_to_newest(self) -> int:
+        skipped, self.position_samples = self.backlog_samples, self.written
+        return skipped
+
+
+class Recorder(EventSink):
+    """Keeps all that it is told; ``fail_on`` is the method that raises."""
+
+    def __init__(self, name: str = "recorder", fail_on: str = "") -> None:
+        super().__init__()
+        self.name, self.fail_on, self.told = name, fail_on, []
+
+    def _tell(self, kind: str, what) -> None:
+        self.told.append((kind, what))
+        if kind == self.fail_on:
+            raise InputError(f"{self.name} cannot {kind}")
+
+    def _start(self, origin_unix_s) -> None:
+        self._tell("start", origin_unix_s)
+
+    def _frame(self, frame) -> None:
+        self._tell("frame", frame)
+
+    def _event(self, event) -> None:
+        self._tell("event", event)
+
+    def _close(self) -> None:
+        self._tell("close", None)
+
+    def of(self, kind) -> list:
+        return [what for _, what in self.told if isinstance(what, kind)]
+
+
+def blocks(n: int, samples: int = HOP) -> list:
+    return [np.zeros(samples, np.float32)] * n
+
+
+def tracker() -> NoteTracker:
+    return NoteTracker(hop_s=FakeEngine.hop_s)
+
+
+def played(source, *sinks, engine=None, **options) -> Tally:
+    return run(source, engine or FakeEngine(), tracker(), sinks, **options)
+
+
+def assert_no_note_left_on(sink: Recorder) -> None:
+    assert len(sink.of(NoteOn)) == len(sink.of(NoteOff)) > 0
+    assert sink.told[-1] == ("close", None)
+
+
+# --- frames and events, in order
+
+
+def test_start_comes_first_then_each_frame_before_the_events_it_caused():
+    sink = Recorder()
+    tally = played(FakeSource(blocks(10)), sink)
+    kinds = [kind for kind, _ in sink.told]
+    assert sink.told[0] == ("start", ORIGIN_S) and kinds.count("start") == 1
+    assert kinds[1:4] == ["frame"] * 3, "a note needs three frames that agree"
+    assert isinstance(sink.told[4][1], NoteOn)
+    assert [f.time_s for f in sink.of(PitchFrame)] == pytest.approx([i * 0.01 for i in range(10)])
+    assert kinds[-2:] == ["event", "close"] and isinstance(sink.told[-2][1], NoteOff)
+    assert (tally.frames, tally.voiced_frames, tally.notes) == (10, 10, 1)
+
+
+def test_the_frames_held_back_by_the_engine_come_at_the_end():
+    sink = Recorder()
+    played(FakeSource(blocks(4)), sink)
+    assert len(sink.of(PitchFrame)) == 4, "three would be those that the engine gives before its flush"
+
+
+def test_an_empty_block_is_no_start_and_no_end():
+    sink = Recorder()
+    nothing = np.zeros(0, np.float32)
+    played(FakeSource([nothing, *blocks(3), nothing, *blocks(3)]), sink)
+    assert len(sink.of(PitchFrame)) == 6
+    silent = Recorder()
+    assert played(FakeSource([nothing, nothing]), silent).frames == 0
+    assert silent.told == [("close", None)]
+
+
+def test_two_sinks_hear_the_same():
+    one, other = Recorder(), Recorder()
+    played(FakeSource(blocks(20)), one, other)
+    assert one.told == other.told and len(one.told) > 20
+
+
+def test_block_sizes_change_nothing():
+    told = []
+    for sizes in ([7] * 30, [1] * 210, [210], [11, 199]):
+        sink = Recorder()
+        played(FakeSource([np.zeros(n, np.float32) for n in sizes]), sink)
+        told.append(sink.told)
+    assert all(one == told[0] for one in told) and len(told[0]) > 21
+
+
+def test_a_second_run_equals_the_first_and_is_not_its_sequel():
+    source, sinks = FakeSource(blocks(8)), [Recorder(), Recorder()]
+    session = Session(source, FakeEngine(), tracker(), sinks[:1])
+    tallies = []
+    for sink in sinks:
+        session.sinks = [sink]
+        with source:
+            tallies.append(session.run())
+    assert sinks[0].told == sinks[1].told
+    assert tallies[0] == tallies[1] and tallies[0].frames == 8
+
+
+def test_a_run_after_one_that_failed_equals_a_first_run():
+    engine, notes, fresh, after = FakeEngine(), tracker(), Recorder(), Recorder()
+    with pytest.raises(InputError):
+        run(FakeSource([*blocks(6), InputError("unplugged")]), engine, notes, [Recorder()])
+    run(FakeSource(blocks(8)), engine, notes, [after])
+    played(FakeSource(blocks(8)), fresh)
+    assert after.told == fresh.told
+
+
+def test_samples_that_were_not_finite_are_counted_though_the_flush_resets_the_engine():
+    bad = np.full(HOP, np.nan, np.float32)
+    tally = played(FakeSource([bad, *blocks(3), bad]))
+    assert tally.replaced_samples == 2 * HOP and "20 samples not finite" in tally.line()
+
+
+def test_an_engine_for_another_rate_is_refused():
+    source = FakeSource(blocks(3))
+    source.sample_rate = 2 * RATE
+    with pytest.raises(ValueError, match="1000 Hz.*2000 Hz"):
+        played(source, Recorder())
+
+
+# --- ways out
+
+
+def test_stop_is_asked_once_a_block_and_the_rest_is_told():
+    asked = []
+    sink = Recorder()
+    tally = played(FakeSource(blocks(100)), sink, stop=lambda: asked.append(1) or len(asked) > 6)
+    assert tally.frames == 6
+    assert_no_note_left_on(sink)
+
+
+def test_a_lost_device_is_raised_after_everything_it_had_captured_was_given():
+    source, sink = FakeSource([*blocks(6), InputError("unplugged")]), Recorder()
+    with pytest.raises(InputError, match="unplugged"):
+        played(source, sink)
+    assert len(sink.of(PitchFrame)) == 6 and source.closed
+    assert_no_note_left_on(sink)
+
+
+@pytest.mark.parametrize("source, engine", [
+    (FakeSource([*blocks(6), RuntimeError("the engine broke")]), FakeEngine()),
+    (FakeSource(blocks(20)), FakeEngine(fail_at_s=0.065)),
+])
+def test_a_defect_ends_the_note_and_shows_itself(source, engine):
+    sink = Recorder()
+    with pytest.raises(RuntimeError, match="the engine broke"):
+        played(source, sink, engine=engine)
+    assert_no_note_left_on(sink)
+    assert source.closed
+
+
+@pytest.mark.parametrize("kind", ["start", "frame", "event"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_sink_that_fails_costs_the_others_nothing(kind, place):
+    """The others hear all frames of what was taken in, the note's end and close; the failed one only close."""
+    sinks = [Recorder("first"), Recorder("last")]
+    broken = Recorder("broken", fail_on=kind)
+    sinks.insert(place, broken)
+    with pytest.raises(InputError, match=f"broken cannot {kind}"):
+        played(FakeSource(blocks(10, 5 * HOP)), *sinks)
+    good = [sink for sink in sinks if sink is not broken]
+    assert good[0].told == good[1].told and len(good[0].of(PitchFrame)) == 5
+    assert_no_note_left_on(good[0])
+    assert [k for k, _ in broken.told].count(kind) == 1 and broken.told[-1] == ("close", None)
+
+
+def test_the_first_error_is_the_one_raised():
+    sinks = [Recorder("late", fail_on="close"), Recorder("early", fail_on="frame"), Recorder("latest", fail_on="close")]
+    with pytest.raises(InputError, match="early cannot frame"):
+        played(FakeSource(blocks(10)), *sinks)
+    assert all(sink.closed for sink in sinks)
+
+
+def test_an_error_in_closing_is_raised_when_there_was_no_other():
+    sinks = [Recorder(), Recorder("second", fail_on="close"), Recorder("third", fail_on="close"), Recorder()]
+    with pytest.raises(InputError, match="second cannot close"):
+        played(FakeSource(blocks(10)), *sinks)
+    assert all(sink.closed for sink in sinks)
+
+
+def test_an_error_in_closing_is_raised_also_while_the_caller_handles_another():
+    try:
+        raise KeyError("the caller's own")
+    except KeyError:
+        with pytest.raises(InputError, match="cannot close"), closing([Recorder(fail_on="close")]):
+            pass
+
+
+def test_a_source_that_does_not_open_leaves_the_sinks_closed():
+    source, sink = FakeSource([]), Recorder()
+
+    def refuse() -> None:
+        raise InputError("busy")
+
+    source.open = refuse
+    with pytest.raises(InputError, match="busy"):
+        played(source, sink)
+    assert sink.closed
+
+
+def test_an_interrupt_closes_the_note_too():
+    def interrupt() -> bool:
+        if sink.of(NoteOn):
+            raise KeyboardInterrupt
+        return False
+
+    sink = Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        played(FakeSource(blocks(30)), sink, stop=interrupt)
+    assert_no_note_left_on(sink)
+
+
+def test_run_makes_the_engine_for_the_rate_of_the_open_source():
+    sink, made = Recorder(), []
+
+    class Made(FakeEngine):
+        def __init__(self, sample_rate: int) -> None:
+            super().__init__()
+            made.append(sample_rate)
+
+    assert run(FakeSource(blocks(8)), Made, sinks=[sink]).notes == 1
+    assert run(FakeSource(blocks(8)), lambda rate: Made(rate)).frames == 8
+    assert made == [RATE, RATE]
+
+
+# --- live
+
+
+def test_while_live_the_garbage_collector_rests():
+    asked = []
+    source = LiveSource([HOP] * 5)
+    assert gc.isenabled()
+    with pytest.raises(InputError):
+        played(source, Recorder(fail_on="event"), stop=lambda: asked.append(gc.isenabled()))
+    assert asked and not any(asked)
+    assert gc.isenabled() and gc.get_freeze_count() == 0
+
+
+def test_while_a_file_plays_the_garbage_collector_works():
+    asked = []
+    played(FakeSource(blocks(3)), stop=lambda: asked.append(gc.isenabled()))
+    assert asked and all(asked)
+
+
+def test_a_live_stream_begins_with_its_newest_audio():
+    """What came while the model was loaded is neither heard nor counted; time 0 is the first sample heard."""
+    source, sink, engine = LiveSource([HOP] * 10, ready_samples=3000), Recorder(), FakeEngine()
+    source.lost_samples = 400
+    tally = played(source, sink, engine=engine)
+    assert tally.skips == 0 and tally.lost_s == 0.0 and tally.frames == 10
+    assert sink.told[0] == ("start", ORIGIN_S + 3.0)
+    assert sink.of(PitchFrame)[0].time_s == 0.0
+    assert engine.warmed
+
+
+@pytest.mark.parametrize("behind_s", [0.1, 1.0, 5.0])
+def test_falling_behind_is_skipped_and_time_goes_on(behind_s):
+    behind = int(behind_s * RATE)
+    source, sink, engine, told, shown = LiveSource([HOP] * 20 + [behind] + [HOP] * 20), Recorder(), FakeEngine(), [], []
+    tally = played(source, sink, engine=engine, tell=told.append, on_tally=lambda t: shown.append(t.skips))
+    assert tally.skips == 1 and tally.skipped_s == pytest.approx(behind_s)
+    assert engine.resets[1] == pytest.approx(0.2 + behind_s), "the engine goes on where the newest audio stands"
+    assert max(source.backlogs[21:]) == 0
+    times = [frame.time_s for frame in sink.of(PitchFrame)]
+    assert np.all(np.diff(times) > 0) and times[-1] == pytest.approx(0.4 + behind_s - 0.01)
+    assert not [t for t in times if 0.2 <= t < 0.2 + behind_s - 1e-9]
+    assert tally.frames == len(times) == 19 + 20
+    assert told == [told[0]] and f"{behind} ms" in told[0] and "50 ms" in told[0] and "1 skip " in told[0]
+    assert shown == [1] and "fell behind 1 time " in tally.line()
+
+
+def test_the_note_that_sounded_ends_before_the_skip_and_another_begins_after_it():
+    source, sink = LiveSource([HOP] * 20 + [1000] + [HOP] * 20), Recorder()
+    played(source, sink)
+    (first_off, second_off), (first_on, second_on) = sink.of(NoteOff), sink.of(NoteOn)
+    assert first_on.time_s < first_off.time_s <= 0.2 and second_on.time_s == pytest.approx(1.2)
+    order = [what for kind, what in sink.told if kind == "event"]
+    assert order.index(first_off) < order.index(second_on) < order.index(second_off)
+    assert [kind for kind, _ in sink.told].count("start") == 1, "the origin of the stream did not move"
+
+
+def test_at_the_bound_nothing_is_skipped_and_one_sample_beyond_all_is():
+    """In hand and behind together may hold the bound and one block of the device."""
+    allowed = int(BOUND_MS / 1000 * RATE) + HOP
+    assert played(LiveSource([HOP] * 5 + [allowed] + [HOP] * 5, most=20)).skips == 0
+    assert played(LiveSource([HOP] * 5 + [allowed + 1] + [HOP] * 5, most=20)).skips == 1
+
+
+@pytest.mark.parametrize("block", [85, 200, 1000])
+def test_a_device_block_beyond_the_bound_is_no_overload(block):
+    """85 ms and more at a time, with a read limit of 100 ms: every sample is heard."""
+    source = LiveSource(([block] + [0] * ((block - 1) // 100)) * 10, block=block)
+    tally = played(source)
+    assert tally.skips == 0 and tally.frames == 10 * block // HOP
+
+
+def test_with_large_device_blocks_falling_behind_is_still_noticed():
+    source = LiveSource([85] * 5 + [85 * 3] + [85] * 5, block=85)
+    tally = played(source)
+    assert tally.skips == 1 and tally.skipped_s == pytest.approx(0.255)
+
+
+def test_a_machine_that_is_always_too_slow_never_lags_by_more_than_the_bound():
+    """Twenty milliseconds come in while ten are worked on: what is heard is never older than the bound."""
+    source = LiveSource([20] * 500, most=10)
+    engine, waited = FakeEngine(), []
+    feed = engine.feed
+    engine.feed = lambda samples: waited.append(len(samples) + source.backlog_samples) or feed(samples)
+    tally = played(source, engine=engine)
+    assert tally.skips > 50 and tally.frames > 50
+    assert max(waited) <= BOUND_MS + HOP
+
+
+def test_overload_is_told_every_few_seconds_at_most_and_counted_always():
+    """Ten skips a second apart: the 1st, 4th, 7th and 10th are told."""
+    seconds, told = iter(range(100)), []
+    tally = played(LiveSource([500] * 10), tell=told.append, clock=lambda: next(seconds))
+    assert tally.skips == 10 and tally.skipped_s == pytest.approx(5.0)
+    assert TELL_EVERY_S == 3.0
+    assert [text.split("(")[1].split(" so far")[0] for text in told] == ["1 skip", "4 skips", "7 skips", "10 skips"]
+
+
+def test_a_file_that_falls_behind_skips_nothing():
+    source = LiveSource([HOP] * 5 + [5000] + [HOP] * 5)
+    source.live = False
+    tally = played(source)
+    assert tally.skips == 0 and tally.frames == 510
+
+
+def test_lost_samples_are_counted_and_move_the_origin_forward_only():
+    """A loss of 2 s: later sound came later by the clock than its index tells, so the sinks start anew."""
+    source, sink = LiveSource([HOP] * 20 + [1000] + [HOP] * 20), Recorder()
+    source.lost_samples = 0
+    skip = source.skip_to_newest
+
+    def skip_and_lose() -> int:
+        if source.position_samples:
+            source.lost_samples, source.origin_unix_s = 2000, ORIGIN_S + 2.0
+        return skip()
+
+    source.skip_to_newest = skip_and_lose
+    tally = played(source, sink)
+    assert tally.lost_s == 2.0 and "2.00 s were lost" in tally.line()
+    assert [what for kind, what in sink.told if kind == "start"] == [ORIGIN_S, ORIGIN_S + 2.0]
+
+
+def test_a_wall_clock_set_back_moves_no_origin_back():
+    class Backwards(LiveSource):
+        origin_unix_s = property(lambda self: ORIGIN_S if self.position_samples < 500 else ORIGIN_S - 3.0)
+
+    sink = Recorder()
+    assert played(Backwards([HOP] * 20 + [1000] + [HOP] * 20), sink).skips == 1
+    assert [what for kind, what in sink.told if kind == "start"] == [ORIGIN_S]
+
+
+# --- signals, as the shell sends them
+
+
+COMMAND = (
+    "import os, sys; os.environ['OMP_NUM_THREADS'] = '1'\n"
+    "from rt_melody.realtime.cli import main\n"
+    "sys.exit(main())"
+)
+
+
+def sung() -> bytes:
+    """The first notes of the demo song, cut off in the middle of one, as raw float32 at 16 kHz."""
+    return demo_phrase(16000).samples[: 4 * 16000].astype("<f4").tobytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_program_in_good_order(tmp_path, number):
+    """Standard input stays open; the program has heard the first notes when the signal comes."""
+    files = "--csv", tmp_path / "a.csv", "--midi-file", tmp_path / "a.mid"
+    arguments = ["--input", "-", "--rate", "16000", "--jsonl", *map(str, files)]
+    program = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False
+    )
+    with program:
+        program.stdin.write(sung())
+        program.stdin.flush()
+        first = program.stdout.readline()
+        program.send_signal(number)
+        # `communicate` would close stdin, and the program could end for that reason
+        rest, said = program.stdout.read(), program.stderr.read().decode()
+        assert program.wait(60) == 0, said
+    assert b"note_on" in first
+    kinds = [line.split(b'"type": "')[1].split(b'"')[0] for line in [first, *rest.splitlines()]]
+    assert kinds.count(b"note_on") == kinds.count(b"note_off")
+    assert "Traceback" not in said and "frames" in said
+    rows = (tmp_path / "a.csv").read_text().splitlines(keepends=True)
+    assert rows[0] == CSV_HEADER and all(row.count(",") == 4 and row.endswith("\n") for row in rows)
+    midi = (tmp_path / "a.mid").read_bytes()
+    assert int.from_bytes(midi[18:22], "big") == len(midi) - 22 and midi.endswith(b"\x00\xff\x2f\x00")
