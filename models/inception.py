@@ -1,8 +1,7 @@
 """Stage 2: blocks of 2-D kernels of different sizes over time and frequency.
 
-Tensors are ``[batch, channel, time, frequency]``. A block has two faces that give the same numbers:
-``forward`` over a whole recording, and ``step`` over one hop with the past columns it needs carried in
-and out. Nothing is computed twice: a step computes its new column alone.
+Tensors are ``[batch, channel, time, frequency]``. ``past_columns`` is how many hops back a block looks and
+``past_channels`` on how many channels: what a stream must keep of it (see ``live_step``).
 """
 
 from typing import Tuple
@@ -20,20 +19,14 @@ class TimeFreqConv(nn.Module):
         self.dilation = dilation if kernel[0] > 1 else 1
         self.reach = (kernel[0] - 1) * self.dilation  # past columns needed, in hops
         self.left = self.reach if causal else self.reach // 2
-        self.half_width = kernel[1] // 2
         self.conv = nn.Conv2d(
-            c_in, c_out, kernel, dilation=(self.dilation, 1), padding=(0, self.half_width), bias=False
+            c_in, c_out, kernel, dilation=(self.dilation, 1), padding=(0, kernel[1] // 2), bias=False
         )
 
     def forward(self, x: Tensor) -> Tensor:
         if self.reach > 0:
             x = F.pad(x, (0, 0, self.left, self.reach - self.left))
         return self.conv(x)
-
-    def step(self, past_and_now: Tensor) -> Tensor:
-        """``[B, C, >= reach + 1, F] -> [B, C', 1, F]``: only the columns that the taps meet are read."""
-        columns = past_and_now[:, :, past_and_now.size(2) - self.reach - 1 :: self.dilation]
-        return F.conv2d(columns, self.conv.weight, padding=(0, self.half_width))
 
 
 def conv_bn(c_in: int, c_out: int, width: int = 1) -> nn.Sequential:
@@ -72,18 +65,6 @@ class InceptionBlock(nn.Module):
         branches = (self.wide(wide), self.narrow(narrow), self.motion(motion), self.hold(hold))
         return self._join(x, torch.cat(branches, 1))
 
-    def step(self, x: Tensor, past: Tensor) -> Tuple[Tensor, Tensor]:
-        """``x [B, C, 1, F], past [B, 2b, past_columns, F] -> y, new past``."""
-        wide, narrow, motion, hold = torch.split(torch.relu(self.reduce(x)), self.b, 1)
-        columns = torch.cat([past, torch.cat([motion, hold], 1)], 2)
-        branches = (
-            self.wide.step(wide),
-            self.narrow.step(narrow),
-            self.motion.step(columns[:, : self.b]),
-            self.hold.step(columns[:, self.b :]),
-        )
-        return self._join(x, torch.cat(branches, 1)), columns[:, :, 1:].clone()
-
     def _join(self, x: Tensor, branches: Tensor) -> Tensor:
         return torch.relu(x + self.project(torch.relu(self.mix_norm(branches))))
 
@@ -100,10 +81,6 @@ class StackedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.norm(self.conv(x)))
-
-    def step(self, x: Tensor, past: Tensor) -> Tuple[Tensor, Tensor]:
-        columns = torch.cat([past, x], 2)
-        return torch.relu(self.norm(self.conv.step(columns))), columns[:, :, 1:].clone()
 
 
 BLOCKS = {"inception": InceptionBlock, "stacked": StackedBlock}

@@ -8,12 +8,12 @@ Reconstructed from the published description (Chen, Li, Chi, ICASSP 2019), and m
 Responses are taken relative to a causal peak-hold of the level, so that a whisper and a shout look alike;
 no statistic looks ahead.
 
-Two faces, the same numbers: ``whole(waveform)`` over a recording, for training, and ``step(window, state)``
-over one hop, which is what is compiled. The state is explicit and owned by the caller; the module keeps none.
+This is the network as it is trained, over whole recordings. Live it runs hop by hop in the form that
+``live_step.LiveStep`` makes of it, with the same numbers.
 """
 
 import math
-from typing import List, NamedTuple, Tuple
+from typing import NamedTuple, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -27,15 +27,8 @@ LEVEL_SAMPLES = 480  # newest samples whose RMS is the level
 LEVEL_FLOOR = math.log(3e-4)  # nepers re full scale: the peak-hold rests here in silence (-70 dBFS)
 LEVEL_FALL = 3.0 / 8.686 * 0.01  # nepers a hop: the peak-hold falls 3 dB a second
 COMPRESSION = 300.0  # log1p(COMPRESSION * response / level): about 50 dB of range
+GRAPH_SCALE = 0.2  # brings compressed responses to about 0..1
 SHORT_RANGE_HZ = (120.0, 7200.0)  # centres of the short bank's first and last filter
-
-
-class StreamState(NamedTuple):
-    """What a stream carries from hop to hop."""
-
-    level: Tensor  # [B, 1] peak-hold of the level, nepers
-    columns: List[Tensor]  # past columns of each block, the onset path's first
-    context: Tensor  # [1, B, context_size] hidden state of the recurrent context
 
 
 class Output(NamedTuple):
@@ -53,7 +46,7 @@ class HarmonicStack(nn.Module):
 
     def __init__(self, harmonics: Tuple[float, ...], bins_per_octave: int, positions: int):
         super().__init__()
-        self.shifts: List[int] = [round(bins_per_octave * math.log2(h)) for h in harmonics]
+        self.shifts = [round(bins_per_octave * math.log2(h)) for h in harmonics]
         self.positions = positions
 
     def forward(self, graph: Tensor) -> Tensor:
@@ -73,17 +66,11 @@ class OnsetPath(nn.Module):
         self.stem = conv_bn(slots, 12, 5)
         self.block = BLOCKS["stacked"](12, 0, 1, causal)
         self.out = nn.Linear(12 * filters, size)
-        self.past_columns = self.block.past_columns
-        self.past_channels = 12
 
     def forward(self, graph: Tensor) -> Tensor:
         """``[B, slots, T, filters] -> [B, T, size]``."""
         x = self.block(torch.relu(self.stem(graph)))
         return torch.relu(self.out(x.transpose(1, 2).flatten(2)))
-
-    def step(self, graph: Tensor, past: Tensor) -> Tuple[Tensor, Tensor]:
-        x, past = self.block.step(torch.relu(self.stem(graph)), past)
-        return torch.relu(self.out(x.transpose(1, 2).flatten(2))), past
 
 
 class WholeRecording(nn.Module):
@@ -111,9 +98,6 @@ class TwoStageNet(nn.Module):
         self.filters, self.positions = config.long_filters, config.positions
         self.short_taps, self.short_stride = config.short_taps, config.short_stride_samples
         self.slots, self.heads = config.short_slots, heads
-        self.level_samples, self.level_floor, self.level_fall = LEVEL_SAMPLES, LEVEL_FLOOR, LEVEL_FALL
-        self.compression, self.short_filters = COMPRESSION, config.short_filters
-        self.context_size = config.context_size
 
         self.long_bank = FilterBank(
             config.long_taps, config.position_hz(config.long_filters), config.sample_rate,
@@ -139,8 +123,6 @@ class TwoStageNet(nn.Module):
         self.pitch = nn.Conv2d(c, heads * config.bins_per_position, 1)
         self.pitch_prior = nn.Sequential(nn.Linear(config.context_size, 24), nn.Linear(24, config.pitch_bins))
 
-    # ---- the whole recording -------------------------------------------------------------------
-
     def whole(self, waveform: Tensor) -> Output:
         """``[B, T * hop] -> Output`` over T hops, from the state of a fresh stream."""
         frames = F.pad(waveform, (self.taps - self.hop, 0)).unfold(1, self.taps, self.hop)
@@ -161,55 +143,22 @@ class TwoStageNet(nn.Module):
         rising, _ = torch.cummax(level + fall, 1)
         return torch.clamp(rising - fall, min=LEVEL_FLOOR)
 
-    # ---- one hop -------------------------------------------------------------------------------
-
-    def initial_state(self, batch: int) -> StreamState:
-        """The state of a stream that has heard nothing but silence."""
-        zeros = [torch.zeros(batch, self.onset.past_channels, self.onset.past_columns, self.short_filters)]
-        for block in self.blocks:
-            zeros.append(torch.zeros(batch, block.past_channels, block.past_columns, self.positions))
-        return StreamState(
-            torch.full((batch, 1), self.level_floor), zeros, torch.zeros(1, batch, self.context_size)
-        )
-
-    def forward(self, window: Tensor, state: StreamState) -> Tuple[Output, StreamState]:
-        return self.step(window, state)
-
-    def step(self, window: Tensor, state: StreamState) -> Tuple[Output, StreamState]:
-        """``window [B, long_taps]``, its newest ``hop_samples`` new -> Output over one hop, next state."""
-        frames = window.unsqueeze(1)
-        newest, level = self._level(frames)
-        held = torch.maximum(state.level - self.level_fall, level)
-        held = torch.clamp(held, min=self.level_floor)
-        long, short = self._graphs(frames, held)
-        onset, past = self.onset.step(short, state.columns[0])
-        columns = [past]
-        x = torch.relu(self.stem(self.stack(long)))
-        for i, block in enumerate(self.blocks):
-            x, past = block.step(x, state.columns[i + 1])
-            columns.append(past)
-        joined = self._summarise(x, onset, newest, held)
-        context, hidden = self.recurrent(joined, state.context)
-        return self._heads(x, joined, context), StreamState(held, columns, hidden)
-
-    # ---- shared by both ------------------------------------------------------------------------
-
     def _level(self, frames: Tensor) -> Tuple[Tensor, Tensor]:
         """RMS of the newest hop and of the newest 30 ms, nepers ``[B, T]`` each."""
         newest = frames[:, :, self.taps - self.hop :].square().mean(2)
-        level = frames[:, :, self.taps - self.level_samples :].square().mean(2)
+        level = frames[:, :, self.taps - LEVEL_SAMPLES :].square().mean(2)
         return 0.5 * torch.log(newest + 1e-12), 0.5 * torch.log(level + 1e-12)
 
     def _graphs(self, frames: Tensor, held: Tensor) -> Tuple[Tensor, Tensor]:
         """Stage 1: the two spectrogram-like graphs ``[B, T, filters]`` and ``[B, slots, T, short_filters]``."""
-        gain = (self.compression * torch.exp(-held)).unsqueeze(2)
+        gain = (COMPRESSION * torch.exp(-held)).unsqueeze(2)
         long = torch.log1p(gain * self.long_bank(frames))
         tail = frames[:, :, self.taps - self.hop - self.short_taps + self.short_stride :]
         short = self.short_bank(tail.unfold(2, self.short_taps, self.short_stride))
         b, t, n, f = short.shape
         pooled = short.view(b, t, self.slots, n // self.slots, f).mean(3)
         short = torch.log1p(gain.unsqueeze(3) * pooled).transpose(1, 2)
-        return long * 0.2, short * 0.2
+        return long * GRAPH_SCALE, short * GRAPH_SCALE
 
     def _summarise(self, x: Tensor, onset: Tensor, newest: Tensor, held: Tensor) -> Tensor:
         """One vector a frame: what is at the attended pitches, how loud, how sharp ``[B, T, context]``."""

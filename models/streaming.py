@@ -28,7 +28,7 @@ class StreamingModel:
         self.path = Path(path) if path else SHIPPED
         self._step, self.config, self.provenance = load_model(self.path)
         self.window = np.zeros(self.config.long_taps, np.float32)
-        self._input = torch.from_numpy(self.window).unsqueeze(0)  # shares memory with ``window``
+        self._input = torch.from_numpy(self.window)  # shares memory with ``window``
         self._head = len(self.config.look_ahead_ms) - 1
         self.reset()
 
@@ -47,7 +47,9 @@ class StreamingModel:
 
     def reset(self) -> None:
         with torch.inference_mode():
-            self._state = self._step.initial_state()
+            fresh = self._step.initial_state()
+            # Freezing turns its zeros into constants of the module; a stream writes into its own copy.
+            self._state = fresh._replace(columns=[[c.clone() for c in block] for block in fresh.columns])
 
     def step(self) -> tuple[np.ndarray, float]:
         """Take in ``self.window``; pitch logits [shape=(pitch_bins,)] and the voicing logit."""

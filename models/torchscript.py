@@ -8,13 +8,12 @@ text with the whole configuration and the provenance, so that a model file canno
 import json
 import warnings
 from pathlib import Path
-from typing import NamedTuple, Tuple
 
 import torch
-from torch import Tensor, nn
 
 from rt_melody.models.config import ModelConfig
-from rt_melody.models.network import StreamState, TwoStageNet
+from rt_melody.models.live_step import LiveStep
+from rt_melody.models.network import TwoStageNet
 
 META = "rt_melody.json"
 FORMAT = 1
@@ -24,27 +23,7 @@ class ModelFileError(ValueError):
     """A file that is not a model of this program; the message is one sentence with the way out."""
 
 
-class Reading(NamedTuple):
-    """One head's answer for one hop."""
-
-    pitch_logits: Tensor  # [pitch_bins]
-    voicing_logit: Tensor  # []
-
-
-class Step(nn.Module):
-    """One hop of one stream, one head read out. ``initial_state`` is exported with it."""
-
-    def __init__(self, net: TwoStageNet):
-        super().__init__()
-        self.net = net
-
-    def forward(self, window: Tensor, state: StreamState, head: int) -> Tuple[Reading, StreamState]:
-        out, state = self.net.step(window, state)
-        return Reading(out.pitch_logits[0, head, 0], out.voicing_logits[0, 0, head]), state
-
-    @torch.jit.export
-    def initial_state(self) -> StreamState:
-        return self.net.initial_state(1)
+torch.jit.export(LiveStep.initial_state)  # compiled beside forward
 
 
 def quietly(call, *args, **kwargs):
@@ -56,7 +35,7 @@ def quietly(call, *args, **kwargs):
 
 def compile_step(net: TwoStageNet) -> torch.jit.ScriptModule:
     """The scripted and frozen step of a network (put into evaluation mode)."""
-    scripted = quietly(torch.jit.script, Step(net).eval())
+    scripted = quietly(torch.jit.script, LiveStep(net).eval())
     return quietly(torch.jit.freeze, scripted, preserved_attrs=["initial_state"])
 
 
