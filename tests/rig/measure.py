@@ -1,0 +1,87 @@
+"""Minutes of real singing through the whole rig: sound device in, MIDI port out, against the labels.
+
+``python tests/rig/measure.py --seconds 300 --out benchmarks/results/rig.json`` plays the test singers, alone and
+with their accompaniment, into the software microphone and compares what the MIDI port played with the labels.
+The tests beside this file do the same for seconds; this writes down the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soxr
+from rig_jack import SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
+from rig_pitch import agreement, perform, seconds_since
+from rig_recordings import test_singing
+
+from rt_melody.benchmarks.report import machine
+
+LATENCY_MS = 50
+MAX_DELAY_S = 0.150
+
+
+def take(channel: str, seconds: float, options: list[str]) -> dict:
+    """One run of the command; figures of what its port played."""
+    sung = test_singing(seconds, channel)
+    with tempfile.TemporaryDirectory() as name:
+        folder, children = Path(name), []
+        try:
+            server = JackServer(folder)
+            children.append(server)
+            samples = soxr.resample(sung.samples, sung.sample_rate, SAMPLE_RATE, quality="VHQ")
+            samples *= 0.5 / np.abs(samples).max()
+            children.append(microphone := VirtualMicrophone(server, samples.astype(np.float32), folder))
+            children.append(recorder := MidiRecorder(server, folder))
+            command = [*melody_command(), "--input", "mic", "--device", "singer", "--midi-out", "--csv", "taken.csv"]
+            program = Program([*command, "--latency-ms", str(LATENCY_MS), *options], server.env, folder)
+            children.append(program)
+            microphone.wait_for_listener(60, program)
+            recorder.wait_for_source(60, program)
+            wait_until(lambda: bool(recorder.messages), 60, "the stream to begin")
+            first = microphone.play()
+            time.sleep(len(samples) / SAMPLE_RATE + 1.0)
+            program.signal(signal.SIGINT)
+            status = program.wait()
+            played = perform(seconds_since(first, recorder.messages, SAMPLE_RATE))
+            rows = list(csv.DictReader(open(folder / "taken.csv", encoding="utf-8")))
+        finally:
+            for child in reversed(children):
+                child.close()
+    found = agreement(played, sung.times_s, sung.sung, MAX_DELAY_S)
+    steps = np.diff([float(row["time_s"]) for row in rows])
+    return {
+        "channel": channel,
+        "seconds": round(len(samples) / SAMPLE_RATE, 1),
+        "voiced_frames_within_50_cents": round(found.share, 4),
+        "delay_ms": round(found.delay_s * 1000, 1),
+        "notes_in_unvoiced_frames": round(found.false_share, 4),
+        "note_ons": played.note_ons,
+        "notes_left_on": played.notes_left_on,
+        "longest_step_of_the_csv_ms": round(float(steps.max()) * 1000, 3),
+        "exit_status": status,
+        "said": program.stderr.strip().splitlines()[-1:],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="further options of rt-melody")
+    args = parser.parse_args()
+    rows = [take(channel, args.seconds, args.options) for channel in ("voice", "mixture")]
+    print(json.dumps(rows, indent=1))
+    if args.out:
+        command = f"python tests/rig/measure.py --seconds {args.seconds:g}" + (" --options " + " ".join(args.options) if args.options else "")
+        args.out.write_text(json.dumps({"command": command, "machine": machine(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
