@@ -60,6 +60,7 @@ INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
+    _hold_standard_files()
     try:
         return _flushed(_run(_parser().parse_args(arguments)))
     except SystemExit as leave:  # argparse after --help
@@ -75,8 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if args.version:
-        print(f"rt-melody {_version()}")
-        return 0
+        return _print(f"rt-melody {_version()}\n")
     if args.list_devices:
         return _list_devices()
     options = {k: v for k, v in vars(args).items() if k in Settings.model_fields and v is not None}
@@ -85,8 +85,7 @@ def _run(args: argparse.Namespace) -> int:
     settings = make_settings(options, args.config)
     thresholds = _note_settings(settings, options, args.config)
     if args.print_config:
-        print(dump_settings(settings.model_copy(update={"notes": asdict(thresholds)})), end="")
-        return 0
+        return _print(dump_settings(settings.model_copy(update={"notes": asdict(thresholds)})))
     with _stopping() as stop:
         return Program(settings, thresholds, stop).run()
 
@@ -314,18 +313,33 @@ def _reader_has_gone(error: InputError) -> bool:
     return isinstance(error.__cause__, BrokenPipeError)
 
 
+def _print(text: str) -> int:
+    """``text`` on stdout; status 0. Raises InputError where stdout does not take it."""
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        raise InputError(f"standard output cannot be written ({error.strerror}); send it elsewhere") from error
+    return 0
+
+
 def _flushed(status: int) -> int:
-    """``status``, or 2 where stdout refuses what is still in its buffer; a reader that has gone is no error."""
+    """``status``, with nothing left in the buffer of stdout that the interpreter would stumble over at its end."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError as error:
-        with suppress(OSError, ValueError):  # so that the interpreter does not try again when it ends
+    except OSError:  # told already, or its reader has gone
+        with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if status == 0 and not isinstance(error, BrokenPipeError):
-            _say(f"standard output cannot be written ({error.strerror}); send it elsewhere")
-            return 2
     return status
+
+
+def _hold_standard_files() -> None:
+    """Where the shell closed one of the three, keep its number from an output file: libraries write to it blindly."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
 # ---- options -----------------------------------------------------------------------------------
@@ -359,13 +373,12 @@ def _list_devices() -> int:
     from rt_melody.realtime.sinks.midi_ports import list_midi_outputs
     from rt_melody.realtime.sources import describe_devices
 
-    print(describe_devices())
     ports = list_midi_outputs()
     if ports:
-        print("MIDI outputs:", *ports, sep="\n  ")
+        midi = "\n  ".join(["MIDI outputs:", *ports])
     else:
-        print("MIDI outputs: none found; where ALSA, CoreMIDI or JACK runs, --midi-out without a name makes one")
-    return 0
+        midi = "MIDI outputs: none found; where ALSA, CoreMIDI or JACK runs, --midi-out without a name makes one"
+    return _print(f"{describe_devices()}\n{midi}\n")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,0 +1,143 @@
+"""The program as functions: the same answers as the command, and errors that say what to give instead."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import rt_melody.realtime as api
+import soundfile
+from rt_melody.realtime import CsvSink, DecoderSettings, Engine, FileSource, InputError, NoteOff, NoteOn, NoteSettings, run, track
+from rt_melody.realtime.cli import main
+from rt_melody.realtime.sources.demo import demo_phrase
+
+RATE = 16000
+ARRAYS = ("time_s", "f0_hz", "voiced", "confidence", "available_s")
+
+
+@pytest.fixture(scope="module")
+def voice() -> np.ndarray:
+    """The first notes of the demo song at 16 kHz."""
+    return demo_phrase(RATE).samples[: 2 * RATE]
+
+
+@pytest.fixture(scope="module")
+def melody(voice):
+    return track(voice, RATE)
+
+
+def same(one, other) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ARRAYS) and one.notes == other.notes
+
+
+def test_the_arrays_speak_of_each_hop(melody):
+    assert {len(getattr(melody, name)) for name in ARRAYS} == {200}
+    assert melody.time_s == pytest.approx(np.arange(200) * 0.01)
+    assert melody.voiced.dtype == bool and 0 <= melody.confidence.min() <= melody.confidence.max() <= 1
+    assert (melody.available_s - melody.time_s).max() <= melody.latency.bound_ms / 1000 + 1e-9
+    assert melody.voiced.sum() > 30
+
+
+def test_each_note_on_has_its_note_off(melody):
+    ons, offs = ([e for e in melody.notes if isinstance(e, kind)] for kind in (NoteOn, NoteOff))
+    assert len(ons) == len(offs) > 0 and [e.note for e in ons] == [e.note for e in offs]
+    assert all(on.time_s < off.time_s for on, off in zip(ons, offs))
+
+
+def test_a_second_call_equals_the_first(voice, melody):
+    assert same(track(voice, RATE), melody)
+
+
+def test_the_command_writes_what_track_returns(tmp_path):
+    """A stereo file of another rate: mixing down and resampling are the same too."""
+    stereo = np.stack([demo_phrase(22050).samples[:30000]] * 2, axis=1) * np.array([1.0, 0.5], np.float32)
+    path, out = tmp_path / "in.wav", tmp_path / "out.csv"
+    soundfile.write(path, stereo, 22050, subtype="FLOAT")
+    assert main(["--input", str(path), "--csv", str(out), "--quiet"]) == 0
+    with open(out, newline="") as file:
+        rows = list(csv.DictReader(file))
+    melody = track(stereo, 22050)
+    assert [row["f0_hz"] for row in rows] == [f"{f0:.3f}" for f0 in melody.f0_hz]
+    assert [row["available_s"] for row in rows] == [f"{s:.6f}" for s in melody.available_s]
+
+
+def test_run_is_the_same_loop_over_any_source_and_sink(tmp_path, voice, melody):
+    soundfile.write(tmp_path / "in.wav", voice, RATE, subtype="FLOAT")
+    tally = run(FileSource(tmp_path / "in.wav"), Engine, sinks=[CsvSink(tmp_path / "out.csv")])
+    assert (tally.frames, tally.voiced_frames) == (200, melody.voiced.sum())
+    assert tally.notes == sum(isinstance(event, NoteOn) for event in melody.notes)
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 201
+
+
+def test_settings_reach_the_engine_and_the_tracker(voice, melody):
+    assert track(voice, RATE, latency_ms=25).latency.total_ms <= 25 < melody.latency.total_ms
+    narrow = track(voice, RATE, decoder=DecoderSettings(f0_min_hz=300, f0_max_hz=600))
+    assert narrow.f0_hz[narrow.voiced].size == 0 or narrow.f0_hz[narrow.voiced].min() > 280
+    slow = track(voice, RATE, notes=NoteSettings(on_ms=5000))
+    assert slow.notes == [] and np.array_equal(slow.f0_hz, melody.f0_hz)
+
+
+@pytest.mark.parametrize("make", [lambda v: v.astype(np.float64), lambda v: v[:, None], lambda v: np.stack([v, v], 1), list], ids=["float64", "(n, 1)", "stereo", "list"])
+def test_other_forms_of_the_same_sound(make, voice, melody):
+    assert same(track(make(voice), RATE), melody)
+
+
+def test_no_samples_are_no_frames():
+    empty = track(np.zeros(0, np.float32), RATE)
+    assert all(len(getattr(empty, name)) == 0 for name in ARRAYS) and empty.notes == []
+
+
+@pytest.mark.parametrize(
+    "samples, said",
+    [
+        (np.zeros(800, np.int16), "int16.*samples / 32768"),
+        (np.zeros(800, bool), "bool"),
+        (np.zeros(800, complex), "complex"),
+        (np.zeros((2, 800)), r"\(2, 800\).*transposed"),
+        (np.zeros((800, 2, 2)), r"\(800, 2, 2\)"),
+        (np.zeros((800, 0)), r"\(800, 0\)"),
+        (np.float64(0.5), r"\(\)"),
+    ],
+)
+def test_samples_of_another_type_or_shape(samples, said):
+    with pytest.raises(ValueError, match=said):
+        track(samples, RATE)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"sample_rate": 500}, "500 Hz.*1000 to 768000"),
+        ({"sample_rate": 44100.5}, "44100.5 Hz"),
+        ({"sample_rate": RATE, "latency_ms": 5}, "5 ms cannot be met"),
+        ({"sample_rate": RATE, "model": "gone.pt"}, "gone.pt"),
+        ({"sample_rate": RATE, "decoder": DecoderSettings(f0_min_hz=500, f0_max_hz=400)}, "500 .. 400 Hz"),
+        ({"sample_rate": RATE, "decoder": DecoderSettings(voicing_threshold=1.0)}, "threshold 1"),
+    ],
+)
+def test_settings_that_cannot_be_used(options, said):
+    with pytest.raises(InputError, match=said):
+        track(np.zeros(800), **options)
+
+
+def test_a_rate_that_is_whole_may_be_a_float(voice, melody):
+    assert same(track(voice, float(RATE)), melody)
+
+
+# --- the package
+
+
+def test_every_name_of_the_package_is_there():
+    for name in api.__all__:
+        assert getattr(api, name).__name__ == name
+    assert set(api.__all__) <= set(dir(api))
+    with pytest.raises(AttributeError, match="no attribute 'Melodi'"):
+        api.Melodi  # noqa: B018
+
+
+def test_importing_the_package_costs_neither_torch_nor_devices():
+    heavy = "import sys, rt_melody.realtime as r, rt_melody.realtime.cli; print([m for m in ('torch', 'numba', 'sounddevice', 'rtmidi', 'soundfile') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,302 @@
+"""The command: its options, its words, and how it leaves. What users get wrong has a file of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from rt_melody.realtime import cli
+from rt_melody.realtime.cli import main
+from rt_melody.realtime.config import Settings
+from rt_melody.realtime.sources.demo import demo_phrase
+
+RATE = 16000
+COMMAND = "import sys\nfrom rt_melody.realtime.cli import main\nsys.argv[0] = 'rt-melody'\nstatus = main()\n"
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def song() -> str:
+    """A file with the first notes of the demo song."""
+    soundfile.write("song.wav", demo_phrase(RATE).samples[: 2 * RATE], RATE)
+    return "song.wav"
+
+
+def said(capsys, *arguments: str) -> tuple[int, str, str]:
+    """Status, stdout and stderr of the command in this process."""
+    status = main(list(arguments))
+    return (status, *capsys.readouterr())
+
+
+def shell(line: str, after: str = "") -> subprocess.CompletedProcess:
+    """``rt-melody`` in a shell line, in a process of its own; ``after`` is Python run when it has left."""
+    python = f"{sys.executable} -c \"$CODE\""
+    return subprocess.run(
+        ["bash", "-c", line.replace("rt-melody", python) + "; exit ${PIPESTATUS[0]}"],
+        env={"CODE": COMMAND + after + "\nsys.exit(status)", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, timeout=120,
+    )
+
+
+# --- options and their words
+
+
+def test_help_names_every_setting_with_its_meaning(capsys):
+    status, out, err = said(capsys, "--help")
+    told = " ".join(out.split())
+    assert (status, err) == (0, "")
+    for name, field in Settings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in told and field.description.replace("see --list-devices", "") in told.replace("see --list-devices", "")
+
+
+def test_help_groups_cover_settings_that_exist():
+    assert set(cli.GROUPS) <= set(Settings.model_fields) and set(cli.METAVARS) <= set(Settings.model_fields)
+
+
+def test_version_is_that_of_the_package(capsys):
+    from importlib.metadata import version
+
+    assert said(capsys, "--version") == (0, f"rt-melody {version('rt-melody')}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--frobnicate"], "there is no option --frobnicate"),
+        (["--latncy-ms", "30"], "there is no option --latncy-ms; did you mean --latency-ms?"),
+        (["--no-midi-out"], "there is no option --no-midi-out; did you mean --midi-out?"),
+        (["song.wav"], "'song.wav' stands alone; for an input write --input song.wav"),
+        (["--csv"], "argument --csv: expected one argument"),
+        (["--input"], "argument --input: expected at least one argument"),
+        (["--f0", "3"], "ambiguous option: --f0 could match --f0-min-hz, --f0-max-hz"),
+    ],
+)
+def test_a_slip_in_the_options_is_one_sentence_with_the_way_out(arguments, sentence, capsys):
+    status, out, err = said(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert err == f"rt-melody: {sentence}; rt-melody --help lists the options\n"
+
+
+def test_inputs_and_thresholds_add_up_over_repeated_options(capsys):
+    import yaml
+
+    options = ("--input", "a.wav", "b.wav", "--input", "c.wav", "--notes", "on_ms=20", "--notes", "bridge_ms=30")
+    stored = yaml.safe_load(said(capsys, "--print-config", *options)[1])
+    assert stored["input"] == ["a.wav", "b.wav", "c.wav"]
+    assert (stored["notes"]["on_ms"], stored["notes"]["bridge_ms"]) == (20.0, 30.0)
+
+
+def test_options_that_look_like_none(capsys):
+    import yaml
+
+    stored = yaml.safe_load(said(capsys, "--print-config", "--input", "-", "--midi-out", "--device", "-1")[1])
+    assert (stored["input"], stored["midi_out"], stored["device"]) == (["-"], "virtual", "-1")
+
+
+def test_what_is_cheap_to_check_does_not_wait_for_torch():
+    """In processes of their own: none of these refusals has imported torch."""
+    Path("text.wav").write_text("no audio")
+    after = "assert 'torch' not in sys.modules, 'torch was imported'\nassert status == 2"
+    for options in ("--rate 3", "--input gone.wav", "--input text.wav --csv a.csv", "--input demo --csv no/a.csv", "--input demo --osc x", "--model gone.pt"):
+        done = shell(f"rt-melody {options}", after)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+
+
+# --- listing devices
+
+
+def test_devices_are_listed_where_there_are_some(capsys, monkeypatch):
+    from rt_melody.realtime import sources
+    from rt_melody.realtime.sinks import midi_ports
+
+    monkeypatch.setattr(sources, "describe_devices", lambda: "Audio inputs (* is the default):\n*   0  Studio")
+    monkeypatch.setattr(midi_ports, "list_midi_outputs", lambda: ["Synth", "Organ"])
+    assert said(capsys, "--list-devices") == (0, "Audio inputs (* is the default):\n*   0  Studio\nMIDI outputs:\n  Synth\n  Organ\n", "")
+    monkeypatch.setattr(midi_ports, "list_midi_outputs", list)
+    assert "MIDI outputs: none found" in said(capsys, "--list-devices")[1]
+
+
+# --- what a run says and writes
+
+
+def test_a_run_tells_its_latency_part_by_part_and_sums_up(song, capsys):
+    status, out, err = said(capsys, "--input", song, "--csv", "a.csv")
+    lines = err.splitlines()
+    parts = [float(line.split()[0]) for line in lines if " ms  " in line]
+    assert (status, out) == (0, "")
+    assert "in all, bound 50 ms" in err and sum(parts[:-1]) == pytest.approx(parts[-1], abs=0.01) and parts[-1] <= 50
+    assert lines[-1].startswith("rt-melody: 200 frames, ")
+
+
+def test_quiet_says_nothing(song, capsys):
+    assert said(capsys, "--input", song, "--csv", "a.csv", "--quiet") == (0, "", "")
+
+
+def test_a_run_without_outputs_names_them(song, capsys):
+    assert "no output was asked for" in said(capsys, "--input", song)[2]
+    assert "no output was asked for" not in said(capsys, "--input", song, "--jsonl")[2]
+
+
+def test_all_outputs_at_once_tell_one_story(song, capsys):
+    import mido
+
+    status, out, _ = said(capsys, "--input", song, "--csv", "a.csv", "--midi-file", "a.mid", "--jsonl", "--osc", "127.0.0.1:9")
+    events = [json.loads(line) for line in out.splitlines()]
+    played = [m.note for m in mido.MidiFile("a.mid").tracks[0] if m.type == "note_on"]
+    assert status == 0 and len(played) >= 1
+    assert [e["note"] for e in events if e["type"] == "note_on"] == played
+    assert [e["note"] for e in events if e["type"] == "note_off"] == played
+    header, *found = Path("a.csv").read_text().splitlines()
+    assert header == "time_s,f0_hz,voiced,confidence,available_s" and len(found) == 200
+
+
+def test_the_bound_holds_for_every_row(song, capsys):
+    for bound_ms in ("15", "30", "80"):
+        assert said(capsys, "--input", song, "--csv", "a.csv", "--latency-ms", bound_ms)[0] == 0
+        with open("a.csv", newline="") as file:
+            late_s = [float(r["available_s"]) - float(r["time_s"]) for r in csv.DictReader(file)]
+        assert 0 < max(late_s) <= float(bound_ms) / 1000 + 1e-6
+
+
+def test_several_inputs_are_named_in_the_events(song, capsys):
+    Path("two.wav").write_bytes(Path(song).read_bytes())
+    status, out, err = said(capsys, "--input", song, "two.wav", "--jsonl")
+    events = [json.loads(line) for line in out.splitlines()]
+    one, two = ([{**e, "input": ""} for e in events if e["input"] == name] for name in (song, "two.wav"))
+    assert status == 0 and one == two and one
+    assert f"{song}: 200 frames" in err and "two.wav: 200 frames" in err and err.count("in all, bound") == 1
+
+
+def test_inputs_of_other_rates_in_one_run_are_as_in_runs_of_their_own(song, capsys):
+    soundfile.write("high.wav", demo_phrase(22050).samples[:44100], 22050)
+    Path("out").mkdir()
+    assert said(capsys, "--input", song, "high.wav", "./song.wav/../song.wav", "--csv", "out")[0] == 2, "one name twice"
+    assert said(capsys, "--input", "high.wav", song, "--csv", "out")[0] == 0
+    for name in (song, "high.wav"):
+        assert said(capsys, "--input", name, "--csv", "alone.csv")[0] == 0
+        assert Path("alone.csv").read_text() == (Path("out") / Path(name).with_suffix(".csv")).read_text()
+
+
+def test_a_run_by_a_printed_configuration_is_the_run_it_was_printed_from(song, capsys):
+    options = ("--input", song, "--latency-ms", "25", "--notes", "on_ms=20", "--csv", "a.csv", "--midi-file", "a.mid")
+    Path("my.yaml").write_text(said(capsys, *options, "--print-config")[1])
+    assert said(capsys, *options)[0] == 0
+    first = Path("a.csv").read_bytes(), Path("a.mid").read_bytes()
+    for path in ("a.csv", "a.mid"):
+        Path(path).unlink()
+    assert said(capsys, "--config", "my.yaml")[0] == 0
+    assert (Path("a.csv").read_bytes(), Path("a.mid").read_bytes()) == first
+
+
+def test_a_pipe_is_tracked_as_the_file_is(song, capsys, monkeypatch):
+    samples, _ = soundfile.read(song, dtype="float32")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(samples.astype("<f4").tobytes())))
+    assert said(capsys, "--input", "-", "--rate", str(RATE), "--csv", "pipe.csv")[0] == 0
+    assert said(capsys, "--input", song, "--csv", "file.csv")[0] == 0
+    assert Path("pipe.csv").read_text() == Path("file.csv").read_text()
+
+
+# --- ways out
+
+
+def test_a_reader_that_leaves_ends_the_run_quietly():
+    done = shell("rt-melody --input demo --jsonl --quiet --csv a.csv | head -1")
+    assert done.returncode == 0 and done.stderr == ""
+    assert json.loads(done.stdout)["type"] == "note_on"
+    rows = Path("a.csv").read_text().splitlines()
+    assert len(rows) > 10 and all(row.count(",") == 4 for row in rows)
+
+
+@pytest.mark.parametrize("option", ["--help", "--print-config", "--version", "--list-devices"])
+def test_a_reader_that_never_reads_is_no_error(option):
+    done = shell(f"rt-melody {option} | true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_behind_stdout_is_told():
+    done = shell("rt-melody --print-config > /dev/full")
+    assert done.returncode == 2
+    assert done.stderr == "rt-melody: standard output cannot be written (No space left on device); send it elsewhere\n"
+
+
+def test_a_closed_stderr_hinders_nothing_and_stays_out_of_the_files(song):
+    done = shell(f"rt-melody --input {song} --csv a.csv --jsonl 2>&-")
+    assert done.returncode == 0 and all(json.loads(line) for line in done.stdout.splitlines())
+    assert len(Path("a.csv").read_text().splitlines()) == 201
+
+
+def test_a_closed_stdout_is_told_where_it_is_needed(song):
+    assert shell(f"rt-melody --input {song} --quiet --csv a.csv >&-").returncode == 0
+    done = shell(f"rt-melody --input {song} --jsonl >&-")
+    assert done.returncode == 2 and "--jsonl needs a standard output" in done.stderr
+
+
+def test_a_defect_shows_itself(song, monkeypatch):
+    """Only what the user can mend is told in a sentence."""
+    monkeypatch.setattr(cli.Program, "_prepare_engine", lambda self, rate: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["--input", song, "--csv", "a.csv"])
+    assert not Path("a.csv").exists()
+
+
+def test_an_interrupt_before_the_loop_is_no_traceback(monkeypatch, capsys):
+    def interrupt(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "make_settings", interrupt)
+    assert said(capsys) == (130, "", "")
+
+
+def test_signals_are_noted_and_their_handlers_come_back():
+    """The first signal asks for an end, a second Ctrl-C interrupts; what nohup ignores stays ignored."""
+    hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, hang_up)]
+    with cli._stopping() as stop:
+        assert not stop()
+        signal.raise_signal(hang_up)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, hang_up)] == before
+    with cli._stopping() as stop:
+        assert not stop(), "a new run starts without the signals of the last"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with cli._stopping() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_stop_between_two_inputs_leaves_the_second_alone(song, capsys, monkeypatch):
+    Path("two.wav").write_bytes(Path(song).read_bytes())
+    Path("out").mkdir()
+
+    class Stopped(cli.Session):
+        def run(self):
+            tally = super().run()
+            signal.raise_signal(signal.SIGTERM)
+            return tally
+
+    monkeypatch.setattr(cli, "Session", Stopped)
+    assert said(capsys, "--input", song, "two.wav", "--csv", "out")[0] == 0
+    assert [path.name for path in Path("out").iterdir()] == ["song.csv"]
