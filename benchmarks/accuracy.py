@@ -13,10 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from rt_melody.benchmarks.conditions import CONDITIONS, heard
-from rt_melody.benchmarks.melody_scores import NAMES, MelodyScores
+from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, MelodyScores
 from rt_melody.benchmarks.report import write_result
 from rt_melody.models.training.data import SAMPLE_RATE, Clip, data_folder, load_mir1k, read_mir1k_labels
 from rt_melody.realtime.engine import DecoderSettings, Engine
+
+ESTIMATE = ("time_s", "f0_hz", "voiced", "confidence")
 
 
 def labels_hz(folder: Path, split: str, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +32,7 @@ def measure(engine: Engine, clips: list[Clip], labels: list, condition: str, pro
     scores = {"all": MelodyScores()}
     for clip, (times, hz) in zip(tqdm(clips, progress), labels):
         frames = engine.feed(heard(clip, condition)) + engine.flush()
-        estimate = tuple(np.array([getattr(f, name) for f in frames]) for name in ("time_s", "f0_hz", "voiced"))
+        estimate = tuple(np.array([getattr(f, name) for f in frames]) for name in ESTIMATE)
         for key in ("all", clip.singer):
             scores.setdefault(key, MelodyScores()).add(times, hz, *estimate)
     return scores
@@ -63,7 +65,9 @@ def main() -> None:
             rows.append({
                 "bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "condition": condition,
                 "pooled": scores["all"].pooled(), "clip_mean": scores["all"].mean(),
+                "errors": scores["all"].errors(), "by_octave": scores["all"].by_octave(),
                 "by_singer": {k: v.pooled() for k, v in scores.items() if k != "all"},
+                "reliability": scores["all"].reliability(),
             })
     print(table(rows))
     if args.out:
@@ -71,10 +75,12 @@ def main() -> None:
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown, one row a condition and bound, pooled figures in percent."""
-    lines = ["| condition | bound ms | " + " | ".join(NAMES) + " |", "|---" * (2 + len(NAMES)) + "|"]
+    """Markdown, one row a condition and bound: pooled figures and what the errors are made of, in percent."""
+    names = (*NAMES, *ERRORS)
+    lines = ["| condition | bound ms | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
     for row in rows:
-        figures = " | ".join(f"{row['pooled'][name]:.1f}" for name in NAMES)
+        both = {**row["pooled"], **row["errors"]}
+        figures = " | ".join(f"{both[name]:.1f}" for name in names)
         lines.append(f"| {row['condition']} | {row['bound_ms']:g} | {figures} |")
     return "\n".join(lines)
 

@@ -2,38 +2,102 @@
 
 Conventions of mir_eval.melody: VR voicing recall, VFA voicing false alarm, RPA raw pitch accuracy, RCA raw
 chroma accuracy, OA overall accuracy, within 50 cents. Estimates are read at the reference's times.
+
+What the errors are made of, in percent of all frames: missed (sung, told unvoiced), false alarm (the reverse),
+octave (voiced in both, right but for octaves), other (voiced in both, wrong otherwise). With OA they sum to 100.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from mir_eval import melody
 
 NAMES = ("OA", "RPA", "RCA", "VR", "VFA")
+ERRORS = ("missed", "false alarm", "octave", "other")
+RIGHT_CENTS = 50.0
+OCTAVES_HZ = (0, 110, 220, 440, 880, 20000)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A clip at the reference's times, as mir_eval aligns it; cents re 10 Hz, confidence of the nearest row."""
+
+    ref_voicing: np.ndarray
+    ref_cent: np.ndarray
+    est_voicing: np.ndarray
+    est_cent: np.ndarray
+    confidence: np.ndarray
+
+    def right(self) -> np.ndarray:
+        """Whether what was told of each frame, voicing and pitch, is so (bool)."""
+        sung, told = self.ref_voicing > 0, self.est_voicing > 0
+        near = np.abs(self.ref_cent - self.est_cent) <= RIGHT_CENTS
+        return np.where(sung, told & near, ~told)
 
 
 class MelodyScores:
-    """Collects clips; ``pooled`` and ``mean`` give percentages by name."""
+    """Collects clips; ``pooled``, ``mean``, ``errors`` and ``by_octave`` give percentages by name."""
 
     def __init__(self) -> None:
-        self._frames: list[tuple[np.ndarray, ...]] = []
+        self._clips: list[Frames] = []
 
-    def add(self, ref_time_s, ref_hz, est_time_s, est_hz, est_voiced) -> None:
+    def add(self, ref_time_s, ref_hz, est_time_s, est_hz, est_voiced, est_confidence=None) -> None:
         """``ref_hz`` 0 where unvoiced; ``est_hz`` the guess everywhere. All ``[shape=(n,)]``."""
         signed = np.where(est_voiced, est_hz, -np.asarray(est_hz))
-        self._frames.append(melody.to_cent_voicing(ref_time_s, ref_hz, est_time_s, signed))
+        aligned = melody.to_cent_voicing(ref_time_s, ref_hz, est_time_s, signed)
+        confidence = np.ones_like(est_hz) if est_confidence is None else est_confidence
+        times = np.concatenate([[0.0], ref_time_s])[-len(aligned[0]) :]
+        nearest = np.clip(np.round(np.interp(times, est_time_s, np.arange(len(est_time_s)))).astype(int), 0, None)
+        self._clips.append(Frames(*aligned, confidence[nearest]))
+
+    def frames(self) -> Frames:
+        """All clips as one."""
+        return Frames(*(np.concatenate([getattr(c, name) for c in self._clips]) for name in Frames.__annotations__))
 
     def pooled(self) -> dict[str, float]:
-        return _figures(*(np.concatenate(part) for part in zip(*self._frames)))
+        return _figures(self.frames())
 
     def mean(self) -> dict[str, float]:
-        each = [_figures(*frames) for frames in self._frames]
+        each = [_figures(clip) for clip in self._clips]
         return {name: float(np.mean([e[name] for e in each])) for name in NAMES}
 
+    def errors(self) -> dict[str, float]:
+        f = self.frames()
+        sung, told, away = f.ref_voicing > 0, f.est_voicing > 0, np.abs(f.ref_cent - f.est_cent)
+        chroma = np.abs(away - 1200 * np.floor(away / 1200 + 0.5)) <= RIGHT_CENTS
+        both = sung & told & (away > RIGHT_CENTS)
+        parts = (sung & ~told, ~sung & told, both & chroma, both & ~chroma)
+        return {name: 100.0 * float(part.mean()) for name, part in zip(ERRORS, parts)}
 
-def _figures(ref_voicing, ref_cent, est_voicing, est_cent) -> dict[str, float]:
-    recall, false_alarm = melody.voicing_measures(ref_voicing, est_voicing)
-    both = (ref_voicing, ref_cent, est_voicing, est_cent)
+    def by_octave(self) -> dict[str, dict[str, float]]:
+        """VR and RPA of the frames whose true f0 lies in each octave, with their number."""
+        f = self.frames()
+        hz = 10.0 * 2.0 ** (f.ref_cent / 1200.0)
+        near = np.abs(f.ref_cent - f.est_cent) <= RIGHT_CENTS
+        rows = {}
+        for low, high in zip(OCTAVES_HZ, OCTAVES_HZ[1:]):
+            inside = (f.ref_voicing > 0) & (hz >= low) & (hz < high)
+            if inside.any():
+                figures = {"RPA": near[inside].mean(), "VR": (f.est_voicing[inside] > 0).mean()}
+                rows[f"{low}-{high} Hz"] = {"frames": int(inside.sum()), **{k: 100.0 * float(v) for k, v in figures.items()}}
+        return rows
+
+    def reliability(self, steps: int = 10) -> list[dict[str, float]]:
+        """For each tenth of confidence: how many frames, the mean told, the share that was right."""
+        f, rows = self.frames(), []
+        right, tenth = f.right(), np.minimum((f.confidence * steps).astype(int), steps - 1)
+        for i in range(steps):
+            inside = tenth == i
+            if inside.any():
+                rows.append({"frames": int(inside.sum()), "told": float(f.confidence[inside].mean()), "right": float(right[inside].mean())})
+        return rows
+
+
+def _figures(f: Frames) -> dict[str, float]:
+    recall, false_alarm = melody.voicing_measures(f.ref_voicing, f.est_voicing)
+    both = (f.ref_voicing, f.ref_cent, f.est_voicing, f.est_cent)
     values = {
         "OA": melody.overall_accuracy(*both),
         "RPA": melody.raw_pitch_accuracy(*both),

@@ -45,7 +45,7 @@ class Settings(BaseModel):
         description="bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer",
     )
     model: Optional[Text] = Field(None, description="model file; default: the one that is shipped")
-    voicing_threshold: float = Field(0.5, gt=0, lt=1, description="probability of singing from which a frame is voiced")
+    voicing_threshold: float = Field(0.6, gt=0, lt=1, description="probability of singing from which a frame is voiced")
     f0_min_hz: float = Field(55.0, gt=0, description="lowest pitch that is looked for, in Hz")
     f0_max_hz: float = Field(1450.0, gt=0, description="highest pitch that is looked for, in Hz")
 

@@ -35,14 +35,14 @@ SURE = 1e-6  # probabilities are kept this far from 0 and 1
 class DecoderSettings:
     """Probabilities are per hop. Defaults are chosen on validation singers."""
 
-    voicing_threshold: float = 0.5  # of the voicing probability
+    voicing_threshold: float = 0.6  # of the voicing probability
     f0_min_hz: float = 55.0
     f0_max_hz: float = 1450.0
     move_cents: float = 60.0  # standard deviation of the pitch's movement a hop
     move_limit_cents: float = 240.0
     leap: float = 3e-3  # of a new pitch anywhere
-    begin: float = 0.1  # of singing to begin
-    end: float = 0.1  # of singing to end
+    begin: float = 0.5  # of singing to begin: the network weighs half a second itself, a cost here only delays
+    end: float = 0.5  # of singing to end
 
 
 class Engine:
