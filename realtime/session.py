@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need
     from rt_melody.realtime.sources.base import AudioSource
 
 READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
-TELL_EVERY_S = 3.0  # overload is told at most so often
+TELL_EVERY_S = 3.0  # a loss is told at most so often
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Tally:
     skips: int = 0
     skipped_s: float = 0.0
     lost_s: float = 0.0  # dropped before the session could read it
+    overflows: int = 0  # reports of the device that it dropped samples, an unknown number each time
     replaced_samples: int = 0  # not finite, counted as silence
 
     def line(self) -> str:
@@ -55,6 +56,8 @@ class Tally:
             said += f"; fell behind {_count(self.skips, 'time')} and skipped {self.skipped_s:.2f} s"
         if self.lost_s:
             said += f"; {self.lost_s:.2f} s were lost before they could be read"
+        if self.overflows:
+            said += f"; the device reported dropped samples {_count(self.overflows, 'time')}"
         if self.replaced_samples:
             said += f"; {_count(self.replaced_samples, 'sample')} not finite, taken for silence"
         return said
@@ -129,6 +132,7 @@ class Session:
             self.source.skip_to_newest()
         self._first_sample = self.source.position_samples
         self._lost_before = self.source.lost_samples
+        self._overflows_before = self.source.overflows
 
     def _start_sinks(self) -> None:
         """Tell the sinks the wall-clock time of stream time 0: at the first block, and when a loss moved it.
@@ -166,6 +170,9 @@ class Session:
     def _take(self, block: np.ndarray) -> None:
         if self._origin_unix_s is None:
             self._start_sinks()
+        if self.source.overflows - self._overflows_before != self.tally.overflows:
+            self._count_losses()
+            self._tell_seldom(f"the device reported dropped samples ({_count(self.tally.overflows, 'time')} so far); end other programs")
         waiting = len(block) + self.source.backlog_samples
         if self.source.live and waiting > self._bound_samples + self.source.device_block_samples:
             self._skip(len(block))
@@ -183,21 +190,21 @@ class Session:
         self.tally.skipped_s += skipped / rate
         self._count_losses()
         self.on_tally(self.tally)
-        self._tell_overload(1000.0 * skipped / rate)
-
-    def _tell_overload(self, waited_ms: float) -> None:
-        now_s = self._clock()
-        if now_s - self._told_s < TELL_EVERY_S:
-            return
-        self._told_s = now_s
-        self.tell(
-            f"fell behind: {waited_ms:.0f} ms of sound waited where {self.engine.latency.bound_ms:g} ms may, and were "
-            f"skipped ({_count(self.tally.skips, 'skip')} so far, {self.tally.skipped_s:.2f} s in all); "
+        self._tell_seldom(
+            f"fell behind: {1000.0 * skipped / rate:.0f} ms of sound waited where {self.engine.latency.bound_ms:g} ms may, "
+            f"and were skipped ({_count(self.tally.skips, 'skip')} so far, {self.tally.skipped_s:.2f} s in all); "
             "end other programs, or allow more with --latency-ms"
         )
 
+    def _tell_seldom(self, text: str) -> None:
+        now_s = self._clock()
+        if now_s - self._told_s >= TELL_EVERY_S:
+            self._told_s = now_s
+            self.tell(text)
+
     def _count_losses(self) -> None:
         self.tally.lost_s = (self.source.lost_samples - self._lost_before) / self.source.sample_rate
+        self.tally.overflows = self.source.overflows - self._overflows_before
         self.tally.replaced_samples = self.engine.replaced_samples
 
     # ---- what goes out -------------------------------------------------------------------------

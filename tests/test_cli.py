@@ -212,11 +212,13 @@ def test_a_pipe_is_tracked_as_the_file_is(song, capsys, monkeypatch):
 # --- ways out
 
 
-def test_a_reader_that_leaves_ends_the_run_quietly():
-    done = shell("rt-melody --input demo --jsonl --quiet --csv a.csv | head -1")
+@pytest.mark.parametrize("options, path", [("--input song.wav --csv a.csv", "a.csv"), ("--input song.wav two.wav --csv .", "song.csv")])
+def test_a_reader_that_leaves_ends_the_run_quietly(song, options, path):
+    Path("two.wav").write_bytes(Path(song).read_bytes())
+    done = shell(f"rt-melody {options} --jsonl --quiet | head -1")
     assert done.returncode == 0 and done.stderr == ""
-    assert json.loads(done.stdout)["type"] == "note_on"
-    rows = Path("a.csv").read_text().splitlines()
+    assert json.loads(done.stdout)["type"] == "note_on" and not Path("two.csv").exists()
+    rows = Path(path).read_text().splitlines()
     assert len(rows) > 10 and all(row.count(",") == 4 for row in rows)
 
 

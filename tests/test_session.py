@@ -10,12 +10,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fake_audio import FakeAudio
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.session import TELL_EVERY_S, Session, Tally, closing, run
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.files import CSV_HEADER
+from rt_melody.realtime.sources import microphone as microphone_module
 from rt_melody.realtime.sources.base import AudioSource
 from rt_melody.realtime.sources.demo import demo_phrase
+from rt_melody.realtime.sources.microphone import MicrophoneSource
 from rt_melody.realtime.types import InputError, NoteOff, NoteOn, PitchFrame
 
 RATE = 1000  # Hz, so that a sample is a millisecond
@@ -99,7 +102,7 @@ class LiveSource(FakeSource):
         self.device_block_samples, self.most, self.ready_samples = block, most, ready_samples
         self.backlogs, self.lost_samples = [], 0
 
-    device_block_samples = lost_samples = 0
+    device_block_samples = lost_samples = overflows = 0
 
     def open(self) -> None:
         super().open()
@@ -235,6 +238,16 @@ def test_a_run_after_one_that_failed_equals_a_first_run():
     assert after.told == fresh.told
 
 
+def test_a_tracker_that_was_in_use_starts_afresh():
+    notes, fresh, after = tracker(), Recorder(), Recorder()
+    used = FakeEngine()
+    used.reset()
+    assert [event for frame in used.feed(np.zeros(10 * HOP)) for event in notes.feed(frame)], "a note sounds"
+    run(FakeSource(blocks(8)), FakeEngine(), notes, [after])
+    played(FakeSource(blocks(8)), fresh)
+    assert after.told == fresh.told
+
+
 def test_samples_that_were_not_finite_are_counted_though_the_flush_resets_the_engine():
     bad = np.full(HOP, np.nan, np.float32)
     tally = played(FakeSource([bad, *blocks(3), bad]))
@@ -299,6 +312,12 @@ def test_the_first_error_is_the_one_raised():
     with pytest.raises(InputError, match="early cannot frame"):
         played(FakeSource(blocks(10)), *sinks)
     assert all(sink.closed for sink in sinks)
+
+
+def test_of_two_sinks_that_fail_in_one_block_the_first_is_told():
+    """The event comes with the third frame, after the other sink has failed on the first."""
+    with pytest.raises(InputError, match="second cannot frame"):
+        played(FakeSource(blocks(1, 20 * HOP)), Recorder("first", fail_on="event"), Recorder("second", fail_on="frame"))
 
 
 def test_an_error_in_closing_is_raised_when_there_was_no_other():
@@ -386,7 +405,8 @@ def test_a_live_stream_begins_with_its_newest_audio():
 @pytest.mark.parametrize("behind_s", [0.1, 1.0, 5.0])
 def test_falling_behind_is_skipped_and_time_goes_on(behind_s):
     behind = int(behind_s * RATE)
-    source, sink, engine, told, shown = LiveSource([HOP] * 20 + [behind] + [HOP] * 20), Recorder(), FakeEngine(), [], []
+    source = LiveSource([HOP] * 20 + [behind] + [HOP] * 20, ready_samples=3000)
+    sink, engine, told, shown = Recorder(), FakeEngine(), [], []
     tally = played(source, sink, engine=engine, tell=told.append, on_tally=lambda t: shown.append(t.skips))
     assert tally.skips == 1 and tally.skipped_s == pytest.approx(behind_s)
     assert engine.resets[1] == pytest.approx(0.2 + behind_s), "the engine goes on where the newest audio stands"
@@ -422,6 +442,45 @@ def test_a_device_block_beyond_the_bound_is_no_overload(block):
     source = LiveSource(([block] + [0] * ((block - 1) // 100)) * 10, block=block)
     tally = played(source)
     assert tally.skips == 0 and tally.frames == 10 * block // HOP
+
+
+@pytest.fixture
+def microphone(monkeypatch):
+    """An open microphone at 1 kHz, its PortAudio, and the seconds its clock shows, in a list of one."""
+    clock_s = [100.0]
+    monkeypatch.setattr(microphone_module.time, "monotonic", lambda: clock_s[0])
+    audio = FakeAudio([("Studio", 0, 1, RATE)])
+    source = MicrophoneSource(backend=audio)
+    source.open()
+    yield source, audio, clock_s
+    source.close()
+
+
+def arrive(audio, clock_s, pieces, samples: int) -> None:
+    """A period of the device, which PortAudio hands over in ``pieces`` calls one right after another."""
+    clock_s[0] += pieces * samples / RATE - 0.0001 * pieces
+    for _ in range(pieces):
+        clock_s[0] += 0.0001
+        audio.stream.play(np.zeros((samples, 1)))
+
+
+@pytest.mark.parametrize("pieces, samples", [(1, 10), (1, 85), (4, 25)])
+def test_the_block_of_a_device_is_what_comes_together(microphone, pieces, samples):
+    source, audio, clock_s = microphone
+    assert source.device_block_samples == 0
+    for _ in range(5):
+        arrive(audio, clock_s, pieces, samples)
+        assert source.device_block_samples == pieces * samples
+
+
+def test_a_jam_of_the_device_is_forgotten_with_the_audio_that_is_skipped(microphone):
+    source, audio, clock_s = microphone
+    arrive(audio, clock_s, 30, 10)
+    assert source.device_block_samples == 300
+    assert source.skip_to_newest() == 300
+    for _ in range(3):
+        arrive(audio, clock_s, 1, 10)
+        assert source.device_block_samples == 10
 
 
 def test_with_large_device_blocks_falling_behind_is_still_noticed():
@@ -472,6 +531,21 @@ def test_lost_samples_are_counted_and_move_the_origin_forward_only():
     tally = played(source, sink)
     assert tally.lost_s == 2.0 and "2.00 s were lost" in tally.line()
     assert [what for kind, what in sink.told if kind == "start"] == [ORIGIN_S, ORIGIN_S + 2.0]
+
+
+def test_what_the_device_dropped_itself_is_told_and_counted_from_the_start_of_the_session():
+    source, told = LiveSource([HOP] * 20), []
+    source.overflows = 7  # while the program was getting ready
+    read = source.read
+
+    def read_and_overflow(timeout_s: float):
+        source.overflows += source.position_samples in (50, 100)
+        return read(timeout_s)
+
+    source.read = read_and_overflow
+    tally = played(source, tell=told.append, clock=iter([10.0, 20.0]).__next__)
+    assert tally.overflows == 2 and tally.frames == 20 and "the device reported dropped samples 2 times" in tally.line()
+    assert ["(1 time so far)" in told[0], "(2 times so far)" in told[1]] == [True, True] and len(told) == 2
 
 
 def test_a_wall_clock_set_back_moves_no_origin_back():

@@ -31,7 +31,7 @@ class AudioSource:
 
     @property
     def device_block_samples(self) -> int:
-        """The most samples that a device has handed over at once so far; 0 where there is no device."""
+        """The most samples that a device has handed over at once since the last skip; 0 where there is no device."""
         return 0
 
     @property
@@ -41,7 +41,12 @@ class AudioSource:
 
     @property
     def lost_samples(self) -> int:
-        """Samples that the device or a full buffer dropped before they could be read."""
+        """Samples that a full buffer dropped before they could be read."""
+        return 0
+
+    @property
+    def overflows(self) -> int:
+        """How often a device reported that it had dropped samples itself, an unknown number each time."""
         return 0
 
     @property

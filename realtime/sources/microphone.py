@@ -144,6 +144,7 @@ class MicrophoneSource(AudioSource):
         self._bell = Bell()
         self._origin_unix_s: float | None = None
         self._overflows = 0
+        self._together_samples = 0
         self._device_block_samples = 0
         self._finished = False
         self._loss = ""
@@ -195,8 +196,7 @@ class MicrophoneSource(AudioSource):
     def _callback(self, frames: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         """Copy, ring, leave. ``frames`` [shape=(n_frames, n_channels)] belongs to PortAudio."""
         ring = self._ring
-        if n_frames > self._device_block_samples:
-            self._device_block_samples = n_frames
+        self._measure_block(n_frames)
         lost_before = ring.lost_samples
         if self.channel is not None:
             ring.write(frames[:, self.channel - 1])
@@ -207,10 +207,18 @@ class MicrophoneSource(AudioSource):
         overflow = bool(status) and status.input_overflow
         if overflow:
             self._overflows += 1
-        self._last_callback_s = time.monotonic()
         if self._origin_unix_s is None or overflow or ring.lost_samples != lost_before:
             self._origin_unix_s = time.time() - ring.write_index / self.sample_rate
         self._bell.ring()
+
+    def _measure_block(self, n_frames: int) -> None:
+        """What comes within half its own duration came together: PortAudio cuts JACK's large periods in pieces."""
+        now_s = time.monotonic()
+        together = now_s - self._last_callback_s < 0.5 * n_frames / self.sample_rate
+        self._last_callback_s = now_s
+        self._together_samples = n_frames + (self._together_samples if together else 0)
+        if self._together_samples > self._device_block_samples:
+            self._device_block_samples = self._together_samples
 
     def _write_mixed(self, frames: np.ndarray, ring: RingBuffer) -> None:
         for start in range(0, len(frames), MIX_SAMPLES):
@@ -256,7 +264,11 @@ class MicrophoneSource(AudioSource):
         return ""
 
     def skip_to_newest(self) -> int:
-        """Drop everything captured and not yet read; the number of samples."""
+        """Drop everything captured and not yet read; the number of samples.
+
+        The device's block is measured anew: what held the reader up may have held up the device's thread too.
+        """
+        self._device_block_samples = 0
         return self._ring.skip_to(self._ring.write_index) if self._ring else 0
 
     @property
