@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+LIMIT = 2.0  # full scale is 1; what exceeds it further is a fault that must not deafen the level's peak-hold
+
 
 @njit("void(float32[::1], int64, float32[::1], int64)", cache=True, nogil=True)
 def put(ring, start, block, count):
@@ -33,16 +35,28 @@ def frame(ring, end, out):
             at = 0
 
 
-@njit("int64(float32[::1], int64, float32[::1])", cache=True, nogil=True)
-def copy_finite(block, count, out):
-    """Copy ``block[:count]`` with NaN and Inf as 0, limited to +-8; how many were not finite."""
+@njit("int64(float32[::1], float64, float64[::1], float32[::1])", cache=True, nogil=True)
+def condition(block, keep, state, out):
+    """Copy ``block`` without what no voice is; how many values were not finite.
+
+    NaN and Inf count as 0, values are limited to +-LIMIT, and DC is blocked by
+    ``y[n] = x[n] - x[n - 1] + keep * y[n - 1]`` (one zero at 0 Hz, one pole; ``state``: x and y before, x NaN
+    where the stream begins, so that an offset that was always there makes no step).
+    """
     bad = 0
-    for i in range(count):
-        x = block[i]
+    before, y = state[0], state[1]
+    for i in range(block.shape[0]):
+        x = np.float64(block[i])
         if not np.isfinite(x):
             bad += 1
-            x = np.float32(0.0)
-        out[i] = min(max(x, np.float32(-8.0)), np.float32(8.0))
+            x = 0.0
+        x = min(max(x, -LIMIT), LIMIT)
+        if np.isnan(before):
+            before = x
+        y = x - before + keep * y
+        before = x
+        out[i] = y
+    state[0], state[1] = before, y
     return bad
 
 

@@ -9,7 +9,7 @@ Shapes have no batch: ``[channel, position]``. The state is explicit: the caller
 goes on with what comes back; a state that was handed in is used up.
 """
 
-from typing import List, NamedTuple, Tuple
+from typing import List, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -19,20 +19,10 @@ from rt_melody.models.inception import InceptionBlock, StackedBlock
 from rt_melody.models.network import COMPRESSION, GRAPH_SCALE, LEVEL_FALL, LEVEL_FLOOR, LEVEL_SAMPLES, TwoStageNet
 
 
-class StreamState(NamedTuple):
-    """What a stream carries from hop to hop."""
-
-    hops: int  # taken so far
-    level: Tensor  # [1] peak-hold of the level, nepers
-    columns: List[List[Tensor]]  # each block's circular pasts [slots, channels, positions]; the onset path's first
-    context: Tensor  # [1, context_size] hidden state of the recurrent context
-
-
-class Reading(NamedTuple):
-    """One head's answer for one hop."""
-
-    pitch_logits: Tensor  # [pitch_bins]
-    voicing_logit: Tensor  # []
+# What a stream carries from hop to hop: hops taken so far; the peak-hold of the level, nepers [1]; each block's
+# circular pasts [slots, channels, positions], the onset path's first; the hidden state of the recurrent context
+# [1, context_size]. A plain tuple, because TorchScript makes a named one anew for Python at every call.
+StreamState = Tuple[int, Tensor, List[List[Tensor]], Tensor]
 
 
 def folded(weight: Tensor, norm: nn.BatchNorm2d) -> Tuple[Tensor, Tensor]:
@@ -197,30 +187,31 @@ class LiveStep(Constants):
         columns = [self.onset.past(self.short_filters)]
         for block in self.blocks:
             columns.append(block.past(self.positions))
-        return StreamState(0, torch.full((1,), self.level_floor), columns, torch.zeros(1, self.context_size))
+        return 0, torch.full((1,), self.level_floor), columns, torch.zeros(1, self.context_size)
 
-    def forward(self, window: Tensor, state: StreamState, head: int) -> Tuple[Reading, StreamState]:
-        """``window [long_taps]``, its newest ``hop_samples`` new -> what ``head`` says of it, next state."""
-        hops = state.hops
+    def forward(self, window: Tensor, state: StreamState, head: int) -> Tuple[Tensor, Tensor, StreamState]:
+        """``window [long_taps]``, its newest ``hop_samples`` new -> what ``head`` says of it: pitch logits
+        ``[pitch_bins]``, voicing logit ``[]``; and the next state."""
+        hops, held, columns, context = state
         newest = self._level(window, self.hop)
-        held = torch.maximum(state.level - self.level_fall, self._level(window, self.level_samples))
+        held = torch.maximum(held - self.level_fall, self._level(window, self.level_samples))
         held = held.clamp_(min=self.level_floor)
         gain = self.compression * torch.exp(-held)
 
         x = torch.relu_(self.stem(self._long_graph(window, gain)))
         for i, block in enumerate(self.blocks):
-            x = block(x, state.columns[i + 1], hops)
-        onset = self.onset(torch.relu_(self.onset_stem(self._short_graph(window, gain))), state.columns[0], hops)
+            x = block(x, columns[i + 1], hops)
+        onset = self.onset(torch.relu_(self.onset_stem(self._short_graph(window, gain))), columns[0], hops)
         onset = torch.relu_(torch.addmv(self.onset_bias, self.onset_weight, onset.flatten()))
 
         attended = torch.mm(torch.softmax(self.attention(x), 1), x.t()).flatten()
         summary = torch.cat([attended, x.amax(1), x.mean(1), onset, newest - held, 0.2 * held])
         joined = torch.relu_(torch.addmv(self.summary_bias, self.summary_weight, summary))
         hidden = torch.gru_cell(
-            joined.unsqueeze(0), state.context, self.input_weight, self.hidden_weight, self.input_bias, self.hidden_bias
+            joined.unsqueeze(0), context, self.input_weight, self.hidden_weight, self.input_bias, self.hidden_bias
         )
-        reading = self._read(x, joined, hidden[0], head)
-        return reading, StreamState(hops + 1, held, state.columns, hidden)
+        pitch, voicing = self._read(x, joined, hidden[0], head)
+        return pitch, voicing, (hops + 1, held, columns, hidden)
 
     def _level(self, window: Tensor, count: int) -> Tensor:
         """RMS of the newest ``count`` samples, nepers ``[1]``."""
@@ -240,11 +231,11 @@ class LiveStep(Constants):
         pooled = torch.sqrt_(y.square_().sum(2).add_(1e-12)).mean(1)
         return torch.log1p_(gain * pooled).mul_(self.scale)
 
-    def _read(self, x: Tensor, joined: Tensor, context: Tensor, head: int) -> Reading:
+    def _read(self, x: Tensor, joined: Tensor, context: Tensor, head: int) -> Tuple[Tensor, Tensor]:
         voicing = torch.dot(self.voicing_weight[head], torch.cat([joined, context])) + self.voicing_bias[head]
         shift = torch.addmv(self.condition_bias, self.condition_weight, context).unsqueeze(1)
         refined = torch.relu_(self.refine(x).add_(shift))
         first, n = head * self.bins_per_position, self.bins_per_position
         bins = torch.addmm(self.pitch_bias[first : first + n], self.pitch_weight[first : first + n], refined)
         logits = torch.addmv(self.prior_bias, self.prior_weight, context)
-        return Reading(logits + bins.t().reshape(-1), voicing)
+        return logits + bins.t().reshape(-1), voicing

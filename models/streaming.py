@@ -47,15 +47,15 @@ class StreamingModel:
 
     def reset(self) -> None:
         with torch.inference_mode():
-            fresh = self._step.initial_state()
+            hops, level, columns, context = self._step.initial_state()
             # Freezing turns its zeros into constants of the module; a stream writes into its own copy.
-            self._state = fresh._replace(columns=[[c.clone() for c in block] for block in fresh.columns])
+            self._state = hops, level, [[past.clone() for past in block] for block in columns], context
 
     def step(self) -> tuple[np.ndarray, float]:
         """Take in ``self.window``; pitch logits [shape=(pitch_bins,)] and the voicing logit."""
         with torch.inference_mode():
-            reading, self._state = self._step(self._input, self._state, self._head)
-            return reading.pitch_logits.numpy(), float(reading.voicing_logit)
+            pitch, voicing, self._state = self._step(self._input, self._state, self._head)
+            return pitch.numpy(), float(voicing)
 
     def warm_up(self) -> None:
         """Run a few hops of silence so that nothing compiles later, then reset."""

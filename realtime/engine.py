@@ -13,7 +13,7 @@ Conventions
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, log, pi
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from rt_melody.models.torchscript import ModelFileError
 from rt_melody.realtime.types import InputError, LatencyBudget, LatencyPart, PitchFrame, midi_to_hz
 
 RING_SAMPLES = 4096  # model-rate samples kept: more than any window
+DC_CORNER_HZ = 15.0  # below it the input is no voice; an offset must not hide one
 READ_CENTS = 80.0  # reach of the local mean around the decoded bin
 RIGHT_CENTS = 50.0  # confidence is the probability of being nearer than this to the truth
 SURE = 1e-6  # probabilities are kept this far from 0 and 1
@@ -81,7 +82,8 @@ class Engine:
         self.model.choose_head(look_ahead_ms)
         self._behind_s = look_ahead_ms / 1000.0 + self._lag * self.hop_s
         self._prepare_decoder()
-        self._finite = np.zeros(BLOCK, np.float32)
+        self._keep, self._dc = exp(-2.0 * pi * DC_CORNER_HZ / sample_rate), np.zeros(2)
+        self._conditioned = np.zeros(BLOCK, np.float32)
         self._resampled = np.zeros(self._resampler.most_outputs(BLOCK), np.float32)
         self._ring = np.zeros(RING_SAMPLES, np.float32)
         self.reset()
@@ -120,6 +122,7 @@ class Engine:
         self._resampler.reset()
         self._viterbi.reset()
         self._ring[:] = 0.0
+        self._dc[:] = np.nan, 0.0
         self._start_s = start_s
         self._written = 0  # model-rate samples since the reset
         self._hops = 0
@@ -160,9 +163,9 @@ class Engine:
         return frames
 
     def _feed_block(self, block: np.ndarray, frames: list[PitchFrame]) -> None:
-        self.replaced_samples += framing.copy_finite(block, len(block), self._finite)
+        self.replaced_samples += framing.condition(block, self._keep, self._dc, self._conditioned)
         self.fed_samples += len(block)
-        count = self._resampler.process(self._finite[: len(block)], self._resampled)
+        count = self._resampler.process(self._conditioned[: len(block)], self._resampled)
         done = 0
         while done < count:
             part = min(count - done, self._hop - self._written % self._hop)

@@ -125,6 +125,14 @@ def test_what_is_no_voice_is_not_voiced(model, samples):
     assert sum(f.voiced for f in frames) <= 2
 
 
+@pytest.mark.parametrize("offset", (0.3, 1.0))
+def test_an_offset_hides_no_voice(model, sung, offset):
+    """A microphone with DC at its output: what is voiced stays voiced, but for the first moment."""
+    plain, shifted = (fed(Engine(RATE, 50, model), sung.samples + np.float32(c), [1000]) for c in (0.0, offset))
+    voiced = [(a, b) for a, b in zip(plain, shifted) if a.voiced and a.time_s > 0.8]
+    assert np.mean([b.voiced and abs(np.log2(a.f0_hz / b.f0_hz)) < 50 / 1200 for a, b in voiced]) > 0.95
+
+
 def test_what_is_sung_is_heard(model, sung):
     """The synthetic voice's f0 is exact: at least nine in ten voiced frames lie within 50 cents."""
     frames = fed(Engine(RATE, 50, model), sung.samples, [1000])

@@ -25,11 +25,42 @@ def test_a_window_before_the_start_of_the_stream_holds_zeros():
     np.testing.assert_array_equal(window, [0, 0, 0, 0, 0, 5, 6, 7])
 
 
+def conditioned(block, keep=0.99, state=None, sizes=(10**6,)):
+    state, out, bad, at = np.zeros(2) if state is None else state, np.empty(len(block), np.float32), 0, 0
+    for size in np.resize(sizes, len(block)):
+        part = block[at : at + size]
+        bad += framing.condition(part, keep, state, out[at : at + len(part)])
+        at += len(part)
+    return out, bad
+
+
 def test_values_that_are_not_finite_become_silence_and_are_counted():
+    """With no memory (keep = 0) the block is its own difference: 0.5, -0.5, 0, 0, -0.25, 2 - -0.25."""
     block = np.array([0.5, np.nan, np.inf, -np.inf, -0.25, 100.0], np.float32)
-    out = np.empty(6, np.float32)
-    assert framing.copy_finite(block, 6, out) == 3
-    np.testing.assert_array_equal(out, [0.5, 0, 0, 0, -0.25, 8.0])
+    out, bad = conditioned(block, keep=0.0)
+    assert bad == 3
+    np.testing.assert_allclose(out, [0.5, -0.5, 0, 0, -0.25, 2.25])
+
+
+def test_dc_is_blocked_and_a_voice_is_not():
+    keep, t = np.exp(-2 * np.pi * 15 / 16000), np.arange(16000) / 16000
+    out, _ = conditioned((0.5 + 0.1 * np.sin(2 * np.pi * 60 * t)).astype(np.float32), keep)
+    rest = out[8000:]
+    assert abs(rest.mean()) < 1e-3
+    assert rest.std() * np.sqrt(2) == pytest.approx(0.1 * 60 / np.hypot(60, 15), rel=0.01)
+
+
+def test_an_offset_from_the_first_sample_on_makes_no_step():
+    out, _ = conditioned(np.full(100, 0.7, np.float32), state=np.array([np.nan, 0.0]))
+    np.testing.assert_array_equal(out, np.zeros(100))
+
+
+def test_conditioning_in_pieces_equals_the_whole():
+    block = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    whole, _ = conditioned(block)
+    for sizes in ([1], [7, 160], [999]):
+        np.testing.assert_array_equal(conditioned(block, sizes=sizes)[0], whole)
+    assert not np.array_equal(conditioned(block, state=np.ones(2))[0], whole)
 
 
 @pytest.mark.parametrize("signal, db", [(np.ones(100), 0.0), (np.full(100, 0.1), -20.0), (np.zeros(100), -120.0)])

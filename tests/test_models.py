@@ -42,9 +42,9 @@ def stepped(net, wave, head, state=None):
     state = state or step.initial_state()
     padded, pitch, voicing = torch.nn.functional.pad(wave, (800, 0)), [], []
     for start in range(0, len(wave), 160):
-        reading, state = step(padded[start : start + 960], state, head)
-        pitch.append(reading.pitch_logits)
-        voicing.append(reading.voicing_logit)
+        logits, logit, state = step(padded[start : start + 960], state, head)
+        pitch.append(logits)
+        voicing.append(logit)
     return torch.stack(pitch), torch.stack(voicing), state
 
 
@@ -68,8 +68,8 @@ def test_a_stream_is_its_state_and_nothing_else():
     states, logits = [step.initial_state(), step.initial_state()], [[], []]
     for start in range(0, len(wave), 160):
         for i, gain in enumerate((1.0, -0.3)):
-            reading, states[i] = step(gain * padded[start : start + 960], states[i], 0)
-            logits[i].append(reading.pitch_logits)
+            heard, _, states[i] = step(gain * padded[start : start + 960], states[i], 0)
+            logits[i].append(heard)
     torch.testing.assert_close(torch.stack(logits[0]), stepped(net, wave, 0)[0])
     again = stepped(net, wave, 0, states[1])[0]
     assert not torch.allclose(again, stepped(net, wave, 0)[0], atol=1e-3)
