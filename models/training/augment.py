@@ -1,7 +1,8 @@
 """Training examples made on the fly: remixed, shifted, coloured, in rooms, in noise, at any level.
 
 Deterministic: an example is a function of (seed, step, index). Every change that moves pitch or time moves
-the labels with it. All ratios are of RMS, the voice's taken where it is voiced.
+the labels with it. All ratios are of RMS, the voice's taken where it is voiced. A clip shorter than an
+example sounds once, somewhere in it, amid silence; another song's accompaniment goes round.
 """
 
 from __future__ import annotations
@@ -57,19 +58,20 @@ class ExampleMaker:
         self.samples, self.config, self.seed = samples, config, seed
         lengths = np.array([len(c.voice) for c in clips], dtype=float)
         self.odds = lengths / lengths.sum()
+        self.bands = [c.accompaniment for c in clips if c.accompaniment is not None]
 
     def make(self, step: int, index: int) -> Example:
         rng = np.random.default_rng([self.seed, step, index])
         c = self.config
         clip = self.clips[rng.choice(len(self.clips), p=self.odds)]
         speed = 2.0 ** (rng.uniform(-1, 1) * c.shift_semitones / 12.0) if rng.random() < c.shift else 1.0
-        start = int(rng.integers(0, max(1, len(clip.voice) - int(self.samples * speed))))
+        start = self._start(rng, len(clip.voice), speed)
         if rng.random() < c.synthetic_voice:
             voice, pitch = random_singing(rng, self.samples)
         else:
             voice = self._stretch(clip.voice, start, speed)
             pitch = self._labels(clip.pitch, start, speed)
-        band = self._band(rng, clip, start, speed)
+        band, share = self._band(rng, clip, start, speed)
         silent = rng.random() < c.no_voice
         if silent:
             pitch = np.zeros_like(pitch)
@@ -78,42 +80,54 @@ class ExampleMaker:
         loudness = voiced_rms(voice, pitch) if not silent else rms(voice)
         mix = np.zeros_like(voice) if silent else self._in_room(rng, voice)
         if band is not None:
-            mix = mix + scaled(band, loudness, rng.uniform(*c.band_db))
+            mix = mix + scaled(band, loudness * np.sqrt(share), rng.uniform(*c.band_db))
         if rng.random() < c.lead:
             mix = mix + scaled(lead(rng, self.samples), loudness, rng.uniform(*c.lead_db))
         if rng.random() < c.noise:
             mix = mix + scaled(self._noise(rng), loudness, rng.uniform(*c.noise_db))
         return Example(self._finish(rng, mix), pitch)
 
+    def _start(self, rng: np.random.Generator, length: int, speed: float) -> int:
+        """Where in a track of ``length`` samples an example begins; negative: how long before a short one."""
+        room = length - int(self.samples * speed)
+        return int(rng.integers(0, max(1, room))) if room >= 0 else -int(rng.integers(0, 1 - room))
+
     def _stretch(self, track: np.ndarray, start: int, speed: float) -> np.ndarray:
         """``samples`` samples from ``start``, played ``speed`` times as fast (and as high)."""
-        piece = track[start : start + int(np.ceil(self.samples * speed)) + 64]
+        piece = track[max(0, start) : max(0, start) + int(np.ceil(self.samples * speed)) + 64]
         if speed != 1.0:
             piece = soxr.resample(piece, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ")
-        return fit(piece, self.samples)
+        return fit(piece, self.samples, round(max(0, -start) / speed))
 
     def _labels(self, pitch: np.ndarray, start: int, speed: float) -> np.ndarray:
         count = self.samples * LABEL_RATE // SAMPLE_RATE + 1
         at = start * LABEL_RATE / SAMPLE_RATE + np.arange(count) * speed
         low = np.floor(at).astype(int)
         part = (at - low).astype(np.float32)
-        padded = np.concatenate([pitch, np.zeros(2, np.float32)])
-        a, b = padded[np.minimum(low, len(pitch))], padded[np.minimum(low + 1, len(pitch))]
+        a, b = (np.where((i >= 0) & (i < len(pitch)), pitch[i.clip(0, len(pitch) - 1)], 0.0) for i in (low, low + 1))
         nearest = np.where(part < 0.5, a, b)
         values = np.where((a > 0) & (b > 0), (1 - part) * a + part * b, nearest)
         return np.where(values > 0, values + np.float32(12.0 * np.log2(speed)), 0.0).astype(np.float32)
 
-    def _band(self, rng: np.random.Generator, clip: Clip, start: int, speed: float) -> np.ndarray | None:
+    def _band(
+        self, rng: np.random.Generator, clip: Clip, start: int, speed: float
+    ) -> tuple[np.ndarray | None, float]:
+        """An accompaniment, and the share of the example in which it sounds."""
         draw = rng.random()
         if draw < self.config.no_band:
-            return None
+            return None, 1.0
         if rng.random() < self.config.synthetic_band:
-            return random_band(rng, self.samples)
-        if draw < self.config.no_band + self.config.own_band:
-            return self._stretch(clip.accompaniment, start, speed)
-        other = self.clips[rng.integers(len(self.clips))].accompaniment
-        begin = int(rng.integers(0, max(1, len(other) - int(self.samples * speed))))
-        return self._stretch(other, begin, speed)
+            return random_band(rng, self.samples), 1.0
+        if draw < self.config.no_band + self.config.own_band and clip.accompaniment is not None:
+            share = min(1.0, len(clip.accompaniment) / (self.samples * speed))
+            return self._stretch(clip.accompaniment, start, speed), share
+        if not self.bands:
+            return None, 1.0
+        other = self.bands[rng.integers(len(self.bands))]
+        needed = int(self.samples * speed)
+        if len(other) < needed:
+            other = np.resize(other, needed + 64)
+        return self._stretch(other, self._start(rng, len(other), speed), speed), 1.0
 
     def _noise(self, rng: np.random.Generator) -> np.ndarray:
         draw = rng.random()
@@ -147,9 +161,10 @@ class ExampleMaker:
         return (mix + rng.standard_normal(len(mix)) * 1e-5).astype(np.float32)
 
 
-def fit(track: np.ndarray, samples: int) -> np.ndarray:
-    """Cut or padded with silence to ``samples``."""
-    return np.pad(track[:samples], (0, max(0, samples - len(track)))).astype(np.float32)
+def fit(track: np.ndarray, samples: int, before: int = 0) -> np.ndarray:
+    """``before`` samples of silence, then the track, cut or padded with silence to ``samples``."""
+    track = track[: max(0, samples - before)]
+    return np.pad(track, (before, samples - before - len(track))).astype(np.float32)
 
 
 def rms(x: np.ndarray) -> float:

@@ -8,31 +8,36 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 import yaml
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import TwoStageNet
 from rt_melody.models.torchscript import save_model
+from rt_melody.models.training.data import DataError, refuse
+from rt_melody.models.training.train import load_checkpoint
 
 DATA_NOTE = (
-    "MIR-1K (Hsu and Jang 2010) training singers, remixed and shifted; G. Hu's noises; room responses. "
-    "Neither recordings nor labels are part of this file."
+    "MIR-1K (Hsu and Jang 2010) training singers, remixed and shifted; synthetic singing and bands; G. Hu's "
+    "noises; room responses. Neither recordings nor labels are part of this file."
 )
 
 
-def export(checkpoint: Path, out: Path, note: str) -> None:
-    """Average weights of ``checkpoint`` -> ``out`` and its provenance beside it."""
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    net = TwoStageNet(ModelConfig.from_dict(stored["model"]))
+def export(checkpoint: Path, out: Path, note: str, data: str = DATA_NOTE) -> None:
+    """Average weights of ``checkpoint`` -> ``out`` and its provenance beside it. Raises DataError."""
+    stored = load_checkpoint(checkpoint)
+    config = ModelConfig.from_dict(stored["model"])
+    if config.family != "live":
+        raise DataError(f"{checkpoint} is of the family {config.family!r}; only 'live' runs as a stream and can be exported")
+    net = TwoStageNet(config)
     net.load_state_dict(stored["average"])
     provenance = {
         "architecture": "two-stage multi-resolution CNN, reconstructed from Chen, Li, Chi (ICASSP 2019), made causal",
-        "data": DATA_NOTE,
+        "data": data,
         "steps": stored["step"],
-        "training": stored["training"],
+        "training": {**stored["training"], "model": config.name},
         "note": note,
     }
     save_model(out, net, provenance)
@@ -41,13 +46,18 @@ def export(checkpoint: Path, out: Path, note: str) -> None:
     out.with_suffix(".yaml").write_text(yaml.safe_dump(beside, sort_keys=False, width=110), encoding="utf-8")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Turn a checkpoint into shipped weights.")
     parser.add_argument("--checkpoint", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--note", default="", help="one sentence for the provenance")
-    args = parser.parse_args()
-    export(args.checkpoint, args.out, args.note)
+    args = parser.parse_args(arguments)
+    if not args.out.parent.is_dir():
+        refuse(f"there is no folder {args.out.parent} to write {args.out.name} into; make it first")
+    try:
+        export(args.checkpoint, args.out, args.note)
+    except DataError as error:
+        refuse(str(error))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Read from top to bottom. Runs on a CPU, a GPU, or several processes started by ``torchrun`` (one thread a
 process on a CPU: ``OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m rt_melody.models.training.train ...``).
 It resumes from ``OUT/last.pt`` whenever that exists; each example is a function of (seed, step, index), so a
-resumed run sees what an unbroken one would have seen.
+resumed run sees what an unbroken one would have seen. Ctrl-C or SIGTERM: the step under way is finished and
+saved first.
 """
 
 from __future__ import annotations
@@ -11,24 +12,35 @@ from __future__ import annotations
 import argparse
 import copy
 import os
+import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import FrameType
 
 import torch
 import torch.distributed as dist
 import yaml
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from rt_melody.models.build import build_network
-from rt_melody.models.config import load_config
+from rt_melody.models.config import ModelConfig, load_config
 from rt_melody.models.network import WholeRecording
 from rt_melody.models.training.augment import AugmentConfig, ExampleMaker
-from rt_melody.models.training.data import SAMPLE_RATE, data_folder, load_mir1k, load_mono_folder
+from rt_melody.models.training.data import (
+    SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono_folder, refuse,
+)
 from rt_melody.models.training.losses import melody_loss
-from rt_melody.models.training.validate import validate
+from rt_melody.models.training.validate import Figures, validate
+
+CONFIG_DIR = Path(__file__).parent  # of the training configurations that are shipped
+POSITIVE = ("steps", "batch", "seconds", "learning_rate", "clip_norm", "save_every", "validate_every")
+CHECKPOINT = ("net", "average", "optimizer", "step", "training", "model")  # what a checkpoint holds
+HEADS_SHOWN = 4  # in the progress bar
 
 
 @dataclass(frozen=True)
@@ -66,20 +78,35 @@ class Examples(Dataset):
         return torch.from_numpy(example.waveform), torch.from_numpy(example.pitch)
 
 
-def main() -> None:
-    args = parse_arguments()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command. Leaves with status 2 on bad input, with 128 + N when signal N stopped it."""
+    args = parse_arguments(arguments)
+    try:
+        stopped_by = train(args)
+    except DataError as error:
+        refuse(str(error))
+    except KeyboardInterrupt:  # before the first step: nothing is lost
+        stopped_by = signal.SIGINT
+    if stopped_by:
+        raise SystemExit(128 + stopped_by)
+
+
+def train(args: argparse.Namespace) -> int:
+    """The whole training; the signal that stopped it before its last step, else 0."""
     config = read_config(args.config, args.set)
+    shape = read_shape(config.model)
     rank, world, device = start_processes()
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
 
     # The network, its averaged twin, the optimiser.
     torch.manual_seed(config.seed)
-    shape = load_config(config.model)
     net = build_network(shape).to(device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(net).requires_grad_(False)
     optimizer = torch.optim.AdamW(parameter_groups(net, config), weight_decay=config.weight_decay, betas=(0.9, 0.98))
     step = resume(out, net, average, optimizer, device)
+    if step == 0 and args.init_from:
+        take_weights(Path(args.init_from), net, average, device)
     trained = DistributedDataParallel(WholeRecording(net)) if world > 1 else WholeRecording(net)
 
     # The data.
@@ -89,54 +116,136 @@ def main() -> None:
     maker = ExampleMaker(clips, noises, rooms, round(config.seconds * SAMPLE_RATE), AugmentConfig(), config.seed)
     keys = ([(s, rank * config.batch + i) for i in range(config.batch)] for s in range(step, config.steps))
     batches = DataLoader(Examples(maker), batch_sampler=keys, num_workers=config.workers)
-    checked = load_mir1k(folder, "valid")[:: max(1, 90 // config.validate_clips)] if rank == 0 else []
+    checked = spread(load_mir1k(folder, "valid"), config.validate_clips) if rank == 0 else []
 
     # The steps.
     bar = tqdm(total=config.steps, initial=step, disable=rank != 0, mininterval=10, smoothing=0.05)
-    told = ""
+    told, stopped_by = "", 0
     began = time.monotonic()
-    for waveform, pitch in batches:
-        net.train()
-        for group in optimizer.param_groups:
-            group["lr"] = group["rate"] * config.learning_rate * schedule(step, config)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-            output = trained(waveform.to(device))
-        pitch_loss, voicing_loss = melody_loss(output, pitch.to(device), shape)
-        optimizer.zero_grad(set_to_none=True)
-        (pitch_loss + config.voicing_weight * voicing_loss).backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
-        optimizer.step()
-        step += 1
-        if rank == 0:
-            follow(average, net, min(config.ema, step / (step + 10)))
-            bar.update()
-            bar.set_postfix_str(f"pitch {pitch_loss.item():.3f} voicing {voicing_loss.item():.3f} {told}")
-            if step % config.validate_every == 0 or step == config.steps:
-                told = report(out, average, checked, shape, step, time.monotonic() - began)
-            if step % config.save_every == 0 or step == config.steps:
-                save(out / "last.pt", net, average, optimizer, step, config, shape)
+    with StopRequest() as stop:
+        for waveform, pitch in batches:
+            net.train()
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * config.learning_rate * schedule(step, config)
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+                output = trained(waveform.to(device))
+            pitch_loss, voicing_loss = melody_loss(output, pitch.to(device), shape)
+            optimizer.zero_grad(set_to_none=True)
+            (pitch_loss + config.voicing_weight * voicing_loss).backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
+            optimizer.step()
+            step += 1
+            done = step == config.steps
+            stopped_by = 0 if done else stop.agreed(world, device)
+            if rank == 0:
+                follow(average, net, min(config.ema, step / (step + 10)))
+                if done or (step % config.validate_every == 0 and not stopped_by):
+                    told = report(out, average, checked, shape, step, time.monotonic() - began)
+                bar.set_postfix_str(f"pitch {pitch_loss.item():.3f} voicing {voicing_loss.item():.3f} {told}")
+                bar.update()
+                if done or stopped_by or step % config.save_every == 0:
+                    save(out / "last.pt", net, average, optimizer, step, config, shape)
+            if stopped_by:
+                break
+    bar.close()
     if world > 1:
         dist.destroy_process_group()
+    if stopped_by and rank == 0:
+        print(f"stopped and saved at step {step} of {config.steps}; the same command goes on from there")
+    return stopped_by
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a model; resumes by itself.")
-    parser.add_argument("--config", required=True, help="training configuration (YAML)")
+    parser.add_argument("--config", required=True, help="training configuration: YAML file, or the name of a shipped one")
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--out", required=True, help="folder for checkpoints and the log")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change one line of the configuration")
-    return parser.parse_args()
+    parser.add_argument("--init-from", metavar="CHECKPOINT", help="begin a fresh run with the averaged weights of another")
+    return parser.parse_args(arguments)
 
 
-def read_config(path: str, changes: list[str]) -> TrainConfig:
-    values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+def read_config(name_or_path: str, changes: Sequence[str] = ()) -> TrainConfig:
+    """A YAML file, else a shipped configuration by name (``live`` or ``live.yaml``). Raises DataError."""
+    path = find_config(name_or_path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{path} must hold lines 'key: value'; see {CONFIG_DIR / 'live.yaml'}")
     for change in changes:
-        key, _, value = change.partition("=")
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise DataError(f"--set {change} must be KEY=VALUE")
         values[key] = yaml.safe_load(value)
-    unknown = sorted(set(values) - {f.name for f in fields(TrainConfig)})
+    known = {f.name: type(f.default) for f in fields(TrainConfig)}
+    unknown = [key for key in values if key not in known]
     if unknown:
-        raise SystemExit(f"{path}: unknown key {unknown[0]!r}")
-    return TrainConfig(**values)
+        raise DataError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
+    config = TrainConfig(**{key: as_type(path, key, value, known[key]) for key, value in values.items()})
+    for key in POSITIVE:
+        if getattr(config, key) <= 0:
+            raise DataError(f"{path}: {key} is {getattr(config, key)}, it must be above 0")
+    return config
+
+
+def find_config(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = CONFIG_DIR / (path.name if path.suffix else f"{path.name}.yaml")
+    if shipped.is_file() and path.parent == Path("."):
+        return shipped
+    names = ", ".join(sorted(p.stem for p in CONFIG_DIR.glob("*.yaml")))
+    raise DataError(f"there is no training configuration {name_or_path}; give a YAML file or one of the shipped: {names}")
+
+
+def as_type(path: Path, key: str, value: object, wanted: type) -> object:
+    """``value`` as the type of its default: a whole number may stand for a decimal one, nothing else for another."""
+    if wanted is float and not isinstance(value, bool):
+        try:
+            return float(value)  # also "1e-3", which YAML 1.1 takes for a text
+        except (TypeError, ValueError):
+            pass
+    if type(value) is wanted:
+        return value
+    raise DataError(f"{path}: {key} is {value!r}, it must be of type {wanted.__name__}")
+
+
+def read_shape(name_or_path: str) -> ModelConfig:
+    """The model's configuration. Raises DataError."""
+    try:
+        return load_config(name_or_path)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+class StopRequest:
+    """Within it, SIGINT and SIGTERM are noted instead of obeyed; a second one of a kind ends at once."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __enter__(self) -> "StopRequest":
+        self.noted = 0
+        self.before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.noted = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def agreed(self, world: int, device: torch.device) -> int:
+        """The signal that any process was sent, 0 for none: all leave after the same step."""
+        if world == 1:
+            return self.noted
+        noted = torch.tensor(self.noted, device=device)
+        dist.all_reduce(noted, dist.ReduceOp.MAX)
+        return int(noted)
 
 
 def start_processes() -> tuple[int, int, torch.device]:
@@ -165,7 +274,7 @@ def parameter_groups(net: torch.nn.Module, config: TrainConfig) -> list[dict]:
 
 def schedule(step: int, config: TrainConfig) -> float:
     """Warm-up, plateau, linear decay to zero over the last ``decay_steps``; factor 0..1."""
-    return min(1.0, (step + 1) / config.warmup_steps, (config.steps - step) / max(1, config.decay_steps))
+    return min(1.0, (step + 1) / max(1, config.warmup_steps), (config.steps - step) / max(1, config.decay_steps))
 
 
 def follow(average: torch.nn.Module, net: torch.nn.Module, keep: float) -> None:
@@ -178,15 +287,29 @@ def follow(average: torch.nn.Module, net: torch.nn.Module, keep: float) -> None:
                 a.copy_(b)
 
 
-def report(out: Path, average: torch.nn.Module, clips: list, shape, step: int, seconds: float) -> str:
+def spread(clips: list[Clip], count: int) -> list[Clip]:
+    """About ``count`` of ``clips``, evenly spaced."""
+    return clips[:: max(1, len(clips) // max(1, count))]
+
+
+def report(
+    out: Path, average: nn.Module, clips: list[Clip], shape: ModelConfig, step: int, seconds: float
+) -> str:
     """Validate, log a line a head, give the text for the progress bar."""
     mixture = validate(average, clips, shape, "mixture")
     voice = validate(average, clips, shape, "voice")
     with open(out / "log.txt", "a", encoding="utf-8") as log:
         for delay, m, v in zip(shape.look_ahead_ms, mixture, voice):
             log.write(f"step {step} at {seconds:.0f} s, look-ahead {delay:g} ms: mixture {m} | voice {v}\n")
-    middle = list(shape.look_ahead_ms).index(40) if 40 in shape.look_ahead_ms else -1
-    return f"| OA {mixture[middle].overall:.3f} / {voice[middle].overall:.3f}"
+    return summary(shape.look_ahead_ms, mixture, voice, step)
+
+
+def summary(delays_ms: Sequence[float], mixture: list[Figures], voice: list[Figures], step: int) -> str:
+    """``| OA at step 600: 0 ms 0.75/0.90, 40 ms ...``: mixture/voice of a few heads, first and last among them."""
+    last = len(delays_ms) - 1
+    shown = sorted({round(i * last / (HEADS_SHOWN - 1)) for i in range(HEADS_SHOWN)})
+    heads = (f"{delays_ms[i]:g} ms {mixture[i].overall:.3f}/{voice[i].overall:.3f}" for i in shown)
+    return f"| OA at step {step}: {', '.join(heads)}"
 
 
 def save(path: Path, net, average, optimizer, step: int, config: TrainConfig, shape) -> None:
@@ -203,15 +326,38 @@ def save(path: Path, net, average, optimizer, step: int, config: TrainConfig, sh
 
 
 def resume(out: Path, net, average, optimizer, device) -> int:
-    """The step to go on from; 0 for a fresh run."""
+    """The step to go on from; 0 for a fresh run. Raises DataError for a checkpoint of another network."""
     path = out / "last.pt"
     if not path.exists():
         return 0
-    stored = torch.load(path, map_location=device, weights_only=True)
-    net.load_state_dict(stored["net"])
-    average.load_state_dict(stored["average"])
+    stored = load_checkpoint(path, device)
+    fill(path, stored, (net, "net"), (average, "average"))
     optimizer.load_state_dict(stored["optimizer"])
     return stored["step"]
+
+
+def take_weights(path: Path, net, average, device) -> None:
+    """The averaged weights of another run, and nothing else of it. Raises DataError."""
+    fill(path, load_checkpoint(path, device), (net, "average"), (average, "average"))
+
+
+def load_checkpoint(path: Path, device="cpu") -> dict:
+    """What ``save`` stored. Raises DataError."""
+    try:
+        stored = torch.load(path, map_location=device, weights_only=True)
+        return {key: stored[key] for key in CHECKPOINT}
+    except FileNotFoundError as error:
+        raise DataError(f"there is no checkpoint {path}") from error
+    except Exception as error:  # whatever a foreign or damaged file makes the loader raise
+        raise DataError(f"{path} is not a checkpoint of this program ({type(error).__name__}); give a last.pt") from error
+
+
+def fill(path: Path, stored: dict, *parts: tuple[nn.Module, str]) -> None:
+    try:
+        for module, key in parts:
+            module.load_state_dict(stored[key])
+    except RuntimeError as error:
+        raise DataError(f"{path} is of a network of another shape; use its own configuration, or another --out") from error
 
 
 if __name__ == "__main__":

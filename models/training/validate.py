@@ -43,7 +43,7 @@ def read_pitch(logits: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 def figures(estimate: np.ndarray, voiced: np.ndarray, truth: np.ndarray) -> Figures:
     """``estimate`` and ``truth`` in fractional MIDI, truth 0 where unvoiced; ``voiced`` is the estimate's."""
     sung = truth > 0
-    right = sung & (np.abs(estimate - truth) * 100.0 <= RIGHT_CENTS)
+    right = sung & (np.abs(estimate - truth) * 100.0 < RIGHT_CENTS)
     return Figures(
         overall=float(((right & voiced) | (~sung & ~voiced)).mean()),
         pitch=float(right.sum() / max(1, sung.sum())),
@@ -59,7 +59,7 @@ def validate(net: nn.Module, clips: list[Clip], config: ModelConfig, kind: str) 
     grid = torch.from_numpy(config.pitch_midi()).float()
     rows: list[list[np.ndarray]] = [[] for _ in range(3)]
     for clip in clips:
-        sound = clip.voice if kind == "voice" else clip.voice + clip.accompaniment
+        sound = clip.voice if kind == "voice" else clip.mixture
         hops = len(sound) // config.hop_samples
         wave = torch.from_numpy(sound[None, : hops * config.hop_samples]).to(next(net.parameters()).device)
         out = net.whole(wave)

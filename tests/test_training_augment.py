@@ -1,0 +1,290 @@
+"""Examples: functions of (seed, step, index) whose labels go where the sound goes, at the ratios they state."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rt_melody.models.training.augment import AugmentConfig, ExampleMaker, fit, scaled, voiced_rms
+from rt_melody.models.training.data import SAMPLE_RATE, Clip
+
+LEVEL_DB = -6.0
+# Nothing but the voice, at one level; each test switches on what it looks at.
+PLAIN = AugmentConfig(
+    shift=0.0, own_band=0.0, no_band=1.0, no_voice=0.0, synthetic_voice=0.0, synthetic_band=0.0, lead=0.0,
+    noise=0.0, room=0.0, tilt=0.0, narrow=0.0, level_db=(LEVEL_DB, LEVEL_DB), clip=0.0,
+)
+OWN_BAND = {"no_band": 0.0, "own_band": 1.0}
+OTHER_BAND = {"no_band": 0.0, "own_band": 0.0}
+
+
+def sine(hz, seconds, level=0.3):
+    return (level * np.sin(2 * np.pi * hz * np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE)).astype(np.float32)
+
+
+def harmonic(midi, seconds):
+    f0 = 440.0 * 2 ** ((midi - 69) / 12)
+    return sum(sine(f0 * k, seconds, 0.2 / k) for k in range(1, 7))
+
+
+def gate_of(spans, seconds):
+    """1 inside the spans (in s), else 0, a value a sample."""
+    t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return sum(((t >= a) & (t < b)).astype(np.float32) for a, b in spans)
+
+
+def labels_of(gate, midi):
+    return (gate[::80] * midi).astype(np.float32)
+
+
+def clip(voice, pitch=None, band=None, name="a_1"):
+    pitch = np.full(len(voice) // 80 + 1, 57.0, np.float32) if pitch is None else pitch
+    return Clip(name, "a", voice, band, pitch)
+
+
+def maker(clips, seconds=1.0, seed=3, noises=(), rooms=(), **changes):
+    config = replace(PLAIN, **changes)
+    return ExampleMaker(list(clips), list(noises), list(rooms), round(seconds * SAMPLE_RATE), config, seed)
+
+
+def f0_midi(sound):
+    """Of a steady sound whose first harmonic is the strongest: the interpolated peak of its spectrum."""
+    magnitude = np.log(np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) + 1e-12)
+    k = int(magnitude.argmax())
+    a, b, c = magnitude[k - 1 : k + 2]
+    hz = (k + 0.5 * (a - c) / (a - 2 * b + c)) * SAMPLE_RATE / len(sound)
+    return 69 + 12 * np.log2(hz / 440)
+
+
+def amplitude(sound, hz):
+    """Of the sine of this frequency in a sound that holds whole periods of it."""
+    return 2 * abs(np.mean(sound * np.exp(-2j * np.pi * hz * np.arange(len(sound)) / SAMPLE_RATE)))
+
+
+# --- determinism
+
+
+def real_enough(seed=3):
+    rng = np.random.default_rng(0)
+    clips = [
+        clip(harmonic(50 + i, 2.5), labels_of(gate_of([(0.2, 1.9)], 2.5), 50.0 + i), sine(300 + 50 * i, 2.5)) for i in range(4)
+    ]
+    noises, rooms = [rng.standard_normal(9000).astype(np.float32)], [np.exp(-np.arange(900) / 90).astype(np.float32)]
+    return ExampleMaker(clips, noises, rooms, SAMPLE_RATE, AugmentConfig(), seed)
+
+
+def test_an_example_is_a_function_of_seed_step_and_index():
+    first, second = real_enough(), real_enough()
+    wanted = [first.make(step, index) for step, index in ((0, 0), (5, 1), (9, 3))]
+    for (step, index), example in zip(((9, 3), (5, 1), (0, 0)), wanted[::-1]):  # in another order, by another maker
+        again = second.make(step, index)
+        np.testing.assert_array_equal(again.waveform, example.waveform)
+        np.testing.assert_array_equal(again.pitch, example.pitch)
+
+
+def test_seed_step_and_index_each_change_it():
+    example = real_enough().make(5, 1)
+    for other in (real_enough(seed=4).make(5, 1), real_enough().make(6, 1), real_enough().make(5, 2)):
+        assert not np.array_equal(other.waveform, example.waveform)
+
+
+def test_everything_switched_on_stays_finite_and_of_one_shape():
+    makes = real_enough()
+    for step in range(40):
+        example = makes.make(step, 0)
+        assert example.waveform.shape == (SAMPLE_RATE,) and example.pitch.shape == (201,)
+        assert example.waveform.dtype == example.pitch.dtype == np.float32
+        assert np.isfinite(example.waveform).all() and np.abs(example.waveform).max() < 1.001
+        assert ((example.pitch == 0) | ((example.pitch > 30) & (example.pitch < 100))).all()
+
+
+# --- pitch and time of the labels
+
+
+def test_shifted_sound_and_shifted_label_agree():
+    makes = maker([clip(harmonic(57.3, 4.0), np.full(801, 57.3, np.float32))], seconds=2.0, shift=1.0)
+    told = []
+    for step in range(8):
+        example = makes.make(step, 0)
+        assert np.ptp(example.pitch) < 1e-4
+        assert 100 * abs(f0_midi(example.waveform) - example.pitch[0]) < 10
+        told.append(example.pitch[0])
+    assert np.ptp(told) > 3.0 and max(np.abs(np.array(told) - 57.3)) <= PLAIN.shift_semitones
+
+
+def test_without_a_shift_the_label_is_the_clips():
+    example = maker([clip(harmonic(57.3, 3.0), np.full(601, 57.3, np.float32))]).make(0, 0)
+    np.testing.assert_array_equal(example.pitch, np.float32(57.3))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_the_label_begins_and_ends_with_the_sound(shift):
+    """A tone that comes and goes: the sound is above half its amplitude exactly where the label is voiced."""
+    gate = gate_of([(0.31, 0.76), (1.2, 1.48), (1.9, 2.85)], 3.5)
+    makes = maker([clip(harmonic(57, 3.5) * gate, labels_of(gate, 57.0))], shift=shift, seconds=1.5)
+    edges = 0
+    for step in range(8):
+        example = makes.make(step, 0)
+        peak = np.array([np.abs(example.waveform[i : i + 80]).max() for i in range(0, len(example.waveform), 80)])
+        heard, told = peak > 0.35 * peak.max(), example.pitch[:-1] > 0
+        disagree = np.flatnonzero(heard != told)
+        changes = np.flatnonzero(np.diff(told.astype(int)))
+        edges += len(changes)
+        assert all(np.abs(changes - i).min() <= 1 for i in disagree), (step, disagree, changes)  # within a label
+    assert edges > 12
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_a_glide_is_where_it_sounds(shift):
+    """A label that rises 12 semitones a second: read 10 ms off, it would miss by 12 cents."""
+    t = np.arange(round(3 * SAMPLE_RATE)) / SAMPLE_RATE
+    midi = 50 + 12 * t
+    voice = (0.3 * np.sin(2 * np.pi * np.cumsum(440 * 2 ** ((midi - 69) / 12)) / SAMPLE_RATE)).astype(np.float32)
+    makes = maker([clip(voice, (50 + 12 * np.arange(601) * 0.005).astype(np.float32))], shift=shift)
+    for step in range(4):
+        example = makes.make(step, 0)
+        phase = np.unwrap(np.angle(analytic(example.waveform)))
+        sounding_hz = np.gradient(phase)[:SAMPLE_RATE:80] * SAMPLE_RATE / (2 * np.pi)
+        error = 100 * (69 + 12 * np.log2(sounding_hz[20:180] / 440) - example.pitch[20:180])
+        assert abs(np.median(error)) < 2
+
+
+def analytic(x):
+    spectrum = np.fft.fft(x)
+    spectrum[len(x) // 2 :] = 0
+    return np.fft.ifft(2 * spectrum)
+
+
+def test_the_clips_own_band_stays_in_time():
+    """A band that plays only where nobody sings is silent wherever the label is voiced."""
+    gate = gate_of([(0.3, 1.1), (1.7, 2.6)], 3.5)
+    voice, band = sine(440, 3.5) * gate, sine(3000, 3.5) * (1 - gate)
+    makes = maker([clip(voice, labels_of(gate, 69.0), band)], seconds=1.5, shift=1.0, **OWN_BAND, band_db=(0.0, 0.0))
+    for step in range(4):
+        example = makes.make(step, 0)
+        voiced = np.repeat(example.pitch[:-1] > 0, 80)
+        inner = np.convolve(voiced, np.ones(641), "same") > 640.5  # 20 ms from any edge
+        spectrum = np.abs(np.fft.rfft(example.waveform * inner)) ** 2
+        high = np.fft.rfftfreq(len(inner), 1 / SAMPLE_RATE) > 1800
+        assert spectrum[high].sum() < 1e-3 * spectrum.sum()  # 30 ms off, it would be over 1e-2
+
+
+def test_a_room_delays_nothing():
+    gate = gate_of([(0.5, 1.0)], 1.5)
+    room = np.zeros(900, np.float32)
+    room[400] = 1.0  # a response whose direct sound comes late
+    example = maker([clip(sine(440, 1.5) * gate, labels_of(gate, 69.0))], seconds=1.5, rooms=[room], room=1.0).make(0, 0)
+    dry = maker([clip(sine(440, 1.5) * gate, labels_of(gate, 69.0))], seconds=1.5).make(0, 0)
+    np.testing.assert_allclose(example.waveform, dry.waveform, atol=1e-4)
+
+
+# --- ratios and levels
+
+
+def ratio_db(example, voice_hz, other_hz):
+    return 20 * np.log10(amplitude(example.waveform, voice_hz) / amplitude(example.waveform, other_hz))
+
+
+@pytest.mark.parametrize("wanted_db", [-5.0, 0.0, 12.0])
+@pytest.mark.parametrize("band", [OWN_BAND, OTHER_BAND])
+def test_voice_over_band(wanted_db, band):
+    makes = maker([clip(sine(400, 3.0, 0.02), band=sine(3000, 3.0, 0.5))], **band, band_db=(wanted_db, wanted_db))
+    assert ratio_db(makes.make(0, 0), 400, 3000) == pytest.approx(wanted_db, abs=0.05)
+
+
+def test_the_voice_is_measured_where_it_sounds():
+    """A voice that rests half of the time is not made twice as strong for it."""
+    gate = gate_of([(0.0, 0.25), (0.5, 0.75)], 1.0)
+    voice = sine(400, 1.0) * gate
+    assert voiced_rms(voice, labels_of(gate, 67.0)) == pytest.approx(0.3 / np.sqrt(2), rel=1e-3)
+    assert voiced_rms(voice, np.zeros(201)) == pytest.approx(0.3 / 2, rel=1e-3)
+
+
+def test_voice_over_noise():
+    makes = maker([clip(sine(400, 3.0))], noise=1.0, noise_db=(20.0, 20.0))
+    for step in range(3):
+        heard = makes.make(step, 0).waveform
+        tone = amplitude(heard, 400)
+        assert 10 * np.log10((tone**2 / 2) / (np.mean(heard**2) - tone**2 / 2)) == pytest.approx(20.0, abs=0.2)
+
+
+def test_voice_over_a_second_melody():
+    makes = maker([clip(sine(400, 3.0))], lead=1.0, lead_db=(15.0, 15.0))
+    heard = makes.make(0, 0).waveform
+    tone = amplitude(heard, 400)
+    assert 10 * np.log10((tone**2 / 2) / (np.mean(heard**2) - tone**2 / 2)) == pytest.approx(15.0, abs=1.0)
+
+
+def test_the_level_is_that_of_the_peak():
+    heard = maker([clip(sine(400, 3.0, 0.9))], level_db=(-40.0, -40.0)).make(0, 0).waveform
+    assert 20 * np.log10(np.abs(heard).max()) == pytest.approx(-40.0, abs=0.1)
+
+
+def test_clipping_flattens_and_keeps_the_peak():
+    flat, round_ = (maker([clip(sine(400, 3.0))], clip=share, level_db=(-1.0, -1.0)).make(0, 0).waveform for share in (1.0, 0.0))
+    assert np.abs(flat).max() == pytest.approx(np.abs(round_).max(), rel=1e-3)
+    assert np.mean(np.abs(flat) > 0.85) > 0.4 > np.mean(np.abs(round_) > 0.85)
+
+
+def test_no_voice_is_the_band_alone_with_empty_labels():
+    example = maker([clip(sine(400, 3.0), band=sine(3000, 3.0))], no_voice=1.0, **OWN_BAND).make(0, 0)
+    assert not example.pitch.any()
+    assert amplitude(example.waveform, 400) < 1e-4 < 0.4 < amplitude(example.waveform, 3000)
+
+
+def test_silence_stays_silence_when_scaled():
+    np.testing.assert_array_equal(scaled(np.zeros(100, np.float32), 1.0, -20.0), 0.0)
+
+
+# --- clips shorter than an example, clips alone
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_a_short_clip_sounds_whole_wherever_it_lies(shift):
+    gate = gate_of([(0.0, 0.4)], 0.4)
+    makes = maker([clip(harmonic(57, 0.4), labels_of(gate, 57.0))], shift=shift)
+    begins = []
+    for step in range(8):
+        example = makes.make(step, 0)
+        told = np.flatnonzero(example.pitch)
+        speed = 2 ** ((example.pitch[told[0]] - 57) / 12)
+        assert len(told) * 0.005 == pytest.approx(0.4 / speed, abs=0.011)
+        peak = np.array([np.abs(example.waveform[i : i + 80]).max() for i in range(0, SAMPLE_RATE, 80)])
+        heard = np.flatnonzero(peak > 0.35 * peak.max())
+        assert abs(heard[0] - told[0]) <= 1 and abs(heard[-1] - told[-1]) <= 2
+        begins.append(told[0])
+    assert np.ptp(begins) > 20
+
+
+def test_a_short_clips_band_keeps_its_ratio():
+    makes = maker([clip(sine(400, 0.25), band=sine(3000, 0.25, 0.02))], **OWN_BAND, band_db=(6.0, 6.0))
+    assert ratio_db(makes.make(0, 0), 400, 3000) == pytest.approx(6.0, abs=0.2)
+
+
+def test_a_short_song_goes_round():
+    makes = maker([clip(sine(400, 3.0)), clip(sine(400, 0.25), band=sine(3000, 0.25), name="b_1")], **OTHER_BAND)
+    for step in range(6):
+        heard = makes.make(step, 0).waveform
+        if amplitude(heard[:4000], 400) > 0.05 and amplitude(heard[-4000:], 400) > 0.05:  # the long clip was drawn
+            assert amplitude(heard[:4000], 3000) == pytest.approx(amplitude(heard[-4000:], 3000), rel=0.1)
+            break
+    else:
+        pytest.fail("the long clip was never drawn")
+
+
+def test_clips_without_accompaniment_can_train():
+    makes = maker([clip(harmonic(57, 0.02))], **OWN_BAND)  # the shortest: 20 ms
+    assert np.isfinite(makes.make(0, 0).waveform).all() and makes.make(0, 0).pitch.any()
+
+
+def test_one_with_accompaniment_serves_one_without():
+    makes = maker([clip(sine(400, 2.0)), clip(sine(400, 2.0), band=sine(3000, 2.0), name="b_1")], **OWN_BAND, band_db=(0.0, 0.0))
+    assert all(amplitude(makes.make(step, 0).waveform, 3000) > 0.1 for step in range(6))
+
+
+def test_fit_cuts_and_pads():
+    track = np.arange(1, 5, dtype=np.float32)
+    assert fit(track, 3).tolist() == [1, 2, 3]
+    assert fit(track, 6).tolist() == [1, 2, 3, 4, 0, 0]
+    assert fit(track, 6, 1).tolist() == [0, 1, 2, 3, 4, 0]
+    assert fit(track, 3, 2).tolist() == [0, 0, 1]

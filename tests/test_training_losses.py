@@ -1,0 +1,206 @@
+"""Losses against hand-worked values, the alignment of look-ahead heads, and the figures against mir_eval."""
+
+import math
+
+import mir_eval
+import numpy as np
+import pytest
+import torch
+
+from rt_melody.models.config import ModelConfig
+from rt_melody.models.network import Output
+from rt_melody.models.training.data import Clip
+from rt_melody.models.training.losses import SIGMA_CENTS, head_targets, melody_loss
+from rt_melody.models.training.validate import figures, read_pitch, validate
+
+CONFIG = ModelConfig(look_ahead_ms=(0, 5, 20, 40))
+GRID = CONFIG.pitch_midi()
+HOPS = 24
+
+
+def gaussian_logits(midi):
+    """Log of the unnormalised Gaussian of the target around each pitch [..., bins]."""
+    return -0.5 * ((np.asarray(midi)[..., None] - GRID) * 100 / SIGMA_CENTS) ** 2
+
+
+def entropy(midi):
+    """In nats, of the Gaussian target of one pitch, worked out plainly."""
+    weights = [math.exp(-0.5 * ((midi - g) * 100 / SIGMA_CENTS) ** 2) for g in GRID]
+    return -sum(w / sum(weights) * math.log(w / sum(weights)) for w in weights if w > 1e-300)
+
+
+def glide(count=HOPS * 2 + 1):
+    """A label that rises 20 cents each 5 ms."""
+    return torch.tensor(60.0 + 0.2 * np.arange(count), dtype=torch.float32)[None]
+
+
+def told_at(label, off_ms=0.0):
+    """What each head would say of hop k if it spoke of ``(k + 1) * hop - look-ahead + off_ms``; 0 before time 0."""
+    said = np.zeros((len(CONFIG.look_ahead_ms), HOPS))
+    for head, delay_ms in enumerate(CONFIG.look_ahead_ms):
+        for k in range(HOPS):
+            j = round(((k + 1) * CONFIG.hop_ms - delay_ms + off_ms) / 5)
+            said[head, k] = label[min(j, len(label) - 1)] if j >= 0 else 0.0
+    return said
+
+
+def output_of(said, strength=1.0, voicing=20.0):
+    """Network output that says these pitches [heads, hops] and is sure of the voicing."""
+    pitch = torch.tensor(strength * gaussian_logits(said), dtype=torch.float32)[None]
+    sure = torch.tensor(np.where(said > 0, voicing, -voicing).T, dtype=torch.float32)[None]
+    return Output(pitch, sure)
+
+
+# --- alignment
+
+
+def test_each_head_is_compared_with_its_own_moment():
+    target, known = head_targets(glide(), CONFIG, HOPS)
+    # Hop 0 ends at 10 ms, label 2; look-ahead 5 ms is label 1; 20 and 40 ms lie before time 0.
+    np.testing.assert_allclose(target[0, :, 0], [60.4, 60.2, 60.0, 60.0], atol=1e-5)
+    assert known[:, 0].tolist() == [True, True, False, False]
+    # Hop 3 ends at 40 ms, label 8.
+    np.testing.assert_allclose(target[0, :, 3], [61.6, 61.4, 60.8, 60.0], atol=1e-5)
+    assert known[:, 3].tolist() == [True, True, True, True] and known[3, :3].tolist() == [False] * 3
+
+
+def test_only_an_output_that_speaks_of_the_right_moment_reaches_the_floor():
+    label = glide()
+    floor = entropy(60.0 + 0.2 * 7)
+    right, voicing = melody_loss(output_of(told_at(label[0])), label, CONFIG)
+    assert right == pytest.approx(floor, abs=0.02) and voicing < 1e-6
+    for off_ms in (-10.0, -5.0, 5.0, 10.0):
+        assert melody_loss(output_of(told_at(label[0], off_ms)), label, CONFIG)[0] > floor + 0.3
+
+
+def test_before_time_zero_nothing_is_compared():
+    label = glide()
+    output = output_of(told_at(label[0]))
+    spoilt = Output(output.pitch_logits.clone(), output.voicing_logits.clone())
+    spoilt.pitch_logits[0, 3, :3] = torch.randn(3, len(GRID)) * 50
+    spoilt.voicing_logits[0, :3, 3] = 50.0
+    assert [float(x) for x in melody_loss(spoilt, label, CONFIG)] == [float(x) for x in melody_loss(output, label, CONFIG)]
+    spoilt.voicing_logits[0, 3, 3] = -50.0  # the first moment that counts
+    assert melody_loss(spoilt, label, CONFIG)[1] > 0.1
+
+
+# --- values
+
+
+@pytest.mark.parametrize("midi", [57.0, 60.05, 71.93])
+def test_a_perfect_answer_costs_the_entropy_of_its_target(midi):
+    label = torch.full((1, HOPS * 2 + 1), midi)
+    loss, _ = melody_loss(output_of(told_at(label[0])), label, CONFIG)
+    assert loss == pytest.approx(entropy(midi), abs=1e-3)
+    assert entropy(midi) == pytest.approx(0.5 * math.log(2 * math.pi * math.e), abs=0.01)  # sigma is one bin
+
+
+def test_the_further_off_the_dearer():
+    label = torch.full((1, HOPS * 2 + 1), 60.0)
+    said = told_at(label[0])
+    cents = (0, 20, 50, 100, 1200)
+    losses = [float(melody_loss(output_of(np.where(said > 0, said + c / 100, 0), 0.02), label, CONFIG)[0]) for c in cents]
+    assert losses == sorted(losses) and losses[-1] > losses[0] + 5
+
+
+def test_ignorance_costs_the_log_of_the_bins():
+    label = torch.full((1, HOPS * 2 + 1), 60.0)
+    blank = Output(torch.zeros(1, 4, HOPS, len(GRID)), torch.zeros(1, HOPS, 4))
+    pitch, voicing = melody_loss(blank, label, CONFIG)
+    assert pitch == pytest.approx(math.log(len(GRID)), abs=1e-4) and voicing == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_voicing_is_a_mean_over_frames_by_hand():
+    """Unvoiced throughout, logit 2 at head 0 and -2 elsewhere: log(1 + e^2) and log(1 + e^-2), by share."""
+    label = torch.zeros(1, HOPS * 2 + 1)
+    logits = torch.full((1, HOPS, 4), -2.0)
+    logits[:, :, 0] = 2.0
+    _, known = head_targets(label, CONFIG, HOPS)
+    share = float(known[0].sum() / known.sum())
+    _, voicing = melody_loss(Output(torch.zeros(1, 4, HOPS, len(GRID)), logits), label, CONFIG)
+    assert voicing == pytest.approx(share * math.log(1 + math.e**2) + (1 - share) * math.log(1 + math.e**-2), abs=1e-5)
+
+
+def test_a_silent_batch_and_one_out_of_range_cost_no_pitch():
+    blank = Output(torch.zeros(1, 4, HOPS, len(GRID), requires_grad=True), torch.zeros(1, HOPS, 4))
+    for midi in (0.0, float(GRID[0]) - 2, float(GRID[-1]) + 2):
+        pitch, voicing = melody_loss(blank, torch.full((1, HOPS * 2 + 1), midi), CONFIG)
+        assert pitch == 0.0 and torch.isfinite(voicing)
+        pitch.backward()  # a batch like this must not break a step
+    assert not blank.pitch_logits.grad.any()
+
+
+# --- reading and figures
+
+
+@pytest.mark.parametrize("midi", [48.0, 57.03, 60.1, 69.17, 75.999])
+def test_reading_a_gaussian_gives_its_centre(midi):
+    read = read_pitch(torch.tensor(gaussian_logits(midi), dtype=torch.float32), torch.tensor(GRID, dtype=torch.float32))
+    assert float(read) == pytest.approx(midi, abs=0.005)
+
+
+def test_reading_keeps_to_the_highest_peak():
+    logits = np.logaddexp(gaussian_logits(60.0), gaussian_logits(72.0) - 0.5)
+    read = read_pitch(torch.tensor(logits, dtype=torch.float32), torch.tensor(GRID, dtype=torch.float32))
+    assert float(read) == pytest.approx(60.0, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_figures_are_those_of_mir_eval(seed):
+    rng = np.random.default_rng(seed)
+    truth = np.where(rng.random(400) < 0.6, rng.uniform(40, 80, 400), 0.0)
+    estimate = np.where(truth > 0, truth, 60.0) + rng.normal(0, 0.5, 400) + rng.choice([0, 12], 400, p=[0.9, 0.1])
+    voiced = rng.random(400) < 0.7
+    ours = figures(estimate, voiced, truth)
+    reference = (truth > 0, truth * 100, voiced, estimate * 100)
+    recall, false_alarm = mir_eval.melody.voicing_measures(reference[0], reference[2])
+    theirs = [
+        mir_eval.melody.overall_accuracy(*(np.asarray(x, float) for x in reference)),
+        mir_eval.melody.raw_pitch_accuracy(*(np.asarray(x, float) for x in reference)), recall, false_alarm,
+    ]
+    np.testing.assert_allclose([ours.overall, ours.pitch, ours.recall, ours.false_alarm], theirs, atol=1e-12)
+
+
+def test_figures_by_hand():
+    """Six frames: right; right but told unvoiced; an octave off; unvoiced told so; two false alarms."""
+    truth = np.array([60.0, 60.0, 60.0, 0.0, 0.0, 0.0])
+    estimate = np.array([60.4, 60.0, 72.0, 60.0, 60.0, 60.0])
+    found = figures(estimate, np.array([1, 0, 1, 0, 1, 1], bool), truth)
+    assert (found.overall, found.pitch, found.recall, found.false_alarm) == pytest.approx((2 / 6, 2 / 3, 2 / 3, 2 / 3))
+
+
+class Oracle(torch.nn.Module):
+    """Says of each clip in turn what each head should say of it, ``off_ms`` early or late."""
+
+    def __init__(self, clips, off_ms):
+        super().__init__()
+        self.anything = torch.nn.Parameter(torch.zeros(1))
+        self.clips, self.off_ms, self.heard = iter(clips), off_ms, []
+
+    def whole(self, waveform):
+        self.heard.append(waveform)
+        return output_of(told_at(torch.tensor(next(self.clips).pitch), self.off_ms))
+
+
+def clips_to_check():
+    """Voices that rise a semitone every 50 ms and rest at the end."""
+    rng = np.random.default_rng(0)
+    pitch = np.where(np.arange(HOPS * 2 + 1) < 36, 50 + 0.1 * np.arange(HOPS * 2 + 1), 0).astype(np.float32)
+    sounds = [rng.standard_normal((2, HOPS * 160)).astype(np.float32) for _ in range(2)]
+    return [Clip(f"c{i}", "c", v, a, pitch + np.float32(i) * (pitch > 0)) for i, (v, a) in enumerate(sounds)]
+
+
+@pytest.mark.parametrize("kind", ["voice", "mixture"])
+def test_validation_credits_every_head_at_its_own_moment(kind):
+    clips = clips_to_check()
+    net = Oracle(clips, 0.0)
+    for head in validate(net, clips, CONFIG, kind):
+        assert (head.overall, head.pitch, head.recall, head.false_alarm) == pytest.approx((1.0, 1.0, 1.0, 0.0))
+    heard = clips[0].voice if kind == "voice" else clips[0].voice + clips[0].accompaniment
+    np.testing.assert_array_equal(net.heard[0][0].numpy(), heard)
+
+
+def test_validation_sees_an_answer_that_comes_late():
+    clips = clips_to_check()
+    for head in validate(Oracle(clips, -30.0), clips, CONFIG, "voice"):
+        assert head.pitch < 0.1 and head.overall < 0.5
