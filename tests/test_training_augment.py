@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rt_melody.models.training.augment import AugmentConfig, ExampleMaker, fit, scaled, voiced_rms
+from rt_melody.models.training.augment import AugmentConfig, ExampleMaker, bump, fit, scaled, swell, voiced_rms
 from rt_melody.models.training.data import SAMPLE_RATE, Clip
 
 LEVEL_DB = -6.0
 # Nothing but the voice, at one level; each test switches on what it looks at.
 PLAIN = AugmentConfig(
     shift=0.0, own_band=0.0, no_band=1.0, no_voice=0.0, synthetic_voice=0.0, synthetic_band=0.0, lead=0.0,
-    noise=0.0, room=0.0, tilt=0.0, narrow=0.0, level_db=(LEVEL_DB, LEVEL_DB), clip=0.0,
+    noise=0.0, room=0.0, tilt=0.0, narrow=0.0, swell=0.0, bump=0.0, level_db=(LEVEL_DB, LEVEL_DB), clip=0.0,
 )
 OWN_BAND = {"no_band": 0.0, "own_band": 1.0}
 OTHER_BAND = {"no_band": 0.0, "own_band": 0.0}
@@ -288,3 +288,22 @@ def test_fit_cuts_and_pads():
     assert fit(track, 6).tolist() == [1, 2, 3, 4, 0, 0]
     assert fit(track, 6, 1).tolist() == [0, 1, 2, 3, 4, 0]
     assert fit(track, 3, 2).tolist() == [0, 0, 1]
+
+
+# --- level changes within an example
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_swell_steps_between_levels_of_its_range(seed):
+    gain = swell(np.random.default_rng(seed), 48000, (-30.0, -10.0))
+    db = 20 * np.log10(gain)
+    assert gain.shape == (48000,) and db.min() >= -30.01 and db.max() <= -9.99
+    moving = np.abs(np.diff(db)) > 1e-5
+    assert moving.any() and moving.sum() <= 3 * SAMPLE_RATE // 50
+
+
+def test_a_bump_is_short_and_louder_than_full_scale():
+    knocks = [bump(np.random.default_rng(seed), 48000) for seed in range(20)]
+    assert all(1.0 <= np.abs(k).max() <= 5.001 for k in knocks)
+    assert all(np.ptp(np.flatnonzero(k)) < 0.030 * SAMPLE_RATE for k in knocks)
+    assert len({int(np.argmax(np.abs(k))) for k in knocks}) > 15

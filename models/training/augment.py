@@ -39,6 +39,9 @@ class AugmentConfig:
     room: float = 0.25
     tilt: float = 0.5  # of a random spectral tilt of the voice, and again of the whole
     narrow: float = 0.06  # of a telephone's or a small microphone's band
+    swell: float = 0.2  # of sudden changes of level within the example ...
+    swell_db: tuple[float, float] = (-30.0, 0.0)  # ... to levels so far under its loudest
+    bump: float = 0.05  # of a knock on the microphone, louder than all else
     level_db: tuple[float, float] = (-50.0, 0.0)  # of the peak
     clip: float = 0.05
 
@@ -154,7 +157,12 @@ class ExampleMaker:
             low, high = rng.uniform(80, 320), rng.uniform(2800, 5000)
             b, a = butter(2, [low, high], "bandpass", fs=SAMPLE_RATE)
             mix = lfilter(b, a, mix)
+        if rng.random() < c.swell:
+            mix = mix * swell(rng, len(mix), c.swell_db)
         mix = mix / (np.abs(mix).max() + 1e-9)
+        if rng.random() < c.bump:
+            mix = mix + bump(rng, len(mix))
+            mix = mix / np.abs(mix).max()
         if rng.random() < c.clip:
             mix = np.clip(mix * rng.uniform(1.5, 6.0), -1, 1)
         mix = mix * 10.0 ** (rng.uniform(*c.level_db) / 20.0)
@@ -189,3 +197,20 @@ def tilt(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     a = rng.uniform(-0.6, 0.85)
     b = rng.uniform(-0.6, 0.6)
     return lfilter([1.0, -b], [1.0, -a], x).astype(np.float32)
+
+
+def swell(rng: np.random.Generator, samples: int, range_db: tuple[float, float]) -> np.ndarray:
+    """A gain that steps between two or three levels within 20 ms [shape=(samples,)]."""
+    at = np.sort(rng.integers(0, samples, rng.integers(1, 3)))
+    levels = np.repeat(rng.uniform(*range_db, len(at) + 1), 2)[1:-1]
+    places = np.ravel(np.column_stack([at, at + SAMPLE_RATE // 50]))
+    return (10.0 ** (np.interp(np.arange(samples), places, levels) / 20.0)).astype(np.float32)
+
+
+def bump(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """A knock: 30 ms of low noise, 1 to 5 times full scale, somewhere [shape=(samples,)]."""
+    out, length = np.zeros(samples, np.float32), SAMPLE_RATE * 30 // 1000
+    knock = lfilter([0.1], [1, -0.9], rng.standard_normal(length)) * np.hanning(length)
+    at = int(rng.integers(0, samples - length))
+    out[at : at + length] = knock / np.abs(knock).max() * rng.uniform(1.0, 5.0)
+    return out
