@@ -4,9 +4,9 @@ from torch import nn
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import TwoStageNet
-from rt_melody.models.paper import PaperNet
+from rt_melody.models.paper import PaperNet, Stage1Alone
 
-FAMILIES = {"live": TwoStageNet, "paper": PaperNet}
+FAMILIES = {"live": TwoStageNet, "paper": PaperNet, "stage1": Stage1Alone}
 
 
 def build_network(config: ModelConfig) -> nn.Module:

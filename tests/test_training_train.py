@@ -10,8 +10,9 @@ import yaml
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import TwoStageNet
+from rt_melody.models.paper import PaperNet, peak_order
 from rt_melody.models.streaming import StreamingModel
-from rt_melody.models.training import export, tiny, train
+from rt_melody.models.training import evaluate, export, tiny, train
 from rt_melody.models.training.data import DataError
 from rt_melody.models.training.validate import Figures
 
@@ -295,3 +296,49 @@ def test_a_checkpoint_of_another_shape_is_refused(made, tmp_path, capsys):
     with pytest.raises(SystemExit):
         train.main(bad_option(made, tmp_path, {"--init-from": str(made / "run" / "last.pt"), "--set": f"model={shape}"}))
     assert "another shape" in capsys.readouterr().err
+
+
+# --- the published recipe
+
+
+def paper_run(made, out, model, *options):
+    """Three steps of a small model of the published family."""
+    out.mkdir(exist_ok=True)
+    shape = ModelConfig.from_dict({
+        **train.read_shape(model).to_dict(), "long_filters": 12, "short_filters": 12, "positions": 40, "channels": 4,
+        "branch_channels": 2, "dilations": [1],
+    })
+    (out / "shape.yaml").write_text(yaml.safe_dump(shape.to_dict()), encoding="utf-8")
+    return run(made, out, *options, "--set", f"model={out / 'shape.yaml'}")
+
+
+def test_stage_1_is_pretrained_alone_and_then_taken_in_order(made, tmp_path):
+    alone = paper_run(made, tmp_path / "stage1", "paper-stage1")
+    shape = ModelConfig.from_dict({**alone["model"], "family": "paper"})
+    net, average = PaperNet(shape), PaperNet(shape)
+    train.take_stage1(tmp_path / "stage1" / "last.pt", net, average)
+    for module in (net, average):
+        taken = module.stage1.long_bank.weight.detach().numpy()
+        source = alone["average"]["stage1.long_bank.weight"].numpy()
+        assert peak_order(taken).tolist() == list(range(12))
+        assert sorted(map(bytes, taken)) == sorted(map(bytes, source))
+
+
+@pytest.mark.parametrize("model", ("paper", "paper-multicnn"))
+def test_the_published_models_train_and_are_evaluated(made, tmp_path, model):
+    paper_run(made, tmp_path / "run", model)
+    text = evaluate.evaluate(tmp_path / "run" / "last.pt", str(made / "data"), "test", 2)
+    assert text.splitlines()[0] == f"{model}, step 3, test" and text.count("OA ") == 2
+
+
+def test_banks_go_from_stage_1_to_the_paper_only(made, tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        paper_run(made, tmp_path / "run", "paper", "--stage1-from", str(made / "run" / "last.pt"))
+    assert left.value.code == 2 and "paper-stage1" in capsys.readouterr().err
+
+
+def test_the_threshold_is_that_of_the_best_accuracy():
+    """Sung frames have probability 0.6, the others 0.45: any threshold between is perfect."""
+    truth = np.array([60.0, 60.0, 0.0, 0.0])
+    logit = np.log(np.array([0.6, 0.6, 0.45, 0.45]) / np.array([0.4, 0.4, 0.55, 0.55]))
+    assert 0.45 <= evaluate.best_threshold([(np.full(4, 60.0), logit, truth)]) < 0.6

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from rt_melody.models.build import build_network
 from rt_melody.models.config import ModelConfig, load_config
 from rt_melody.models.network import WholeRecording
+from rt_melody.models.paper import PaperNet, Stage1Alone
 from rt_melody.models.training.augment import AugmentConfig, ExampleMaker
 from rt_melody.models.training.data import (
     SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono_folder, refuse,
@@ -107,6 +108,8 @@ def train(args: argparse.Namespace) -> int:
     step = resume(out, net, average, optimizer, device)
     if step == 0 and args.init_from:
         take_weights(Path(args.init_from), net, average, device)
+    if step == 0 and args.stage1_from:
+        take_stage1(Path(args.stage1_from), net, average)
     trained = DistributedDataParallel(WholeRecording(net)) if world > 1 else WholeRecording(net)
 
     # The data.
@@ -162,6 +165,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="folder for checkpoints and the log")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change one line of the configuration")
     parser.add_argument("--init-from", metavar="CHECKPOINT", help="begin a fresh run with the averaged weights of another")
+    parser.add_argument("--stage1-from", metavar="CHECKPOINT", help="begin the paper's model with these pre-trained banks, sorted by frequency")
     return parser.parse_args(arguments)
 
 
@@ -339,6 +343,20 @@ def resume(out: Path, net, average, optimizer, device) -> int:
 def take_weights(path: Path, net, average, device) -> None:
     """The averaged weights of another run, and nothing else of it. Raises DataError."""
     fill(path, load_checkpoint(path, device), (net, "average"), (average, "average"))
+
+
+def take_stage1(path: Path, net, average) -> None:
+    """The published recipe: banks pre-trained alone, sorted by peak frequency. Raises DataError."""
+    stored = load_checkpoint(path)
+    if not isinstance(net, PaperNet) or stored["model"]["family"] != "stage1":
+        raise DataError(f"--stage1-from {path}: give a checkpoint of paper-stage1, and train a model of the family paper")
+    alone = Stage1Alone(ModelConfig.from_dict(stored["model"]))
+    fill(path, stored, (alone, "average"))
+    try:
+        for module in (net, average):
+            module.take_stage1(alone)
+    except RuntimeError as error:
+        raise DataError(f"{path} has banks of another shape; pre-train with the configuration that is trained") from error
 
 
 def load_checkpoint(path: Path, device="cpu") -> dict:

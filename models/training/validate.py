@@ -53,8 +53,11 @@ def figures(estimate: np.ndarray, voiced: np.ndarray, truth: np.ndarray) -> Figu
 
 
 @torch.no_grad()
-def validate(net: nn.Module, clips: list[Clip], config: ModelConfig, kind: str) -> list[Figures]:
-    """Figures of each head on ``kind``: "mixture" (both channels summed) or "voice"."""
+def estimates(
+    net: nn.Module, clips: list[Clip], config: ModelConfig, kind: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every head on ``kind``, "mixture" (both channels summed) or "voice": pitch in fractional MIDI, voicing
+    logit, and true pitch (0 unvoiced, -1 where a head speaks of a time before the clip) ``[heads, frames]``."""
     net.eval()
     grid = torch.from_numpy(config.pitch_midi()).float()
     rows: list[list[np.ndarray]] = [[] for _ in range(3)]
@@ -64,10 +67,14 @@ def validate(net: nn.Module, clips: list[Clip], config: ModelConfig, kind: str) 
         wave = torch.from_numpy(sound[None, : hops * config.hop_samples]).to(next(net.parameters()).device)
         out = net.whole(wave)
         target, known = head_targets(torch.from_numpy(clip.pitch)[None], config, hops)
-        estimate = read_pitch(out.pitch_logits[0].float().cpu(), grid)
-        voiced = out.voicing_logits[0].t().float().cpu() > 0
-        for row, value in zip(rows, (estimate, voiced, torch.where(known, target[0], -1.0))):
+        pitch = read_pitch(out.pitch_logits[0].float().cpu(), grid)
+        for row, value in zip(rows, (pitch, out.voicing_logits[0].t().float().cpu(), torch.where(known, target[0], -1.0))):
             row.append(value.numpy())
-    estimate, voiced, truth = (np.concatenate(row, 1) for row in rows)
-    keep = truth >= 0
-    return [figures(e[k], v[k], t[k]) for e, v, t, k in zip(estimate, voiced, truth, keep)]
+    return tuple(np.concatenate(row, 1) for row in rows)
+
+
+def validate(net: nn.Module, clips: list[Clip], config: ModelConfig, kind: str, threshold: float = 0.5) -> list[Figures]:
+    """Figures of each head, voiced above ``threshold`` (a probability)."""
+    pitch, logit, truth = estimates(net, clips, config, kind)
+    voiced, keep = logit > np.log(threshold / (1.0 - threshold)), truth >= 0
+    return [figures(p[k], v[k], t[k]) for p, v, t, k in zip(pitch, voiced, truth, keep)]
