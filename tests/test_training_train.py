@@ -298,6 +298,17 @@ def test_a_checkpoint_of_another_shape_is_refused(made, tmp_path, capsys):
     assert "another shape" in capsys.readouterr().err
 
 
+def test_a_training_can_begin_from_what_is_shipped_beside_a_model(made, tmp_path):
+    """Half precision keeps weights to three digits, and a run begins with them."""
+    whole, beside = made / "run" / "last.pt", tmp_path / "trainable.pt"
+    export.main(["--checkpoint", str(whole), "--out", str(tmp_path / "m.pt"), "--trainable", str(beside)])
+    assert beside.stat().st_size < whole.stat().st_size / 4
+    wanted, net = train.load_checkpoint(whole)["average"], TwoStageNet(tiny.SMALL)
+    train.take_weights(beside, net, TwoStageNet(tiny.SMALL), "cpu")
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(value, wanted[name], rtol=1e-3, atol=1e-6)
+
+
 # --- the published recipe
 
 
