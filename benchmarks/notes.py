@@ -33,13 +33,13 @@ import numpy as np
 from mir_eval.transcription import match_note_onsets, match_notes
 from tqdm import tqdm
 
+from rt_melody.benchmarks.onsets import Tracker, engine_tracker
 from rt_melody.benchmarks.report import write_result
 from rt_melody.benchmarks.signals import DETACHED, SAMPLE_RATE, Sound, TrueNote, held_vibrato, melody, over_band, repeated
-from rt_melody.models.streaming import StreamingModel
 from rt_melody.models.training.data import data_folder, load_mir1k, load_mono_folder, read_audio
 from rt_melody.models.training.instruments import random_band
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.notes import NoteSettings, NoteTracker
+from rt_melody.realtime.notes import NoteSettings
 from rt_melody.realtime.types import InputError, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame, hz_to_midi, midi_to_hz
 
 ONSET_S, PITCH_CENTS, OFFSET_RATIO = 0.05, 50.0, 0.2
@@ -51,9 +51,6 @@ VIBRATO_CENTS = 70.0
 REPEAT_GAP_S = 0.1
 PEAK = 0.5  # of noise and music without a voice
 MELODIES, VIBRATOS, REPEATS, BANDS, BAND_SECONDS = 20, 15, 8, 10, 15.0
-
-Tracked = tuple[list[PitchFrame], list[NoteEvent]]
-Tracker = Callable[[np.ndarray], Tracked]
 
 
 # ---------------------------------------------------------------------- what was played
@@ -411,18 +408,6 @@ NEED_DATA = ("ssvd", "noise", "music")
 # ---------------------------------------------------------------------- the command
 
 
-def engine_tracker(engine: Engine, settings: NoteSettings | None = None) -> Tracker:
-    """The engine with a note tracker, a fresh stream for each item."""
-
-    def track(samples: np.ndarray) -> Tracked:
-        notes = NoteTracker(settings, engine.hop_s)
-        frames = engine.feed(samples) + engine.flush()
-        events = [event for frame in frames for event in notes.feed(frame)]
-        return frames, events + notes.finish(frames[-1].available_s if frames else 0.0)
-
-    return track
-
-
 def note_settings(words: Sequence[str]) -> NoteSettings:
     """Settings from NAME=VALUE words. Raises InputError for a name or value that cannot be used."""
     names, values = {f.name for f in fields(NoteSettings)}, {}
@@ -452,24 +437,25 @@ def main() -> None:
         parser.error(f"--every is {args.every}; give 1 or more")
     folder = data_folder(args.data) if set(args.parts) & set(NEED_DATA) else None
     try:
-        rows = measure(args, folder, StreamingModel(args.model))
+        rows, provenance = measure(args, folder)
     except InputError as error:
         parser.error(str(error))
     print(table(rows))
     if args.out:
         about = f"SSVD takes for {'tuning' if args.tuning else 'measuring'}, every {args.every}, settings {args.set or 'default'}"
-        write_result(args.out, rows, about, StreamingModel(args.model).provenance)
+        write_result(args.out, rows, about, provenance)
 
 
-def measure(args: argparse.Namespace, folder: Path | None, model: StreamingModel) -> list[dict]:
-    """A row for each bound and part."""
-    rows = []
+def measure(args: argparse.Namespace, folder: Path | None) -> tuple[list[dict], dict]:
+    """A row for each bound and part, and where the model came from."""
+    settings, model, rows = note_settings(args.set), args.model, []
     for bound_ms in args.latency_ms:
         engine = Engine(SAMPLE_RATE, bound_ms, model)
-        job = Job(engine_tracker(engine, note_settings(args.set)), args.every, folder, args.tuning, f", {bound_ms:g} ms")
+        model = engine.model
+        job = Job(engine_tracker(engine, settings), args.every, folder, args.tuning, f", {bound_ms:g} ms")
         for name in args.parts:
             rows.append({"bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "set": name, **PARTS[name](job)})
-    return rows
+    return rows, model.provenance
 
 
 def table(rows: Sequence[dict]) -> str:

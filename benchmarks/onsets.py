@@ -28,9 +28,8 @@ from tqdm import tqdm
 
 from rt_melody.benchmarks.report import write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE, Sound, TrueNote, over_band, step_sounds
-from rt_melody.models.streaming import StreamingModel
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.notes import NoteTracker
+from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.types import InputError, NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
 
 STAYS_S = 0.1  # how long an output must stay right to count as arrived
@@ -177,11 +176,11 @@ def rows_of(records: Sequence[dict], bound_ms: float, latency_ms: float, conditi
 # ---------------------------------------------------------------------- our tracker
 
 
-def engine_tracker(engine: Engine) -> Tracker:
+def engine_tracker(engine: Engine, settings: NoteSettings | None = None) -> Tracker:
     """The engine with a note tracker, a fresh stream for each sound."""
 
     def track(samples: np.ndarray) -> Tracked:
-        notes = NoteTracker(hop_s=engine.hop_s)
+        notes = NoteTracker(settings, engine.hop_s)
         frames = engine.feed(samples) + engine.flush()
         events = [event for frame in frames for event in notes.feed(frame)]
         return frames, events + notes.finish(frames[-1].available_s if frames else 0.0)
@@ -200,13 +199,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.pitches < 1:
         parser.error(f"--pitches is {args.pitches}; give 1 or more")
-    model = StreamingModel(args.model)
-    sounds, rows, delays = step_sounds(args.pitches), [], {}
+    sounds, rows, delays, model = step_sounds(args.pitches), [], {}, args.model
     for bound_ms in args.latency_ms:
         try:
             engine = Engine(SAMPLE_RATE, bound_ms, model)
         except InputError as error:
             parser.error(str(error))
+        model = engine.model
         for condition in args.conditions:
             heard = sounds if condition == "clean" else [over_band(s, BAND_DB, i) for i, s in enumerate(sounds)]
             records = measure(engine_tracker(engine), heard, f"{condition}, {bound_ms:g} ms")

@@ -299,6 +299,7 @@ def test_command_measures_and_writes(folder, tmp_path):
     (["--set", "on_ms=-1"], "above 0"),
     (["--every", "0"], "--every is 0"),
     (["--latency-ms", "1"], "cannot be met"),
+    (["--model", "no-such.pt"], "no-such.pt"),
 ))
 def test_bad_options_are_told(words, says):
     done = run("--parts", "vibrato", *words)

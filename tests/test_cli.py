@@ -263,9 +263,17 @@ def test_an_interrupt_before_the_loop_is_no_traceback(monkeypatch, capsys):
     assert said(capsys) == (130, "", "")
 
 
-def test_signals_are_noted_and_their_handlers_come_back():
-    """The first signal asks for an end, a second Ctrl-C interrupts; what nohup ignores stays ignored."""
-    hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)
+@pytest.fixture
+def hang_up():
+    """The signal of a closed terminal, not ignored, whatever the tests were started under."""
+    number = getattr(signal, "SIGHUP", signal.SIGTERM)
+    before = signal.signal(number, signal.SIG_DFL)
+    yield number
+    signal.signal(number, before)
+
+
+def test_signals_are_noted_and_their_handlers_come_back(hang_up):
+    """The first signal asks for an end, a second Ctrl-C interrupts."""
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, hang_up)]
     with cli._stopping() as stop:
         assert not stop()
