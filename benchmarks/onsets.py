@@ -9,6 +9,8 @@ Protocol
 * An estimate counts from its ``available_s``, the moment at which a player could have it: neither the plumbing
   nor the time to compute is in these figures. It is right when it is voiced and within RIGHT_CENTS of the true
   f0 at its ``time_s``, or, where it speaks of a moment before the event, of the f0 at the event.
+* Beside "f0" stands "guess", the same whether the estimate is voiced or not: it tells what the decision that
+  somebody sings costs.
 * The delay is that of the first estimate from which on all are right for STAYS_S, within the note. Where there
   is none the event is "never": it stands in every quantile as later than all others.
 * A note-on is right when its pitch is, and when its note sounds for STAYS_S or to the end of the true note.
@@ -38,6 +40,7 @@ BAND_DB = 5.0  # of the voice over the band
 OCTAVES_HZ = (80, 160, 320, 640, 880)
 QUANTILES = {"median": 0.5, "p90": 0.9}
 CONDITIONS = ("clean", "band")
+OUTPUTS = ("f0", "guess", "note-on")
 EARLY = nan  # the output said so before it happened
 NEVER = inf
 
@@ -48,10 +51,13 @@ Tracker = Callable[[np.ndarray], Tracked]
 # ---------------------------------------------------------------------- one event
 
 
-def frame_delay_ms(frames: Sequence[PitchFrame], sound: Sound, note: TrueNote) -> float:
-    """From the beginning of ``note`` until the f0 given out is right and stays so; EARLY or NEVER else."""
+def frame_delay_ms(frames: Sequence[PitchFrame], sound: Sound, note: TrueNote, guess: bool = False) -> float:
+    """From the beginning of ``note`` until the f0 given out is right and stays so; EARLY or NEVER else.
+
+    ``guess``: an f0 counts also where it is called unvoiced.
+    """
     near = [f for f in frames if f.available_s >= note.on_s - STAYS_S and f.time_s < note.off_s - 1e-9]
-    right = [_frame_right(f, sound, note) for f in near]
+    right = [(f.voiced or guess) and _f0_right(f, sound, note) for f in near]
     for first, end in _runs(right):
         until_s = near[end].available_s if end < len(near) else near[-1].available_s + _hop_s(near)
         if until_s - max(near[first].available_s, note.on_s) >= STAYS_S - 1e-9:
@@ -74,9 +80,8 @@ def _delay_ms(available_s: float, note: TrueNote) -> float:
     return EARLY if delay_s < -1e-9 else 1000.0 * max(0.0, delay_s)
 
 
-def _frame_right(frame: PitchFrame, sound: Sound, note: TrueNote) -> bool:
-    voiced = frame.voiced and frame.f0_hz > 0
-    return voiced and _close(hz_to_midi(frame.f0_hz), _true_pitch(sound, note, frame.time_s))
+def _f0_right(frame: PitchFrame, sound: Sound, note: TrueNote) -> bool:
+    return frame.f0_hz > 0 and _close(hz_to_midi(frame.f0_hz), _true_pitch(sound, note, frame.time_s))
 
 
 def _true_pitch(sound: Sound, note: TrueNote, time_s: float) -> float:
@@ -116,14 +121,15 @@ def _sounding(events: Sequence[NoteEvent]) -> Iterable[tuple[NoteOn, float]]:
 
 
 def measure(tracker: Tracker, sounds: Sequence[Sound], progress: str | None = None) -> list[dict]:
-    """One record for each note of each sound: what it is, and the delays of its frames and its note-on."""
+    """One record for each note of each sound: what it is, and the delay of each of OUTPUTS."""
     records = []
     for sound in tqdm(sounds, progress, disable=progress is None):
         frames, events = tracker(sound.samples)
         for note in sound.notes:
             records.append({
                 "kind": sound.kind, "event": "step" if note.bound else "onset", "pitch": note.pitch,
-                "frame_ms": frame_delay_ms(frames, sound, note), "note_ms": note_delay_ms(events, sound, note),
+                "f0": frame_delay_ms(frames, sound, note), "guess": frame_delay_ms(frames, sound, note, guess=True),
+                "note-on": note_delay_ms(events, sound, note),
             })
     return records
 
@@ -153,7 +159,7 @@ def octave(pitch: float) -> str:
 
 
 def figures(records: Sequence[dict], output: str) -> dict:
-    """Summary of one ``output`` (frame_ms or note_ms) over all records, and by octave."""
+    """Summary of one of OUTPUTS over all records, and by octave."""
     names = sorted({octave(r["pitch"]) for r in records}, key=lambda name: int(name.split("-")[0]))
     by_octave = {n: summary([r[output] for r in records if octave(r["pitch"]) == n]) for n in names}
     return {**summary([r[output] for r in records]), "by_octave": by_octave}
@@ -165,10 +171,10 @@ def rows_of(records: Sequence[dict], bound_ms: float, latency_ms: float, conditi
     for event in ("onset", "step"):
         for kind in ("all", "tone", "singing"):
             chosen = [r for r in records if r["event"] == event and kind in ("all", r["kind"])]
-            for output in ("frame_ms", "note_ms"):
+            for output in OUTPUTS:
                 rows.append({
                     "bound_ms": bound_ms, "latency_ms": latency_ms, "condition": condition, "event": event,
-                    "kind": kind, "output": {"frame_ms": "f0", "note_ms": "note-on"}[output], **figures(chosen, output),
+                    "kind": kind, "output": output, **figures(chosen, output),
                 })
     return rows
 
@@ -219,12 +225,13 @@ def main() -> None:
 
 
 def table(rows: Sequence[dict]) -> str:
-    """Markdown: one line a bound, condition, event and kind; f0 and note-on side by side, in ms."""
-    columns = ("bound ms", "condition", "event", "sound", *(f"{o} {c}" for o in ("f0", "note-on") for c in ("median", "p90", "max", "never %")))
+    """Markdown: one line a bound, condition, event and kind; the outputs side by side, in ms."""
+    columns = ("bound ms", "condition", "event", "sound", *(f"{o} {c}" for o in OUTPUTS for c in (*QUANTILES, "max", "never %")))
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    for f0, note in zip(rows[::2], rows[1::2]):
-        head = f"| {f0['bound_ms']:g} | {f0['condition']} | {f0['event']} | {f0['kind']} "
-        lines.append(head + "".join(_cells(row) for row in (f0, note)) + "|")
+    for i in range(0, len(rows), len(OUTPUTS)):
+        first = rows[i]
+        head = f"| {first['bound_ms']:g} | {first['condition']} | {first['event']} | {first['kind']} "
+        lines.append(head + "".join(_cells(row) for row in rows[i : i + len(OUTPUTS)]) + "|")
     return "\n".join(lines)
 
 
@@ -244,9 +251,9 @@ def plot(delays: dict[str, list[dict]], path: Path) -> None:
     axes = figure.subplots(len(delays), 2, squeeze=False, sharex=True)
     for row, (name, records) in zip(axes, delays.items()):
         for axis, event in zip(row, ("onset", "step")):
-            for output, label in (("frame_ms", "f0"), ("note_ms", "note-on")):
+            for output in ("f0", "note-on"):
                 values = [r[output] for r in records if r["event"] == event]
-                axis.hist(values, bins=np.arange(0, 301, 5), alpha=0.6, label=label)
+                axis.hist(values, bins=np.arange(0, 301, 5), alpha=0.6, label=output)
             axis.set(title=f"{event}: {name}", xlabel="ms from the sound to the right output", ylabel="events")
             axis.legend()
     figure.savefig(path, dpi=120)

@@ -134,6 +134,8 @@ def test_pitch_is_the_median_over_time_of_what_is_played():
     assert (first.on_s, first.off_s, first.available_s, first.off_available_s) == (1.0, 1.5, 1.04, 1.58)
     assert (first.number, first.pitch_on, first.pitch) == (60, 59.2, pytest.approx(59.9))
     assert second.pitch == 62.0
+    scoop = [NoteOn(1.0, 1.0, 60, 90, 60.4), PitchBend(1.3, 1.3, 60, 0.9), PitchBend(1.4, 1.4, 60, 0.2), NoteOff(1.75, 1.75, 60)]
+    assert played_notes(scoop)[0].pitch == pytest.approx(60.4)  # 60.2 for 0.35 s, 60.4 for 0.3 s, 60.9 for 0.1 s
 
 
 def test_bends_sent_after_the_note_had_left_do_not_count():
