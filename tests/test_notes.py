@@ -56,15 +56,15 @@ def vibrato(centre, semitones, rate_hz, n_frames=200, phase=0.0):
     return [centre + semitones * sin(2 * pi * rate_hz * i * 0.01 + phase) for i in range(n_frames)]
 
 
-def test_a_steady_tone_is_one_note_and_starts_at_the_third_frame():
+def test_a_steady_tone_is_one_note_and_starts_at_the_second_frame():
     tracker = NoteTracker()
     given_at = [len(tracker.feed(f)) for f in frames_of([60.2] * 5)]
-    assert given_at == [0, 0, 2, 0, 0]
-    assert tracker.lag_ms == pytest.approx(20)
+    assert given_at == [0, 2, 0, 0, 0]
+    assert tracker.lag_ms == pytest.approx(10)
     on = events_of([None] * 7 + [60.2] * 50)[0]
     assert (on.note, on.velocity) == (60, 64)  # halfway between -50 and -6 dBFS
     assert on.pitch == pytest.approx(60.2)
-    assert (on.time_s, on.available_s) == pytest.approx((0.07, 0.09 + LAG_S))
+    assert (on.time_s, on.available_s) == pytest.approx((0.07, 0.08 + LAG_S))
 
 
 def test_a_tone_ends_where_the_voice_ended():
@@ -92,24 +92,65 @@ def test_a_portamento_gives_its_ends_and_nothing_between():
     assert [note for note, _, _ in notes_of([60.0] * 40 + glide + [64.0] * 40)] == [60, 64]
 
 
-def test_a_slow_glissando_is_followed_note_by_note():
+def test_a_slow_glissando_is_followed_upwards_without_sprinkling():
+    """Four semitones in a second: from end to end, each note once, at most one a semitone."""
     glide = [60 + 0.04 * i for i in range(100)]
-    assert [note for note, _, _ in notes_of([60.0] * 40 + glide + [64.0] * 40)] == [60, 61, 62, 63, 64]
+    found = [note for note, _, _ in notes_of([60.0] * 40 + glide + [64.0] * 40)]
+    assert found[0] == 60 and found[-1] == 64 and found == sorted(set(found))
 
 
 @pytest.mark.parametrize("rate_hz", [4, 5, 6, 7, 8])
 @pytest.mark.parametrize("semitones", [0.5, 0.7, 1.0])
 @pytest.mark.parametrize("phase", [0.0, pi])
-@pytest.mark.parametrize("straight", [0, 30])
-def test_vibrato_stays_in_one_note(rate_hz, semitones, phase, straight):
-    line = [60.0] * straight + vibrato(60.0, semitones, rate_hz, phase=phase)
+def test_vibrato_stays_in_one_note(rate_hz, semitones, phase):
+    line = [60.0] * 30 + vibrato(60.0, semitones, rate_hz, phase=phase)
     assert [note for note, _, _ in notes_of(line)] == [60]
 
 
 @pytest.mark.parametrize("rate_hz", [4, 5, 6, 7])
-def test_a_note_named_after_the_crest_of_a_vibrato_is_put_right_once(rate_hz):
-    line = vibrato(60.0, 1.0, rate_hz, phase=pi / 2)
-    assert [note for note, _, _ in notes_of(line)] == [61, 60]
+@pytest.mark.parametrize("phase", [0.0, pi / 2, pi, 1.5 * pi])
+def test_a_note_that_begins_within_a_vibrato_is_put_right_once_at_most(rate_hz, phase):
+    """It may be named after a crest; the centre finds the note, and then it stays."""
+    found = [note for note, _, _ in notes_of(vibrato(60.0, 1.0, rate_hz, phase=phase))]
+    assert found[-1] == 60 and len(found) <= 2
+
+
+def test_a_singer_may_drift_across_the_border_between_two_notes():
+    """From 60.2 to 60.7 over two seconds: still the note that was begun; a semitone further it is the next."""
+    drift = [60.2 + 0.5 * i / 200 for i in range(200)]
+    assert [note for note, _, _ in notes_of([60.2] * 30 + drift)] == [60]
+    further = [60.7 + 0.5 * i / 200 for i in range(200)] + [61.2] * 50
+    assert [note for note, _, _ in notes_of([60.2] * 30 + drift + further)] == [60, 61]
+
+
+def test_a_joined_note_begins_where_the_glide_arrives():
+    glide = [60 + 0.5 * i for i in range(1, 8)]  # 40 to 47 hops, at 64 from hop 47 on
+    notes = notes_of([60.0] * 40 + glide + [64.0] * 40)
+    assert [note for note, _, _ in notes] == [60, 64]
+    assert notes[1][1] in (460, 470)
+
+
+def dipped(depth_db, gap_hops=4, rest_hops=40):
+    """Two notes on one pitch with only a dip of the level between them."""
+    levels = [-20.0] * rest_hops + [-20.0 - depth_db] * gap_hops + [-20.0] * rest_hops
+    return [replace(f, level_db=db) for f, db in zip(frames_of([60.0] * len(levels)), levels)]
+
+
+@pytest.mark.parametrize(("depth_db", "strikes"), [(3, 1), (15, 2)])
+def test_a_dip_of_the_level_strikes_a_held_note_again(depth_db, strikes):
+    tracker = NoteTracker()
+    events = [e for f in dipped(depth_db) for e in tracker.feed(f)]
+    struck = [e.time_s for e in events if isinstance(e, NoteOn)]
+    assert len(struck) == strikes
+    if strikes == 2:
+        assert struck[1] == pytest.approx(0.44, abs=0.031)
+
+
+def test_a_fade_out_and_in_is_no_second_strike():
+    levels = [-20 - 0.2 * min(i, 120 - i) for i in range(121)]  # 24 dB down and up again within 1.2 s
+    tracker = NoteTracker()
+    frames = [replace(f, level_db=db) for f, db in zip(frames_of([60.0] * 121), levels)]
+    assert sum(isinstance(e, NoteOn) for f in frames for e in tracker.feed(f)) == 1
 
 
 def test_a_singer_out_of_tune_is_not_torn_between_two_notes():
@@ -126,12 +167,12 @@ def test_an_octave_that_stays_is_believed():
     assert notes_of([60.0] * 40 + [48.0] * 40) == [(60, 0, 400), (48, 400, 800)]
 
 
-def test_a_gap_of_40_ms_is_bridged_and_one_of_50_strikes_again():
-    assert notes_of([60.0] * 20 + [None] * 4 + [60.0] * 20) == [(60, 0, 440)]
-    assert notes_of([60.0] * 20 + [None] * 5 + [60.0] * 20) == [(60, 0, 200), (60, 250, 450)]
+def test_a_gap_of_20_ms_is_bridged_and_one_of_30_strikes_again():
+    assert notes_of([60.0] * 20 + [None] * 2 + [60.0] * 20) == [(60, 0, 420)]
+    assert notes_of([60.0] * 20 + [None] * 3 + [60.0] * 20) == [(60, 0, 200), (60, 230, 430)]
 
 
-@pytest.mark.parametrize("line", [[60.0, 60.0, None] * 20, [50.0, 60.0, 70.0] * 20, [None] * 50])
+@pytest.mark.parametrize("line", [[60.0, None] * 20, [50.0, 60.0, 70.0] * 20, [None] * 50])
 def test_what_never_agrees_is_no_note(line):
     assert events_of(line) == []
 
@@ -167,7 +208,7 @@ def test_loudness_is_told_at_the_onset_and_at_each_decibel():
     tracker = NoteTracker()
     frames = [replace(f, level_db=-30 + 0.3 * f.index) for f in frames_of([60.0] * 11)]
     told = [e.level_db for f in frames for e in tracker.feed(f) if isinstance(e, Loudness)]
-    assert told == pytest.approx([-29.4, -28.2, -27.0])
+    assert told == pytest.approx([-29.7, -28.5, -27.3])
 
 
 @pytest.mark.parametrize(("level_db", "velocity"), [(-90, 1), (-50, 1), (-28, 33), (-6, 127), (0, 127)])
@@ -223,7 +264,7 @@ def test_finish_closes_the_note_once():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("on_ms", 0), ("glide_ms", float("nan")), ("leave_semitones", 0.4)]
+    ("name", "value"), [("on_ms", 0), ("glide_ms", float("nan")), ("away_semitones", -0.4)]
 )
 def test_settings_out_of_range_are_named(name, value):
     with pytest.raises(InputError, match=f"notes.{name} is {value}"):
