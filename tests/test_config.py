@@ -94,7 +94,7 @@ def test_what_the_command_prints_it_also_takes(capsys, write):
     assert main(["--print-config", "--rate", "8000", "--notes", "on_ms=20"]) == 0
     first = capsys.readouterr().out
     stored = yaml.safe_load(first)
-    assert stored["rate"] == 8000 and stored["notes"]["on_ms"] == 20.0 and stored["notes"]["bridge_ms"] == 45.0
+    assert stored["rate"] == 8000 and stored["notes"]["on_ms"] == 20.0 and stored["notes"]["bridge_ms"] == 25.0
     assert main(["--print-config", "--config", write(first)]) == 0
     assert capsys.readouterr().out == first
 
@@ -280,7 +280,6 @@ def test_an_empty_file_is_an_empty_mapping(write):
         (["on_ms=x"], "--notes on_ms=x cannot be used: it must be a number"),
         (["on_ms=nan"], "it must be a finite number"),
         (["on_ms=0"], "notes.on_ms is 0.0; it must be a number above 0"),
-        (["leave_semitones=0.4"], "notes.leave_semitones is 0.4; below 0.5"),
         (["on=3"], "notes.on is no threshold"),
         (["bridge=3"], "notes.bridge is no threshold; did you mean bridge_ms?"),
         (["on_ms=3", "=3"], "notes. is no threshold"),
