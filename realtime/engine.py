@@ -42,8 +42,8 @@ class DecoderSettings:
     move_cents: float = 60.0  # standard deviation of the pitch's movement a hop
     move_limit_cents: float = 240.0
     leap: float = 3e-3  # of a new pitch anywhere
-    begin: float = 0.5  # of singing to begin: the network weighs half a second itself, a cost here only delays
-    end: float = 0.5  # of singing to end
+    begin: float = 0.9  # of singing to begin: the network weighs the past itself, a cost here only delays
+    end: float = 0.9  # of singing to end
 
 
 class Engine:
