@@ -48,7 +48,7 @@ def take(channel: str, seconds: float, options: list[str]) -> dict:
             first = microphone.play()
             time.sleep(len(samples) / SAMPLE_RATE + 1.0)
             program.signal(signal.SIGINT)
-            status = program.wait()
+            status, said = program.wait(), program.stderr.strip().splitlines()[-1:]
             played = perform(seconds_since(first, recorder.messages, SAMPLE_RATE))
             rows = list(csv.DictReader(open(folder / "taken.csv", encoding="utf-8")))
         finally:
@@ -66,7 +66,7 @@ def take(channel: str, seconds: float, options: list[str]) -> dict:
         "notes_left_on": played.notes_left_on,
         "longest_step_of_the_csv_ms": round(float(steps.max()) * 1000, 3),
         "exit_status": status,
-        "said": program.stderr.strip().splitlines()[-1:],
+        "said": said,
     }
 
 
