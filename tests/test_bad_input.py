@@ -201,7 +201,10 @@ def test_sample_rates(rate, tracked):
 
 @pytest.mark.parametrize("channels", [2, 8])
 def test_the_same_voice_on_many_channels_is_that_voice(channels, voice, tracked):
-    assert tracked(np.stack([voice] * channels, axis=1)) == tracked(voice)
+    """The mean of equal channels is that channel, but for the last bit of its rounding."""
+    alone, together = tracked(voice), tracked(np.stack([voice] * channels, axis=1))
+    np.testing.assert_allclose(column(together, "f0_hz"), column(alone, "f0_hz"), rtol=1e-4)
+    np.testing.assert_array_equal(column(together, "voiced"), column(alone, "voiced"))
 
 
 @pytest.mark.parametrize("n_samples", [1, 159, 160, 161])

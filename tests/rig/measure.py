@@ -73,10 +73,11 @@ def take(channel: str, seconds: float, options: list[str]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--channels", nargs="+", choices=("voice", "mixture"), default=["voice", "mixture"])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="further options of rt-melody")
     args = parser.parse_args()
-    rows = [take(channel, args.seconds, args.options) for channel in ("voice", "mixture")]
+    rows = [take(channel, args.seconds, args.options) for channel in args.channels]
     print(json.dumps(rows, indent=1))
     if args.out:
         command = f"python tests/rig/measure.py --seconds {args.seconds:g}" + (" --options " + " ".join(args.options) if args.options else "")
