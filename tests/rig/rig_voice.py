@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from rig_recordings import Singing
+from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 
 FORMANTS_HZ = ((650, 1.0, 80), (1080, 0.5, 90), (2650, 0.45, 120), (2900, 0.4, 130))  # centre, gain, bandwidth
 FADE_S = 0.03
@@ -32,6 +33,12 @@ def vowel(pitch: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def steady_vowel(pitch: float, duration_s: float, sample_rate: int) -> np.ndarray:
     return vowel(np.full(int(duration_s * sample_rate), pitch), sample_rate)
+
+
+def held_note(pitch: float, duration_s: float, sample_rate: int) -> np.ndarray:
+    """One note of a human kind: breath, jitter, drift and a little vibrato, without which it might be an instrument's."""
+    singer = Singer(vibrato_cents=20.0, drift_cents=12.0, jitter=0.01, shimmer=0.06, breath_db=-25.0)
+    return render_phrase([SungNote(0.1, duration_s - 0.2, pitch)], sample_rate, seed=1, singer=singer, duration_s=duration_s).samples
 
 
 def sung_phrase(notes=(57, 60, 64, 62, 60, 67, 65, 57), note_s: float = 0.8, rest_s: float = 0.25, sample_rate: int = 16_000) -> Singing:

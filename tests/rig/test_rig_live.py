@@ -17,7 +17,7 @@ from rig_fluidsynth import messages_of
 from rig_jack import SAMPLE_RATE, wait_until
 from rig_pitch import BEND_CENTRE, LABEL_STEP_S, agreement, perform, seconds_since
 from rig_recordings import Singing
-from rig_voice import steady_vowel, sung_phrase
+from rig_voice import held_note, sung_phrase
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.types import hz_to_midi
 
@@ -87,7 +87,7 @@ def take(jack_server, microphone, recorder, run_melody):
 @pytest.fixture
 def long_note(take):
     """A take in the middle of one long note that would go on for half a minute."""
-    begun = take(steady_vowel(LONG_NOTE, 30.0, VOICE_RATE), VOICE_RATE, "--midi-file", "taken.mid", "--csv", "taken.csv")
+    begun = take(held_note(LONG_NOTE, 30.0, VOICE_RATE), VOICE_RATE, "--midi-file", "taken.mid", "--csv", "taken.csv")
     begun.wait_for_note()
     return begun
 
@@ -192,7 +192,7 @@ def test_a_microphone_that_goes_away_leaves_no_note_behind(long_note):
 
 def test_a_dead_sound_server_is_told_in_a_sentence(mortal_jack_server, microphone, recorder, run_melody, tmp_path):
     """The device is lost: status 2, one sentence, and everything captured before it is on disk."""
-    samples = steady_vowel(LONG_NOTE, 30.0, VOICE_RATE)
+    samples = held_note(LONG_NOTE, 30.0, VOICE_RATE)
     files = ("--midi-file", "taken.mid", "--csv", "taken.csv")
     running = Take(mortal_jack_server, microphone, recorder, run_melody, samples, VOICE_RATE, *files)
     running.wait_for_note()
