@@ -1,7 +1,6 @@
 """Stage 2: blocks of 2-D kernels of different sizes over time and frequency.
 
-Tensors are ``[batch, channel, time, frequency]``. ``past_columns`` is how many hops back a block looks and
-``past_channels`` on how many channels: what a stream must keep of it (see ``live_step``).
+Tensors are ``[batch, channel, time, frequency]``. How a stream runs a block hop by hop is in ``live_step``.
 """
 
 from typing import Tuple
@@ -57,8 +56,6 @@ class InceptionBlock(nn.Module):
         self.hold = TimeFreqConv(b, b, hold, dilation, causal)
         self.mix_norm = nn.BatchNorm2d(4 * b)
         self.project = conv_bn(4 * b, channels)
-        self.past_columns = max(self.motion.reach, self.hold.reach)
-        self.past_channels = 2 * b
 
     def forward(self, x: Tensor) -> Tensor:
         wide, narrow, motion, hold = torch.split(torch.relu(self.reduce(x)), self.b, 1)
@@ -76,8 +73,6 @@ class StackedBlock(nn.Module):
         super().__init__()
         self.conv = TimeFreqConv(channels, channels, (3, 3), dilation, causal)
         self.norm = nn.BatchNorm2d(channels)
-        self.past_columns = self.conv.reach
-        self.past_channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.norm(self.conv(x)))

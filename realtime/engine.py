@@ -13,7 +13,7 @@ Conventions
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log, pi
+from math import ceil, exp, log, pi
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ RING_SAMPLES = 4096  # model-rate samples kept: more than any window
 DC_CORNER_HZ = 15.0  # below it the input is no voice; an offset must not hide one
 READ_CENTS = 80.0  # reach of the local mean around the decoded bin
 RIGHT_CENTS = 50.0  # confidence is the probability of being nearer than this to the truth
-SURE = 1e-6  # probabilities are kept this far from 0 and 1
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Engine:
             self._resampler = StreamResampler(sample_rate, config.sample_rate)
         except ValueError as error:
             raise InputError(str(error)) from error
-        self._hop, self._model_rate = config.hop_samples, config.sample_rate
+        self._hop = config.hop_samples
         self.latency, look_ahead_ms, self._lag = plan_latency(
             latency_ms, config.hop_ms, self.model.heads_ms, self._resampler.delay_ms
         )
@@ -101,9 +100,9 @@ class Engine:
                 f"pitch range {d.f0_min_hz:g} .. {d.f0_max_hz:g} Hz must ascend within "
                 f"{hz[0]:.0f} .. {hz[1]:.0f} Hz, which this model covers"
             )
-        self._low_bin = max(0, round(config.bins_per_octave * config.bins_per_position * np.log2(d.f0_min_hz / hz[0])))
-        high = round(config.bins_per_octave * config.bins_per_position * np.log2(d.f0_max_hz / hz[0])) + 1
-        self._high_bin = min(config.pitch_bins, high)
+        per_octave = config.bins_per_octave * config.bins_per_position
+        self._low_bin = max(0, round(per_octave * np.log2(d.f0_min_hz / hz[0])))
+        self._high_bin = min(config.pitch_bins, round(per_octave * np.log2(d.f0_max_hz / hz[0])) + 1)
         self._read_bins, self._right_bins = round(READ_CENTS * per_cent), RIGHT_CENTS * per_cent
         self._threshold_logit = log(d.voicing_threshold / (1.0 - d.voicing_threshold))
         bins = config.pitch_bins
@@ -258,9 +257,7 @@ def plan_latency(
         least = budget(min(heads_ms), 0)
         raise InputError(
             f"a latency bound of {bound_ms:g} ms cannot be met: the shortest setting needs {least.total_ms:.2f} ms;"
-            f" give --latency-ms {least.total_ms:.0f} or more. The sum:\n{least.table()}".replace(
-                f"--latency-ms {least.total_ms:.0f}", f"--latency-ms {int(np.ceil(least.total_ms - 1e-6))}"
-            )
+            f" give --latency-ms {ceil(least.total_ms - 1e-6)} or more. The sum:\n{least.table()}"
         )
     look_ahead = max(fitting)
     return budget(look_ahead, 0), look_ahead, 0

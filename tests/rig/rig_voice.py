@@ -31,10 +31,6 @@ def vowel(pitch: np.ndarray, sample_rate: int) -> np.ndarray:
     return (0.5 * sound * fade / np.abs(sound).max()).astype(np.float32)
 
 
-def steady_vowel(pitch: float, duration_s: float, sample_rate: int) -> np.ndarray:
-    return vowel(np.full(int(duration_s * sample_rate), pitch), sample_rate)
-
-
 def held_note(pitch: float, duration_s: float, sample_rate: int) -> np.ndarray:
     """One note of a human kind: breath, jitter, drift and a little vibrato, without which it might be an instrument's."""
     singer = Singer(vibrato_cents=20.0, drift_cents=12.0, jitter=0.01, shimmer=0.06, breath_db=-25.0)
