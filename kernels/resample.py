@@ -14,7 +14,7 @@ from math import gcd
 import numpy as np
 from numba import njit
 
-ZEROS = 16  # zero crossings either side: 1 ms at 16 kHz
+ZEROS = 16  # zero crossings either side, at most: 1 ms at 16 kHz
 ROLLOFF = 0.90  # cut-off as a part of the lower Nyquist frequency
 KAISER_BETA = 8.0  # about 80 dB of stop-band
 BLOCK = 1024  # input samples worked on at once
@@ -47,7 +47,7 @@ def convert(history, first, count, table, state, out, up):
 def polyphase_table(up: int, down: int) -> np.ndarray:
     """Kernel taps for each phase [shape=(up, 2 * half)]; each row sums to 1, so DC passes unchanged."""
     stretch = max(1.0, down / up)
-    half = int(np.ceil(ZEROS * stretch))
+    half = int(ZEROS * stretch)  # rounded down: never later than 1 ms
     offsets = np.arange(-half + 1, half + 1)[None, :] - np.arange(up)[:, None] / up
     cutoff = ROLLOFF / stretch
     inside = np.clip(1.0 - (offsets / (half + 1)) ** 2, 0.0, None)

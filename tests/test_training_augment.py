@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
-from rt_melody.models.training.augment import AugmentConfig, ExampleMaker, bump, fit, scaled, swell, voiced_rms
+from rt_melody.models.training.augment import (
+    AugmentConfig, ExampleMaker, bump, codec, fit, scaled, shift_formants, swell, voiced_rms,
+)
 from rt_melody.models.training.data import SAMPLE_RATE, Clip
 
 LEVEL_DB = -6.0
@@ -13,6 +16,7 @@ LEVEL_DB = -6.0
 PLAIN = AugmentConfig(
     shift=0.0, own_band=0.0, no_band=1.0, no_voice=0.0, synthetic_voice=0.0, synthetic_band=0.0, lead=0.0,
     noise=0.0, room=0.0, tilt=0.0, narrow=0.0, swell=0.0, bump=0.0, level_db=(LEVEL_DB, LEVEL_DB), clip=0.0,
+    formants=0.0, low=1.0, lone=0.0, rendered_band=0.0, codec=0.0, dropout=0.0,
 )
 OWN_BAND = {"no_band": 0.0, "own_band": 1.0}
 OTHER_BAND = {"no_band": 0.0, "own_band": 0.0}
@@ -109,7 +113,8 @@ def test_shifted_sound_and_shifted_label_agree():
         assert np.ptp(example.pitch) < 1e-4
         assert 100 * abs(f0_midi(example.waveform) - example.pitch[0]) < 10
         told.append(example.pitch[0])
-    assert np.ptp(told) > 3.0 and max(np.abs(np.array(told) - 57.3)) <= PLAIN.shift_semitones
+    low, high = PLAIN.shift_semitones
+    assert np.ptp(told) > 3.0 and low <= min(told) - 57.3 and max(told) - 57.3 <= high
 
 
 def test_without_a_shift_the_label_is_the_clips():
@@ -307,3 +312,82 @@ def test_a_bump_is_short_and_louder_than_full_scale():
     assert all(1.0 <= np.abs(k).max() <= 5.001 for k in knocks)
     assert all(np.ptp(np.flatnonzero(k)) < 0.030 * SAMPLE_RATE for k in knocks)
     assert len({int(np.argmax(np.abs(k))) for k in knocks}) > 15
+
+
+# --- formants, codecs, drop-outs, lone instruments, rendered bands
+
+
+def resonance(hz, seconds=1.0):
+    """Pulses at 100 Hz through one resonance."""
+    pulses = np.zeros(round(seconds * SAMPLE_RATE))
+    pulses[::160] = 1.0
+    radius, angle = 0.9, 2 * np.pi * hz / SAMPLE_RATE
+    return (0.1 * lfilter([1.0], [1.0, -2 * radius * np.cos(angle), radius**2], pulses)).astype(np.float32)
+
+
+def strongest_hz(sound):
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    return float(spectrum.argmax() * SAMPLE_RATE / len(sound))
+
+
+def test_formants_unmoved_change_nothing():
+    voice = resonance(1000.0)
+    np.testing.assert_allclose(shift_formants(voice, 1.0), voice, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.3])
+def test_formants_move_and_the_pitch_stays(factor):
+    moved = shift_formants(resonance(1000.0), factor)
+    assert strongest_hz(moved) == pytest.approx(1000.0 * factor, abs=110.0)
+    lag = np.correlate(moved[4000:8000], moved[4000:8000], "full")[3999 + 80 : 3999 + 320].argmax() + 80
+    assert lag == 160
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_codec_leaves_nothing_far_above_its_limit(seed):
+    heard = codec(np.random.default_rng(seed), np.random.default_rng(9).standard_normal(16000), (3400.0, 3400.0))
+    power = np.abs(np.fft.rfft(heard)) ** 2
+    assert power[6000:].mean() < 1e-3 * power[100:3000].mean()
+
+
+def test_a_dropout_is_silence_of_its_length_and_the_note_is_held():
+    makes = maker([clip(sine(400, 3.0))], dropout=1.0, dropout_ms=(40.0, 40.0))
+    example = makes.make(0, 0)
+    silent = np.abs(example.waveform) < 1e-3
+    longest = max(len(run) for run in "".join("x" if s else " " for s in silent).split())
+    assert longest >= 640 - 8 and silent.sum() < 3 * 700 + 400
+    assert (example.pitch > 0).all()
+
+
+def test_a_lone_instrument_is_labelled_as_it_sounds():
+    makes, checked = maker([clip(sine(400, 3.0))], lone=1.0), 0
+    for step in range(12):
+        example = makes.make(step, 0)
+        told = np.repeat(example.pitch[:-1], 80)
+        for pitch in np.unique(told[told > 0]):
+            where = np.flatnonzero(told == pitch)
+            if np.ptp(where) == len(where) - 1 and len(where) > 3200:  # one stretch
+                piece = example.waveform[where[400] : where[-400]]
+                lag = SAMPLE_RATE / (440 * 2 ** ((pitch - 69) / 12))
+                similar = [np.dot(piece[: -round(k * lag)], piece[round(k * lag) :]) / np.dot(piece, piece) for k in (1, 2)]
+                assert max(similar) > 0.6
+                checked += 1
+        if (told == 0).any() and (told > 0).any():
+            assert np.std(example.waveform[told == 0]) < 0.3 * np.std(example.waveform[told > 0])
+    assert checked > 10
+
+
+def test_low_clips_are_drawn_more_often():
+    low, high = clip(harmonic(45, 2.0), np.full(401, 45.0, np.float32)), clip(harmonic(60, 2.0), np.full(401, 60.0, np.float32))
+    makes = maker([low, high], low=3.0)
+    drawn = [makes.make(step, 0).pitch[0] < 50 for step in range(200)]
+    assert 0.65 < np.mean(drawn) < 0.85  # three to one; three standard deviations
+
+
+def test_rendered_accompaniments_are_used_where_there_are_some():
+    rendered = [sine(3000, 3.0)]
+    config = replace(PLAIN, no_band=0.0, own_band=0.0, rendered_band=1.0, band_db=(0.0, 0.0))
+    with_them = ExampleMaker([clip(sine(400, 3.0))], [], [], SAMPLE_RATE, config, 3, rendered).make(0, 0)
+    without = ExampleMaker([clip(sine(400, 3.0))], [], [], SAMPLE_RATE, config, 3).make(0, 0)
+    assert amplitude(with_them.waveform, 3000) == pytest.approx(amplitude(with_them.waveform, 400), rel=0.02)
+    assert amplitude(without.waveform, 3000) < 1e-3

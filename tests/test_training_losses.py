@@ -64,6 +64,15 @@ def test_each_head_is_compared_with_its_own_moment():
     assert known[:, 3].tolist() == [True, True, True, True] and known[3, :3].tolist() == [False] * 3
 
 
+def test_between_two_labels_the_target_lies_between_them():
+    config = ModelConfig(look_ahead_ms=(4, 9))
+    label = torch.tensor([[60.0, 60.2, 60.4, 0.0, 0.0, 61.0, 61.2]])  # 10 ms is label 2, 20 ms is label 4
+    target, _ = head_targets(label, config, 3)
+    np.testing.assert_allclose(target[0, :, 0], [60.2 + 0.2 * 0.2, 60.0 + 0.2 * 0.2], atol=1e-5)  # 6 ms, 1 ms
+    np.testing.assert_allclose(target[0, :, 1], [0.0, 60.4], atol=1e-5)  # 16 ms; 11 ms is nearer the voiced one
+    np.testing.assert_allclose(target[0, :, 2], [61.0 + 0.2 * 0.2, 0.0], atol=1e-5)  # 26 ms; 21 ms
+
+
 def test_only_an_output_that_speaks_of_the_right_moment_reaches_the_floor():
     label = glide()
     floor = entropy(60.0 + 0.2 * 7)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from rt_melody.kernels.phrase import SungNote, render_phrase
 from rt_melody.models.training.data import SAMPLE_RATE
 from rt_melody.models.training.instruments import TOP_HZ, Timbre, drums, lead, random_band, random_timbre, tone
-from rt_melody.models.training.singing import HIGHEST, LOWEST, random_notes, random_singing
+from rt_melody.models.training.singing import HIGHEST, LOWEST, random_notes, random_singer, random_singing, straight
 
 SINGERS = 6
 SECONDS = 3.0
@@ -84,6 +85,17 @@ def test_every_register_is_sung():
 def test_a_stretch_too_short_for_a_note_is_silence():
     x, pitch = random_singing(np.random.default_rng(0), 1600)
     assert not pitch.any() and not x.any()
+
+
+def test_a_straight_singer_holds_a_pitch_and_steps_at_once():
+    rng = np.random.default_rng(2)
+    singer = straight(rng, random_singer(rng, 60.0))
+    notes = [SungNote(0.1, 0.5, 60.0, "a", ""), SungNote(0.6, 0.5, 65.0, "a", "")]
+    phrase = render_phrase(notes, SAMPLE_RATE, 1, singer, 1.2)
+    pitch = 69 + 12 * np.log2(phrase.f0_hz[phrase.voiced] / 440)
+    nearest = np.minimum(np.abs(pitch - 60), np.abs(pitch - 65))
+    assert np.mean(nearest > 0.2) < 0.06  # 30 ms of glide in a second
+    assert singer.vibrato_cents == singer.scoop_cents == 0.0
 
 
 # --- instruments

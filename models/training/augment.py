@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import soxr
-from scipy.signal import butter, fftconvolve, lfilter
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
 from rt_melody.models.training.data import LABEL_STEP_MS, SAMPLE_RATE, Clip
-from rt_melody.models.training.instruments import lead, random_band
+from rt_melody.models.training.instruments import lead, lone_melody, random_band
 from rt_melody.models.training.singing import random_singing
 
 LABEL_RATE = 1000 // LABEL_STEP_MS
@@ -25,13 +26,18 @@ class AugmentConfig:
     """Probabilities (0..1) and ranges. Flat, so that it reads as a list."""
 
     shift: float = 0.6  # of a pitch shift by resampling ...
-    shift_semitones: float = 5.0  # ... by at most so much either way
+    shift_semitones: tuple[float, float] = (-7.0, 5.0)  # ... by so much
+    formants: float = 0.3  # of a shift of the formants alone, and of ...
+    formants_scale: tuple[float, float] = (0.8, 1.3)  # ... their factor, after that of the pitch shift is undone
+    low: float = 1.5  # how much likelier a low clip is drawn: low voices are rare, and hard under a bass
     own_band: float = 0.45  # of the clip's own accompaniment, in time with it
     no_band: float = 0.2  # of none; else another song's
     band_db: tuple[float, float] = (-5.0, 12.0)  # voice over accompaniment
     no_voice: float = 0.08
     synthetic_voice: float = 0.15  # of synthetic singing in place of a recorded voice
-    synthetic_band: float = 0.12  # of a synthetic band in place of a recorded one
+    lone: float = 0.05  # of a steady instrument alone, as the melody
+    synthetic_band: float = 0.12  # of a synthetic band in place of a recorded one ...
+    rendered_band: float = 0.15  # ... and of a rendered one, where there are some
     lead: float = 0.2  # of an instrument that plays a second melody ...
     lead_db: tuple[float, float] = (-3.0, 15.0)  # ... so far under the voice
     noise: float = 0.35
@@ -44,6 +50,10 @@ class AugmentConfig:
     bump: float = 0.05  # of a knock on the microphone, louder than all else
     level_db: tuple[float, float] = (-50.0, 0.0)  # of the peak
     clip: float = 0.05
+    codec: float = 0.08  # of a steep upper limit, with or without 8-bit steps
+    codec_hz: tuple[float, float] = (3400.0, 7500.0)
+    dropout: float = 0.04  # of one to three gaps ...
+    dropout_ms: tuple[float, float] = (2.0, 40.0)  # ... of this length, through which a note is held
 
 
 @dataclass(frozen=True)
@@ -56,24 +66,28 @@ class ExampleMaker:
     """Draws examples of ``samples`` samples from labelled clips, noises and rooms."""
 
     def __init__(self, clips: list[Clip], noises: list[np.ndarray], rooms: list[np.ndarray], samples: int,
-                 config: AugmentConfig, seed: int):
-        self.clips, self.noises, self.rooms = clips, noises, rooms
+                 config: AugmentConfig, seed: int, rendered: list[np.ndarray] = ()):
+        self.clips, self.noises, self.rooms, self.rendered = clips, noises, rooms, list(rendered)
         self.samples, self.config, self.seed = samples, config, seed
-        lengths = np.array([len(c.voice) for c in clips], dtype=float)
-        self.odds = lengths / lengths.sum()
+        odds = np.array([len(c.voice) * (config.low if is_low(c) else 1.0) for c in clips])
+        self.odds = odds / odds.sum()
         self.bands = [c.accompaniment for c in clips if c.accompaniment is not None]
 
     def make(self, step: int, index: int) -> Example:
         rng = np.random.default_rng([self.seed, step, index])
         c = self.config
+        if rng.random() < c.lone:
+            return self._lone(rng)
         clip = self.clips[rng.choice(len(self.clips), p=self.odds)]
-        speed = 2.0 ** (rng.uniform(-1, 1) * c.shift_semitones / 12.0) if rng.random() < c.shift else 1.0
+        speed = 2.0 ** (rng.uniform(*c.shift_semitones) / 12.0) if rng.random() < c.shift else 1.0
         start = self._start(rng, len(clip.voice), speed)
         if rng.random() < c.synthetic_voice:
             voice, pitch = random_singing(rng, self.samples)
         else:
             voice = self._stretch(clip.voice, start, speed)
             pitch = self._labels(clip.pitch, start, speed)
+            if rng.random() < c.formants:
+                voice = shift_formants(voice, rng.uniform(*c.formants_scale) / speed)
         band, share = self._band(rng, clip, start, speed)
         silent = rng.random() < c.no_voice
         if silent:
@@ -89,6 +103,12 @@ class ExampleMaker:
         if rng.random() < c.noise:
             mix = mix + scaled(self._noise(rng), loudness, rng.uniform(*c.noise_db))
         return Example(self._finish(rng, mix), pitch)
+
+    def _lone(self, rng: np.random.Generator) -> Example:
+        melody, pitch = lone_melody(rng, self.samples)
+        if rng.random() < self.config.noise:
+            melody = melody + scaled(self._noise(rng), voiced_rms(melody, pitch), rng.uniform(*self.config.noise_db))
+        return Example(self._finish(rng, melody), pitch)
 
     def _start(self, rng: np.random.Generator, length: int, speed: float) -> int:
         """Where in a track of ``length`` samples an example begins; negative: how long before a short one."""
@@ -121,6 +141,9 @@ class ExampleMaker:
             return None, 1.0
         if rng.random() < self.config.synthetic_band:
             return random_band(rng, self.samples), 1.0
+        if self.rendered and rng.random() < self.config.rendered_band:
+            piece = self.rendered[rng.integers(len(self.rendered))]
+            return self._stretch(piece, self._start(rng, len(piece), speed), speed), 1.0
         if draw < self.config.no_band + self.config.own_band and clip.accompaniment is not None:
             share = min(1.0, len(clip.accompaniment) / (self.samples * speed))
             return self._stretch(clip.accompaniment, start, speed), share
@@ -157,6 +180,8 @@ class ExampleMaker:
             low, high = rng.uniform(80, 320), rng.uniform(2800, 5000)
             b, a = butter(2, [low, high], "bandpass", fs=SAMPLE_RATE)
             mix = lfilter(b, a, mix)
+        if rng.random() < c.codec:
+            mix = codec(rng, mix, c.codec_hz)
         if rng.random() < c.swell:
             mix = mix * swell(rng, len(mix), c.swell_db)
         mix = mix / (np.abs(mix).max() + 1e-9)
@@ -165,8 +190,61 @@ class ExampleMaker:
             mix = mix / np.abs(mix).max()
         if rng.random() < c.clip:
             mix = np.clip(mix * rng.uniform(1.5, 6.0), -1, 1)
+        if rng.random() < c.dropout:
+            mix = dropouts(rng, mix, c.dropout_ms)
         mix = mix * 10.0 ** (rng.uniform(*c.level_db) / 20.0)
         return (mix + rng.standard_normal(len(mix)) * 1e-5).astype(np.float32)
+
+
+def is_low(clip: Clip) -> bool:
+    """Whether its median pitch lies below D3 (147 Hz)."""
+    sung = clip.pitch[clip.pitch > 0]
+    return bool(len(sung)) and float(np.median(sung)) < 50.0
+
+
+def shift_formants(voice: np.ndarray, factor: float) -> np.ndarray:
+    """The spectral envelope stretched by ``factor`` along frequency, f0 as it was [shape=(n_samples,)].
+
+    The envelope is the magnitude spectrum's cepstrum below 1.5 ms; its change is bounded to 20 dB either way.
+    """
+    size, hop = 512, 128
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    padded = np.pad(voice, (size, size + -len(voice) % hop)).astype(np.float32)
+    spectra = np.fft.rfft(sliding_window_view(padded, size)[::hop] * window)
+    cepstra = np.fft.irfft(np.log(np.abs(spectra) + 1e-6))
+    cepstra[:, 24:-23] = 0.0
+    envelope = np.fft.rfft(cepstra).real
+    source = np.minimum(np.arange(size // 2 + 1) / factor, size // 2)
+    low = np.minimum(source.astype(int), size // 2 - 1)
+    part = source - low
+    moved = (1.0 - part) * envelope[:, low] + part * envelope[:, low + 1]
+    frames = np.fft.irfft(spectra * np.exp(np.clip(moved - envelope, -2.3, 2.3))).astype(np.float32) * window
+    out = np.zeros(len(padded), np.float32)
+    for k in range(0, size, hop):  # frames a window apart do not overlap: added a quarter of them at a time
+        part_frames = frames[k // hop :: size // hop]
+        out[k : k + part_frames.size] += part_frames.ravel()
+    return out[size : size + len(voice)] / 1.5
+
+
+def codec(rng: np.random.Generator, x: np.ndarray, range_hz: tuple[float, float]) -> np.ndarray:
+    """A steep upper band limit, and half of the time the 8 logarithmic bits of G.711 (mu-law)."""
+    x = sosfilt(butter(8, rng.uniform(*range_hz), fs=SAMPLE_RATE, output="sos"), x)
+    if rng.random() < 0.5:
+        peak = np.abs(x).max() + 1e-9
+        squeezed = np.sign(x) * np.log1p(255.0 * np.abs(x) / peak) / np.log(256.0)
+        squeezed = np.round(squeezed * 127.0) / 127.0
+        x = np.sign(squeezed) * np.expm1(np.abs(squeezed) * np.log(256.0)) / 255.0 * peak
+    return x
+
+
+def dropouts(rng: np.random.Generator, x: np.ndarray, range_ms: tuple[float, float]) -> np.ndarray:
+    """One to three gaps of silence, as when a buffer is lost."""
+    x = x.copy()
+    for _ in range(rng.integers(1, 4)):
+        length = int(rng.uniform(*range_ms) * SAMPLE_RATE / 1000.0)
+        at = int(rng.integers(0, len(x) - length))
+        x[at : at + length] = 0.0
+    return x
 
 
 def fit(track: np.ndarray, samples: int, before: int = 0) -> np.ndarray:

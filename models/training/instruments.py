@@ -1,17 +1,18 @@
 """A random band that nobody sings in: lead lines, chords, bass and drums of simple timbres.
 
 Its leads carry melodies as a voice would, so that a network trained beside them learns what a voice is and
-not what the loudest harmonic is. Additive synthesis; no labels, since none of it is the melody.
+not what the loudest harmonic is. Additive synthesis; no labels, since none of it is the melody: but for
+``lone_melody``, a steady instrument with nothing beside it, which a listener follows as he would a voice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.signal import butter, lfilter
 
-from rt_melody.models.training.data import SAMPLE_RATE
+from rt_melody.models.training.data import LABEL_STEP_MS, SAMPLE_RATE
 
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
 TOP_HZ = 7500.0
@@ -84,6 +85,23 @@ def lead(rng: np.random.Generator, samples: int) -> np.ndarray:
     """A melody in a singer's range, on an instrument [shape=(samples,)]."""
     lowest = int(rng.integers(45, 68))
     return _line(rng, samples, lowest, lowest + 17, int(rng.integers(12)), rng.uniform(0.12, 0.7), 1)
+
+
+def lone_melody(rng: np.random.Generator, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """One sustained tone after the other, often without a gap: waveform, pitch on the label grid (0 = silence)."""
+    timbre = replace(random_timbre(rng), stretch=0.0, decay_s=np.inf, attack_s=float(rng.uniform(0.002, 0.03)))
+    step = SAMPLE_RATE * LABEL_STEP_MS // 1000
+    out, pitch = np.zeros(samples, np.float32), np.zeros(samples // step + 1, np.float32)
+    now, pace_s, at = rng.uniform(38.0, 84.0), rng.uniform(0.12, 1.2), int(rng.uniform(0.05, 0.6) * SAMPLE_RATE)
+    while at < samples - 1600:
+        note = tone(rng, timbre, now, pace_s * rng.choice([0.5, 1.0, 1.0, 2.0]))[: samples - at]
+        note = note * np.float32(10.0 ** (rng.uniform(-9.0, 0.0) / 20.0))
+        out[at : at + len(note)] += note
+        first, end = -(-at // step), (at + len(note) - SAMPLE_RATE // 100) // step
+        pitch[first : end + 1] = now
+        at += len(note) - SAMPLE_RATE // 100 + int(rng.choice([0.0, 0.0, 0.05, 0.3]) * SAMPLE_RATE)
+        now = float(np.clip(now + rng.choice([-12, -7, -5, -4, -2, -1, 0, 1, 2, 4, 5, 7, 12]), 36.0, 86.0))
+    return out, pitch
 
 
 def drums(rng: np.random.Generator, samples: int) -> np.ndarray:

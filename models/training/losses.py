@@ -2,8 +2,8 @@
 
 Pitch: cross-entropy against a Gaussian of ``SIGMA_CENTS`` around the true pitch, over voiced frames.
 (Balhar's study on MedleyDB finds 18 cents best of 0-35.) Voicing: binary cross-entropy over all frames.
-A head with look-ahead d at the hop that ends at t is compared with the label at t - d; before time 0 nothing
-is compared.
+A head with look-ahead d at the hop that ends at t is compared with the label at t - d, between two points of
+the grid with the mean of both where both are voiced, else with the nearer; before time 0 nothing is compared.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ SIGMA_CENTS = 20.0
 
 def head_targets(pitch: Tensor, config: ModelConfig, hops: int) -> tuple[Tensor, Tensor]:
     """Labels on the 5 ms grid ``[B, n] -> pitch [B, heads, hops]``, ``known [heads, hops]`` (bool)."""
-    per_hop = round(config.hop_ms / LABEL_STEP_MS)
-    ends = per_hop * (torch.arange(hops, device=pitch.device) + 1)
-    delays = torch.tensor([round(d / LABEL_STEP_MS) for d in config.look_ahead_ms], device=pitch.device)
-    at = ends[None, :] - delays[:, None]
-    known = at >= 0
-    return pitch[:, at.clamp(0, pitch.size(1) - 1)], known
+    ends_ms = config.hop_ms * (torch.arange(hops, device=pitch.device, dtype=torch.float64) + 1)
+    delays_ms = torch.tensor(config.look_ahead_ms, device=pitch.device, dtype=torch.float64)
+    at = (ends_ms[None, :] - delays_ms[:, None]) / LABEL_STEP_MS
+    known, last = at >= 0, pitch.size(1) - 1
+    low = at.floor()
+    part = (at - low).to(pitch.dtype)
+    before, after = (pitch[:, i.long().clamp(0, last)] for i in (low, low + 1))
+    both = (before > 0) & (after > 0)
+    return torch.where(both, torch.lerp(before, after, part), torch.where(part < 0.5, before, after)), known
 
 
 def melody_loss(output: Output, pitch: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:

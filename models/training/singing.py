@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from rt_melody.kernels.phrase import CONSONANTS, VOWEL_FORMANTS_HZ, Singer, SungNote, render_phrase
 from rt_melody.models.training.data import LABEL_STEP_MS, SAMPLE_RATE
 
+STRAIGHT = 0.3  # of singers without vibrato, glides or scoops: a choir's, a beginner's, a machine's voice
 LOWEST, HIGHEST = 35.5, 88.5  # fractional MIDI note numbers, 60 Hz .. 1.35 kHz
 STEPS = (0, 1, 2, 2, 3, 4, 5, 7, 12)  # semitones between neighbouring notes, drawn evenly
 VOWELS = [v for v in VOWEL_FORMANTS_HZ if v not in ("m", "n")]
@@ -37,6 +40,21 @@ def random_singer(rng: np.random.Generator, pitch: float) -> Singer:
     )
 
 
+def straight(rng: np.random.Generator, singer: Singer) -> Singer:
+    """The same throat, its pitch as steady as a tone's and its steps abrupt."""
+    return replace(
+        singer,
+        jitter=float(rng.uniform(0.0, 0.003)),
+        shimmer=float(rng.uniform(0.0, 0.02)),
+        vibrato_cents=0.0,
+        drift_cents=float(rng.uniform(0.0, 4.0)),
+        portamento_s=float(rng.choice([0.0, 0.01, 0.03])),
+        scoop_cents=0.0,
+        attack_s=float(rng.uniform(0.003, 0.04)),
+        breath_db=float(rng.uniform(-70.0, -20.0)),
+    )
+
+
 def random_notes(rng: np.random.Generator, seconds: float) -> list[SungNote]:
     """A melody that walks about a random centre, with rests, consonants, ties and crescendi."""
     centre = rng.uniform(LOWEST + 5.0, HIGHEST - 5.0)
@@ -63,7 +81,10 @@ def random_singing(rng: np.random.Generator, samples: int) -> tuple[np.ndarray, 
     seconds = samples / SAMPLE_RATE
     notes = random_notes(rng, seconds)
     middle = float(np.median([n.pitch for n in notes])) if notes else 60.0
-    phrase = render_phrase(notes, SAMPLE_RATE, int(rng.integers(2**31)), random_singer(rng, middle), seconds)
+    singer = random_singer(rng, middle)
+    if rng.random() < STRAIGHT:
+        singer = straight(rng, singer)
+    phrase = render_phrase(notes, SAMPLE_RATE, int(rng.integers(2**31)), singer, seconds)
     step = SAMPLE_RATE * LABEL_STEP_MS // 1000
     count = samples // step + 1
     at = np.minimum(np.arange(count) * step, samples - 1)

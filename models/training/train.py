@@ -116,7 +116,9 @@ def train(args: argparse.Namespace) -> int:
     folder = data_folder(args.data)
     clips = load_mir1k(folder, "train", keep_disputed=False)
     noises, rooms = load_mono_folder(folder / "noise"), load_mono_folder(folder / "rooms")
-    maker = ExampleMaker(clips, noises, rooms, round(config.seconds * SAMPLE_RATE), AugmentConfig(), config.seed)
+    rendered = load_mono_folder(Path(args.rendered)) if args.rendered else []
+    samples = round(config.seconds * SAMPLE_RATE)
+    maker = ExampleMaker(clips, noises, rooms, samples, AugmentConfig(), config.seed, rendered)
     keys = ([(s, rank * config.batch + i) for i in range(config.batch)] for s in range(step, config.steps))
     batches = DataLoader(Examples(maker), batch_sampler=keys, num_workers=config.workers)
     checked = spread(load_mir1k(folder, "valid"), config.validate_clips) if rank == 0 else []
@@ -162,6 +164,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a model; resumes by itself.")
     parser.add_argument("--config", required=True, help="training configuration: YAML file, or the name of a shipped one")
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
+    parser.add_argument("--rendered", metavar="FOLDER", help="rendered accompaniments to draw from as well, see training.gm")
     parser.add_argument("--out", required=True, help="folder for checkpoints and the log")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change one line of the configuration")
     parser.add_argument("--init-from", metavar="CHECKPOINT", help="begin a fresh run with the averaged weights of another")
