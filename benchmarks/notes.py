@@ -1,6 +1,9 @@
 """Notes: how many are found, on time, at the right pitch, once each, and how many where nobody sings.
 
-``python -m rt_melody.benchmarks.notes --data FOLDER --latency-ms 50 --out FILE``
+``python -m rt_melody.benchmarks.notes --data FOLDER --latency-ms 20 50 --out FILE``
+
+Another tracker is measured on the same clips with ``listen(PARTS[name], tracker, folder)`` and ``PARTS[name].score``;
+a tracker without pitch frames of its own makes ``Heard(clip, notes, bias)`` with the bias of one that has them.
 
 Conventions
 -----------
@@ -16,7 +19,7 @@ Conventions
 * SSVD's labels carry a constant bias in each take. It is removed: the median of (estimated f0 - label) over the
   voiced frames in the middle 60 % of each annotated note, frames as given out by the engine under test.
 * SSVD's takes fall into two fixed parts by the parity of the first byte of SHA-256 of their name: odd ones may
-  be used to tune (``--tuning``), even ones measure. Nothing else decides, so a new take changes no other's part.
+  be used to tune (``ssvd-tuning``), even ones measure. Nothing else decides, so a new take changes no other's part.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import argparse
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -33,13 +37,14 @@ import numpy as np
 from mir_eval.transcription import match_note_onsets, match_notes
 from tqdm import tqdm
 
-from rt_melody.benchmarks.onsets import Tracker, engine_tracker
+from rt_melody.benchmarks.frame_cache import Frames, engine_frames
+from rt_melody.benchmarks.onsets import Tracked, Tracker
 from rt_melody.benchmarks.report import write_result
 from rt_melody.benchmarks.signals import DETACHED, SAMPLE_RATE, Sound, TrueNote, held_vibrato, melody, over_band, repeated
 from rt_melody.models.training.data import data_folder, load_mir1k, load_mono_folder, read_audio
 from rt_melody.models.training.instruments import random_band
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.notes import NoteSettings
+from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.types import InputError, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame, hz_to_midi, midi_to_hz
 
 ONSET_S, PITCH_CENTS, OFFSET_RATIO = 0.05, 50.0, 0.2
@@ -216,47 +221,33 @@ def _extra(played: PlayedNote, true: Sequence[TrueNote]) -> str:
     return "within a note" if played.on_s > best.on_s + ONSET_S else "at a note"
 
 
-# ---------------------------------------------------------------------- exercises
-
-
-def extra_notes(sounds: Sequence[Sound], played: Sequence[Sequence[PlayedNote]]) -> dict:
-    """Notes beyond one for each held note: flips a second and extra notes a minute."""
-    seconds = sum(n.off_s - n.on_s for s in sounds for n in s.notes)
-    extra = sum(max(0, len(p) - len(s.notes)) for s, p in zip(sounds, played))
-    missed = sum(max(0, len(s.notes) - len(p)) for s, p in zip(sounds, played))
-    return {
-        "held_s": round(seconds, 1), "extra_notes": extra, "missed_notes": missed,
-        "flips_a_second": round(extra / seconds, 4), "extra_a_minute": round(60.0 * extra / seconds, 2),
-    }
-
-
-def repeat_recall(sounds: Sequence[Sound], played: Sequence[Sequence[PlayedNote]]) -> dict:
-    """Share of the notes after the first of each sound that were struck again, and the notes that were too many.
-
-    Struck again: a note-on of the right pitch within 50 ms of the onset, or within the consonant before it.
-    """
-    again = struck = 0
-    for sound, notes in zip(sounds, played):
-        for before, note in zip(sound.notes, sound.notes[1:]):
-            again += 1
-            earliest = (before.off_s if not note.bound else note.on_s - REPEAT_GAP_S) - 1e-9
-            struck += any(
-                min(earliest, note.on_s - ONSET_S) <= n.on_s <= note.on_s + ONSET_S
-                and abs(n.pitch - note.pitch) <= PITCH_CENTS / 100.0
-                for n in notes
-            )
-    extra = sum(max(0, len(p) - len(s.notes)) for s, p in zip(sounds, played))
-    return {"repeated": again, "recall": round(struck / max(1, again), 4), "extra_notes": extra}
-
-
-# ---------------------------------------------------------------------- SSVD
+# ---------------------------------------------------------------------- what is listened to
 
 
 @dataclass(frozen=True)
-class Take:
+class Clip:
+    """A sound and the notes sung in it; none where nobody sings. ``group`` parts the figures of a part."""
+
     name: str
     samples: np.ndarray  # [shape=(n,)], 16 kHz
-    notes: tuple[TrueNote, ...]
+    notes: tuple[TrueNote, ...] = ()
+    group: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+Makers = list[Callable[[], Clip]]  # clips that are read or rendered when they are needed
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A clip and the notes that a tracker played; ``bias`` is the clip's, in semitones."""
+
+    clip: Clip
+    notes: Sequence[PlayedNote]
+    bias: float = 0.0
 
 
 def for_tuning(name: str) -> bool:
@@ -280,17 +271,18 @@ def read_notes(path: Path) -> tuple[TrueNote, ...]:
     return tuple(notes)
 
 
-def ssvd_names(folder: Path, tuning: bool) -> list[str]:
-    """Names of the takes of one part, in order. Raises InputError where there are none."""
-    names = [p.stem for p in sorted((folder / "ssvd" / "train").glob("*.txt")) if for_tuning(p.stem) == tuning]
-    if not names:
-        raise InputError(f"{folder} holds no ssvd/train/*.txt of this part; give the folder that holds ssvd/, or leave out --parts ssvd")
-    return names
-
-
-def read_take(folder: Path, name: str) -> Take:
+def ssvd(folder: Path | None, tuning: bool) -> Makers:
+    """The takes of one part of SSVD. Raises InputError where there are none."""
     where = folder / "ssvd" / "train"
-    return Take(name, np.ascontiguousarray(read_audio(where / f"{name}.opus")[:, 0]), read_notes(where / f"{name}.txt"))
+    names = [p.stem for p in sorted(where.glob("*.txt")) if for_tuning(p.stem) == tuning]
+    if not names:
+        raise InputError(f"{folder} holds no ssvd/train/*.txt of this part; give the folder that holds ssvd/, or leave out --parts ssvd-...")
+    return [partial(_take, where, name) for name in names]
+
+
+def _take(where: Path, name: str) -> Clip:
+    samples = np.ascontiguousarray(read_audio(where / f"{name}.opus")[:, 0])
+    return Clip(name, samples, read_notes(where / f"{name}.txt"))
 
 
 def bias_semitones(frames: Sequence[PitchFrame], notes: Sequence[TrueNote]) -> float:
@@ -306,103 +298,165 @@ def bias_semitones(frames: Sequence[PitchFrame], notes: Sequence[TrueNote]) -> f
     return float(np.median(away)) if len(away) else 0.0
 
 
+def _sung(make: Callable[..., Sound], *args, group: str = "") -> Clip:
+    sound = make(*args)
+    return Clip(sound.name, sound.samples, sound.notes, group)
+
+
+def clean(folder: Path | None) -> Makers:
+    """Synthetic melodies, alone."""
+    return [partial(_sung, melody, seed) for seed in range(MELODIES)]
+
+
+def band(folder: Path | None) -> Makers:
+    """Synthetic melodies over a random band."""
+    return [partial(_sung, lambda seed: over_band(melody(seed), BAND_DB, seed), seed) for seed in range(MELODIES)]
+
+
+def vibrato(folder: Path | None) -> Makers:
+    """Held notes with vibrato of +-70 cents at 4-8 Hz."""
+    return [partial(_sung, held_vibrato, seed, VIBRATO_CENTS) for seed in range(VIBRATOS)]
+
+
+def repeats(folder: Path | None) -> Makers:
+    """Repeated notes, by what parts them: a gap of 100 ms, a voiced consonant, another consonant."""
+    kinds = (("gap", ("",), REPEAT_GAP_S), ("voiced consonant", ("m", "n"), 0.0), ("consonant", DETACHED, 0.0))
+    return [
+        partial(_sung, repeated, seed, onsets[seed % len(onsets)], gap_s, group=group)
+        for group, onsets, gap_s in kinds for seed in range(REPEATS)
+    ]
+
+
+def noise(folder: Path | None) -> Makers:
+    """White noise, and recorded noises."""
+    white = [np.random.default_rng(i).standard_normal(5 * SAMPLE_RATE) for i in range(4)]
+    recorded = load_mono_folder(folder / "noise") if folder else []
+    return [partial(_idle, x, "white") for x in white] + [partial(_idle, x, "recorded") for x in recorded]
+
+
+def music(folder: Path | None) -> Makers:
+    """Random bands, and karaoke accompaniments of MIR-1K's test singers."""
+    seconds = round(BAND_SECONDS * SAMPLE_RATE)
+    bands = [partial(_band, seed, seconds) for seed in range(BANDS)]
+    karaoke = load_mir1k(folder, "test") if folder else []
+    return bands + [partial(_idle, clip.accompaniment, "karaoke") for clip in karaoke]
+
+
+def _band(seed: int, seconds: int) -> Clip:
+    return _idle(random_band(np.random.default_rng((4, seed)), seconds), "band")
+
+
+def _idle(samples: np.ndarray, group: str) -> Clip:
+    """Something at a peak of PEAK in which nobody sings."""
+    return Clip("", (samples * (PEAK / (np.abs(samples).max() + 1e-9))).astype(np.float32), group=group)
+
+
 # ---------------------------------------------------------------------- the parts
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the parts share: the tracker under test and what to feed it."""
-
-    tracker: Tracker
-    every: int = 1
-    folder: Path | None = None
-    tuning: bool = False
-    label: str = ""
-
-    def each(self, items: Sequence, name: str) -> Iterator:
-        yield from tqdm(list(items)[:: self.every], f"{name}{self.label}", disable=not self.label)
-
-    def played(self, samples: np.ndarray) -> list[PlayedNote]:
-        return played_notes(self.tracker(samples)[1])
-
-
-def ssvd(job: Job) -> dict:
-    """Takes of SSVD, all together and one by one."""
-    together, takes = NoteScores(), {}
-    for name in job.each(ssvd_names(job.folder, job.tuning), "ssvd"):
-        take, alone = read_take(job.folder, name), NoteScores()
-        frames, events = job.tracker(take.samples)
-        bias = bias_semitones(frames, take.notes)
-        for scores in (together, alone):
-            scores.add(take.notes, played_notes(events), bias)
-        own = alone.figures()
-        takes[name] = {"bias_cents": round(100 * bias, 1), **{kind: own[kind]["F"] for kind in ("onset", "note", "note_offset", "live")}}
-    return {"part": "tuning" if job.tuning else "measuring", **together.figures(), "takes": takes}
-
-
-def clean(job: Job) -> dict:
-    """Synthetic melodies, alone."""
-    return _melodies(job, "clean", lambda sound, seed: sound)
-
-
-def band(job: Job) -> dict:
-    """Synthetic melodies over a random band."""
-    return _melodies(job, "band", lambda sound, seed: over_band(sound, BAND_DB, seed))
-
-
-def _melodies(job: Job, name: str, heard: Callable[[Sound, int], Sound]) -> dict:
+def score_notes(heard: Sequence[Heard]) -> dict:
+    """Figures of NoteScores over all clips together."""
     scores = NoteScores()
-    for seed in job.each(range(MELODIES), name):
-        sound = heard(melody(seed), seed)
-        scores.add(sound.notes, job.played(sound.samples))
+    for h in heard:
+        scores.add(h.clip.notes, h.notes, h.bias)
     return scores.figures()
 
 
-def vibrato(job: Job) -> dict:
-    """Held notes with vibrato of +-70 cents at 4-8 Hz."""
-    sounds = [held_vibrato(seed, VIBRATO_CENTS) for seed in job.each(range(VIBRATOS), "vibrato")]
-    return extra_notes(sounds, [job.played(s.samples) for s in sounds])
+def score_takes(heard: Sequence[Heard]) -> dict:
+    """The same, and the chief figures of each clip."""
+    takes = {}
+    for h in heard:
+        own = score_notes([h])
+        takes[h.clip.name] = {"bias_cents": round(100 * h.bias, 1), **{kind: own[kind]["F"] for kind in ("onset", "note", "note_offset", "live")}}
+    return {**score_notes(heard), "takes": takes}
 
 
-def repeats(job: Job) -> dict:
-    """Repeated notes, by what parts them: a gap of 100 ms, a voiced consonant, another consonant."""
-    rows = {}
-    for name, onsets, gap_s in (("gap", ("",), REPEAT_GAP_S), ("voiced consonant", ("m", "n"), 0.0), ("consonant", DETACHED, 0.0)):
-        sounds = [repeated(seed, onsets[seed % len(onsets)], gap_s) for seed in job.each(range(REPEATS), name)]
-        rows[name] = repeat_recall(sounds, [job.played(s.samples) for s in sounds])
-    return rows
-
-
-def noise(job: Job) -> dict:
-    """Recorded noises, and white noise."""
-    white = [np.random.default_rng(i).standard_normal(5 * SAMPLE_RATE) for i in range(4)]
+def extra_notes(heard: Sequence[Heard]) -> dict:
+    """Notes beyond one for each held note: flips a second and extra notes a minute."""
+    seconds = sum(n.off_s - n.on_s for h in heard for n in h.clip.notes)
+    extra = sum(max(0, len(h.notes) - len(h.clip.notes)) for h in heard)
+    missed = sum(max(0, len(h.clip.notes) - len(h.notes)) for h in heard)
     return {
-        "recorded": _idle(job, load_mono_folder(job.folder / "noise") if job.folder else [], "noise"),
-        "white": _idle(job, white, "white noise"),
+        "held_s": round(seconds, 1), "extra_notes": extra, "missed_notes": missed,
+        "flips_a_second": round(extra / seconds, 4), "extra_a_minute": round(60.0 * extra / seconds, 2),
     }
 
 
-def music(job: Job) -> dict:
-    """Karaoke accompaniments of MIR-1K's test singers, and random bands."""
-    karaoke = [clip.accompaniment for clip in load_mir1k(job.folder, "test")] if job.folder else []
-    seconds = round(BAND_SECONDS * SAMPLE_RATE)
-    bands = [random_band(np.random.default_rng((4, seed)), seconds) for seed in range(BANDS)]
-    return {"karaoke": _idle(job, karaoke, "karaoke"), "band": _idle(job, bands, "band alone")}
+def repeat_recall(heard: Sequence[Heard]) -> dict:
+    """Share of the notes after the first of each clip that were struck again, and the notes that were too many.
+
+    Struck again: a note-on of the right pitch within 50 ms of the onset, or within the consonant before it.
+    """
+    again = struck = 0
+    for h in heard:
+        for before, note in zip(h.clip.notes, h.clip.notes[1:]):
+            again += 1
+            earliest = (before.off_s if not note.bound else note.on_s - REPEAT_GAP_S) - 1e-9
+            struck += any(
+                min(earliest, note.on_s - ONSET_S) <= n.on_s <= note.on_s + ONSET_S
+                and abs(n.pitch - note.pitch) <= PITCH_CENTS / 100.0
+                for n in h.notes
+            )
+    extra = sum(max(0, len(h.notes) - len(h.clip.notes)) for h in heard)
+    return {"repeated": again, "recall": round(struck / max(1, again), 4), "extra_notes": extra}
 
 
-def _idle(job: Job, items: Sequence[np.ndarray], name: str) -> dict | None:
-    """Notes a minute where nobody sings; None without items."""
-    notes, seconds = 0, 0.0
-    for samples in job.each(items, name):
-        notes += len(job.played((samples * (PEAK / (np.abs(samples).max() + 1e-9))).astype(np.float32)))
-        seconds += len(samples) / SAMPLE_RATE
-    return {"seconds": round(seconds, 1), "notes": notes, "notes_a_minute": round(60.0 * notes / seconds, 2)} if seconds else None
+def idle_notes(heard: Sequence[Heard]) -> dict:
+    """Notes a minute where nobody sings."""
+    notes, seconds = sum(len(h.notes) for h in heard), sum(h.clip.duration_s for h in heard)
+    return {"seconds": round(seconds, 1), "notes": notes, "notes_a_minute": round(60.0 * notes / seconds, 2)}
 
 
-PARTS: dict[str, Callable[[Job], dict]] = {
-    "ssvd": ssvd, "clean": clean, "band": band, "vibrato": vibrato, "repeats": repeats, "noise": noise, "music": music,
+def by_group(score: Callable[[Sequence[Heard]], dict]) -> Callable[[Sequence[Heard]], dict]:
+    """The same figures for each group of clips."""
+
+    def groups(heard: Sequence[Heard]) -> dict:
+        names = dict.fromkeys(h.clip.group for h in heard)
+        return {name: score([h for h in heard if h.clip.group == name]) for name in names}
+
+    return groups
+
+
+@dataclass(frozen=True)
+class Part:
+    """Clips, and what to say of the notes that a tracker played to them."""
+
+    clips: Callable[[Path | None], Makers]
+    score: Callable[[Sequence[Heard]], dict]
+    needs_data: bool = False
+    biased: bool = False  # its labels are, by a constant in each clip
+
+
+PARTS = {
+    "ssvd-measuring": Part(partial(ssvd, tuning=False), score_takes, needs_data=True, biased=True),
+    "ssvd-tuning": Part(partial(ssvd, tuning=True), score_takes, needs_data=True, biased=True),
+    "clean": Part(clean, score_notes),
+    "band": Part(band, score_notes),
+    "vibrato": Part(vibrato, extra_notes),
+    "repeats": Part(repeats, by_group(repeat_recall)),
+    "noise": Part(noise, by_group(idle_notes), needs_data=True),
+    "music": Part(music, by_group(idle_notes), needs_data=True),
 }
-NEED_DATA = ("ssvd", "noise", "music")
+
+
+def listen(part: Part, tracker: Tracker, folder: Path | None = None, every: int = 1, label: str = "") -> Iterator[Heard]:
+    """Every ``every``-th clip of a part with what ``tracker`` made of it, one at a time."""
+    for make in tqdm(part.clips(folder)[::every], label, disable=not label):
+        clip = make()
+        frames, events = tracker(clip.samples)
+        yield Heard(clip, played_notes(events), bias_semitones(frames, clip.notes) if part.biased else 0.0)
+
+
+def note_tracker(frames: Frames, hop_s: float, settings: NoteSettings | None = None) -> Tracker:
+    """The note tracker on frames of whatever engine, a fresh stream for each sound."""
+
+    def track(samples: np.ndarray) -> Tracked:
+        heard = frames(samples)
+        notes = NoteTracker(settings, hop_s)
+        events = [event for frame in heard for event in notes.feed(frame)]
+        return heard, events + notes.finish(heard[-1].available_s if heard else 0.0)
+
+    return track
 
 
 # ---------------------------------------------------------------------- the command
@@ -427,23 +481,23 @@ def main() -> None:
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[50.0])
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
-    parser.add_argument("--tuning", action="store_true", help="the takes of SSVD for tuning, not those that measure")
     parser.add_argument("--every", type=int, default=1, help="only every n-th item")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="thresholds of the note tracker")
     parser.add_argument("--model", help="model file; default: the shipped one")
-    parser.add_argument("--out", type=Path, help="write the results as JSON")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the engine's frames there, and read them from there the next time")
+    parser.add_argument("--out", type=Path, help="write the results as JSON, and the table beside them as .md")
     args = parser.parse_args()
     if args.every < 1:
         parser.error(f"--every is {args.every}; give 1 or more")
-    folder = data_folder(args.data) if set(args.parts) & set(NEED_DATA) else None
+    folder = data_folder(args.data) if any(PARTS[name].needs_data for name in args.parts) else None
     try:
         rows, provenance = measure(args, folder)
     except InputError as error:
         parser.error(str(error))
     print(table(rows))
     if args.out:
-        about = f"SSVD takes for {'tuning' if args.tuning else 'measuring'}, every {args.every}, settings {args.set or 'default'}"
-        write_result(args.out, rows, about, provenance)
+        write_result(args.out, rows, f"every {args.every}, settings {args.set or 'default'}", provenance)
+        args.out.with_suffix(".md").write_text(table(rows) + "\n", encoding="utf-8")
 
 
 def measure(args: argparse.Namespace, folder: Path | None) -> tuple[list[dict], dict]:
@@ -452,9 +506,10 @@ def measure(args: argparse.Namespace, folder: Path | None) -> tuple[list[dict], 
     for bound_ms in args.latency_ms:
         engine = Engine(SAMPLE_RATE, bound_ms, model)
         model = engine.model
-        job = Job(engine_tracker(engine, settings), args.every, folder, args.tuning, f", {bound_ms:g} ms")
+        tracker = note_tracker(engine_frames(engine, args.cache), engine.hop_s, settings)
         for name in args.parts:
-            rows.append({"bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "set": name, **PARTS[name](job)})
+            heard = list(listen(PARTS[name], tracker, folder, args.every, f"{name}, {bound_ms:g} ms"))
+            rows.append({"bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "set": name, **PARTS[name].score(heard)})
     return rows, model.provenance
 
 
@@ -471,10 +526,9 @@ def table(rows: Sequence[dict]) -> str:
 
 
 def _score_line(row: dict) -> str:
-    name = f"{row['set']} ({row['part']})" if "part" in row else row["set"]
     scores = [f"{row[kind]['F']:.3f}" for kind in NoteScores.KINDS]
     delays = [f"{row['delay_ms'][mark]:.0f}" if mark in row["delay_ms"] else "-" for mark in ("median", "p90")]
-    cells = [name, f"{row['bound_ms']:g}", row["true_notes"], row["played_notes"], *scores, *delays, row["octave_leaps_a_minute"]]
+    cells = [row["set"], f"{row['bound_ms']:g}", row["true_notes"], row["played_notes"], *scores, *delays, row["octave_leaps_a_minute"]]
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ import soundfile
 
 pytest.importorskip("mir_eval")
 from rt_melody.benchmarks import notes, signals  # noqa: E402
-from rt_melody.benchmarks.notes import Job, NoteScores, PlayedNote, played_notes  # noqa: E402
+from rt_melody.benchmarks.frame_cache import engine_frames  # noqa: E402
+from rt_melody.benchmarks.notes import PARTS, Clip, Heard, NoteScores, PlayedNote, played_notes  # noqa: E402
 from rt_melody.benchmarks.signals import SAMPLE_RATE, TrueNote  # noqa: E402
+from rt_melody.realtime.engine import DecoderSettings  # noqa: E402
 from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz  # noqa: E402
 
 TRUE = [TrueNote(0.5 + 0.6 * i, 0.9 + 0.6 * i, 60.0 + 2.2 * i) for i in range(6)]
@@ -210,12 +214,12 @@ def test_ssvd_with_an_oracle(folder):
         key = min(by_length, key=lambda k: abs(k - float(np.abs(samples).sum())))
         return by_length[key]
 
-    for tuning in (True, False):
-        figures = notes.ssvd(Job(tracker, folder=folder, tuning=tuning))
+    for name in ("ssvd-tuning", "ssvd-measuring"):
+        figures = PARTS[name].score(list(notes.listen(PARTS[name], tracker, folder)))
         assert f(figures, "onset", "note", "note_offset") == (1.0, 1.0, 1.0)
-        assert figures["part"] == ("tuning" if tuning else "measuring")
-        (take,) = figures["takes"].values()
-        assert take["bias_cents"] == pytest.approx(-20.0, abs=0.6)
+        (take,) = figures["takes"].items()
+        assert notes.for_tuning(take[0]) == (name == "ssvd-tuning")
+        assert take[1]["bias_cents"] == pytest.approx(-20.0, abs=0.6)
 
 
 @pytest.mark.parametrize("text", ("0.1 0.2", "0.1 0.2 sixty", "0.5 0.4 60", "-1 0.4 60"))
@@ -228,7 +232,7 @@ def test_bad_labels_are_told_by_file_and_line(tmp_path, text):
 
 def test_a_folder_without_takes_is_told(tmp_path):
     with pytest.raises(InputError, match="--parts"):
-        notes.ssvd_names(tmp_path, True)
+        notes.ssvd(tmp_path, True)
 
 
 # ---- exercises
@@ -236,10 +240,11 @@ def test_a_folder_without_takes_is_told(tmp_path):
 
 def test_extra_notes_on_a_held_note():
     sound = signals.held_vibrato(1, seconds=2.0)
+    clip = Clip("held", sound.samples, sound.notes)
     once = [note(sound.notes[0])]
     flips = [note(sound.notes[0], length=0.3), note(sound.notes[0], 0.7, 1.0, length=0.3), note(sound.notes[0], 1.4, length=0.3)]
-    assert notes.extra_notes([sound], [once])["extra_notes"] == 0
-    figures = notes.extra_notes([sound, sound], [flips, []])
+    assert notes.extra_notes([Heard(clip, once)])["extra_notes"] == 0
+    figures = notes.extra_notes([Heard(clip, flips), Heard(clip, [])])
     assert (figures["extra_notes"], figures["missed_notes"], figures["extra_a_minute"], figures["flips_a_second"]) == (2, 1, 30.0, 0.5)
 
 
@@ -254,14 +259,15 @@ def test_vibrato_is_as_wide_as_said():
 def test_recall_of_repeated_notes(onset, gap_s):
     sound = signals.repeated(0, onset, gap_s, count=5)
     assert len(sound.notes) == 5
+    clip = Clip("again", sound.samples, sound.notes)
     all_of_them = [note(n) for n in sound.notes]
     one = [PlayedNote(sound.notes[0].on_s, sound.notes[-1].off_s, 0.0, 9.0, 60, sound.notes[0].pitch, sound.notes[0].pitch)]
     every_other = all_of_them[::2]
-    assert notes.repeat_recall([sound], [all_of_them]) == {"repeated": 4, "recall": 1.0, "extra_notes": 0}
-    assert notes.repeat_recall([sound], [one])["recall"] == 0.0
-    assert notes.repeat_recall([sound], [every_other])["recall"] == 0.5
-    assert notes.repeat_recall([sound], [[note(n, pitch=1.0) for n in sound.notes]])["recall"] == 0.0
-    assert notes.repeat_recall([sound], [[note(n, shift_s=0.08) for n in sound.notes]])["recall"] == 0.0
+    assert notes.repeat_recall([Heard(clip, all_of_them)]) == {"repeated": 4, "recall": 1.0, "extra_notes": 0}
+    assert notes.repeat_recall([Heard(clip, one)])["recall"] == 0.0
+    assert notes.repeat_recall([Heard(clip, every_other)])["recall"] == 0.5
+    assert notes.repeat_recall([Heard(clip, [note(n, pitch=1.0) for n in sound.notes])])["recall"] == 0.0
+    assert notes.repeat_recall([Heard(clip, [note(n, shift_s=0.08) for n in sound.notes])])["recall"] == 0.0
 
 
 def test_notes_a_minute_where_nobody_sings():
@@ -272,9 +278,63 @@ def test_notes_a_minute_where_nobody_sings():
         heard.append(float(np.abs(samples).max()))
         return [], events
 
-    figures = notes.music(Job(tracker, every=5))
-    assert figures["karaoke"] is None and figures["band"] == {"seconds": 30.0, "notes": 2, "notes_a_minute": 4.0}
+    figures = PARTS["music"].score(list(notes.listen(PARTS["music"], tracker, every=5)))
+    assert figures == {"band": {"seconds": 30.0, "notes": 2, "notes_a_minute": 4.0}}
     assert heard == pytest.approx([0.5, 0.5], abs=1e-3)
+
+
+def test_figures_by_group():
+    long, short = (Clip("", np.zeros(n * SAMPLE_RATE), group=group) for n, group in ((60, "long"), (6, "short")))
+    figures = notes.by_group(notes.idle_notes)([Heard(long, []), Heard(short, [note(TRUE[0])]), Heard(long, [note(TRUE[0])])])
+    assert [(name, g["notes_a_minute"]) for name, g in figures.items()] == [("long", 0.5), ("short", 10.0)]
+
+
+# ---- frames on disk
+
+
+@dataclass
+class CountedEngine:
+    """Gives a frame for every 160 samples, whose f0 is the first of them; counts what it was asked for."""
+
+    model: SimpleNamespace
+    bound_ms: float = 50.0
+    sample_rate: int = SAMPLE_RATE
+    decoder: DecoderSettings = DecoderSettings()
+    asked: int = 0
+
+    @property
+    def latency(self):
+        return SimpleNamespace(bound_ms=self.bound_ms)
+
+    def feed(self, samples):
+        self.asked += 1
+        return [PitchFrame(i, i / 100, i / 100 + 0.05, float(x), i % 2 == 0, 0.5, 0.25, -20.5) for i, x in enumerate(samples[::160])]
+
+    def flush(self):
+        return []
+
+
+def test_frames_come_from_the_folder_until_anything_they_depend_on_changes(tmp_path):
+    weights, where = tmp_path / "w.pt", tmp_path / "cache"
+    weights.write_bytes(b"one")
+    samples = np.arange(1600, dtype=np.float32)
+    fresh = CountedEngine(SimpleNamespace(path=weights))
+    expected = fresh.feed(samples)
+
+    def asked(samples=samples, **changed):
+        engine = CountedEngine(SimpleNamespace(path=weights), **changed)
+        frames = engine_frames(engine, where)(samples)
+        assert frames == CountedEngine(engine.model).feed(samples)
+        return engine.asked
+
+    assert expected == engine_frames(fresh)(samples)
+    assert asked() == 1 and asked() == 0
+    assert asked(samples=samples + 1) == 1
+    assert asked(bound_ms=20.0) == 1
+    assert asked(decoder=DecoderSettings(voicing_threshold=0.5)) == 1
+    assert asked() == 0 and asked(samples=np.zeros(0, np.float32)) == 1 and asked(samples=np.zeros(0, np.float32)) == 0
+    weights.write_bytes(b"two")
+    assert asked() == 1
 
 
 # ---- the command
@@ -286,13 +346,14 @@ def run(*words):
 
 def test_command_measures_and_writes(folder, tmp_path):
     out = tmp_path / "n.json"
-    done = run("--data", str(folder), "--parts", "ssvd", "repeats", "--every", "8", "--tuning", "--set", "on_ms=20", "--out", str(out))
+    done = run("--data", str(folder), "--parts", "ssvd-tuning", "repeats", "--every", "8", "--set", "on_ms=20", "--out", str(out))
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
-    assert [r["set"] for r in result["rows"]] == ["ssvd", "repeats"] and "on_ms=20" in result["about"]
+    assert [r["set"] for r in result["rows"]] == ["ssvd-tuning", "repeats"] and "on_ms=20" in result["about"]
     assert str(folder) not in out.read_text()
     assert 0.0 < result["rows"][0]["onset"]["F"] <= 1.0
-    assert "| ssvd (tuning) | 50 |" in done.stdout and "| repeats gap | 50 |" in done.stdout
+    assert "| ssvd-tuning | 50 |" in done.stdout and "| repeats gap | 50 |" in done.stdout
+    assert (tmp_path / "n.md").read_text() == done.stdout
 
 
 @pytest.mark.parametrize("words, says", (

@@ -1,0 +1,63 @@
+"""Pitch frames kept on disk, so that what follows the engine can be measured again without running the network.
+
+Conventions: a file holds the frames of one sound, float64 [shape=(n, 7)], columns in the order of COLUMNS. Its
+name is a hash of the samples, its folder's a hash of all else that the frames depend on: the weights' bytes, the
+bound, the decoder's settings, the rate, and FORMAT, to be raised when the engine's reading of them changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from rt_melody.realtime.engine import Engine
+from rt_melody.realtime.types import PitchFrame
+
+FORMAT = 1
+COLUMNS = ("time_s", "available_s", "f0_hz", "voiced", "confidence", "voicing", "level_db")
+
+Frames = Callable[[np.ndarray], list[PitchFrame]]  # samples [shape=(n,)] -> frames of a fresh stream
+
+
+def engine_frames(engine: Engine, cache: Path | None = None) -> Frames:
+    """The frames of an engine, from ``cache`` where that folder holds them; what it lacks is added to it."""
+
+    def fresh(samples: np.ndarray) -> list[PitchFrame]:
+        return engine.feed(samples) + engine.flush()
+
+    if cache is None:
+        return fresh
+    folder = cache / engine_key(engine)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def kept(samples: np.ndarray) -> list[PitchFrame]:
+        path = folder / f"{sha256(np.ascontiguousarray(samples, np.float32)).hexdigest()[:24]}.npy"
+        if path.exists():
+            return _frames(np.load(path))
+        frames = fresh(samples)
+        _write(path, frames)
+        return frames
+
+    return kept
+
+
+def engine_key(engine: Engine) -> str:
+    """Names all that the frames of an engine depend on besides the samples."""
+    depends = (FORMAT, engine.sample_rate, engine.latency.bound_ms, sorted(asdict(engine.decoder).items()))
+    return sha256(engine.model.path.read_bytes() + repr(depends).encode()).hexdigest()[:16]
+
+
+def _write(path: Path, frames: list[PitchFrame]) -> None:
+    """Whole or not at all: a run that is stopped leaves no half file under the name."""
+    rows = np.array([[float(getattr(f, name)) for name in COLUMNS] for f in frames]).reshape(-1, len(COLUMNS))
+    part = path.with_suffix(".part.npy")
+    np.save(part, rows)
+    part.replace(path)
+
+
+def _frames(rows: np.ndarray) -> list[PitchFrame]:
+    return [PitchFrame(i, t, a, hz, bool(v), sure, sings, db) for i, (t, a, hz, v, sure, sings, db) in enumerate(rows.tolist())]
