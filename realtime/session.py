@@ -15,7 +15,6 @@ Conventions
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rt_melody.realtime.notes import NoteTracker
+from rt_melody.realtime.scheduling import NOT_LIVE, live_thread
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.timing import Timing
 from rt_melody.realtime.types import InputError, NoteEvent, NoteOn, PitchFrame
 
 if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need not wait for
@@ -71,8 +72,11 @@ class Session:
     """One run of one source, which must be open; the sinks stay open.
 
     ``tell`` takes a sentence when the session loses audio; ``stop`` is asked once a block; ``on_tally`` hears
-    of each skip; ``clock`` is a stand-in for ``time.monotonic``. ``tally`` tells of the newest run, also
-    while it lasts and after it failed.
+    of each skip; ``on_stats`` gets ``stats()`` every ``stats_every_s`` seconds (0: never); ``priority``: ask the
+    system for real-time priority and locked memory while a live source plays. ``clock`` is a stand-in for
+    ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait.
+
+    ``tally``, ``timing`` and ``standing`` tell of the newest run, also while it lasts and after it failed.
     """
 
     def __init__(
@@ -84,11 +88,17 @@ class Session:
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[str], None] = lambda text: None,
         on_tally: Callable[[Tally], None] = lambda tally: None,
+        on_stats: Callable[[dict], None] = lambda stats: None,
+        stats_every_s: float = 0.0,
+        priority: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        timer: Callable[[], float] = time.perf_counter,
     ):
         self.source, self.engine, self.tracker, self.sinks = source, engine, tracker, list(sinks)
-        self.stop, self.tell, self.on_tally, self._clock = stop, tell, on_tally, clock
-        self.tally = Tally()
+        self.stop, self.tell, self.on_tally, self.on_stats = stop, tell, on_tally, on_stats
+        self._stats_every_s, self._priority, self._clock, self._timer = stats_every_s, priority, clock, timer
+        self.tally, self.standing = Tally(), NOT_LIVE
+        self.timing = Timing(engine.hop_s, source.live, timer)
 
     def run(self) -> Tally:
         """Until the source ends or ``stop`` says so.
@@ -98,7 +108,7 @@ class Session:
         """
         self._reset()
         try:
-            with no_collection(self.source.live):
+            with live_thread(self.source.live, self._priority) as self.standing:
                 self._begin()
                 self._loop()
             self._give(self.engine.flush())
@@ -118,7 +128,7 @@ class Session:
             )
         self.engine.reset()
         self.tracker.reset()
-        self.tally = Tally()
+        self.tally, self.standing = Tally(), NOT_LIVE
         self._hearing = list(self.sinks)  # those that have not failed
         self._error: Exception | None = None  # the first, raised at the end
         self._available_s = 0.0
@@ -128,8 +138,12 @@ class Session:
 
     def _begin(self) -> None:
         """Of a live source, forget what came while the program was getting ready."""
+        if self.standing.refusal:
+            self.tell(self.standing.refusal)
         if self.source.live:
             self.source.skip_to_newest()
+        self.timing = Timing(self.engine.hop_s, self.source.live, self._timer)
+        self._stats_due_s = self._stats_every_s or float("inf")
         self._first_sample = self.source.position_samples
         self._lost_before = self.source.lost_samples
         self._overflows_before = self.source.overflows
@@ -161,6 +175,7 @@ class Session:
                 if block is None:
                     break
                 if len(block):
+                    self.timing.read()
                     self._take(block)
         except InputError as error:  # the device is lost: what was captured is still given out
             self._error = self._error or error
@@ -172,12 +187,22 @@ class Session:
             self._start_sinks()
         if self.source.overflows - self._overflows_before != self.tally.overflows:
             self._count_losses()
+            self.timing.begin_anew()
             self._tell_seldom(f"the device reported dropped samples ({_count(self.tally.overflows, 'time')} so far); end other programs")
         waiting = len(block) + self.source.backlog_samples
         if self.source.live and waiting > self._bound_samples + self.source.device_block_samples:
             self._skip(len(block))
         else:
             self._give(self.engine.feed(block))
+            self._account(len(block))
+
+    def _account(self, block_samples: int) -> None:
+        """The block is through: how long that took, and the figures when they are due."""
+        taken = self.source.position_samples - self._first_sample + self.source.lost_samples - self._lost_before
+        self.timing.worked(block_samples / self.source.sample_rate, taken / self.source.sample_rate)
+        if self.timing.elapsed_s >= self._stats_due_s:
+            self._stats_due_s += self._stats_every_s
+            self.on_stats(self.stats())
 
     def _skip(self, block_samples: int) -> None:
         """Drop the block in hand and the backlog; go on from the newest audio."""
@@ -206,6 +231,11 @@ class Session:
         self.tally.lost_s = (self.source.lost_samples - self._lost_before) / self.source.sample_rate
         self.tally.overflows = self.source.overflows - self._overflows_before
         self.tally.replaced_samples = self.engine.replaced_samples
+
+    def stats(self) -> dict:
+        """How the newest run keeps time (see timing.py), what it lost, and what the system granted it."""
+        lost = {name: getattr(self.tally, name) for name in ("skips", "skipped_s", "lost_s", "overflows")}
+        return {**self.timing.figures(), **lost, "standing": self.standing.line()}
 
     # ---- what goes out -------------------------------------------------------------------------
 
@@ -281,19 +311,3 @@ def closing(sinks: Sequence[EventSink]) -> Iterator[None]:
         raise
     if error := close_all(sinks):
         raise error
-
-
-@contextmanager
-def no_collection(live: bool) -> Iterator[None]:
-    """While live, the garbage collector rests: its pauses would be late notes."""
-    if not live or not gc.isenabled():
-        yield
-        return
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.unfreeze()

@@ -181,3 +181,41 @@ def test_decoder_settings_out_of_range_are_refused(model, decoder):
 def test_one_channel_is_fed():
     with pytest.raises(ValueError, match="shape"):
         Engine(RATE).feed(np.zeros((10, 2), np.float32))
+
+
+def test_denormals_are_flushed_in_the_thread_that_feeds(model, sung):
+    """Made in one thread and fed in another, where they were not flushed: the same frames, and flushed from then on."""
+    import threading
+
+    import torch
+
+    engine, told = Engine(RATE, 50, model), []
+    expected = engine.feed(sung.samples)
+    engine.reset()
+
+    def feed() -> None:
+        torch.set_flush_denormal(False)
+        told.append(float(np.float32(1e-30) * np.float32(1e-10)))
+        told.append(engine.feed(sung.samples))
+        told.append(float(np.float32(1e-30) * np.float32(1e-10)))
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    thread.join()
+    assert told[0] > 0 and told[1] == expected and told[2] == 0.0
+
+
+def test_hops_leave_nothing_for_the_garbage_collector(model, sung):
+    """While live the collector rests: whatever only it could free would pile up."""
+    import gc
+
+    engine = Engine(RATE, 50, model)
+    engine.feed(sung.samples)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            engine.feed(sung.samples)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
