@@ -10,6 +10,7 @@ What is cheap to check is checked first: torch is imported when the input is ope
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ from typing import NoReturn, get_args
 from rt_melody.realtime.config import VIRTUAL, Settings, did_you_mean, dump_settings, make_settings, nearest
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.session import Session, closing
+from rt_melody.realtime.speaker import LineLog, Speaker
+from rt_melody.realtime.timing import sentence
 from rt_melody.realtime.types import InputError
 
 GROUPS = {
@@ -43,6 +46,8 @@ METAVARS = {
     "osc": "HOST:PORT",
     "midi_file": "PATH",
     "csv": "PATH",
+    "stats": "SECONDS",
+    "stats_file": "PATH",
     "notes": "NAME=VALUE",
 }
 EXAMPLES = """examples:
@@ -54,7 +59,10 @@ EXAMPLES = """examples:
   ffmpeg -i song.mp3 -f f32le -ac 1 -ar 48000 - | rt-melody --input - --rate 48000 --jsonl
   rt-melody --print-config > my.yaml              then edit it, and rt-melody --config my.yaml
 """
+CLEAR_LINE = "\r\x1b[K"  # ECMA-48: erase to the end of the line
+STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 ALONE = ("mic", "demo", "-")  # inputs that are no files
+WITHOUT_VALUE = {"midi_out": VIRTUAL, "stats": 0.0}  # what an option means that is given alone
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 
 
@@ -98,6 +106,8 @@ class Program:
         self.several = len(settings.input) > 1
         self.engine = None
         self.display = None
+        self.speaker = Speaker(self._say_over_line)
+        self.logs: list[LineLog] = []
         self._check_inputs()
         self._check_outputs()
 
@@ -105,8 +115,10 @@ class Program:
         """All inputs; 0, or 2 when one of several could not be used (it is told, the others are done)."""
         live: list = []
         status = 0
-        with closing(live):
+        with closing(live), closing(self.logs):
             self._add_live_sinks(live)
+            if self.settings.stats_file:
+                self.logs.append(LineLog(self.settings.stats_file))
             for name in self.settings.input:
                 try:
                     self._run_one(name, live)
@@ -130,14 +142,25 @@ class Program:
                     self._prepare_engine(source.sample_rate)
                     tracker = NoteTracker(self.thresholds, self.engine.hop_s)
                     session = Session(
-                        source, self.engine, tracker, live + files, self.stop, self._tell_loss, self._show_tally
+                        source, self.engine, tracker, live + files, self.stop, self._tell_loss, self._show_tally,
+                        self._note_stats, self._stats_every_s(), self.settings.priority,
                     )
                     session.run()
         finally:
+            self.speaker.close()
             if session is not None:
-                self._tell((f"{name}: " if self.several else "") + session.tally.line())
+                self._tell_end(name, session)
         if source.notice:
             self._tell_notice(name, source.notice, session.tally.frames)
+
+    def _tell_end(self, name: str, session: Session) -> None:
+        """What was heard and lost; with --stats, how the program kept time."""
+        figures, label = session.stats(), f"{name}: " if self.several else ""
+        if self.settings.stats is not None:
+            self._tell(label + sentence(figures), always=True)
+        self._log(figures)
+        missed = f"; {session.timing.missed} of {session.timing.turns} deadlines missed" if session.timing.live else ""
+        self._tell(label + session.tally.line() + missed)
 
     def _tell_notice(self, name: str, notice: str, frames: int) -> None:
         if not frames:
@@ -194,6 +217,8 @@ class Program:
         elif s.csv and s.midi_file and _same_file(s.csv, s.midi_file):
             raise InputError(f"--csv and --midi-file are both {s.csv}; give each a file of its own")
         files = [name for name in s.input if name not in ALONE]
+        if s.stats_file and any(_same_file(s.stats_file, name) for name in (*files, *filter(None, (s.csv, s.midi_file)))):
+            raise InputError(f"--stats-file {s.stats_file} is an input or another output; give it a name of its own")
         for given, suffix in ((s.csv, ".csv"), (s.midi_file, ".mid")):
             for path in {self._path(given, name, suffix) for name in s.input} if given else ():
                 if any(_same_file(path, name) for name in files):
@@ -260,7 +285,29 @@ class Program:
             self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
 
     def _tell_loss(self, text: str) -> None:
-        self._tell(text, always=True)
+        """Called by the thread that computes: handed over, since a terminal may make its writer wait."""
+        if self.display:
+            self.display.clear()
+        self.speaker.take(text)
+
+    def _say_over_line(self, text: str) -> None:
+        """Said by the speaker's thread, where the display may just have drawn its line."""
+        _say(text, over_line=self.display is not None and sys.stderr.isatty())
+
+    # ---- figures -------------------------------------------------------------------------------
+
+    def _stats_every_s(self) -> float:
+        return self.settings.stats or (STATS_EVERY_S if self.settings.stats_file else 0.0)
+
+    def _note_stats(self, figures: dict) -> None:
+        """Called by the thread that computes: what is written is handed over."""
+        self._log(figures)
+        if self.settings.stats:
+            self.speaker.take(sentence(figures))
+
+    def _log(self, figures: dict) -> None:
+        for log in self.logs:
+            log.take(json.dumps(figures))
 
     def _show_tally(self, tally) -> None:
         if self.display:
@@ -301,11 +348,11 @@ def _stopping() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _say(text: str) -> None:
-    """One sentence on stderr, if anybody still listens there."""
+def _say(text: str, over_line: bool = False) -> None:
+    """One sentence on stderr, if anybody still listens there; ``over_line``: a display may stand in its place."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(f"rt-melody: {text}", file=sys.stderr, flush=True)
+            print(f"{CLEAR_LINE if over_line else ''}rt-melody: {text}", file=sys.stderr, flush=True)
 
 
 def _reader_has_gone(error: InputError) -> bool:
@@ -425,8 +472,8 @@ def _add_option(group, name: str, field) -> None:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
     elif name in ("input", "notes"):
         group.add_argument(flag, nargs="+", action="extend", metavar=_metavar(name, field), help=text + _default(field))
-    elif name == "midi_out":
-        group.add_argument(flag, nargs="?", const=VIRTUAL, metavar=_metavar(name, field), help=text)
+    elif name in WITHOUT_VALUE:
+        group.add_argument(flag, nargs="?", const=WITHOUT_VALUE[name], metavar=_metavar(name, field), help=text)
     else:
         group.add_argument(flag, metavar=_metavar(name, field), help=text + _default(field))
 

@@ -44,6 +44,7 @@ class Settings(BaseModel):
         50.0, gt=0, le=2000,
         description="bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer",
     )
+    priority: bool = Field(True, description="live, ask the system for real-time priority and locked memory")
     model: Optional[Text] = Field(None, description="model file; default: the one that is shipped")
     voicing_threshold: float = Field(0.6, gt=0, lt=1, description="probability of singing from which a frame is voiced")
     f0_min_hz: float = Field(55.0, gt=0, description="lowest pitch that is looked for, in Hz")
@@ -59,6 +60,8 @@ class Settings(BaseModel):
     tempo_bpm: float = Field(120.0, ge=4, le=999, description="tempo of the MIDI file, beats a minute")
     csv: Optional[Text] = Field(None, description="write one row a hop; an existing folder where there are several inputs")
     jsonl: bool = Field(False, description="note events as JSON lines on stdout")
+    stats: Optional[float] = Field(None, ge=0, description="tell how the program keeps time: at the end, and every so many seconds if a number is given")
+    stats_file: Optional[Text] = Field(None, description="write those figures as JSON lines, every second if --stats gives no number")
     quiet: bool = Field(False, description="no latency budget, no live line, no summary")
 
     # what counts as a note
@@ -80,6 +83,11 @@ class Settings(BaseModel):
     @classmethod
     def _yes_is_virtual(cls, value: Any) -> Any:
         return {True: VIRTUAL, False: None}[value] if isinstance(value, bool) else value
+
+    @field_validator("stats", mode="before")
+    @classmethod
+    def _yes_is_at_the_end(cls, value: Any) -> Any:
+        return {True: 0.0, False: None}[value] if isinstance(value, bool) else value
 
     @field_validator("loudness", mode="before")
     @classmethod

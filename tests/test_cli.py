@@ -310,3 +310,34 @@ def test_stop_between_two_inputs_leaves_the_second_alone(song, capsys, monkeypat
     monkeypatch.setattr(cli, "Session", Stopped)
     assert said(capsys, "--input", song, "two.wav", "--csv", "out")[0] == 0
     assert [path.name for path in Path("out").iterdir()] == ["song.csv"]
+
+
+# --- figures
+
+
+def test_stats_are_told_at_the_end_and_logged(song, capsys):
+    status, out, err = said(capsys, "--input", song, "--stats", "--stats-file", "kept.jsonl")
+    assert (status, out) == (0, "")
+    assert "deadlines missed" in err and "work a block" in err and "% of a core" in err
+    rows = [json.loads(line) for line in Path("kept.jsonl").read_text().splitlines()]
+    assert rows and rows[-1]["turns"] >= 8 and rows[-1]["skips"] == 0
+    assert rows[-1]["standing"].startswith("normal priority"), "a file is not live"
+
+
+def test_stats_come_at_the_interval_asked_for(song, capsys):
+    """A millisecond: after every block, and at the end."""
+    status, _, err = said(capsys, "--input", song, "--stats", "0.001", "--quiet")
+    assert status == 0 and err.count("work a block") >= 8 and "frames" not in err
+
+
+def test_the_log_of_figures_writes_over_no_input_or_output(song, capsys):
+    for other in (["--stats-file", song], ["--csv", "a.csv", "--stats-file", "a.csv"]):
+        status, _, err = said(capsys, "--input", song, *other)
+        assert status == 2 and "give it a name of its own" in err
+    assert soundfile.info(song).frames == 2 * RATE
+
+
+@pytest.mark.parametrize("value, sentence", [("-1", "--stats -1 cannot be used"), ("often", "it must be a number")])
+def test_an_interval_that_is_none_is_refused(capsys, value, sentence):
+    status, _, err = said(capsys, "--input", "demo", f"--stats={value}")
+    assert status == 2 and sentence in err

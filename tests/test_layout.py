@@ -30,7 +30,7 @@ MAY_IMPORT = {
 # Inside realtime: a module may import from strictly lower ranks, and from its own sub-package.
 RANKS = (
     ("realtime.types",),
-    ("realtime.ring", "realtime.config", "realtime.midi_bytes", "realtime.scheduling", "realtime.timing"),
+    ("realtime.ring", "realtime.config", "realtime.midi_bytes", "realtime.scheduling", "realtime.speaker", "realtime.timing"),
     ("realtime.sources", "realtime.sinks", "realtime.engine", "realtime.notes"),
     ("realtime.session", "realtime.api"),
     ("realtime",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 
 import pytest
 
@@ -118,6 +119,28 @@ def test_a_stopped_terminal_is_not_waited_for():
         clock.s = 1.0
         sink.frame(frame())  # would never come back
         sink.close()
+    os.close(controller)
+
+
+def test_a_terminal_that_cannot_be_opened_anew_is_written_by_another_thread(monkeypatch):
+    """As on Windows. While that thread waits for the terminal, drawings are missed and nobody else waits."""
+    pty = pytest.importorskip("pty")
+    monkeypatch.delattr(os, "ttyname")
+    controller, terminal = pty.openpty()
+    clock, go_on = Clock(), threading.Event()
+    with os.fdopen(terminal, "w") as stream:
+        write, written = stream.write, []
+        stream.write = lambda text: (go_on.wait(10), written.append(text), write(text))
+        sink = TerminalSink(stream, clock)
+        for second in range(5):
+            clock.s = float(second)
+            sink.status(0.0, second)
+            sink.frame(frame())
+        assert written == []
+        go_on.set()
+        sink.close()
+        assert b"skips 0" in os.read(controller, 1000)
+    assert written[0].endswith("skips 0") and "skips 4" not in "".join(written)
     os.close(controller)
 
 

@@ -6,18 +6,20 @@ Conventions
   two drawings a frame costs one look at the clock.
 * A stream that is no terminal gets nothing. A terminal that takes nothing at the moment (stopped by
   Ctrl-S, a slow line) misses a drawing; one that has gone is not written to again.
+* Nothing here waits: the terminal is opened anew, so that writing to it may fail instead; where that cannot be
+  (Windows, whose console stands still while text is marked in it), a thread of its own writes.
 * The level meter spans -60..0 dBFS. Plain ASCII, so that every terminal can show it.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Callable
 from typing import TextIO
 
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.speaker import Speaker
 from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
 
 DRAWS_A_SECOND = 15.0
@@ -42,6 +44,7 @@ class TerminalSink(EventSink):
         self._stream = stream
         self._clock = clock
         self._alive = stream.isatty()
+        self._pen = _pen(stream) if self._alive else None
         self._next_draw_s = float("-inf")
         self._note: int | None = None
         self._drawn = 0  # characters of the last line
@@ -66,8 +69,7 @@ class TerminalSink(EventSink):
         if now_s < self._next_draw_s:
             return
         self._next_draw_s = now_s + 1 / DRAWS_A_SECOND
-        if _takes_output(self._stream):
-            self._draw(self.line(frame))
+        self._draw(self.line(frame))
 
     def line(self, frame: PitchFrame) -> str:
         """The line for a frame, without carriage return."""
@@ -86,20 +88,23 @@ class TerminalSink(EventSink):
 
     def clear(self) -> None:
         """Take the line away, so that something else can be printed; the next frames draw it again."""
-        if self._alive and self._drawn and _takes_output(self._stream):
+        if self._alive and self._drawn:
             self._draw("", "\r")
 
     def _draw(self, line: str, end: str = "") -> None:
         line = line[: _columns(self._stream) - 1]
         try:
-            self._stream.write("\r" + line.ljust(self._drawn) + end)
-            self._stream.flush()
+            self._pen.write("\r" + line.ljust(self._drawn) + end)
             self._drawn = len(line)
+        except BlockingIOError:  # it takes nothing at the moment
+            pass
         except (OSError, ValueError):  # the terminal has gone, or its stream is closed
             self._alive = False
 
     def _close(self) -> None:
         self.clear()
+        if self._pen is not None:
+            self._pen.close()
 
 
 def _meter(level_db: float) -> str:
@@ -115,9 +120,56 @@ def _columns(stream: TextIO) -> int:
         return DEFAULT_COLUMNS
 
 
-def _takes_output(stream: TextIO) -> bool:
-    """Whether a write would not wait; taken for true where the system cannot tell (Windows)."""
+class _OwnPen:
+    """The terminal behind a file descriptor of our own, whose writes never wait: they raise BlockingIOError."""
+
+    def __init__(self, terminal: str) -> None:
+        self._file = os.open(terminal, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+
+    def write(self, text: str) -> None:
+        os.write(self._file, text.encode())
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class _LentPen:
+    """The stream itself, written by another thread; raises BlockingIOError while that one waits for it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._speaker = Speaker(self._write, most=1)
+
+    def write(self, text: str) -> None:
+        if not self._speaker.take(text):
+            raise BlockingIOError
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # it has gone
+            pass
+
+    def close(self) -> None:
+        self._speaker.close()
+
+
+class _Pen:
+    """A stream in memory, which never makes anybody wait."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.write = stream.write
+
+    def close(self) -> None: ...
+
+
+def _pen(stream: TextIO) -> _OwnPen | _LentPen | _Pen:
     try:
-        return bool(select.select([], [stream.fileno()], [], 0)[1])
+        number = stream.fileno()
     except (OSError, ValueError):
-        return True
+        return _Pen(stream)
+    try:
+        return _OwnPen(os.ttyname(number))
+    except (OSError, AttributeError):  # AttributeError: Windows names no terminals
+        return _LentPen(stream)

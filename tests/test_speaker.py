@@ -1,0 +1,50 @@
+"""Words handed over: in order, never waited for, none left behind at a good end."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from rt_melody.realtime.speaker import LineLog, Speaker
+from rt_melody.realtime.types import InputError
+
+
+def test_texts_are_said_in_order_by_another_thread():
+    said = []
+    speaker = Speaker(lambda text: said.append((text, threading.get_ident())))
+    assert all(speaker.take(str(i)) for i in range(50))
+    speaker.close()
+    assert [text for text, _ in said] == [str(i) for i in range(50)]
+    assert {thread for _, thread in said} != {threading.get_ident()}
+
+
+def test_nobody_waits_for_a_listener_that_takes_nothing():
+    go_on, said = threading.Event(), []
+    speaker = Speaker(lambda text: (go_on.wait(10), said.append(text)), most=3)
+    taken = [speaker.take(str(i)) for i in range(20)]
+    assert sum(taken) in (3, 4), "what waits, and what is being said"
+    speaker.close(timeout_s=0.01)
+    go_on.set()
+    assert taken[:3] == [True] * 3 and not taken[-1]
+
+
+def test_a_text_after_the_end_begins_anew():
+    said = []
+    speaker = Speaker(said.append)
+    speaker.close()
+    for text in ("one", "two"):
+        assert speaker.take(text)
+        speaker.close()
+    assert said == ["one", "two"]
+
+
+def test_a_log_holds_whole_lines_once_closed(tmp_path):
+    log = LineLog(tmp_path / "log.jsonl")
+    log.take('{"a": 1}')
+    log.take('{"a": 2}')
+    log.close()
+    log.close()
+    assert (tmp_path / "log.jsonl").read_text() == '{"a": 1}\n{"a": 2}\n'
+    with pytest.raises(InputError, match="log.jsonl cannot be written"):
+        LineLog(tmp_path / "none" / "log.jsonl")
