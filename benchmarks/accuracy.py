@@ -1,88 +1,245 @@
 """Accuracy of the streaming engine at its real latency, by mir_eval, on MIR-1K's held-out singers.
 
-``python -m rt_melody.benchmarks.accuracy --data FOLDER --latency-ms 20 50 100 --conditions voice mixture``
-prints a table and, with ``--out FILE``, writes JSON with the command, the model and the machine.
+``python -m rt_melody.benchmarks.accuracy --data FOLDER --out benchmarks/results`` measures the voice alone and the
+mixture as recorded at every bound, all other conditions (accompaniment at set ratios, General MIDI, noises,
+levels; see conditions.py) at one, and how much of two minutes without a voice is told to be voiced. It writes
+``accuracy.json``, ``accuracy.md`` and, where matplotlib is, the pictures. Without ``--out`` it prints the tables.
+
+Each sound is a stream of its own from the engine's reset to its flush; nothing is read before its latency.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields
+from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from rt_melody.benchmarks.conditions import CONDITIONS, heard
-from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, MelodyScores
-from rt_melody.benchmarks.report import write_result
-from rt_melody.models.training.data import SAMPLE_RATE, Clip, data_folder, load_mir1k, read_mir1k_labels
+from rt_melody.benchmarks.conditions import CONDITIONS, heard, voiceless
+from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, Frames, MelodyScores, aligned
+from rt_melody.benchmarks.report import markdown, write_result
+from rt_melody.models.training import gm
+from rt_melody.models.training.data import (
+    SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono_folder, read_mir1k_labels, refuse,
+)
 from rt_melody.realtime.engine import DecoderSettings, Engine
+from rt_melody.realtime.types import InputError
 
+EVERYWHERE = ("voice", "mixture")  # conditions that are measured at every bound
+GM_PIECES, GM_SECONDS = 24, 20.0
 ESTIMATE = ("time_s", "f0_hz", "voiced", "confidence")
+TUNED = ("voicing_threshold", "leap", "begin", "end", "move_cents")  # of the decoder, as options
+
+Plan = list[tuple[float, str]]  # (bound in ms, condition)
+Labels = tuple[np.ndarray, np.ndarray]
 
 
-def labels_hz(folder: Path, split: str, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+def labels_hz(folder: Path, split: str, clip: Clip) -> Labels:
     """Times in s and f0 in Hz (0 = unvoiced) as published, 20 ms apart."""
     times, midi = read_mir1k_labels(folder / "mir-1k" / split / f"{clip.name}.pv")
     return times, np.where(midi > 0, 440.0 * 2.0 ** ((midi - 69.0) / 12.0), 0.0)
 
 
-def measure(engine: Engine, clips: list[Clip], labels: list, condition: str, progress: str) -> dict[str, MelodyScores]:
-    """Scores of all clips under "all" and of each singer under the singer's name."""
-    scores = {"all": MelodyScores()}
-    for clip, (times, hz) in zip(tqdm(clips, progress), labels):
-        frames = engine.feed(heard(clip, condition)) + engine.flush()
-        estimate = tuple(np.array([getattr(f, name) for f in frames]) for name in ESTIMATE)
-        for key in ("all", clip.singer):
-            scores.setdefault(key, MelodyScores()).add(times, hz, *estimate)
-    return scores
+# ---- in each process ---------------------------------------------------------------------------
+
+ENGINES: dict[float, Engine] = {}  # by bound in ms: a process makes its engines once
+PIECES: list[np.ndarray] = []
 
 
-def main() -> None:
+def prepare(bounds_ms: Sequence[float], model: str | None, decoder: DecoderSettings, pieces: list[np.ndarray]) -> None:
+    ENGINES.update({bound: Engine(SAMPLE_RATE, bound, model, decoder) for bound in bounds_ms})
+    PIECES[:] = pieces
+
+
+def hear_clip(task: tuple[Clip, Labels, Plan]) -> list[Frames]:
+    """One clip in every bound and condition of the plan."""
+    clip, labels, plan = task
+    rows = []
+    for bound, condition in plan:
+        frames = ENGINES[bound].feed(heard(clip, condition, PIECES)) + ENGINES[bound].flush()
+        estimate = (np.array([getattr(f, name) for f in frames]) for name in ESTIMATE)
+        rows.append(aligned(*labels, *estimate))
+    return rows
+
+
+def hear_voiceless(task: tuple[float, np.ndarray]) -> tuple[int, int]:
+    """Voiced frames and all frames of one sound."""
+    bound, sound = task
+    voiced = [f.voiced for f in ENGINES[bound].feed(sound) + ENGINES[bound].flush()]
+    return sum(voiced), len(voiced)
+
+
+# ---- the whole ---------------------------------------------------------------------------------
+
+
+def plan_of(bounds_ms: Sequence[float], conditions: Sequence[str], detail_ms: float) -> Plan:
+    """Every bound for the conditions of EVERYWHERE; the other conditions at ``detail_ms``."""
+    both = [(bound, name) for name in conditions for bound in bounds_ms]
+    return [(bound, name) for bound, name in both if name in EVERYWHERE or bound == detail_ms]
+
+
+def row_of(engine: Engine, bound_ms: float, condition: str, clips: list[tuple[str, Frames]]) -> dict:
+    """All figures of a condition at a bound; ``clips`` with their singers."""
+    scores = MelodyScores(frames for _, frames in clips)
+    singers = {s: MelodyScores(f for singer, f in clips if singer == s) for s in sorted({s for s, _ in clips})}
+    return {
+        "bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "condition": condition, "clips": len(clips),
+        "pooled": scores.pooled(), "clip_mean": scores.mean(), "errors": scores.errors(), "by_range": scores.by_range(),
+        "by_singer": {name: {**s.pooled(), **s.errors()} for name, s in singers.items()},
+        "reliability": scores.reliability(),
+    }
+
+
+def voiceless_rows(bound_ms: float, sounds: dict[str, list[np.ndarray]], run) -> list[dict]:
+    rows = []
+    for kind, several in sounds.items():
+        counts = np.array(list(run(hear_voiceless, [(bound_ms, sound) for sound in several])))
+        seconds = sum(map(len, several)) / SAMPLE_RATE
+        voiced, frames = counts.sum(0)
+        worst = (counts[:, 0] / counts[:, 1]).max()
+        rows.append({
+            "kind": kind, "bound_ms": bound_ms, "sounds": len(several), "seconds": round(seconds, 1),
+            "voiced_percent": 100.0 * float(voiced / frames), "worst_sound_percent": 100.0 * float(worst),
+        })
+    return rows
+
+
+def general_midi(folder: Path | None) -> list[np.ndarray]:
+    """Pieces that no training hears, from ``folder`` or made now; none, with a word why, where they cannot be."""
+    try:
+        if folder is None:
+            seeds = range(gm.EVALUATION_SEED, gm.EVALUATION_SEED + GM_PIECES)
+            return [gm.render(seed, GM_SECONDS) for seed in tqdm(seeds, "General MIDI")]
+        gm.write_pieces(folder, GM_PIECES, GM_SECONDS, gm.EVALUATION_SEED)
+        return gm.load_gm(folder)
+    except DataError as error:
+        print(f"General MIDI accompaniment is left out: {error}")
+        return []
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
-    parser.add_argument("--latency-ms", nargs="+", type=float, default=[50.0])
-    parser.add_argument("--conditions", nargs="+", default=["voice", "mixture"], choices=sorted(CONDITIONS))
+    parser.add_argument("--latency-ms", nargs="+", type=float, default=[20.0, 50.0, 100.0])
+    parser.add_argument("--detail-ms", type=float, help="bound at which all conditions are measured; default: 50, else the first of --latency-ms")
+    parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=list(CONDITIONS), metavar="CONDITION", help="; ".join(CONDITIONS))
+    parser.add_argument("--no-voiceless", action="store_true", help="leave out the sounds without a voice")
     parser.add_argument("--model", help="model file; default: the shipped one")
     parser.add_argument("--every", type=int, default=1, help="only every n-th clip")
-    parser.add_argument("--out", type=Path, help="write the results as JSON")
-    for name in ("voicing_threshold", "leap", "begin", "end", "move_cents"):
-        parser.add_argument("--" + name.replace("_", "-"), type=float, default=getattr(DecoderSettings, name))
-    args = parser.parse_args()
+    parser.add_argument("--jobs", type=int, default=1, help="processes that hear clips")
+    parser.add_argument("--gm", type=Path, help="folder that keeps the General MIDI pieces; default: made anew each time")
+    parser.add_argument("--out", type=Path, help="folder for accuracy.json, accuracy.md and the pictures")
+    defaults = {f.name: f.default for f in fields(DecoderSettings)}
+    for name in TUNED:
+        parser.add_argument("--" + name.replace("_", "-"), type=float, default=defaults[name])
+    args = parser.parse_args(arguments)
+    if args.detail_ms is None:
+        args.detail_ms = 50.0 if 50.0 in args.latency_ms else args.latency_ms[0]
+    if args.detail_ms not in args.latency_ms:
+        refuse(f"--detail-ms {args.detail_ms:g} must be one of --latency-ms {' '.join(f'{b:g}' for b in args.latency_ms)}")
+    if args.every < 1 or args.jobs < 1:
+        refuse(f"--every {args.every}, --jobs {args.jobs}: both are 1 or more")
+    if args.out and not args.out.is_dir():
+        refuse(f"there is no folder {args.out}; make it first")
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse_arguments(arguments)
+    try:
+        result = measure(args)
+    except (DataError, InputError) as error:
+        refuse(str(error))
+    print(tables(result))
+    if args.out:
+        write(args.out, result)
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Rows, voiceless rows and what they were made of. Raises DataError, InputError."""
+    decoder = DecoderSettings(**{name: getattr(args, name) for name in TUNED})
+    engines = {bound: Engine(SAMPLE_RATE, bound, args.model, decoder) for bound in args.latency_ms}  # refused early
     folder = data_folder(args.data)
     clips = load_mir1k(folder, args.split)[:: args.every]
-    labels = [labels_hz(folder, args.split, clip) for clip in clips]
-    decoder = DecoderSettings(
-        voicing_threshold=args.voicing_threshold, leap=args.leap, begin=args.begin, end=args.end,
-        move_cents=args.move_cents,
-    )
-    rows = []
-    for bound_ms in args.latency_ms:
-        engine = Engine(SAMPLE_RATE, bound_ms, args.model, decoder)
-        for condition in args.conditions:
-            scores = measure(engine, clips, labels, condition, f"{condition}, {bound_ms:g} ms")
-            rows.append({
-                "bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "condition": condition,
-                "pooled": scores["all"].pooled(), "clip_mean": scores["all"].mean(),
-                "errors": scores["all"].errors(), "by_octave": scores["all"].by_octave(),
-                "by_singer": {k: v.pooled() for k, v in scores.items() if k != "all"},
-                "reliability": scores["all"].reliability(),
-            })
-    print(table(rows))
-    if args.out:
-        write_result(args.out, rows, f"{args.split}, {len(clips)} clips", engine.model.provenance)
+    pieces = general_midi(args.gm) if any(CONDITIONS[c].beside == "gm" for c in args.conditions) or not args.no_voiceless else []
+    conditions = [c for c in args.conditions if pieces or CONDITIONS[c].beside != "gm"]
+    plan = plan_of(args.latency_ms, conditions, args.detail_ms)
+    tasks = [(clip, labels_hz(folder, args.split, clip), plan) for clip in clips]
+    sounds = {} if args.no_voiceless else voiceless(clips, load_mono_folder(folder / "noise"), pieces)
+    start = (args.latency_ms, args.model, decoder, pieces)
+    with ProcessPoolExecutor(args.jobs, get_context("spawn"), prepare, start) as pool:
+        rows = collect(engines, plan, clips, tqdm(pool.map(hear_clip, tasks), "clips", len(tasks)))
+        quiet = voiceless_rows(args.detail_ms, sounds, pool.map)
+    about = f"MIR-1K {args.split}, {len(clips)} clips, every {args.every}" if args.every > 1 else f"MIR-1K {args.split}, {len(clips)} clips"
+    return {"rows": rows, "voiceless": quiet, "about": about, "model": engines[args.detail_ms].model.provenance, "detail_ms": args.detail_ms}
+
+
+def collect(engines: dict[float, Engine], plan: Plan, clips: list[Clip], found: Iterator[list[Frames]]) -> list[dict]:
+    each = [[] for _ in plan]
+    for clip, several in zip(clips, found):
+        for place, frames in zip(each, several):
+            place.append((clip.singer, frames))
+    return [row_of(engines[bound], bound, condition, place) for (bound, condition), place in zip(plan, each)]
+
+
+def write(folder: Path, result: dict) -> None:
+    """accuracy.json, accuracy.md, and the pictures where matplotlib is."""
+    write_result(folder / "accuracy.json", result["rows"], result["about"], result["model"],
+                 voiceless=result["voiceless"], detail_ms=result["detail_ms"])
+    (folder / "accuracy.md").write_text(tables(result) + "\n", encoding="utf-8")
+    if find_spec("matplotlib"):
+        from rt_melody.benchmarks import plots
+
+        plots.draw(result["rows"], result["detail_ms"], folder)
+    else:
+        print("no pictures: matplotlib is not installed; pip install 'rt-melody[plot]'")
+
+
+# ---- tables ------------------------------------------------------------------------------------
+
+
+def tables(result: dict) -> str:
+    """Markdown: conditions, singers, ranges, sounds without a voice, confidence."""
+    rows, at = result["rows"], result["detail_ms"]
+    detailed = [r for r in rows if r["condition"] in EVERYWHERE and r["bound_ms"] == at]
+    parts = [f"# Accuracy\n\n{result['about']}; percent of frames, pooled; streaming engine.", table(rows)]
+    if result["voiceless"]:
+        parts += [f"## Without a voice, {at:g} ms", voiceless_table(result["voiceless"])]
+    for row in detailed:
+        parts += [f"## {row['condition'].capitalize()}, {at:g} ms, by singer", parts_table("singer", row["by_singer"], (*NAMES, *ERRORS))]
+        parts += [f"## {row['condition'].capitalize()}, {at:g} ms, by true f0", parts_table("f0", row["by_range"], ("frames", "RPA", "RCA", "VR"))]
+        parts += [f"## {row['condition'].capitalize()}, {at:g} ms, confidence", reliability_table(row["reliability"])]
+    return "\n\n".join(parts)
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown, one row a condition and bound: pooled figures and what the errors are made of, in percent."""
-    names = (*NAMES, *ERRORS)
-    lines = ["| condition | bound ms | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
+    """One row a condition and bound: pooled figures and what the errors are made of."""
+    lines = []
     for row in rows:
         both = {**row["pooled"], **row["errors"]}
-        figures = " | ".join(f"{both[name]:.1f}" for name in names)
-        lines.append(f"| {row['condition']} | {row['bound_ms']:g} | {figures} |")
-    return "\n".join(lines)
+        lines.append([row["condition"], f"{row['bound_ms']:g}", *(both[name] for name in (*NAMES, *ERRORS))])
+    return markdown(["condition", "bound ms", *NAMES, *ERRORS], lines)
+
+
+def parts_table(what: str, parts: dict[str, dict], names: Sequence[str]) -> str:
+    return markdown([what, *names], [[key, *(part[name] for name in names)] for key, part in parts.items()])
+
+
+def voiceless_table(rows: list[dict]) -> str:
+    lines = [[r["kind"], r["sounds"], r["seconds"], r["voiced_percent"], r["worst_sound_percent"]] for r in rows]
+    return markdown(["what sounds", "sounds", "seconds", "voiced %", "voiced % of the worst sound"], lines)
+
+
+def reliability_table(tenths: list[dict]) -> str:
+    lines = [[t["frames"], 100.0 * t["told"], 100.0 * t["right"]] for t in tenths]
+    return markdown(["frames", "told %", "right %"], lines)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ octave (voiced in both, right but for octaves), other (voiced in both, wrong oth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from mir_eval import melody
 NAMES = ("OA", "RPA", "RCA", "VR", "VFA")
 ERRORS = ("missed", "false alarm", "octave", "other")
 RIGHT_CENTS = 50.0
-OCTAVES_HZ = (0, 110, 220, 440, 880, 20000)
+RANGES_HZ = (0, 82, 110, 156, 220, 311, 440, 622, 880, 20000)  # half octaves about the notes E2 to A5
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Frames:
     est_cent: np.ndarray
     confidence: np.ndarray
 
+    def only(self, which: np.ndarray) -> "Frames":
+        """The frames that ``which`` (bool) chooses."""
+        return Frames(*(getattr(self, name)[which] for name in Frames.__annotations__))
+
     def right(self) -> np.ndarray:
         """Whether what was told of each frame, voicing and pitch, is so (bool)."""
         sung, told = self.ref_voicing > 0, self.est_voicing > 0
@@ -37,20 +42,26 @@ class Frames:
         return np.where(sung, told & near, ~told)
 
 
+def aligned(ref_time_s, ref_hz, est_time_s, est_hz, est_voiced, est_confidence=None) -> Frames:
+    """One clip at the reference's times. ``ref_hz`` 0 where unvoiced; ``est_hz`` the guess everywhere. All
+    ``[shape=(n,)]``."""
+    signed = np.where(est_voiced, est_hz, -np.asarray(est_hz))
+    cents = melody.to_cent_voicing(ref_time_s, ref_hz, est_time_s, signed)
+    confidence = np.ones_like(est_hz) if est_confidence is None else est_confidence
+    times = np.concatenate([[0.0], ref_time_s])[-len(cents[0]) :]
+    nearest = np.clip(np.round(np.interp(times, est_time_s, np.arange(len(est_time_s)))).astype(int), 0, None)
+    return Frames(*cents, confidence[nearest])
+
+
 class MelodyScores:
-    """Collects clips; ``pooled``, ``mean``, ``errors`` and ``by_octave`` give percentages by name."""
+    """Collects clips; ``pooled``, ``mean``, ``errors`` and ``by_range`` give percentages by name."""
 
-    def __init__(self) -> None:
-        self._clips: list[Frames] = []
+    def __init__(self, clips: Iterable[Frames] = ()) -> None:
+        self._clips: list[Frames] = list(clips)
 
-    def add(self, ref_time_s, ref_hz, est_time_s, est_hz, est_voiced, est_confidence=None) -> None:
-        """``ref_hz`` 0 where unvoiced; ``est_hz`` the guess everywhere. All ``[shape=(n,)]``."""
-        signed = np.where(est_voiced, est_hz, -np.asarray(est_hz))
-        aligned = melody.to_cent_voicing(ref_time_s, ref_hz, est_time_s, signed)
-        confidence = np.ones_like(est_hz) if est_confidence is None else est_confidence
-        times = np.concatenate([[0.0], ref_time_s])[-len(aligned[0]) :]
-        nearest = np.clip(np.round(np.interp(times, est_time_s, np.arange(len(est_time_s)))).astype(int), 0, None)
-        self._clips.append(Frames(*aligned, confidence[nearest]))
+    def add(self, *clip) -> None:
+        """A clip as ``aligned`` takes it."""
+        self._clips.append(aligned(*clip))
 
     def frames(self) -> Frames:
         """All clips as one."""
@@ -71,17 +82,15 @@ class MelodyScores:
         parts = (sung & ~told, ~sung & told, both & chroma, both & ~chroma)
         return {name: 100.0 * float(part.mean()) for name, part in zip(ERRORS, parts)}
 
-    def by_octave(self) -> dict[str, dict[str, float]]:
-        """VR and RPA of the frames whose true f0 lies in each octave, with their number."""
-        f = self.frames()
+    def by_range(self) -> dict[str, dict[str, float]]:
+        """RPA, RCA, VR of the frames whose true f0 lies in each range, and their number."""
+        f, rows = self.frames(), {}
         hz = 10.0 * 2.0 ** (f.ref_cent / 1200.0)
-        near = np.abs(f.ref_cent - f.est_cent) <= RIGHT_CENTS
-        rows = {}
-        for low, high in zip(OCTAVES_HZ, OCTAVES_HZ[1:]):
+        for low, high in zip(RANGES_HZ, RANGES_HZ[1:]):
             inside = (f.ref_voicing > 0) & (hz >= low) & (hz < high)
             if inside.any():
-                figures = {"RPA": near[inside].mean(), "VR": (f.est_voicing[inside] > 0).mean()}
-                rows[f"{low}-{high} Hz"] = {"frames": int(inside.sum()), **{k: 100.0 * float(v) for k, v in figures.items()}}
+                figures = _figures(f.only(inside))
+                rows[f"{low}-{high} Hz"] = {"frames": int(inside.sum()), **{k: figures[k] for k in ("RPA", "RCA", "VR")}}
         return rows
 
     def reliability(self, steps: int = 10) -> list[dict[str, float]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,6 +30,16 @@ def machine() -> dict:
     return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(), **versions}
 
 
+def commit() -> str:
+    """The checkout's commit, "" outside of one."""
+    try:
+        here = Path(__file__).parent
+        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10)
+        return done.stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
 def command() -> str:
     """The command that is running, without the paths of this machine."""
     module = sys.modules["__main__"].__spec__
@@ -35,7 +47,19 @@ def command() -> str:
     return " ".join(["python -m", module.name if module else Path(sys.argv[0]).name, *words])
 
 
-def write_result(path: Path, rows: object, about: str, model: dict | None = None) -> None:
-    """Rows with their circumstances, as JSON."""
-    whole = {"command": command(), "about": about, "machine": machine(), "model": model, "rows": rows}
+def write_result(path: Path, rows: object, about: str, model: dict | None = None, **more: object) -> None:
+    """Rows with their circumstances, and whatever ``more`` there is beside them, as JSON."""
+    whole = {
+        "command": command(), "about": about, "commit": commit(), "machine": machine(), "model": model, "rows": rows, **more
+    }
     path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table; decimal numbers with one decimal place, None as nothing."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)

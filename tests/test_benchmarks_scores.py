@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from rt_melody.benchmarks.accuracy import table
-from rt_melody.benchmarks.conditions import CONDITIONS, heard
-from rt_melody.benchmarks.melody_scores import ERRORS, MelodyScores
+from rt_melody.benchmarks import accuracy
+from rt_melody.benchmarks.conditions import CONDITIONS, coloured_noise, heard, voiceless
+from rt_melody.benchmarks.melody_scores import ERRORS, MelodyScores, aligned
 from rt_melody.models.training.data import Clip
+from rt_melody.realtime.types import PitchFrame
 
 TIMES = np.arange(100) * 0.02
 TRUTH = np.where(np.arange(100) < 70, 220.0, 0.0)
@@ -39,9 +40,12 @@ def test_errors_are_counted_as_what_they_are():
     assert scores.pooled()["RCA"] == pytest.approx(100 * 65 / 70)
 
 
-def test_figures_by_octave_hold_their_frames():
-    scores = scored(np.where(np.arange(100) < 35, 220.0, 300.0), TRUTH > 0)
-    assert scores.by_octave() == {"220-440 Hz": {"frames": 70, "RPA": pytest.approx(50.0), "VR": pytest.approx(100.0)}}
+def test_figures_by_range_hold_their_frames():
+    """Of 70 sung frames at 220 Hz the guess is right for 35 and an octave up for 21."""
+    hz = np.select([np.arange(100) < 35, np.arange(100) < 56], [220.0, 440.0], 300.0)
+    (row,) = scored(hz, TRUTH > 0).by_range().items()
+    wanted = {"frames": 70, "RPA": pytest.approx(50.0), "RCA": pytest.approx(80.0), "VR": pytest.approx(100.0)}
+    assert row == ("220-311 Hz", wanted)
 
 
 def test_reliability_compares_what_was_told_with_what_was_right():
@@ -63,27 +67,140 @@ def test_pooled_weighs_frames_and_mean_weighs_clips():
 
 @pytest.fixture
 def clip():
+    """Half a second, sung in its first half alone; the voice is silent where it is not sung."""
     rng = np.random.default_rng(0)
     voice, band = (rng.standard_normal(8000).astype(np.float32) * g for g in (0.1, 0.02))
-    return Clip("a_1", "a", voice, band, np.zeros(101, np.float32))
+    voice[4000:] = 0.0
+    return Clip("a_1", "a", voice, band, np.where(np.arange(101) < 50, 60.0, 0.0).astype(np.float32))
 
 
-@pytest.mark.parametrize("condition, ratio_db", [("band +10 dB", 10), ("band -5 dB", -5), ("white 20 dB", 20), ("pink 0 dB", 0)])
-def test_conditions_have_the_ratio_they_say(clip, condition, ratio_db):
-    sound = heard(clip, condition)
+@pytest.fixture
+def pieces():
+    return [np.random.default_rng(9).standard_normal(20000).astype(np.float32)]
+
+
+RATIOS = [("band +10 dB", 10), ("band -5 dB", -5), ("gm +0 dB", 0), ("white 20 dB", 20), ("pink 0 dB", 0)]
+
+
+@pytest.mark.parametrize("condition, ratio_db", RATIOS)
+def test_conditions_have_the_ratio_they_say(clip, pieces, condition, ratio_db):
+    """Of the voice where it is voiced, not of the clip with its rests."""
+    sound = heard(clip, condition, pieces)
     gain = np.dot(sound, clip.voice) / np.dot(clip.voice, clip.voice)
     rest = sound - gain * clip.voice
-    measured = 20 * np.log10(gain * clip.voice.std() / rest.std())
+    measured = 20 * np.log10(gain * clip.voice[:4000].std() / rest.std())
     assert measured == pytest.approx(ratio_db, abs=0.3)
 
 
-def test_conditions_are_the_same_every_time_and_never_clip(clip):
-    for condition in CONDITIONS:
-        np.testing.assert_array_equal(heard(clip, condition), heard(clip, condition))
-        assert np.abs(heard(clip, condition)).max() == pytest.approx(0.5, abs=1e-3)
+@pytest.mark.parametrize("condition, level_dbfs", [("voice at -40 dBFS", -40), ("mixture at -60 dBFS", -60)])
+def test_levels_are_those_of_the_voice_where_voiced(clip, condition, level_dbfs):
+    sound = heard(clip, condition)
+    voice = sound if condition.startswith("voice") else sound * clip.voice.std() / clip.mixture.std()
+    assert 20 * np.log10(np.sqrt(np.mean(voice[:4000] ** 2))) == pytest.approx(level_dbfs, abs=0.5)
+
+
+def test_conditions_are_the_same_every_time_and_never_clip(clip, pieces):
+    for condition, wanted in CONDITIONS.items():
+        sound = heard(clip, condition, pieces)
+        np.testing.assert_array_equal(sound, heard(clip, condition, pieces))
+        assert sound.dtype == np.float32 and len(sound) == len(clip.voice)
+        if wanted.level_dbfs is None:
+            assert np.abs(sound).max() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_piece_shorter_than_the_clip_goes_round(clip, pieces):
+    short = [piece[:3000] for piece in pieces]
+    rest = heard(clip, "gm -5 dB", short)[4000:]
+    np.testing.assert_allclose(rest[:1000], rest[3000:], atol=1e-6)
+
+
+def test_without_pieces_a_gm_condition_is_refused(clip):
+    with pytest.raises(ValueError, match="General MIDI"):
+        heard(clip, "gm +0 dB")
+
+
+@pytest.mark.parametrize("exponent, per_octave_db", [(0.0, 0.0), (0.5, -3.01), (1.0, -6.02)])
+def test_noise_falls_as_its_colour_says(exponent, per_octave_db):
+    power = np.abs(np.fft.rfft(coloured_noise(3, 64000, exponent))) ** 2
+    hz = np.fft.rfftfreq(64000, 1 / 16000)
+    low, high = (10 * np.log10(power[(hz > f) & (hz < 2 * f)].mean()) for f in (500, 2000))
+    assert (high - low) / 2 == pytest.approx(per_octave_db, abs=0.2)
+
+
+def test_two_minutes_of_each_kind_without_a_voice(clip):
+    noises = [np.ones(16000 * 10, np.float32)] * 50
+    kinds = voiceless([clip], noises, [])
+    assert set(kinds) == {"noise made", "noise recorded", "karaoke band"}
+    for name in ("noise made", "noise recorded"):
+        assert sum(map(len, kinds[name])) / 16000 == pytest.approx(120, abs=10)
+    assert all(np.abs(s).max() == pytest.approx(0.5) for s in kinds["noise made"])
+
+
+# ---- the command
+
+
+class Listener:
+    """An engine that says 220 Hz of every 10 ms, voiced where it is told so by the sound's sign."""
+
+    latency = type("Budget", (), {"total_ms": 40.0})
+
+    def feed(self, sound):
+        self.fed = len(sound)
+        return []
+
+    def flush(self):
+        times = np.arange(self.fed // 160) * 0.01
+        return [PitchFrame(i, t, t, 220.0, t < 1.4, 0.9, 0.9, -20.0) for i, t in enumerate(times)]
+
+
+@pytest.fixture
+def listener(monkeypatch):
+    monkeypatch.setitem(accuracy.ENGINES, 50.0, Listener())
+    monkeypatch.setitem(accuracy.ENGINES, 20.0, Listener())
+
+
+def test_a_clip_is_heard_in_the_whole_plan(listener):
+    rng = np.random.default_rng(1)
+    clip = Clip("a_1", "a", *(rng.standard_normal((2, 32000)).astype(np.float32)), np.zeros(401, np.float32))
+    plan = accuracy.plan_of([20.0, 50.0], ["voice", "white 10 dB"], 50.0)
+    assert plan == [(20.0, "voice"), (50.0, "voice"), (50.0, "white 10 dB")]
+    found = accuracy.hear_clip((clip, (TIMES, TRUTH), plan))
+    rows = accuracy.collect(accuracy.ENGINES, plan, [clip, clip], iter([found, found]))
+    assert [(r["bound_ms"], r["condition"], r["clips"]) for r in rows] == [(b, c, 2) for b, c in plan]
+    assert rows[0]["pooled"]["OA"] == pytest.approx(100.0, abs=1.1)
+    assert rows[0]["by_singer"]["a"]["OA"] == rows[0]["pooled"]["OA"]
+
+
+def test_the_voiced_share_without_a_voice_is_pooled_over_its_sounds(listener):
+    """1.4 s of 2 and 1 s of 1 are voiced: 80 %; the worst sound 100 %."""
+    sounds = {"made": [np.zeros(32000, np.float32), np.zeros(16000, np.float32)]}
+    (row,) = accuracy.voiceless_rows(50.0, sounds, map)
+    assert row["voiced_percent"] == pytest.approx(80.0) and row["worst_sound_percent"] == 100.0
+    assert row["seconds"] == 3.0
 
 
 def test_the_table_has_a_row_a_condition():
     scores = scored(np.full(100, 220.0), TRUTH > 0)
     row = {"condition": "voice", "bound_ms": 50.0, "pooled": scores.pooled(), "errors": scores.errors()}
-    assert table([row, row]).count("| voice | 50 | 100.0 | 100.0 |") == 2
+    assert accuracy.table([row, row]).count("| voice | 50 | 100.0 | 100.0 |") == 2
+
+
+def test_pictures_are_drawn_from_the_rows_and_bad_files_are_refused(tmp_path, capsys):
+    plots = pytest.importorskip("rt_melody.benchmarks.plots", reason="needs matplotlib")
+    clips = [("a", aligned(TIMES, TRUTH, TIMES, np.full(100, 220.0), TRUTH > 0))]
+    rows = [accuracy.row_of(Listener(), 50.0, c, clips) for c in ("voice", "mixture", "band +0 dB", "gm +5 dB")]
+    accuracy.write(tmp_path, {"rows": rows, "voiceless": [], "about": "made", "model": None, "detail_ms": 50.0})
+    assert len(list(tmp_path.glob("*.png"))) == 5 and "| gm +5 dB | 50 | 100.0 |" in (tmp_path / "accuracy.md").read_text()
+    (tmp_path / "no.json").write_text("{}")
+    with pytest.raises(SystemExit) as left:
+        plots.main([str(tmp_path / "no.json"), "--out", str(tmp_path)])
+    assert left.value.code == 2 and "cannot be drawn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options, says", [
+    (["--detail-ms", "30"], "must be one of"), (["--every", "0"], "1 or more"), (["--out", "/no/such/folder"], "no folder"),
+])
+def test_options_that_cannot_be_are_refused_at_once(options, says, capsys):
+    with pytest.raises(SystemExit) as left:
+        accuracy.parse_arguments(options)
+    assert left.value.code == 2 and says in capsys.readouterr().err
