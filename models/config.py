@@ -51,7 +51,7 @@ class ModelConfig:
     branch_channels: int = 16
     dilations: tuple[int, ...] = (1, 2, 4, 8)  # in hops, one block each
     context_size: int = 128  # units of the recurrent context
-    look_ahead_ms: tuple[float, ...] = (0, 4, 9, 19, 29, 39, 59, 89)  # so that a bound is 10 of hop, 1 of resampler, and one of these
+    look_ahead_ms: tuple[float, ...] = (0, 4, 9, 14, 19, 29, 39, 59, 89)  # so that a bound is 10 of hop, 1 of resampler, and one of these
 
     @property
     def hop_ms(self) -> float:
