@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from rt_melody.kernels import framing, posterior
+from rt_melody.kernels.brightness import brightness_hz
 from rt_melody.kernels.resample import BLOCK, StreamResampler
 from rt_melody.kernels.viterbi import FixedLagViterbi
 from rt_melody.models.streaming import StreamingModel
@@ -31,6 +32,8 @@ from rt_melody.realtime.types import InputError, LatencyBudget, LatencyPart, Pit
 RING_SAMPLES = 4096  # model-rate samples kept: more than any window
 DC_CORNER_HZ = 15.0  # below it the input is no voice; an offset must not hide one
 READ_CENTS = 80.0  # reach of the local mean around the decoded bin
+BRIGHTNESS_HOPS = 2  # a period of the lowest voice
+TIGHT_BOUND_MS = 30.0  # bounds up to this are kept with half hops
 RIGHT_CENTS = 50.0  # confidence is the probability of being nearer than this to the truth
 
 
@@ -58,6 +61,7 @@ class Engine:
         that fits is used.
     model : path of a model file, a StreamingModel, or None for the shipped one.
     decoder : see DecoderSettings.
+    hop_ms : how often a frame is given, the model's own hop or a whole part of it; None: see ``choose_hop_ms``.
 
     Raises InputError where the bound, the rate, the range or the model cannot be used.
     """
@@ -68,18 +72,24 @@ class Engine:
         latency_ms: float = 50.0,
         model: StreamingModel | str | Path | None = None,
         decoder: DecoderSettings | None = None,
+        hop_ms: float | None = None,
     ):
         self.decoder = decoder or DecoderSettings()
         self.model = model if isinstance(model, StreamingModel) else _load(model)
         config = self.model.config
-        self.sample_rate, self.hop_s = sample_rate, config.hop_ms / 1000.0
+        hop_ms = choose_hop_ms(latency_ms, config.hop_ms) if hop_ms is None else hop_ms
+        phases = round(config.hop_ms / hop_ms) if hop_ms > 0 else 0
+        if phases < 1 or abs(phases * hop_ms - config.hop_ms) > 1e-9 or config.hop_samples % phases:
+            raise InputError(f"a hop of {hop_ms:g} ms cannot be had: it must be a whole part of the model's, {config.hop_ms:g} ms")
+        self.model.set_phases(phases)
+        self.sample_rate, self.hop_s = sample_rate, hop_ms / 1000.0
         try:
             self._resampler = StreamResampler(sample_rate, config.sample_rate)
         except ValueError as error:
             raise InputError(str(error)) from error
-        self._hop = config.hop_samples
+        self._hop, self._level_samples = config.hop_samples // phases, config.hop_samples
         self.latency, look_ahead_ms, self._lag = plan_latency(
-            latency_ms, config.hop_ms, self.model.heads_ms, self._resampler.delay_ms
+            latency_ms, hop_ms, self.model.heads_ms, self._resampler.delay_ms
         )
         self.model.choose_head(look_ahead_ms)
         self._behind_s = look_ahead_ms / 1000.0 + self._lag * self.hop_s
@@ -229,7 +239,8 @@ class Engine:
             voiced=voiced,
             confidence=min(1.0, max(0.0, float(sure))),
             voicing=voicing,
-            level_db=framing.level_db(self.model.window, self._hop),
+            level_db=framing.level_db(self.model.window, self._level_samples),
+            brightness_hz=brightness_hz(self.model.window, BRIGHTNESS_HOPS * self._level_samples, self.model.config.sample_rate),
         )
 
 
@@ -238,6 +249,14 @@ def _load(path: str | Path | None) -> StreamingModel:
         return StreamingModel(path)
     except ModelFileError as error:
         raise InputError(str(error)) from error
+
+
+def choose_hop_ms(bound_ms: float, model_hop_ms: float) -> float:
+    """Half of the model's hop for bounds up to TIGHT_BOUND_MS: what is not waited for can be looked ahead.
+
+    It costs twice the work, which buys nothing where the bound leaves room for all the look-ahead of use.
+    """
+    return model_hop_ms / 2.0 if bound_ms <= TIGHT_BOUND_MS else model_hop_ms
 
 
 def plan_latency(

@@ -34,7 +34,8 @@ class PitchFrame:
     voiced: bool
     confidence: float  # 0..1, the probability that what this frame says (f0 and voicing) is right
     voicing: float  # 0..1, the probability that somebody sings
-    level_db: float  # dBFS RMS of the newest hop, -120 at least
+    level_db: float  # dBFS RMS of the newest 10 ms, -120 at least
+    brightness_hz: float = 0.0  # RMS frequency of the newest sound, see kernels.brightness; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ class NoteOn:
     note: int  # MIDI note number
     velocity: int  # 1..127
     pitch: float  # fractional MIDI note number at the onset
+    level_db: float | None = None  # the loudest of the onset, dBFS RMS of a hop; None: not known
+    brightness_hz: float | None = None  # of the onset; None: not known
+    legato: bool = False  # slurred: the note before, still sounding, ends after this one has begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,17 @@ class Loudness:
     level_db: float
 
 
-NoteEvent = Union[NoteOn, NoteOff, PitchBend, Loudness]
+@dataclass(frozen=True, slots=True)
+class Brightness:
+    """How bright the voice is while a note sounds: the RMS frequency of its spectrum, in Hz."""
+
+    time_s: float
+    available_s: float
+    note: int
+    brightness_hz: float
+
+
+NoteEvent = Union[NoteOn, NoteOff, PitchBend, Loudness, Brightness]
 
 
 @dataclass(frozen=True, slots=True)

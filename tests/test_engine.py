@@ -38,6 +38,41 @@ def test_chunks_change_nothing(model, sung, sizes):
     assert fed(Engine(RATE, 50, model), samples, sizes) == whole
 
 
+@pytest.mark.parametrize("sizes", ([HOP // 2 - 1], [HOP], [997]))
+def test_chunks_change_nothing_at_half_hops(model, sung, sizes):
+    whole = fed(Engine(RATE, 20, model), sung.samples, [len(sung.samples)])
+    assert fed(Engine(RATE, 20, model), sung.samples, sizes) == whole
+    np.testing.assert_allclose([f.time_s for f in whole], np.arange(len(whole)) * 0.005, atol=1e-9)
+
+
+@pytest.mark.parametrize("phases", (1, 2, 4))
+def test_each_phase_is_a_stream_of_its_own(model, phases):
+    windows = np.random.default_rng(0).standard_normal((12, len(model.window))).astype(np.float32) * 0.1
+
+    def told(some, phases):
+        model.set_phases(phases)
+        for window in some:
+            model.window[:] = window
+            logits, voicing = model.step()
+            yield logits.tolist() + [voicing]
+
+    together = list(told(windows, phases))
+    for phase in range(phases):
+        assert list(told(windows[phase::phases], 1)) == together[phase::phases]
+
+
+@pytest.mark.parametrize("bound_ms, hop_ms", ((15, 5), (20, 5), (30, 5), (31, 10), (50, 10)))
+def test_tight_bounds_are_kept_with_half_hops(model, bound_ms, hop_ms):
+    engine = Engine(RATE, bound_ms, model)
+    assert engine.latency.parts[0].ms == 1000 * engine.hop_s == hop_ms
+
+
+@pytest.mark.parametrize("hop_ms", (0.0, -5.0, 3.0, 20.0, 0.01))
+def test_a_hop_that_is_no_part_of_the_models_is_refused(model, hop_ms):
+    with pytest.raises(InputError, match="whole part"):
+        Engine(RATE, 50, model, hop_ms=hop_ms)
+
+
 @pytest.mark.parametrize("rate", (44100, 48000, 8000))
 def test_chunks_change_nothing_at_other_rates(model, rate):
     samples = np.random.default_rng(0).standard_normal(rate).astype(np.float32) * 0.1
