@@ -18,6 +18,9 @@ _HOMES = {
     "DecoderSettings": "engine",
     "NoteTracker": "notes",
     "NoteSettings": "notes",
+    "Performer": "performance",
+    "PerformanceSettings": "performance",
+    "Gate": "gate",
     "Session": "session",
     "Tally": "session",
     "run": "session",
@@ -32,6 +35,7 @@ _HOMES = {
     "JsonlSink": "sinks.files",
     "MidiFileSink": "sinks.files",
     "MidiSink": "sinks.midi",
+    "MidiSettings": "sinks.midi_voice",
     "OscSink": "sinks.osc",
     "open_midi_out": "sinks.midi_ports",
     "InputError": "types",
@@ -40,6 +44,7 @@ _HOMES = {
     "NoteOff": "types",
     "PitchBend": "types",
     "Loudness": "types",
+    "Brightness": "types",
     "LatencyBudget": "types",
 }
 __all__ = sorted(_HOMES)

@@ -23,6 +23,8 @@ from typing import NoReturn, get_args
 
 from rt_melody.realtime.config import VIRTUAL, Settings, did_you_mean, dump_settings, make_settings, nearest
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
+from rt_melody.realtime.performance import Performer
+from rt_melody.realtime.playing import Playing, make_playing
 from rt_melody.realtime.session import Session, closing
 from rt_melody.realtime.speaker import LineLog, Speaker
 from rt_melody.realtime.timing import sentence
@@ -32,6 +34,8 @@ GROUPS = {
     "input": "what comes in",
     "latency_ms": "how it is heard",
     "midi_out": "what goes out",
+    "mode": "how the notes are played",
+    "channel_out": "how MIDI says them",
     "notes": "what counts as a note",
 }
 METAVARS = {
@@ -46,15 +50,31 @@ METAVARS = {
     "osc": "HOST:PORT",
     "midi_file": "PATH",
     "csv": "PATH",
+    "transpose": "SEMITONES",
+    "octave": "OCTAVES",
+    "scale": "off|auto|SCALE",
+    "snap": "hard|off|CENTS",
+    "note_range": ("LOW", "HIGH"),
+    "gate": "off|auto|DBFS",
+    "velocity_curve": "CURVE",
+    "velocity_range": ("DBFS", "DBFS"),
+    "loudness_range": ("DBFS", "DBFS"),
+    "brightness_range": ("HZ", "HZ"),
+    "midi_rate": "BYTES",
     "stats": "SECONDS",
     "stats_file": "PATH",
     "notes": "NAME=VALUE",
 }
+WORDS = ("scale", "velocity_curve")  # text of one word or several
+OTHER_FLAGS = {"a4_hz": "--a4", "scale": "--key"}
 EXAMPLES = """examples:
   rt-melody --input demo --midi-file demo.mid     no microphone needed: the program sings to itself
   rt-melody --input mic --midi-out                a virtual MIDI port 'rt-melody' for your DAW
   rt-melody --input mic --osc localhost:9000      for Max, Pd, SuperCollider
+  rt-melody --input mic --midi-out --mode mpe     each note bends, swells and brightens by itself
+  rt-melody --input mic --midi-out --scale D minor --snap 30 --octave -1
   rt-melody --input song.wav --csv song.csv --midi-file song.mid
+  rt-melody --panic                               silence every MIDI output
   rt-melody --input takes/*.wav --csv folder      one file an input, named after it
   ffmpeg -i song.mp3 -f f32le -ac 1 -ar 48000 - | rt-melody --input - --rate 48000 --jsonl
   rt-melody --print-config > my.yaml              then edit it, and rt-melody --config my.yaml
@@ -87,22 +107,24 @@ def _run(args: argparse.Namespace) -> int:
         return _print(f"rt-melody {_version()}\n")
     if args.list_devices:
         return _list_devices()
+    if args.panic is not None:
+        return _panic(args.panic)
     options = {k: v for k, v in vars(args).items() if k in Settings.model_fields and v is not None}
     if args.notes is not None:
         options["notes"] = _note_options(args.notes)
     settings = make_settings(options, args.config)
-    thresholds = _note_settings(settings, options, args.config)
+    thresholds, playing = _note_settings(settings, options, args.config), make_playing(settings)
     if args.print_config:
         return _print(dump_settings(settings.model_copy(update={"notes": asdict(thresholds)})))
     with _stopping() as stop:
-        return Program(settings, thresholds, stop).run()
+        return Program(settings, thresholds, playing, stop).run()
 
 
 class Program:
     """Settings turned into a source, an engine, a tracker and sinks, input after input."""
 
-    def __init__(self, settings: Settings, thresholds: NoteSettings, stop: Callable[[], bool]) -> None:
-        self.settings, self.thresholds, self.stop = settings, thresholds, stop
+    def __init__(self, settings: Settings, thresholds: NoteSettings, playing: Playing, stop: Callable[[], bool]) -> None:
+        self.settings, self.thresholds, self.playing, self.stop = settings, thresholds, playing, stop
         self.several = len(settings.input) > 1
         self.engine = None
         self.display = None
@@ -140,10 +162,10 @@ class Program:
                 with source:
                     self._tell_input(name, source)
                     self._prepare_engine(source.sample_rate)
-                    tracker = NoteTracker(self.thresholds, self.engine.hop_s)
+                    tracker = Performer(NoteTracker(self.thresholds, self.engine.hop_s), self.playing.performance)
                     session = Session(
                         source, self.engine, tracker, live + files, self.stop, self._tell_loss, self._show_tally,
-                        self._note_stats, self._stats_every_s(), self.settings.priority,
+                        self._note_stats, self._stats_every_s(), self.settings.priority, gate=self.playing.gate,
                     )
                     session.run()
         finally:
@@ -243,13 +265,14 @@ class Program:
         if s.osc is not None:
             from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
 
-            sinks.append(OscSink(*parse_osc_address(s.osc)))
+            sinks.append(OscSink(*parse_osc_address(s.osc), self.playing.offset_s))
         if s.midi_out is not None:
             from rt_melody.realtime.sinks.midi import MidiSink
             from rt_melody.realtime.sinks.midi_ports import open_midi_out
 
             port = open_midi_out(None if s.midi_out == VIRTUAL else s.midi_out)
-            sinks.append(MidiSink(port, s.channel_out, s.bend_range, s.loudness))
+            sinks.append(sink := MidiSink(port, self.playing.midi))
+            _panic_on_signal(sink)
             self._tell(f"playing on the MIDI port {port.name}")
         if not s.quiet and not s.jsonl and sys.stderr is not None:
             from rt_melody.realtime.sinks.terminal import TerminalSink
@@ -262,12 +285,12 @@ class Program:
 
         s = self.settings
         if s.csv:
-            sinks.append(CsvSink(self._path(s.csv, name, ".csv")))
+            sinks.append(CsvSink(self._path(s.csv, name, ".csv"), self.playing.offset_s))
         if s.midi_file:
             path = self._path(s.midi_file, name, ".mid")
-            sinks.append(MidiFileSink(path, s.channel_out, s.bend_range, s.loudness, s.tempo_bpm))
+            sinks.append(MidiFileSink(path, self.playing.midi, s.tempo_bpm, self.playing.offset_s))
         if s.jsonl:
-            sinks.append(JsonlSink(sys.stdout, label=name if self.several else None))
+            sinks.append(JsonlSink(sys.stdout, label=name if self.several else None, offset_s=self.playing.offset_s))
 
     # ---- what is said --------------------------------------------------------------------------
 
@@ -416,6 +439,23 @@ def _version() -> str:
         return "(not installed)"
 
 
+def _panic(wanted: str) -> int:
+    """All sound off on the MIDI output of this name, or on all that there are."""
+    from rt_melody.realtime.sinks.midi_ports import list_midi_outputs, silence_outputs
+
+    names = [wanted] if wanted else list_midi_outputs()
+    if not names:
+        raise InputError("no MIDI output was found to be silenced; start the synthesiser's, or name one: --panic NAME")
+    return _print("".join(f"silenced {name}\n" for name in silence_outputs(names)))
+
+
+def _panic_on_signal(sink) -> None:
+    """SIGUSR1 silences what ``sink`` plays on, where the system has that signal and we run in the main thread."""
+    if hasattr(signal, "SIGUSR1"):
+        with suppress(ValueError):
+            signal.signal(signal.SIGUSR1, lambda *_: sink.ask_panic())
+
+
 def _list_devices() -> int:
     from rt_melody.realtime.sinks.midi_ports import list_midi_outputs
     from rt_melody.realtime.sources import describe_devices
@@ -456,6 +496,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version, and leave")
     parser.add_argument("--list-devices", action="store_true", help="list audio inputs and MIDI outputs, and leave")
+    parser.add_argument(
+        "--panic", metavar="PORT", nargs="?", const="",
+        help="silence every channel of a MIDI output, or of all of them, and leave; a program that plays does so at SIGUSR1",
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; options given here win over it")
     parser.add_argument("--print-config", action="store_true", help="print the settings as such a file, and leave")
     group = parser
@@ -468,18 +512,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_option(group, name: str, field) -> None:
     flag, text = "--" + name.replace("_", "-"), field.description.replace("%", "%%")
+    flags = [flag, *([OTHER_FLAGS[name]] if name in OTHER_FLAGS else [])]
     if field.annotation is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
     elif name in ("input", "notes"):
         group.add_argument(flag, nargs="+", action="extend", metavar=_metavar(name, field), help=text + _default(field))
+    elif name in WORDS:
+        group.add_argument(*flags, nargs="+", metavar=_metavar(name, field), help=text + _default(field))
+    elif isinstance(_metavar(name, field), tuple):
+        group.add_argument(*flags, nargs=2, metavar=_metavar(name, field), help=text + _default(field))
     elif name in WITHOUT_VALUE:
         group.add_argument(flag, nargs="?", const=WITHOUT_VALUE[name], metavar=_metavar(name, field), help=text)
     else:
-        group.add_argument(flag, metavar=_metavar(name, field), help=text + _default(field))
+        group.add_argument(*flags, metavar=_metavar(name, field), help=text + _default(field))
 
 
 def _metavar(name: str, field) -> str:
-    choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+    kinds = [field.annotation, *get_args(field.annotation)]  # of Optional[Literal[...]] the inner one
+    choices = [choice for kind in kinds for choice in get_args(kind) if isinstance(choice, str)]
     return "|".join(choices) or METAVARS.get(name) or name.rsplit("_", 1)[-1].upper()
 
 
@@ -487,7 +537,8 @@ def _default(field) -> str:
     default = field.get_default(call_default_factory=True)
     if not default:
         return ""
-    shown = " ".join(default) if isinstance(default, list) else f"{default:g}" if isinstance(default, float) else default
+    parts = default if isinstance(default, list) else [default]
+    shown = " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
     return f" (default: {shown})"
 
 

@@ -52,17 +52,38 @@ class Settings(BaseModel):
 
     # what goes out
     midi_out: Optional[Text] = Field(None, description="play on the MIDI port of this name or part of it; without a name on a virtual port rt-melody")
-    channel_out: int = Field(1, ge=1, le=16, description="MIDI channel")
-    bend_range: int = Field(2, ge=1, le=48, description="pitch-bend range in semitones; announced by RPN 0, set the synth alike")
-    loudness: Literal["off", "pressure", "cc2", "cc7", "cc11"] = Field("off", description="MIDI message that carries the level of the voice while a note sounds")
     osc: Optional[Text] = Field(None, description="send OSC to HOST:PORT")
     midi_file: Optional[Text] = Field(None, description="write a standard MIDI file; an existing folder where there are several inputs")
     tempo_bpm: float = Field(120.0, ge=4, le=999, description="tempo of the MIDI file, beats a minute")
     csv: Optional[Text] = Field(None, description="write one row a hop; an existing folder where there are several inputs")
+    offset_ms: float = Field(0.0, ge=-5000, le=5000, description="add to the times in files, JSON lines and OSC time tags; what is sent live is sent at once all the same")
     jsonl: bool = Field(False, description="note events as JSON lines on stdout")
     stats: Optional[float] = Field(None, ge=0, description="tell how the program keeps time: at the end, and every so many seconds if a number is given")
     stats_file: Optional[Text] = Field(None, description="write those figures as JSON lines, every second if --stats gives no number")
     quiet: bool = Field(False, description="no latency budget, no live line, no summary")
+
+    # how the notes are played
+    mode: Literal["mono", "legato", "bend", "mpe"] = Field("mono", description="strike each note; or slur those that follow on each other; or bend one note as far as the bend range goes; or strike each on a channel of its own, by MPE")
+    transpose: int = Field(0, ge=-60, le=60, description="semitones up or down")
+    octave: int = Field(0, ge=-5, le=5, description="octaves up or down")
+    a4_hz: float = Field(440.0, ge=220, le=880, description="tuning: the frequency of A4 that is meant, in Hz")
+    scale: Text = Field("off", description="draw notes to a scale such as 'D minor'; auto: to the key that is heard; off")
+    snap: Text = Field("hard", description="how notes are drawn to the scale: hard, off, or at most by so many cents")
+    note_range: list[Text] = Field(["C-1", "G9"], min_length=2, max_length=2, description="lowest and highest note that is played, as names (C4 is 60) or MIDI numbers; others are left out")
+    gate: Text = Field("off", description="hear nothing below a level in dBFS; auto: below the noise of the room; off")
+
+    # how MIDI says them
+    channel_out: int = Field(1, ge=1, le=16, description="MIDI channel; of no meaning in MPE")
+    bend_range: Optional[int] = Field(None, ge=1, le=48, description="pitch-bend range in semitones, announced by RPN 0, set the synth alike; default: 2, in MPE 48")
+    velocity_curve: Text = Field("linear", description="velocity of the loudness of the onset: soft (a soft voice plays loud), linear, hard, or fixed N")
+    velocity_range: list[float] = Field([-50.0, -6.0], min_length=2, max_length=2, description="levels in dBFS that give velocity 1 and 127")
+    loudness: Optional[Literal["off", "pressure", "cc2", "cc7", "cc11"]] = Field(None, description="MIDI message that carries the level of the voice while a note sounds; default: off, in MPE pressure")
+    loudness_curve: Literal["soft", "linear", "hard"] = Field("linear", description="how it follows the level")
+    loudness_range: list[float] = Field([-50.0, -6.0], min_length=2, max_length=2, description="levels in dBFS that give 0 and 127")
+    brightness: Optional[Literal["off", "cc74"]] = Field(None, description="MIDI message that carries the brightness of the voice; default: off, in MPE cc74")
+    brightness_curve: Literal["soft", "linear", "hard"] = Field("linear", description="how it follows the octaves of brightness")
+    brightness_range: list[float] = Field([300.0, 2000.0], min_length=2, max_length=2, description="brightness in Hz that gives 0 and 127")
+    midi_rate: int = Field(1500, ge=30, le=3125, description="bytes a second that bends and controllers may take; a DIN cable carries 3125")
 
     # what counts as a note
     notes: dict[str, float] = Field(default_factory=dict, description="thresholds of the note tracker; --print-config lists them")
@@ -89,11 +110,24 @@ class Settings(BaseModel):
     def _yes_is_at_the_end(cls, value: Any) -> Any:
         return {True: 0.0, False: None}[value] if isinstance(value, bool) else value
 
-    @field_validator("loudness", mode="before")
+    @field_validator("loudness", "brightness", "scale", "snap", "gate", mode="before")
     @classmethod
     def _off_is_a_word(cls, value: Any) -> Any:
         """YAML 1.1 reads a bare ``off`` as false."""
         return "off" if value is False else value
+
+    @field_validator("scale", "snap", "gate", "velocity_curve", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """Words in a list are one text, and so is a number, since some of these may be numbers."""
+        if isinstance(value, list):
+            return " ".join(map(str, value))
+        return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+    @field_validator("note_range", mode="before")
+    @classmethod
+    def _notes_by_number(cls, value: Any) -> Any:
+        return [str(part) if isinstance(part, int) else part for part in value] if isinstance(value, list) else value
 
 
 # What pydantic found wrong -> the rule in our words. Placeholders are those of pydantic's context.
@@ -114,8 +148,9 @@ RULES = {
     "string_type": "it must be text; put it in quotes",
     "string_too_short": "it must not be empty",
     "literal_error": "it must be one of {expected}",
-    "list_type": "it must be a name or a list of names",
-    "too_short": "it must name one input at least",
+    "list_type": "it must be a list",
+    "too_short": "it must have {min_length} at least",
+    "too_long": "it must have {max_length} at most",
     "dict_type": "it must be a mapping of thresholds, such as {{on_ms: 30}}",
     "value_error": "{error}",
 }

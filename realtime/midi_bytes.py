@@ -8,7 +8,7 @@ Conventions
   upper end is short of the range by one step of 8192.
 * A value that does not fit a data byte raises ``ValueError``; a bend beyond the range is clipped.
 
-Source of the numbers: MIDI 1.0 Detailed Specification 4.2, tables I to IIIa.
+Source of the numbers: MIDI 1.0 Detailed Specification 4.2, tables I to IIIa, and MIDI Polyphonic Expression 1.0.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ CONTROLLER = {
     "data_entry_msb": 6,
     "volume": 7,
     "expression": 11,
+    "brightness": 74,
     "data_entry_lsb": 38,
     "rpn_lsb": 100,
     "rpn_msb": 101,
@@ -34,9 +35,13 @@ CONTROLLER = {
     "all_notes_off": 123,
 }
 
+RPN = {"bend_range": 0, "mpe_zone": 6, "null": 0x3FFF}  # registered parameters, 14 bits
+
 BEND_CENTRE = 8192
 BEND_MAX = 16383
 BEND_RANGE_MAX_SEMITONES = 48
+MPE_MANAGER = 1  # channel of the lower zone that speaks for all its members
+MPE_MEMBERS_MAX = 15
 LEVEL_FLOOR_DB = -50.0  # dBFS RMS that velocity and controllers give as their least
 LEVEL_CEILING_DB = -6.0  # dBFS RMS that they give as their most
 
@@ -88,17 +93,32 @@ def pitch_bend(channel: int, value: int) -> bytes:
     return _message("pitch_bend", channel, value & 0x7F, value >> 7)
 
 
-def bend_range(channel: int, semitones: int) -> tuple[bytes, ...]:
-    """RPN 0 set to whole semitones, then RPN null, so that later data entry changes nothing."""
+def registered_parameter(channel: int, name: str, value: int) -> tuple[bytes, ...]:
+    """A parameter of ``RPN`` set to 0..127, then RPN null, so that later data entry changes nothing."""
     steps = (
-        ("rpn_msb", 0),
-        ("rpn_lsb", 0),
-        ("data_entry_msb", semitones),
+        ("rpn_msb", RPN[name] >> 7),
+        ("rpn_lsb", RPN[name] & 0x7F),
+        ("data_entry_msb", value),
         ("data_entry_lsb", 0),
-        ("rpn_msb", 127),
-        ("rpn_lsb", 127),
+        ("rpn_msb", RPN["null"] >> 7),
+        ("rpn_lsb", RPN["null"] & 0x7F),
     )
-    return tuple(control_change(channel, controller, value) for controller, value in steps)
+    return tuple(control_change(channel, controller, data) for controller, data in steps)
+
+
+def bend_range(channel: int, semitones: int) -> tuple[bytes, ...]:
+    """Registered parameter 0, the reach of the pitch bend, set to whole semitones."""
+    return registered_parameter(channel, "bend_range", semitones)
+
+
+def mpe_lower_zone(members: int) -> tuple[bytes, ...]:
+    """MPE Configuration Message: channel 1 manages the ``members`` 1..15 channels from 2 on; 0 ends MPE.
+
+    A receiver then sets bend ranges to 2 semitones on channel 1 and 48 on the others, and ends its notes.
+    """
+    if not 0 <= members <= MPE_MEMBERS_MAX:
+        raise ValueError(f"{members} MPE member channels are outside 0..{MPE_MEMBERS_MAX}")
+    return registered_parameter(MPE_MANAGER, "mpe_zone", members)
 
 
 def silence(channel: int) -> tuple[bytes, ...]:
@@ -106,6 +126,15 @@ def silence(channel: int) -> tuple[bytes, ...]:
     return tuple(
         control_change(channel, name, 0) for name in ("all_sound_off", "all_notes_off", "reset_all")
     )
+
+
+def panic() -> list[bytes]:
+    """Everything on all channels off, controllers and bends at rest, whoever left them sounding."""
+    return [
+        message
+        for channel in range(1, 17)
+        for message in (*silence(channel), pitch_bend(channel, BEND_CENTRE))
+    ]
 
 
 def level_to_unit(level_db: float) -> float:
@@ -121,4 +150,10 @@ LOUDNESS = {
     "cc2": lambda channel, value: control_change(channel, "breath", value),
     "cc7": lambda channel, value: control_change(channel, "volume", value),
     "cc11": lambda channel, value: control_change(channel, "expression", value),
+}
+
+# How its brightness may be sent.
+BRIGHTNESS = {
+    "off": None,
+    "cc74": lambda channel, value: control_change(channel, "brightness", value),
 }

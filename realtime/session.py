@@ -21,7 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rt_melody.realtime.gate import Gate
 from rt_melody.realtime.notes import NoteTracker
+from rt_melody.realtime.performance import Performer
 from rt_melody.realtime.scheduling import NOT_LIVE, live_thread
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.timing import Timing
@@ -74,7 +76,8 @@ class Session:
     ``tell`` takes a sentence when the session loses audio; ``stop`` is asked once a block; ``on_tally`` hears
     of each skip; ``on_stats`` gets ``stats()`` every ``stats_every_s`` seconds (0: never); ``priority``: ask the
     system for real-time priority and locked memory while a live source plays. ``clock`` is a stand-in for
-    ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait.
+    ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait. ``gate``: what may take
+    frames for unvoiced before anything hears of them. The tracker may be a ``Performer``.
 
     ``tally``, ``timing`` and ``standing`` tell of the newest run, also while it lasts and after it failed.
     """
@@ -93,8 +96,10 @@ class Session:
         priority: bool = True,
         clock: Callable[[], float] = time.monotonic,
         timer: Callable[[], float] = time.perf_counter,
+        gate: Gate | None = None,
     ):
         self.source, self.engine, self.tracker, self.sinks = source, engine, tracker, list(sinks)
+        self.gate = gate
         self.stop, self.tell, self.on_tally, self.on_stats = stop, tell, on_tally, on_stats
         self._stats_every_s, self._priority, self._clock, self._timer = stats_every_s, priority, clock, timer
         self.tally, self.standing = Tally(), NOT_LIVE
@@ -128,6 +133,8 @@ class Session:
             )
         self.engine.reset()
         self.tracker.reset()
+        if self.gate is not None:
+            self.gate.reset()
         self.tally, self.standing = Tally(), NOT_LIVE
         self._hearing = list(self.sinks)  # those that have not failed
         self._error: Exception | None = None  # the first, raised at the end
@@ -240,7 +247,7 @@ class Session:
     # ---- what goes out -------------------------------------------------------------------------
 
     def _give(self, frames: list[PitchFrame]) -> None:
-        for frame in frames:
+        for frame in frames if self.gate is None else map(self.gate.feed, frames):
             self.tally.frames += 1
             self.tally.voiced_frames += frame.voiced
             self._available_s = frame.available_s
@@ -287,7 +294,7 @@ def run(
             engine = engine(source.sample_rate)
         if source.live:
             engine.warm_up()
-        return Session(source, engine, tracker or NoteTracker(hop_s=engine.hop_s), sinks, **options).run()
+        return Session(source, engine, tracker or Performer(NoteTracker(hop_s=engine.hop_s)), sinks, **options).run()
 
 
 def close_all(sinks: Sequence[EventSink]) -> Exception | None:

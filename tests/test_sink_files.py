@@ -11,6 +11,7 @@ import mido
 import pytest
 
 from rt_melody.realtime.notes import NoteTracker
+from rt_melody.realtime.sinks.midi_voice import MidiSettings
 from rt_melody.realtime.sinks.files import CsvSink, JsonlSink, MidiFileSink, variable_length
 from rt_melody.realtime.types import (
     InputError,
@@ -184,7 +185,7 @@ def test_variable_length_of_the_specification():
 
 def test_a_midi_file_is_in_time_with_the_sound(tmp_path):
     path = tmp_path / "a.mid"
-    with MidiFileSink(path, channel=3, bend_range_semitones=12) as sink:
+    with MidiFileSink(path, MidiSettings(channel=3, bend_range_semitones=12)) as sink:
         sink.start(0.0)
         play(sink, [None] * 50 + [60.0] * 40 + [64.5] * 60 + [None] * 80)
     file = mido.MidiFile(path)
@@ -246,7 +247,7 @@ def test_close_ends_the_note_that_sounds(tmp_path):
 
 
 def test_loudness_is_written_where_asked_for(tmp_path):
-    with MidiFileSink(tmp_path / "a.mid", loudness="cc11") as sink:
+    with MidiFileSink(tmp_path / "a.mid", MidiSettings(loudness="cc11")) as sink:
         sink.start(0.0)
         sink.event(NoteOn(0.1, 0.1, 60, 90, 60.0))
         sink.event(Loudness(0.2, 0.25, 60, -28.0))
@@ -294,7 +295,7 @@ def test_jsonl_is_one_object_a_line():
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
         {
             "input": "song", "type": "frame", "time_s": 1.0, "available_s": 1.05, "f0_hz": 440.0,
-            "voiced": True, "confidence": 0.75, "voicing": 0.5, "level_db": -20.0,
+            "voiced": True, "confidence": 0.75, "voicing": 0.5, "level_db": -20.0, "brightness_hz": 0.0,
         },
         common | {"type": "note_on", "time_s": 1.0, "available_s": 1.05, "velocity": 90, "pitch": 69.0},
         common | {"type": "bend", "semitones": 0.25},

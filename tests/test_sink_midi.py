@@ -6,7 +6,8 @@ import mido
 import pytest
 
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, MidiSink
+from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, PAUSE_S, MidiSink
+from rt_melody.realtime.sinks.midi_voice import MidiSettings
 from rt_melody.realtime.types import (
     InputError,
     Loudness,
@@ -86,16 +87,16 @@ def port():
 
 
 def started(port, **settings):
-    sink = MidiSink(port, **settings)
+    sink = MidiSink(port, MidiSettings(**settings))
     sink.start(0.0)
     port.sent.clear()
     return sink
 
 
 def test_start_announces_the_range_and_centres_the_bend(port):
-    MidiSink(port, channel=2, bend_range_semitones=12).start(0.0)
+    MidiSink(port, MidiSettings(channel=2, bend_range_semitones=12)).start(0.0)
     assert port.take()[-1] == "pitchwheel channel=1 pitch=0"
-    MidiSink(port, bend_range_semitones=12).start(0.0)
+    MidiSink(port, MidiSettings(bend_range_semitones=12)).start(0.0)
     receiver = Receiver()
     receiver.take(port.sent)
     assert receiver.range == 12
@@ -124,7 +125,7 @@ def test_a_bend_beyond_the_range_is_clipped(port):
 @pytest.mark.parametrize("bend_range", [2, 12, 48])
 def test_a_receiver_hears_the_pitch_that_was_sung(port, bend_range):
     line = [None] * 5 + [60.3] * 20 + [60.3 + 0.05 * i for i in range(30)] + [None] * 20 + [72.4] * 30
-    sink, tracker, receiver = MidiSink(port, bend_range_semitones=bend_range), NoteTracker(), Receiver()
+    sink, tracker, receiver = MidiSink(port, MidiSettings(bend_range_semitones=bend_range)), NoteTracker(), Receiver()
     sink.start(0.0)
     for i, pitch in enumerate(line):
         sink.frame(frame(pitch, i))
@@ -265,12 +266,12 @@ def test_nothing_is_taken_after_close(port):
 )
 def test_settings_out_of_range_are_named(port, settings, said):
     with pytest.raises(InputError, match=said):
-        MidiSink(port, **settings)
+        MidiSink(port, MidiSettings(**settings))
 
 
 def test_a_second_run_sends_what_the_first_did():
     def run(port, sink=None):
-        sink = sink or MidiSink(port, loudness="pressure")
+        sink = sink or MidiSink(port, MidiSettings(loudness="pressure"))
         sink.start(0.0)
         for event in (on(pitch=60.4), Loudness(1.1, 1.1, 60, -20.0), bend(0.9), off()):
             sink.event(event)
@@ -279,7 +280,7 @@ def test_a_second_run_sends_what_the_first_did():
     first = run(FakePort())
     assert run(FakePort()) == first
     port = FakePort()
-    sink = MidiSink(port, loudness="pressure")
+    sink = MidiSink(port, MidiSettings(loudness="pressure"))
     run(port, sink)
     again = len(port.sent)
     sink.event(on(pitch=60.0))  # without a start: the level is remembered and not sent again

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import TextIO
 
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.sinks.midi_voice import MidiVoice
+from rt_melody.realtime.sinks.controls import Timed
+from rt_melody.realtime.sinks.midi_voice import MidiSettings, make_voice
 from rt_melody.realtime.sinks.mono import NoteSink
 from rt_melody.realtime.types import (
+    Brightness,
     InputError,
     Loudness,
     NoteEvent,
@@ -122,28 +124,33 @@ def _open_kept(path: str, flags: int) -> int:
 
 
 class _Shift:
-    """How far the times of the stream are behind those of the first stream, in seconds."""
+    """What is added to the times of the stream: ``offset_s``, and how far it is behind the first stream, in seconds."""
 
-    def __init__(self) -> None:
-        self.s = 0.0
+    def __init__(self, offset_s: float = 0.0) -> None:
+        self.s = self._offset_s = offset_s  # added to the moment of a sound
+        self.begun_s = 0.0  # added to the moment at which something existed
         self._first_unix_s: float | None = None
 
     def start(self, origin_unix_s: float) -> None:
         if self._first_unix_s is None:
             self._first_unix_s = origin_unix_s
-        self.s = origin_unix_s - self._first_unix_s
+        self.begun_s = origin_unix_s - self._first_unix_s
+        self.s = self._offset_s + self.begun_s
 
 
 class CsvSink(EventSink):
-    """One row a frame: ``time_s,f0_hz,voiced,confidence,available_s``. Note events are not written."""
+    """One row a frame: ``time_s,f0_hz,voiced,confidence,available_s``. Note events are not written.
+
+    ``offset_s`` is added to ``time_s``.
+    """
 
     name = "CSV file"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, offset_s: float = 0.0) -> None:
         super().__init__()
         self._file = OutputFile(path)
         self._rows = bytearray(CSV_HEADER.encode())
-        self._shift = _Shift()
+        self._shift = _Shift(offset_s)
         self._started = False
         self._flushed_s = 0.0
 
@@ -153,7 +160,7 @@ class CsvSink(EventSink):
 
     def _frame(self, frame: PitchFrame) -> None:
         self._started = True
-        now_s = frame.available_s + self._shift.s
+        now_s = frame.available_s + self._shift.begun_s
         self._rows += (
             f"{frame.time_s + self._shift.s:.6f},{frame.f0_hz:.3f},{frame.voiced:d},"
             f"{frame.confidence:.4f},{now_s:.6f}\n"
@@ -188,21 +195,27 @@ class JsonlSink(NoteSink):
     "note_off"    time_s, available_s, note
     "bend"        time_s, available_s, note, semitones
     "loudness"    time_s, available_s, note, level_db
-    "frame"       time_s, available_s, f0_hz, voiced, confidence, voicing, level_db
+    "brightness"  time_s, available_s, note, brightness_hz
+    "frame"       time_s, available_s, f0_hz, voiced, confidence, voicing, level_db, brightness_hz
     ============  ==========================================================================
 
-    Frames come only with ``frames=True``. With ``label`` each object begins with "input": the label, to
+    A note_on that is slurred from the note before it says ``"legato": true`` besides, and comes before that
+    one's note_off.
+
+    ``offset_s`` is added to ``time_s``. Frames come only with ``frames=True``. With ``label`` each object begins with "input": the label, to
     tell several inputs apart. The stream is not closed. A reader that has gone is an ``InputError``.
     """
 
     name = "JSON lines"
 
-    def __init__(self, stream: TextIO, frames: bool = False, label: str | None = None) -> None:
+    def __init__(
+        self, stream: TextIO, frames: bool = False, label: str | None = None, offset_s: float = 0.0
+    ) -> None:
         super().__init__()
         self._stream = stream
         self._with_frames = frames
         self._label = {} if label is None else {"input": label}
-        self._shift = _Shift()
+        self._shift = _Shift(offset_s)
 
     def _begin(self, origin_unix_s: float) -> None:
         self._shift.start(origin_unix_s)
@@ -218,11 +231,13 @@ class JsonlSink(NoteSink):
                 confidence=round(frame.confidence, 4),
                 voicing=round(frame.voicing, 4),
                 level_db=round(frame.level_db, 2),
+                brightness_hz=round(frame.brightness_hz, 1),
             )
 
     def _note_on(self, event: NoteOn) -> None:
+        slurred = {"legato": True} if event.legato else {}
         self._write(
-            "note_on", event, note=event.note, velocity=event.velocity, pitch=round(event.pitch, 4)
+            "note_on", event, note=event.note, velocity=event.velocity, pitch=round(event.pitch, 4), **slurred
         )
 
     def _note_off(self, event: NoteOff) -> None:
@@ -234,10 +249,13 @@ class JsonlSink(NoteSink):
     def _loudness(self, event: Loudness) -> None:
         self._write("loudness", event, note=event.note, level_db=round(event.level_db, 2))
 
+    def _brightness(self, event: Brightness) -> None:
+        self._write("brightness", event, note=event.note, brightness_hz=round(event.brightness_hz, 1))
+
     def _write(self, kind: str, about: NoteEvent | PitchFrame, **fields: object) -> None:
         times = {
             "time_s": round(about.time_s + self._shift.s, 6),
-            "available_s": round(about.available_s + self._shift.s, 6),
+            "available_s": round(about.available_s + self._shift.begun_s, 6),
         }
         line = json.dumps({**self._label, "type": kind, **times, **fields})
         try:
@@ -266,33 +284,33 @@ class MidiFileSink(NoteSink):
     def __init__(
         self,
         path: str | Path,
-        channel: int = 1,
-        bend_range_semitones: int = 2,
-        loudness: str = "off",
+        settings: MidiSettings | None = None,
         tempo_bpm: float = DEFAULT_TEMPO_BPM,
+        offset_s: float = 0.0,
     ) -> None:
-        """Raises ``InputError`` for a tempo outside 4..999 beats a minute and as ``MidiVoice`` does."""
+        """``offset_s`` is added to all times. Raises ``InputError`` for a tempo outside 4..999 beats a minute."""
         super().__init__()
         if not 4 <= tempo_bpm <= 999:
             raise InputError(f"tempo {tempo_bpm} is not usable; give 4 to 999 beats a minute")
-        self._voice = MidiVoice(channel, bend_range_semitones, loudness)
+        self._voice = make_voice(settings)
         self._encoders = {
             NoteOn: self._voice.note_on,
             NoteOff: self._voice.note_off,
             PitchBend: self._voice.bend,
             Loudness: self._voice.loudness,
+            Brightness: self._voice.brightness,
         }
         self._ticks_per_s = tempo_bpm / 60 * TICKS_PER_BEAT
         self._file = OutputFile(path)
         if not self._file.seekable:
             self._file.close()
             raise InputError(f"{path} is no regular file, which a MIDI file must be; choose another path")
-        self._shift = _Shift()
+        self._shift = _Shift(offset_s)
         self._waiting: list[tuple[float, NoteEvent]] = []  # by time; not yet encoded
+        self._newest_s = 0.0  # of the note-ons and note-offs
         self._tick = 0  # where the encoded part ends
         self._encoded = _opening(tempo_bpm)  # not yet written
-        for message in self._voice.announce():
-            self._put(0.0, message)
+        self._put(self._voice.announce(0.0))
         self._started = False
         self._flushed_s = 0.0
 
@@ -303,40 +321,48 @@ class MidiFileSink(NoteSink):
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
         self._started = True
-        now_s = frame.available_s + self._shift.s
+        now_s = frame.available_s + self._shift.begun_s
         if now_s - self._flushed_s >= FLUSH_EVERY_S:
             self._flushed_s = now_s
-            self._encode_until(now_s - REORDER_S)
+            self._encode_until(frame.available_s + self._shift.s - REORDER_S)
             self._flush()
 
-    def _wait(self, event: NoteEvent) -> None:
+    def _wait(self, event: NoteEvent, at_s: float | None = None) -> None:
         """Keep an event in its place by time; of equal times the later comer stands later."""
         self._started = True
-        time_s = event.time_s + self._shift.s
+        time_s = event.time_s + self._shift.s if at_s is None else at_s
         place = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
         self._waiting.insert(place, (time_s, event))
 
-    _note_on = _bend = _loudness = _wait
+    _bend = _loudness = _brightness = _wait
+
+    def _note_on(self, event: NoteOn) -> None:
+        """Notes stand in the order in which they came, whatever their times say."""
+        self._newest_s = max(self._newest_s, event.time_s + self._shift.s)
+        self._wait(event, self._newest_s)
 
     def _note_off(self, event: NoteOff) -> None:
         """What was sent of the note after it had ended, before that was known, is taken back."""
-        end_s = event.time_s + self._shift.s
+        end_s = self._newest_s = max(self._newest_s, event.time_s + self._shift.s)
         self._waiting = [
-            (at_s, old) for at_s, old in self._waiting if at_s < end_s or isinstance(old, (NoteOn, NoteOff))
+            (at_s, old)
+            for at_s, old in self._waiting
+            if at_s < end_s or isinstance(old, (NoteOn, NoteOff)) or old.note != event.note
         ]
-        self._wait(event)
+        self._wait(event, end_s)
 
     def _encode_until(self, time_s: float) -> None:
         count = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
         for at_s, event in self._waiting[:count]:
-            for message in self._encoders[type(event)](event):
-                self._put(at_s, message)
+            self._put(self._voice.due(at_s))
+            self._put(self._encoders[type(event)](event, at_s))
         del self._waiting[:count]
 
-    def _put(self, time_s: float, message: bytes) -> None:
-        tick = max(self._tick, round(time_s * self._ticks_per_s))
-        self._encoded += variable_length(tick - self._tick) + message
-        self._tick = tick
+    def _put(self, messages: list[Timed]) -> None:
+        for time_s, message in messages:
+            tick = max(self._tick, round(time_s * self._ticks_per_s))
+            self._encoded += variable_length(tick - self._tick) + message
+            self._tick = tick
 
     def _flush(self) -> None:
         """Write what is encoded over the end of the track, and a new end; or leave the file as it was."""
@@ -367,6 +393,7 @@ class MidiFileSink(NoteSink):
         try:
             if self._started:
                 self._encode_until(float("inf"))
+                self._put(self._voice.rest())
                 self._flush()
         except InputError:
             if not said:

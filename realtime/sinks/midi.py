@@ -4,8 +4,9 @@ Conventions
 -----------
 * A port is anything with ``send_message(bytes)``, ``close_port()`` and ``delete()``; python-rtmidi's
   are, and ``midi_ports.open_midi_out`` gives one.
-* The bend range is announced at the start, and again from time to time while nothing sounds, since a
-  synthesiser may be connected later.
+* A synthesiser may be connected at any moment. So the bend range is announced at the start, from time to time
+  while nothing sounds, and after a pause as soon as a voice is heard again: a hop or more before its note-on, so
+  that even on a slow cable the note does not wait for it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
-from rt_melody.realtime.sinks.midi_voice import MidiVoice
+from rt_melody.realtime import midi_bytes
+from rt_melody.realtime.sinks.controls import Timed
+from rt_melody.realtime.sinks.midi_voice import MidiSettings, make_voice
 from rt_melody.realtime.sinks.mono import NoteSink
-from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ANNOUNCE_EVERY_S = 10.0  # stream time between two announcements of the bend range, while silent
+PAUSE_S = 2.0  # after so much silence, the next voice is announced
 
 
 class MidiPort(Protocol):
@@ -30,55 +34,73 @@ class MidiPort(Protocol):
 
 
 class MidiSink(NoteSink):
-    """Note on and off, pitch bend, and the level if asked for, on one channel of a port.
+    """Notes, bends, level and brightness as ``MidiSettings`` say, on a port.
 
-    Settings and their errors are those of ``MidiVoice``. A port that fails raises ``InputError``, and is
-    not tried again; ``close`` then still closes it. ``close`` never raises.
+    A port that fails raises ``InputError``, and is not tried again; ``close`` then still closes it. ``close``
+    never raises.
     """
 
     name = "MIDI output"
 
-    def __init__(
-        self,
-        port: MidiPort,
-        channel: int = 1,
-        bend_range_semitones: int = 2,
-        loudness: str = "off",
-    ) -> None:
+    def __init__(self, port: MidiPort, settings: MidiSettings | None = None) -> None:
         super().__init__()
-        self._voice = MidiVoice(channel, bend_range_semitones, loudness)
+        self._voice = make_voice(settings)
         self._port = port
         self._lost = False
-        self._announced_s = 0.0
+        self._panic_asked = False
+        self._told_s = 0.0  # when last something was announced or sounded
 
     def panic(self) -> None:
-        """Silence the channel at once, whatever left it sounding: ours or another's."""
+        """Silence every channel of the port at once, whatever left it sounding: ours or another's."""
+        self._panic_asked = False
         self._silence()
-        self._send(self._voice.silence())
+        self._put(midi_bytes.panic())
+        self._send(self._voice.announce(self._now_s))
+
+    def ask_panic(self) -> None:
+        """``panic`` at the next frame. May be called from a signal handler or another thread."""
+        self._panic_asked = True
 
     def _begin(self, origin_unix_s: float) -> None:
-        self._announced_s = 0.0
-        self._send(self._voice.announce())
+        self._voice.reset()
+        self._announce(brief=False)
+
+    def _announce(self, brief: bool) -> None:
+        self._told_s = self._now_s
+        self._send(self._voice.announce(self._now_s, brief))
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
-        if self._sounding is None and frame.available_s - self._announced_s >= ANNOUNCE_EVERY_S:
-            self._announced_s = frame.available_s
-            self._send(self._voice.announce())
+        if self._panic_asked:
+            self.panic()
+        if self._sounding is not None:
+            self._told_s = self._now_s
+        elif self._now_s - self._told_s >= (PAUSE_S if frame.voiced else ANNOUNCE_EVERY_S):
+            self._announce(brief=True)
+        self._send(self._voice.due(self._now_s))
 
     def _note_on(self, event: NoteOn) -> None:
-        self._send(self._voice.note_on(event))
+        if self._now_s - self._told_s >= PAUSE_S:
+            self._announce(brief=True)
+        self._send(self._voice.note_on(event, self._now_s))
 
     def _note_off(self, event: NoteOff) -> None:
-        self._send(self._voice.note_off(event))
+        self._told_s = self._now_s
+        self._send(self._voice.note_off(event, self._now_s))
 
     def _bend(self, event: PitchBend) -> None:
-        self._send(self._voice.bend(event))
+        self._send(self._voice.bend(event, self._now_s))
 
     def _loudness(self, event: Loudness) -> None:
-        self._send(self._voice.loudness(event))
+        self._send(self._voice.loudness(event, self._now_s))
 
-    def _send(self, messages: Iterable[bytes]) -> None:
+    def _brightness(self, event: Brightness) -> None:
+        self._send(self._voice.brightness(event, self._now_s))
+
+    def _send(self, messages: Iterable[Timed]) -> None:
+        self._put(message for _, message in messages)
+
+    def _put(self, messages: Iterable[bytes]) -> None:
         if self._lost:
             raise InputError("the MIDI output is gone; connect it again and restart")
         try:
@@ -93,7 +115,8 @@ class MidiSink(NoteSink):
     def _close(self) -> None:
         with suppress(InputError):
             self._silence()
-            self._send(self._voice.silence())
+            self._send(self._voice.rest())
+            self._send(self._voice.silence(self._now_s))
         for ending in (self._port.close_port, self._port.delete):
             with suppress(Exception):  # a driver that is gone has nothing left to close
                 ending()

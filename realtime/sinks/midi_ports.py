@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
+from rt_melody.realtime.midi_bytes import panic as panic_messages
 from rt_melody.realtime.types import InputError
 
 CLIENT_NAME = "rt-melody"
@@ -127,6 +128,19 @@ def open_midi_out(port: str | None = None) -> OpenPort:
     rtmidi = _import_rtmidi()
     with _quiet():
         return _open_virtual(rtmidi) if port is None else _open_existing(rtmidi, port)
+
+
+def silence_outputs(names: list[str]) -> list[str]:
+    """End all sound on every channel of each of these outputs; the full names. Raises as ``open_midi_out`` does."""
+    silenced = []
+    for name in names:
+        port = open_midi_out(name)
+        for message in panic_messages():
+            port.send_message(message)
+        port.close_port()
+        port.delete()
+        silenced.append(port.name)
+    return silenced
 
 
 def list_midi_outputs() -> list[str]:

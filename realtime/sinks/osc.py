@@ -8,12 +8,14 @@ address                  types  arguments
 /rt-melody/note/off      i      MIDI note
 /rt-melody/bend          f      semitones relative to the sounding note, not clipped
 /rt-melody/loudness      f      level_db while a note sounds
+/rt-melody/brightness    f      RMS frequency of the voice in Hz, while a note sounds
 =======================  =====  =============================================================
 
 Conventions
 -----------
 * Each message is in a bundle of its own, whose time tag is the wall-clock time at which the stream had
-  brought it: the origin of the stream plus ``available_s``. Before a start it is "immediately".
+  brought it: the origin of the stream plus ``available_s``, plus the offset. Before a start it is "immediately".
+* A slurred note's note/on comes before the note/off of the note before it.
 * UDP answers nothing: a receiver may be absent, start later, or lose messages. What the socket itself
   refuses is counted in ``send_errors`` and never raised, and nothing waits for it.
 
@@ -28,7 +30,7 @@ from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from rt_melody.realtime.sinks.mono import NoteSink
-from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ADDRESSES = {  # message -> (address, OSC type tags)
     "f0": ("/rt-melody/f0", "fiff"),
@@ -36,6 +38,7 @@ ADDRESSES = {  # message -> (address, OSC type tags)
     "note_off": ("/rt-melody/note/off", "i"),
     "bend": ("/rt-melody/bend", "f"),
     "loudness": ("/rt-melody/loudness", "f"),
+    "brightness": ("/rt-melody/brightness", "f"),
 }
 
 
@@ -69,8 +72,10 @@ class OscSink(NoteSink):
 
     name = "OSC output"
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, offset_s: float = 0.0) -> None:
+        """``offset_s`` is added to the time tags, for receivers that play by them."""
         super().__init__()
+        self._offset_s = offset_s
         family, self._address = _resolve(host, port)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
@@ -96,9 +101,12 @@ class OscSink(NoteSink):
     def _loudness(self, event: Loudness) -> None:
         self._send("loudness", event.level_db)
 
+    def _brightness(self, event: Brightness) -> None:
+        self._send("brightness", event.brightness_hz)
+
     def _send(self, message: str, *arguments: float) -> None:
         origin_s = self._origin_unix_s
-        unix_s = None if origin_s is None else origin_s + self._now_s
+        unix_s = None if origin_s is None else origin_s + self._now_s + self._offset_s
         try:
             # sendto, not connect: a connected socket loses a message for each refused one
             self._socket.sendto(encode(message, arguments, unix_s), self._address)

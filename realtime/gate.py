@@ -1,0 +1,90 @@
+"""A level gate over the voicing: what is not louder than the room is not sung.
+
+Conventions
+-----------
+* Levels are those of ``PitchFrame.level_db``: dBFS RMS of the newest hop, which lies later than the sound that the
+  frame's pitch and voicing speak of. The gate waits with its verdict on a hop until a frame speaks of it.
+* The noise floor falls quickly to a quieter hop and rises slowly, and only while nobody is heard to sing, so that a
+  long note is never taken for the room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+from rt_melody.realtime.types import InputError, PitchFrame
+
+OPEN_DB = 12.0  # above the floor: opens
+CLOSE_DB = 6.0  # above the floor: closes. A fixed gate closes OPEN_DB - CLOSE_DB below its threshold
+HOLD_S = 0.05  # stays open so long below the lower threshold
+FIRST_FLOOR_DB = -75.0  # until the room has been heard
+FALL_PART = 0.2  # of the way down to a quieter hop, each hop
+RISE_DB_PER_S = 12.0
+OFF, AUTO = "off", "auto"
+LEAST_DB, MOST_DB = -120.0, 0.0
+
+
+class Gate:
+    """``feed`` gives the frame, unvoiced where the gate is shut.
+
+    ``threshold_db``: None finds the noise floor of the room itself.
+    """
+
+    def __init__(self, threshold_db: float | None = None) -> None:
+        self._fixed_db = threshold_db
+        self.reset()
+
+    def reset(self) -> None:
+        self.floor_db = FIRST_FLOOR_DB
+        self._open = False
+        self._above_s = float("-inf")  # when the level last was above the lower threshold
+        self._last_s: float | None = None
+        self._verdicts: deque[tuple[float, bool]] = deque()  # (time of the end of the hop, open)
+
+    @property
+    def opens_at_db(self) -> float:
+        return self.floor_db + OPEN_DB if self._fixed_db is None else self._fixed_db
+
+    def feed(self, frame: PitchFrame) -> PitchFrame:
+        step_s = 0.0 if self._last_s is None else max(0.0, frame.available_s - self._last_s)
+        self._last_s = frame.available_s
+        self._follow_floor(frame, step_s)
+        self._verdicts.append((frame.available_s, self._judge(frame)))
+        opened = self._verdict_at(frame.time_s)
+        return frame if opened or not frame.voiced else replace(frame, voiced=False)
+
+    def _follow_floor(self, frame: PitchFrame, step_s: float) -> None:
+        if frame.level_db < self.floor_db:
+            self.floor_db += FALL_PART * (frame.level_db - self.floor_db)
+        elif not frame.voiced:
+            self.floor_db = min(frame.level_db, self.floor_db + RISE_DB_PER_S * step_s)
+
+    def _judge(self, frame: PitchFrame) -> bool:
+        upper = self.opens_at_db
+        if frame.level_db >= upper - (OPEN_DB - CLOSE_DB):
+            self._above_s = frame.available_s
+        held = self._open and frame.available_s - self._above_s <= HOLD_S + 1e-9
+        self._open = frame.level_db >= upper or held
+        return self._open
+
+    def _verdict_at(self, time_s: float) -> bool:
+        """The verdict on the hop that ends next after ``time_s``; the newest where that is still to come."""
+        while len(self._verdicts) > 1 and self._verdicts[0][0] <= time_s + 1e-9:
+            self._verdicts.popleft()
+        return self._verdicts[0][1]
+
+
+def parse_gate(text: str) -> Gate | None:
+    """Of ``off`` (None), ``auto`` or a threshold in dBFS. Raises ``InputError`` for anything else."""
+    if text == OFF:
+        return None
+    if text == AUTO:
+        return Gate()
+    try:
+        threshold_db = float(text)
+    except ValueError:
+        threshold_db = float("nan")
+    if not LEAST_DB <= threshold_db <= MOST_DB:
+        raise InputError(f"gate {text!r} is not known; use off, auto, or a threshold from -120 to 0 dBFS such as -45")
+    return Gate(threshold_db)

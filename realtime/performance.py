@@ -1,0 +1,314 @@
+"""What the player makes of the notes: transposition, scale, range, velocity, brightness, and how notes follow each other.
+
+One stage between the note tracker and the outputs, the same live and offline. ``Performer`` wraps a tracker and is
+fed as one.
+
+Conventions
+-----------
+* The sung note is the tracker's; the played note is what goes out. Pitch is in fractional MIDI note numbers, with
+  A4 at ``a4_hz`` being 69.
+* In this order: tuning, transposition, scale, range, mode. The scale is that of the played notes.
+* A note follows on another when the tracker ends the one and begins the other at once, with no silence between.
+
+Modes
+-----
+mono    each note is struck.
+legato  a note that follows on another is slurred: it begins before the other ends. A repeated note is struck.
+bend    a note that follows on another within the bend range is a bend of it; ``BEND_ROOM`` of the range is kept for
+        vibrato. A repeated note is held. Out of the range, and after silence, notes are struck.
+mpe     as mono; the outputs give each note a channel of its own.
+
+Loudness and brightness are those of the newest hop: their ``time_s`` is the beginning of it, later than that of the
+pitch that is known by then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from math import exp, inf, isfinite, log2
+from typing import Protocol
+
+from rt_melody.realtime.expression import VelocityCurve, velocity_curve
+from rt_melody.realtime.scale import CHROMATIC, KeyFinder, Scale, parse_note, parse_scale, pulled
+from rt_melody.realtime.types import (
+    Brightness,
+    InputError,
+    Loudness,
+    NoteEvent,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    PitchFrame,
+)
+
+MODES = ("mono", "legato", "bend", "mpe")
+JOIN_S = 0.1  # longest gap between the times of two notes that follow on each other
+LEGATO_OVERLAP_S = 0.01  # by which slurred notes overlap in time
+BEND_ROOM = 0.5  # semitones of the bend range kept free on either side, a quarter of it at most
+ONSET_MEMORY_S = 0.5  # how far back the level of an onset is looked for
+BRIGHTNESS_SMOOTH_S = 0.03  # time constant
+BRIGHTNESS_STEP_OCTAVES = 0.04  # smallest change worth an event: a step or two of CC 74
+A4_HZ = 440.0
+
+
+class Tracker(Protocol):
+    """What ``notes.NoteTracker`` is."""
+
+    hop_s: float
+    lag_ms: float
+
+    def feed(self, frame: PitchFrame) -> list[NoteEvent]: ...
+
+    def finish(self, available_s: float) -> list[NoteEvent]: ...
+
+    def reset(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceSettings:
+    """``scale``: None leaves pitches alone; with ``find_key`` it is the key that is heard, once it is.
+
+    ``pull_semitones``: how far pitches are drawn towards the scale; infinite puts them on it.
+    Raises ``InputError`` for an unknown mode, or an empty range.
+    """
+
+    mode: str = "mono"
+    bend_range_semitones: float = 2.0
+    transpose_semitones: int = 0
+    a4_hz: float = A4_HZ
+    scale: Scale | None = None
+    find_key: bool = False
+    pull_semitones: float = inf
+    lowest: int = 0
+    highest: int = 127
+    velocity: VelocityCurve = field(default_factory=velocity_curve)
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise InputError(f"mode {self.mode!r} is unknown; use one of {', '.join(MODES)}")
+        if not (isfinite(self.a4_hz) and 220 <= self.a4_hz <= 880):
+            raise InputError(f"A4 of {self.a4_hz:g} Hz is not usable; give 220 to 880, for instance 442")
+        if not 0 <= self.lowest <= self.highest <= 127:
+            raise InputError(f"note range {self.lowest} .. {self.highest} must ascend within 0 .. 127; for instance C3 C6")
+
+
+class _Sound:
+    """The newest levels, for the loudness of an onset, and the smoothed brightness."""
+
+    def __init__(self, hop_s: float) -> None:
+        self._hop_s = hop_s
+        self._keep = exp(-hop_s / BRIGHTNESS_SMOOTH_S)
+        self.reset()
+
+    def reset(self) -> None:
+        self._levels: deque[tuple[float, float]] = deque(maxlen=max(1, round(ONSET_MEMORY_S / self._hop_s)))
+        self._octaves: float | None = None  # log2 of the brightness in Hz
+
+    def feed(self, frame: PitchFrame) -> None:
+        self._levels.append((frame.available_s, frame.level_db))
+        if frame.brightness_hz > 0:
+            new = log2(frame.brightness_hz)
+            self._octaves = new if self._octaves is None else new + self._keep * (self._octaves - new)
+
+    @property
+    def brightness_hz(self) -> float | None:
+        return None if self._octaves is None else 2.0**self._octaves
+
+    def loudest_since(self, time_s: float) -> float | None:
+        """The loudest hop that ended after ``time_s``; the newest where none did."""
+        if not self._levels:
+            return None
+        since = [level_db for at_s, level_db in self._levels if at_s > time_s + 1e-9]
+        return max(since, default=self._levels[-1][1])
+
+
+@dataclass(slots=True)
+class _Played:
+    """The note that sounds: as sung by the tracker's number, as played, and how its pitch is drawn."""
+
+    sung: int
+    note: int
+    on_s: float
+    target: float | None  # of the pull
+    bend: float  # semitones from ``note``, as last given out
+    octaves: float | None  # of the brightness, as last given out
+
+
+class Performer:
+    """A note tracker whose notes are shaped. ``feed``, ``finish``, ``reset`` and ``lag_ms`` are those of a tracker.
+
+    ``finish`` ends the note and keeps the key that was heard; ``reset`` forgets that too.
+    """
+
+    def __init__(self, tracker: Tracker, settings: PerformanceSettings | None = None) -> None:
+        self.settings = s = settings or PerformanceSettings()
+        self._tracker = tracker
+        self._retune = A4_HZ / s.a4_hz
+        self._room = s.bend_range_semitones - min(BEND_ROOM, s.bend_range_semitones / 4)
+        self._finder = KeyFinder()
+        self._sound = _Sound(tracker.hop_s)
+        self._played: _Played | None = None
+
+    @property
+    def lag_ms(self) -> float:
+        return self._tracker.lag_ms
+
+    @property
+    def hop_s(self) -> float:
+        return self._tracker.hop_s
+
+    @property
+    def key(self) -> Scale | None:
+        """The key that is heard, where it is looked for; else the scale that was given."""
+        return self._finder.key if self.settings.find_key else self.settings.scale
+
+    def reset(self) -> None:
+        self._tracker.reset()
+        self._finder.reset()
+        self._sound.reset()
+        self._played = None
+
+    def feed(self, frame: PitchFrame) -> list[NoteEvent]:
+        """Take the next frame; the events to be played, in the order to be sent."""
+        self._sound.feed(frame)
+        heard = frame if self._retune == 1.0 else replace(frame, f0_hz=frame.f0_hz * self._retune)
+        events = self._shape(self._tracker.feed(heard))
+        if self._played is not None:
+            if self.settings.find_key:
+                self._finder.feed(self._played.sung + self.settings.transpose_semitones, self.hop_s)
+            self._follow_brightness(frame.available_s, events)
+        return events
+
+    def finish(self, available_s: float) -> list[NoteEvent]:
+        events = self._shape(self._tracker.finish(available_s))
+        self._sound.reset()
+        return events
+
+    # ---- events --------------------------------------------------------------------------------
+
+    def _shape(self, sung: list[NoteEvent]) -> list[NoteEvent]:
+        """The played events for those of one frame. A note-off waits for a note-on that follows on it."""
+        played: list[NoteEvent] = []
+        off: NoteOff | None = None
+        for event in sung:
+            if isinstance(event, NoteOn):
+                self._note_on(event, off, played)
+                off = None
+            elif isinstance(event, NoteOff):
+                off = event
+            elif self._played is not None and event.note == self._played.sung:
+                self._express(event, played)
+        if off is not None:
+            self._end(off, played)
+        return played
+
+    def _note_on(self, event: NoteOn, off: NoteOff | None, played: list[NoteEvent]) -> None:
+        note, pitch, target = self._aim(event)
+        if not self.settings.lowest <= note <= self.settings.highest:
+            self._end(off or NoteOff(event.time_s, event.available_s, event.note), played)
+            return
+        held = self._played
+        follows = held is not None and off is not None and event.time_s - off.time_s <= JOIN_S
+        if follows and self._is_held(held, off, event, note, pitch):
+            held.sung, held.target = event.note, target
+            self._bend_to(pitch - held.note, event, played)
+            return
+        slurred = follows and self.settings.mode == "legato" and note != held.note
+        if not slurred:
+            self._end(off, played)
+        self._strike(event, note, pitch, target, slurred, played)
+        if slurred:
+            played.append(NoteOff(max(off.time_s, event.time_s + LEGATO_OVERLAP_S), off.available_s, held.note))
+
+    def _is_held(self, held: _Played, off: NoteOff, on: NoteOn, note: int, pitch: float) -> bool:
+        """Whether a note that follows on the held one is no new note to be played."""
+        if self.settings.mode == "bend":
+            return abs(pitch - held.note) <= self._room
+        return note == held.note and on.note != off.note  # two notes drawn onto one
+
+    def _strike(
+        self, event: NoteOn, note: int, pitch: float, target: float | None, slurred: bool, played: list[NoteEvent]
+    ) -> None:
+        level_db, brightness_hz = self._sound.loudest_since(event.time_s), self._sound.brightness_hz
+        velocity = event.velocity if level_db is None else self.settings.velocity.velocity(level_db)
+        octaves = None if brightness_hz is None else log2(brightness_hz)
+        self._played = _Played(event.note, note, event.time_s, target, pitch - note, octaves)
+        played.append(
+            NoteOn(event.time_s, event.available_s, note, velocity, pitch, level_db, brightness_hz, slurred)
+        )
+
+    def _end(self, off: NoteOff | None, played: list[NoteEvent]) -> None:
+        """End the played note, if one sounds, where the sung one ended."""
+        if (held := self._played) is not None and off is not None:
+            played.append(NoteOff(max(off.time_s, held.on_s), off.available_s, held.note))
+            self._played = None
+
+    def _express(self, event: PitchBend | Loudness, played: list[NoteEvent]) -> None:
+        held = self._played
+        if isinstance(event, PitchBend):
+            pitch = event.note + event.semitones + self.settings.transpose_semitones
+            self._bend_to(self._drawn(pitch, held.target) - held.note, event, played)
+        elif isinstance(event, Loudness):
+            played.append(replace(event, time_s=event.available_s - self.hop_s, note=held.note))
+
+    def _bend_to(self, semitones: float, event: NoteOn | PitchBend, played: list[NoteEvent]) -> None:
+        held = self._played
+        if abs(semitones - held.bend) > 1e-9:
+            held.bend = semitones
+            played.append(PitchBend(event.time_s, event.available_s, held.note, semitones))
+
+    def _follow_brightness(self, available_s: float, played: list[NoteEvent]) -> None:
+        held, brightness_hz = self._played, self._sound.brightness_hz
+        if brightness_hz is None:
+            return
+        octaves = log2(brightness_hz)
+        if held.octaves is None or abs(octaves - held.octaves) >= BRIGHTNESS_STEP_OCTAVES:
+            held.octaves = octaves
+            played.append(Brightness(available_s - self.hop_s, available_s, held.note, brightness_hz))
+
+    # ---- pitch ---------------------------------------------------------------------------------
+
+    def _aim(self, event: NoteOn) -> tuple[int, float, float | None]:
+        """Number and pitch of the played note, and what its pitch is drawn to."""
+        shift, scale = self.settings.transpose_semitones, self._scale()
+        note, pitch = event.note + shift, event.pitch + shift
+        if scale is None:
+            return note, pitch, None
+        target = float(scale.nearest(note + 0.5 * min(0.5, max(-0.5, pitch - note))))
+        number = round(self._drawn(note, target)) if target != note else note
+        return number, self._drawn(pitch, target), target
+
+    def _scale(self) -> Scale | None:
+        """Until a key is known, every note of the chromatic scale is as good."""
+        return self.key or CHROMATIC if self.settings.find_key else self.settings.scale
+
+    def _drawn(self, pitch: float, target: float | None) -> float:
+        return pitch if target is None else pulled(pitch, target, self.settings.pull_semitones)
+
+
+def parse_scale_setting(text: str) -> tuple[Scale | None, bool]:
+    """``PerformanceSettings.scale`` and ``find_key`` of ``off``, ``auto`` or a scale. Raises ``InputError``."""
+    if text == "off":
+        return None, False
+    return (None, True) if text == "auto" else (parse_scale(text), False)
+
+
+def parse_pull(text: str) -> float | None:
+    """Semitones of ``hard`` (infinite) or a number of cents; None of ``off``. Raises ``InputError``."""
+    if text in ("off", "hard"):
+        return None if text == "off" else inf
+    try:
+        cents = float(text)
+    except ValueError:
+        cents = -1.0
+    if not 0 < cents <= 1200:
+        raise InputError(f"snap {text!r} is not known; use off, hard, or cents of pull above 0 such as 30")
+    return cents / 100
+
+
+def parse_note_range(pair: list[str]) -> tuple[int, int]:
+    """Lowest and highest note of two names. Raises ``InputError``."""
+    if len(pair) != 2:
+        raise InputError(f"note range {' '.join(pair)!r} must be two notes, the lowest and the highest; for instance C3 C6")
+    return parse_note(pair[0]), parse_note(pair[1])
