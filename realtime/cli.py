@@ -116,7 +116,11 @@ def _run(args: argparse.Namespace) -> int:
     thresholds, playing = _note_settings(settings, options, args.config), make_playing(settings)
     if args.print_config:
         return _print(dump_settings(settings.model_copy(update={"notes": asdict(thresholds)})))
+    if args.loopback is not None and args.self_test is None:
+        raise InputError(f"--loopback {args.loopback} is for --self-test alone; add that, or leave it out")
     with _stopping() as stop:
+        if args.self_test is not None:
+            return _self_test(settings, args.self_test, args.loopback, stop)
         return Program(settings, thresholds, playing, stop).run()
 
 
@@ -456,6 +460,18 @@ def _panic_on_signal(sink) -> None:
             signal.signal(signal.SIGUSR1, lambda *_: sink.ask_panic())
 
 
+def _self_test(settings: Settings, seconds: str, loopback: str | None, stop: Callable[[], bool]) -> int:
+    from rt_melody.realtime.selftest import SelfTest
+
+    try:
+        duration_s = float(seconds)
+    except ValueError:
+        duration_s = 0.0
+    if not 1.0 <= duration_s <= 3600.0:
+        raise InputError(f"--self-test {seconds} cannot be used: it must be a number of seconds from 1 to 3600")
+    return SelfTest(settings, duration_s, loopback, lambda line: _print(line + "\n"), stop).run()
+
+
 def _list_devices() -> int:
     from rt_melody.realtime.sinks.midi_ports import list_midi_outputs
     from rt_melody.realtime.sources import describe_devices
@@ -500,6 +516,8 @@ def _parser() -> argparse.ArgumentParser:
         "--panic", metavar="PORT", nargs="?", const="",
         help="silence every channel of a MIDI output, or of all of them, and leave; a program that plays does so at SIGUSR1",
     )
+    parser.add_argument("--self-test", nargs="?", const="10", metavar="SECONDS", help="measure whether this machine is quick enough, recommend settings, and leave (status 0: ready, 1: not)")
+    parser.add_argument("--loopback", metavar="OUTPUT", help="with --self-test, measure the round trip from this audio output (number or part of its name) to the input")
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; options given here win over it")
     parser.add_argument("--print-config", action="store_true", help="print the settings as such a file, and leave")
     group = parser

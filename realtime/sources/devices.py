@@ -1,4 +1,4 @@
-"""Which audio inputs there are, and the one that is meant.
+"""Which audio inputs (and, for the self-test, outputs) there are, and the one that is meant.
 
 Conventions
 -----------
@@ -114,6 +114,32 @@ def _default_index(backend: Any, host_apis: Any) -> int:
     return backend.default.device[0]
 
 
+def list_audio_outputs(backend: Any = None) -> list[AudioInput]:
+    """Every device with at least one output channel, told as inputs are; ``is_default`` by PortAudio's own choice."""
+    backend = backend or load_backend()
+    try:
+        devices, host_apis = backend.query_devices(), backend.query_hostapis()
+    except backend.PortAudioError as error:
+        raise InputError(f"the audio devices cannot be listed ({error}); check the system's sound service") from error
+    default = backend.default.device[1]
+    return [
+        _record(index, {**device, "max_input_channels": device["max_output_channels"]}, host_apis, default)
+        for index, device in enumerate(devices)
+        if device["max_output_channels"] > 0
+    ]
+
+
+def find_output(device: str | int, backend: Any = None) -> AudioInput:
+    """The output that ``device`` means: a number or a part of its name. Raises InputError as ``find_input``."""
+    outputs = list_audio_outputs(backend)
+    if not outputs:
+        raise InputError("no audio output was found; plug one in, or leave --loopback out")
+    text = str(device).strip()
+    if text.lstrip("-").isdigit():
+        return _by_number(int(text), outputs, "output")
+    return _by_name(text, outputs, "output")
+
+
 def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
     """The input that ``device`` means: a number, a part of its name, or None for the default.
 
@@ -126,8 +152,8 @@ def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
         return _default_input(inputs)
     text = str(device).strip()
     if text.lstrip("-").isdigit():
-        return _input_by_number(int(text), inputs)
-    return _input_by_name(text, inputs)
+        return _by_number(int(text), inputs, "input")
+    return _by_name(text, inputs, "input")
 
 
 def _default_input(inputs: list[AudioInput]) -> AudioInput:
@@ -137,22 +163,22 @@ def _default_input(inputs: list[AudioInput]) -> AudioInput:
     raise InputError(f"the system names no default audio input; choose one with --device:\n{_lines(inputs)}")
 
 
-def _input_by_number(index: int, inputs: list[AudioInput]) -> AudioInput:
+def _by_number(index: int, inputs: list[AudioInput], what: str) -> AudioInput:
     for candidate in inputs:
         if candidate.index == index:
             return candidate
-    raise InputError(f"device {index} is not an audio input; choose one of:\n{_lines(inputs)}")
+    raise InputError(f"device {index} is not an audio {what}; choose one of:\n{_lines(inputs)}")
 
 
-def _input_by_name(text: str, inputs: list[AudioInput]) -> AudioInput:
+def _by_name(text: str, inputs: list[AudioInput], what: str) -> AudioInput:
     wanted = text.lower()
     matches = [one for one in inputs if wanted and wanted in one.full_name.lower()]
     exact = [one for one in matches if wanted in (one.name.lower(), one.full_name.lower())]
     matches = _one_of_each(exact or matches)
     if not matches:
-        raise InputError(f"no audio input has {text!r} in its name; choose one of:\n{_lines(inputs)}")
+        raise InputError(f"no audio {what} has {text!r} in its name; choose one of:\n{_lines(inputs)}")
     if len(matches) > 1:
-        raise InputError(f"{text!r} fits {len(matches)} audio inputs; give more of the name, or the number:\n{_lines(matches)}")
+        raise InputError(f"{text!r} fits {len(matches)} audio {what}s; give more of the name, or the number:\n{_lines(matches)}")
     return matches[0]
 
 
@@ -177,3 +203,12 @@ def describe_devices(backend: Any = None) -> str:
     if not inputs:
         return "Audio inputs: none found"
     return f"Audio inputs (* is the default):\n{_lines(inputs)}"
+
+
+def describe_outputs(backend: Any = None) -> str:
+    """The audio outputs as text, or the reason why there are none to show; raises nothing."""
+    try:
+        outputs = list_audio_outputs(backend)
+    except InputError as error:
+        return f"Audio outputs: {error}"
+    return f"Audio outputs (* is the default):\n{_lines(outputs)}" if outputs else "Audio outputs: none found"

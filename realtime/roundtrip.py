@@ -1,0 +1,91 @@
+"""How long a sound takes from an audio output to an audio input, by a cable, the air, or a loopback device.
+
+Chirps are played and recorded by one full-duplex stream, whose output and input count the same samples, and found
+again by correlation: a chirp correlates with nothing but itself, so that a room's noise and its echoes do no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rt_melody.realtime.sources.devices import find_input, find_output, load_backend
+from rt_melody.realtime.types import InputError
+
+CHIRPS = 5
+EVERY_S = 0.5  # also the longest round trip that can be found
+CHIRP_S = 0.05
+FROM_HZ, TO_HZ = 500.0, 6000.0
+PEAK = 0.3  # of full scale
+ABOVE_NOISE = 8.0  # times the RMS of the correlation, for a peak to count
+AGREE_S = 0.001
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    ms: float  # the median of the chirps that were heard
+    spread_ms: float  # between the first and the last of them
+    heard: int  # of CHIRPS
+
+
+def chirp(sample_rate: int) -> np.ndarray:
+    """A rising sine with raised-cosine flanks, float32 [shape=(n,)]."""
+    t = np.arange(round(CHIRP_S * sample_rate)) / sample_rate
+    phase = 2 * np.pi * (FROM_HZ * t + (TO_HZ - FROM_HZ) * t**2 / (2 * CHIRP_S))
+    return (PEAK * np.sin(phase) * np.sin(np.pi * t / CHIRP_S) ** 2).astype(np.float32)
+
+
+def probe_signal(sample_rate: int) -> np.ndarray:
+    """CHIRPS chirps, EVERY_S apart."""
+    slot = np.zeros(round(EVERY_S * sample_rate), np.float32)
+    sound = chirp(sample_rate)
+    slot[: len(sound)] = sound
+    return np.tile(slot, CHIRPS)
+
+
+
+def find_delays(recorded: np.ndarray, sample_rate: int) -> list[int]:
+    """Samples from each chirp of ``probe_signal`` to its return in ``recorded [shape=(n,)]``, where it was heard."""
+    sound, every = chirp(sample_rate), round(EVERY_S * sample_rate)
+    likeness = np.abs(np.correlate(recorded.astype(np.float64), sound.astype(np.float64), "valid"))
+    noise = float(np.median(likeness)) / 0.6745 + 1e-12  # the median of |x| of a normal x of RMS 1
+    delays = []
+    for start in range(0, CHIRPS * every, every):
+        slot = likeness[start : start + every]
+        if len(slot) and slot.max() > ABOVE_NOISE * noise and slot.max() > 1e-6:
+            delays.append(int(np.argmax(slot)))
+    return delays
+
+
+def agreed(delays: list[int], sample_rate: int) -> RoundTrip | None:
+    """The round trip that most chirps agree on, None where they do not."""
+    middle = float(np.median(delays)) if delays else 0.0
+    near = [delay for delay in delays if abs(delay - middle) <= AGREE_S * sample_rate]
+    if len(near) <= CHIRPS // 2:
+        return None
+    ms = 1000.0 / sample_rate
+    return RoundTrip(float(np.median(near)) * ms, (max(near) - min(near)) * ms, len(near))
+
+
+def measure(
+    output: str | int, device: str | int | None = None, sample_rate: int | None = None, backend: Any = None
+) -> RoundTrip | None:
+    """Play and record. None where the input did not hear the output. Raises InputError as the devices do."""
+    backend = backend or load_backend()
+    source, sink = find_input(device, backend), find_output(output, backend)
+    rate = sample_rate or source.default_rate_hz
+    signal = np.concatenate([probe_signal(rate), np.zeros(round(EVERY_S * rate), np.float32)])
+    try:
+        taken = backend.playrec(
+            signal[:, None], samplerate=rate, channels=1, dtype="float32", device=(source.index, sink.index),
+            latency="low", blocking=True,
+        )
+    except (backend.PortAudioError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"{sink.full_name!r} and {source.full_name!r} do not open together ({said}); give an input and an output "
+            "of one sound system"
+        ) from error
+    return agreed(find_delays(np.ascontiguousarray(taken[:, 0]), rate), rate)

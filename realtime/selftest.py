@@ -1,0 +1,227 @@
+"""``rt-melody --self-test``: is this machine quick enough, and with which settings?
+
+What a hop costs at the true pace, how late the system wakes the program, whether the microphone gives sound, and,
+where an output is looped back to the input, the round trip; then a recommendation. Plain sentences, status 0 or 1.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from rt_melody.realtime.config import Settings
+from rt_melody.realtime.pace import true_pace
+from rt_melody.realtime.scheduling import Standing, live_thread
+from rt_melody.realtime.types import InputError
+
+DEFAULT_S = 10.0
+USUAL_RATE_HZ = 48_000  # where no microphone tells another
+LISTEN_S = 2.0
+SILENT_DB = -110.0  # quieter than any converter: digital silence
+BOUNDS_MS = (10, 15, 20, 30, 50, 75, 100, 150, 200)  # that may be recommended
+BLOCKS_SAMPLES = (64, 128, 256, 512, 1024, 2048)
+QUANTILES = (0.5, 0.99, 0.999, 1.0)
+
+Say = Callable[[str], None]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Quantiles QUANTILES of a hop's work and of the late awakenings, in ms."""
+
+    work_ms: tuple[float, ...]
+    late_ms: tuple[float, ...]
+    hop_ms: float
+    cpu_share: float
+    standing: Standing
+
+    @property
+    def worst_ms(self) -> float:
+        """What a hop takes at p99.9 when the system is at its latest too."""
+        return self.work_ms[2] + self.late_ms[2]
+
+    @property
+    def fits(self) -> bool:
+        return self.work_ms[1] < self.hop_ms and self.cpu_share < 0.9
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the microphone gave."""
+
+    name: str
+    rate_hz: int
+    block_samples: int
+    level_db: float
+    overflows: int
+
+
+def recommend_bound_ms(pace: Pace, least_ms: float) -> int | None:
+    """The tightest bound under which a stall as at p99.9 skips nothing; None where none is long enough.
+
+    A session skips when more than the bound waits: the stall and the hop that was being filled.
+    """
+    needed = max(least_ms, pace.worst_ms + pace.hop_ms)
+    return next((bound for bound in BOUNDS_MS if bound >= needed), None)
+
+
+def recommend_block(pace: Pace, rate_hz: int) -> int:
+    """The shortest block that is still longer than the late awakenings at p99.9."""
+    needed = pace.late_ms[2] / 1000.0 * rate_hz
+    return next((block for block in BLOCKS_SAMPLES if block >= needed), BLOCKS_SAMPLES[-1])
+
+
+def measure_pace(settings: Settings, rate_hz: int, seconds: float, stop: Stop) -> tuple[Pace, float]:
+    """The settings' own engine over the demo song; with it the least bound that the model can keep."""
+    from rt_melody.realtime.engine import DecoderSettings, Engine
+    from rt_melody.realtime.sources.demo import demo_phrase
+
+    decoder = DecoderSettings(settings.voicing_threshold, settings.f0_min_hz, settings.f0_max_hz)
+    engine = Engine(rate_hz, settings.latency_ms, settings.model, decoder)
+    engine.warm_up()
+    song = demo_phrase(rate_hz).samples
+    samples = np.tile(song, int(np.ceil(seconds * rate_hz / len(song))))[: int(seconds * rate_hz)]
+    with live_thread(priority=settings.priority) as standing:
+        cpu_s, began_s = time.process_time(), time.perf_counter()
+        work, late = true_pace(engine.feed, samples, round(engine.hop_s * rate_hz), engine.hop_s, stop)
+        share = (time.process_time() - cpu_s) / max(time.perf_counter() - began_s, 1e-9)
+    if not len(work):
+        raise InputError(f"--self-test {seconds:g} is shorter than one hop; give a second or more")
+    marks = (tuple(float(1000.0 * q) for q in np.quantile(times, QUANTILES)) for times in (work, late))
+    least_ms = engine.latency.total_ms - engine.model.look_ahead_ms + min(engine.model.heads_ms)
+    return Pace(*marks, 1000.0 * engine.hop_s, share, standing), least_ms
+
+
+def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> Heard:
+    """Open the microphone and take what it gives. Raises InputError where it gives none."""
+    from rt_melody.realtime.sources import MicrophoneSource
+
+    source = MicrophoneSource(settings.device, settings.rate, settings.channel, backend=backend)
+    power, count = 0.0, 0
+    with source:
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            block = source.read(0.1)
+            power += float(np.square(block, dtype=np.float64).sum())
+            count += len(block)
+        if not count:
+            raise InputError(f"{source.info.full_name!r} opened and gave no sound in {seconds:g} s; choose another --device")
+        level_db = 10.0 * np.log10(power / count + 1e-12)
+        return Heard(source.info.full_name, source.sample_rate, source.device_block_samples, level_db, source.overflows)
+
+
+class SelfTest:
+    """One run. ``say`` takes a line; ``stop`` ends the measuring early. ``backend``: see sources/devices.py."""
+
+    def __init__(self, settings: Settings, seconds: float, loopback: str | None, say: Say, stop: Stop, backend=None) -> None:
+        self.settings, self.seconds, self.loopback = settings, seconds, loopback
+        self.say, self.stop, self.backend = say, stop, backend
+        self.faults: list[str] = []
+        self.rate_hz = settings.rate or USUAL_RATE_HZ
+        self.heard: Heard | None = None
+
+    def run(self) -> int:
+        """All of it; 0 where everything asked for works here, else 1. Raises InputError for settings that are wrong."""
+        if "mic" in self.settings.input or self.loopback:
+            self._microphone()
+        pace, least_ms = self._pace()
+        self._devices()
+        if self.loopback and not self.stop():
+            self._round_trip()
+        self._recommend(pace, least_ms)
+        return self._verdict()
+
+    def _microphone(self) -> None:
+        try:
+            self.heard = heard = listen(self.settings, self.backend)
+        except InputError as error:
+            self._fault(f"The microphone cannot be used: {error}")
+            return
+        self.rate_hz, ms = heard.rate_hz, 1000.0 * heard.block_samples / heard.rate_hz
+        self.say(
+            f"The microphone {heard.name} gives {heard.rate_hz} Hz in blocks of {heard.block_samples} samples "
+            f"({ms:.1f} ms) at {heard.level_db:.0f} dBFS."
+        )
+        if heard.level_db < SILENT_DB:
+            self._fault("It gives digital silence; unmute it, and allow this program to use it in the system's privacy settings.")
+        if heard.overflows:
+            self.say(f"It dropped samples {heard.overflows} times in {LISTEN_S:g} s; end other programs.")
+
+    def _pace(self) -> tuple[Pace, float]:
+        self.say(f"Measuring for {self.seconds:g} s what a hop costs at the true pace.")
+        pace, least_ms = measure_pace(self.settings, self.rate_hz, self.seconds, self.stop)
+        self.say(f"A hop of {pace.hop_ms:g} ms takes {_spread(pace.work_ms)}, {100 * pace.cpu_share:.0f} % of one core.")
+        self.say(f"The system wakes the program late by {_spread(pace.late_ms)}, with nothing to do.")
+        self.say(f"Granted: {pace.standing.line()}.")
+        if pace.standing.refusal:
+            self.say(_sentence(pace.standing.refusal))
+        if not pace.fits:
+            self._fault(
+                f"This machine is too slow now: a hop of {pace.hop_ms:g} ms takes {pace.work_ms[1]:.1f} ms at p99; "
+                "end other programs, or give it mains power"
+            )
+        return pace, least_ms
+
+    def _devices(self) -> None:
+        from rt_melody.realtime.sinks.midi_ports import list_midi_outputs
+        from rt_melody.realtime.sources.devices import describe_devices, describe_outputs
+
+        self.say(describe_devices(self.backend))
+        self.say(describe_outputs(self.backend))
+        self.say("\n  ".join(["MIDI outputs:", *(list_midi_outputs() or ["none found"])]))
+
+    def _round_trip(self) -> None:
+        from rt_melody.realtime.roundtrip import CHIRPS, measure
+
+        try:
+            found = measure(self.loopback, self.settings.device, self.settings.rate, self.backend)
+        except InputError as error:
+            self._fault(f"The round trip cannot be measured: {error}")
+            return
+        if found is None:
+            self._fault("The input did not hear the output; loop a cable back, or turn the speaker up, and try again")
+            return
+        self.say(
+            f"The round trip from output to input takes {found.ms:.2f} ms ({found.heard} of {CHIRPS} chirps, "
+            f"{found.spread_ms:.2f} ms apart): what is sung is heard played within {found.ms + self.settings.latency_ms:.0f} ms."
+        )
+
+    def _recommend(self, pace: Pace, least_ms: float) -> None:
+        bound_ms = recommend_bound_ms(pace, least_ms)
+        if bound_ms is None:
+            self._fault(f"No bound up to {BOUNDS_MS[-1]} ms would hold: a hop may come {pace.worst_ms:.0f} ms late")
+            return
+        self.say(
+            f"Recommended: --latency-ms {bound_ms} or more, which rides out {pace.worst_ms:.1f} ms as at p99.9; less look-ahead "
+            "is quicker, more is surer."
+        )
+        if bound_ms > self.settings.latency_ms:
+            self.say(f"With --latency-ms {self.settings.latency_ms:g} some sound will be skipped now and then.")
+        block = recommend_block(pace, self.rate_hz)
+        self.say(f"Recommended: a device block (period) of {block} samples at {self.rate_hz} Hz, set in the sound system.")
+        if self.heard and self.heard.block_samples > block:
+            late_ms = 1000.0 * (self.heard.block_samples - block) / self.rate_hz
+            self.say(f"Its present {self.heard.block_samples} samples cost up to {late_ms:.1f} ms more.")
+
+    def _fault(self, sentence: str) -> None:
+        self.faults.append(sentence)
+        self.say(_sentence(sentence))
+
+    def _verdict(self) -> int:
+        if self.faults:
+            self.say(f"Result: not ready; {len(self.faults)} of the above must be mended.")
+            return 1
+        self.say("Result: ready.")
+        return 0
+
+
+def _spread(ms: tuple[float, ...]) -> str:
+    return "{:.2f} ms (p99 {:.2f}, p99.9 {:.2f}, max {:.2f})".format(*ms)
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:].rstrip(".") + "."
