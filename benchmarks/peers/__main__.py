@@ -1,0 +1,152 @@
+"""The command of the comparison; see the package for the protocol.
+
+``python -m rt_melody.benchmarks.peers --data FOLDER --out runs/peers [--quick]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rt_melody.benchmarks.peers import sounds as made
+from rt_melody.benchmarks.peers.base import MISSING_SAYS, Peer
+from rt_melody.benchmarks.peers.results import gather
+from rt_melody.benchmarks.peers.run import COST_SECONDS, Bench, version_of
+from rt_melody.benchmarks.peers.sounds import SoundSet
+from rt_melody.benchmarks.peers.table import OURS, all_peers
+from rt_melody.benchmarks.peers.tables import draw, report
+from rt_melody.benchmarks.report import write_result
+from rt_melody.models.training.data import DataError, data_folder, refuse
+from rt_melody.realtime.engine import Engine
+from rt_melody.realtime.types import InputError
+
+PARTS = ("accuracy", "latency", "notes", "cost")
+# Sizes of a run: every n-th clip, synthetic melodies, first pitches of the step protocol, n-th clips of the note
+# parts, seconds at the true pace.
+WHOLE = {"every": 9, "sung": 12, "pitches": 2, "notes": {"clean": 4, "band": 4, "ssvd-measuring": 6}, "cost_s": COST_SECONDS}
+QUICK = {"every": 60, "sung": 4, "pitches": 1, "notes": {"clean": 10}, "cost_s": 2.0}
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m rt_melody.benchmarks.peers", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
+    parser.add_argument("--out", type=Path, default=Path("runs/peers"), help="working folder: what was heard is kept there (default: %(default)s)")
+    parser.add_argument("--results", type=Path, help="folder for peers.json, peers.md and the pictures; default: --out")
+    parser.add_argument("--quick", action="store_true", help="a few sounds, in under five minutes: to see that all runs")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, metavar="PART", help=" ".join(PARTS))
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="only tools whose names contain one of these")
+    parser.add_argument("--conditions", nargs="+", metavar="CONDITION", help="; ".join((*made.HEARD, made.SUNG)))
+    parser.add_argument("--every", type=int, help=f"every n-th clip of the held-out singers (default: {WHOLE['every']})")
+    parser.add_argument("--bounds-ms", nargs="+", type=float, default=[20.0, 50.0, 100.0], help="settings of rt-melody")
+    parser.add_argument("--model", help="model file of rt-melody; default: the shipped one")
+    parser.add_argument("--jobs", type=int, default=2, help="tools that hear at the same time (default: %(default)s)")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run in --out has heard")
+    parser.add_argument("--list", action="store_true", help="say which tools there are and which are installed, and leave")
+    args = parser.parse_args(arguments)
+    args.size = {**(QUICK if args.quick else WHOLE), **({"every": args.every} if args.every is not None else {})}
+    if args.size["every"] < 1 or args.jobs < 1:
+        refuse(f"--every {args.size['every']}, --jobs {args.jobs}: both are 1 or more")
+    known = (*made.HEARD, made.SUNG)
+    args.conditions = args.conditions or list(made.QUICK if args.quick else known)
+    strange = [c for c in args.conditions if c not in known]
+    if strange:
+        refuse(f"there is no condition {strange[0]!r}; there are: {'; '.join(known)}")
+    return args
+
+
+def chosen_peers(args: argparse.Namespace) -> dict[str, Peer]:
+    peers = all_peers(args.bounds_ms, args.model)
+    if not args.peers:
+        return peers
+    kept = {n: p for n, p in peers.items() if any(word.lower() in n.lower() for word in args.peers)}
+    if not kept:
+        refuse(f"no tool's name contains {' or '.join(args.peers)}; there are: {', '.join(peers)}")
+    return kept
+
+
+def missing(peers: dict[str, Peer]) -> dict[str, str]:
+    """Why tools are left out before they are tried."""
+    return {n: MISSING_SAYS.format(p.distribution) for n, p in peers.items() if version_of(p.distribution) is None}
+
+
+def sound_sets(args: argparse.Namespace) -> list[SoundSet]:
+    """What is to be heard, in the order of the parts."""
+    sets: list[SoundSet] = []
+    needs_data = "accuracy" in args.parts or ("notes" in args.parts and any(p.startswith("ssvd") for p in args.size["notes"]))
+    folder = data_folder(args.data) if needs_data else None
+    if "accuracy" in args.parts:
+        sets += made.recorded(folder, [c for c in made.HEARD if c in args.conditions], args.size["every"])
+        sets += [made.sung(args.size["sung"])] if made.SUNG in args.conditions else []
+    if "latency" in args.parts:
+        sets += made.steps(args.size["pitches"])
+    if "notes" in args.parts:
+        sets += made.noted(folder, args.size["notes"])
+    return sets
+
+
+def hears(peer: Peer, sounds: SoundSet, quick: bool) -> bool:
+    """Whether a tool is asked about a set: only live ones for latency, only what gives notes for notes."""
+    if sounds.truth:
+        return peer.gives_f0 and not (peer.few and (quick or sounds.name not in made.FEW))
+    if sounds.sounds:
+        return peer.live and not (peer.few and (quick or sounds.name != "steps, alone"))
+    return peer.gives_notes
+
+
+def measure(args: argparse.Namespace, peers: dict[str, Peer]) -> dict:
+    """Hear, measure and gather. Raises InputError and DataError for what cannot be used."""
+    ours = [p for p in peers.values() if p.name.startswith(OURS)]
+    model = [Engine(p.sample_rate, p.bound_ms, args.model).model.provenance for p in ours]  # refuses what cannot run
+    if args.fresh and args.out.exists():
+        for name in ("sounds", "tracks", "cost"):
+            shutil.rmtree(args.out / name, ignore_errors=True)
+    bench = Bench(args.out, args.bounds_ms, args.model, args.jobs, missing(peers))
+    fit = {n: p for n, p in peers.items() if n not in bench.unfit}
+    sets = sound_sets(args)
+    wanted = {n: [s for s in sets if hears(p, s, args.quick)] for n, p in fit.items()}
+    bench.hear({n: (p, wanted[n]) for n, p in fit.items() if wanted[n]})
+    fit = {n: p for n, p in fit.items() if n not in bench.unfit}
+    costs = bench.costs(list(fit.values()), args.size["cost_s"]) if "cost" in args.parts else {}
+    return {
+        "rows": gather(bench, fit, wanted), "costs": costs, "unfit": bench.unfit, "model": model[0] if model else None,
+        "peers": {n: {"version": version_of(p.distribution), "live": p.live, "settings": p.settings} for n, p in peers.items()},
+        "sets": {s.name: {"sounds": len(s.samples), "seconds": round(s.seconds, 1)} for s in sets},
+    }
+
+
+def write(result: dict, args: argparse.Namespace) -> None:
+    folder = args.results or args.out
+    folder.mkdir(parents=True, exist_ok=True)
+    about = f"{'quick look, ' if args.quick else ''}every {args.size['every']}. clip of MIR-1K's held-out singers, the same for all tools"
+    extra = {k: result[k] for k in ("costs", "unfit", "peers", "sets")}
+    write_result(folder / "peers.json", result["rows"], about, result["model"], **extra)
+    (folder / "peers.md").write_text(report(result), encoding="utf-8")
+    try:
+        draw(result, folder)
+    except ImportError:
+        print("no pictures: they need matplotlib, the extra [plot]", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse_arguments(arguments)
+    peers = chosen_peers(args)
+    if args.list:
+        absent = missing(peers)
+        for name, peer in peers.items():
+            print(f"{name:24} {'live' if peer.live else 'offline':8} {absent.get(name) or version_of(peer.distribution)}")
+        return
+    try:
+        result = measure(args, peers)
+    except (DataError, InputError) as error:
+        refuse(str(error))
+    print(report(result))
+    write(result, args)
+    for name, reason in result["unfit"].items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

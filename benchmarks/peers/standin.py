@@ -1,0 +1,24 @@
+"""A stand-in for torchaudio, of which torchcrepe, pesto-pitch and torchfcpe import two names that they never call here.
+
+Its wheels are built against one build of torch each and bring CUDA libraries along; where it cannot be imported, these
+tools need no more than the two names: reading files and resampling are done before they hear a sound.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+
+def _absent(*_: object, **__: object) -> None:
+    raise RuntimeError("this is a stand-in for torchaudio; give samples at 16 kHz")
+
+
+def provide_torchaudio() -> None:
+    """Make ``import torchaudio`` work; the real one is preferred where it loads."""
+    try:
+        import torchaudio  # noqa: F401
+    except Exception:  # absent, or built for another torch: its libraries then fail to load, as OSError
+        package, transforms = ModuleType("torchaudio"), ModuleType("torchaudio.transforms")
+        package.load, transforms.Resample, package.transforms = _absent, _absent, transforms
+        sys.modules["torchaudio"], sys.modules["torchaudio.transforms"] = package, transforms
