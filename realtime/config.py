@@ -76,13 +76,13 @@ class Settings(BaseModel):
     channel_out: int = Field(1, ge=1, le=16, description="MIDI channel; of no meaning in MPE")
     bend_range: Optional[int] = Field(None, ge=1, le=48, description="pitch-bend range in semitones, announced by RPN 0, set the synth alike; default: 2, in MPE 48")
     velocity_curve: Text = Field("linear", description="velocity of the loudness of the onset: soft (a soft voice plays loud), linear, hard, or fixed N")
-    velocity_range: list[float] = Field([-50.0, -6.0], min_length=2, max_length=2, description="levels in dBFS that give velocity 1 and 127")
+    velocity_range: list[float] = Field([-45.0, -6.0], min_length=2, max_length=2, description="levels in dBFS that give velocity 1 and 127")
     loudness: Optional[Literal["off", "pressure", "cc2", "cc7", "cc11"]] = Field(None, description="MIDI message that carries the level of the voice while a note sounds; default: off, in MPE pressure")
     loudness_curve: Literal["soft", "linear", "hard"] = Field("linear", description="how it follows the level")
-    loudness_range: list[float] = Field([-50.0, -6.0], min_length=2, max_length=2, description="levels in dBFS that give 0 and 127")
+    loudness_range: list[float] = Field([-45.0, -6.0], min_length=2, max_length=2, description="levels in dBFS that give 0 and 127")
     brightness: Optional[Literal["off", "cc74"]] = Field(None, description="MIDI message that carries the brightness of the voice; default: off, in MPE cc74")
     brightness_curve: Literal["soft", "linear", "hard"] = Field("linear", description="how it follows the octaves of brightness")
-    brightness_range: list[float] = Field([300.0, 2000.0], min_length=2, max_length=2, description="brightness in Hz that gives 0 and 127")
+    brightness_range: list[float] = Field([225.0, 1000.0], min_length=2, max_length=2, description="brightness in Hz that gives 0 and 127")
     midi_rate: int = Field(1500, ge=30, le=3125, description="bytes a second that bends and controllers may take; a DIN cable carries 3125")
 
     # what counts as a note
@@ -149,6 +149,8 @@ RULES = {
     "string_too_short": "it must not be empty",
     "literal_error": "it must be one of {expected}",
     "list_type": "it must be a list",
+    "input.list_type": "it must be a name or a list of names",
+    "input.too_short": "it must name one input at least",
     "too_short": "it must have {min_length} at least",
     "too_long": "it must have {max_length} at most",
     "dict_type": "it must be a mapping of thresholds, such as {{on_ms: 30}}",
@@ -221,7 +223,8 @@ def _sentence(error: ValidationError, options: dict[str, Any], path: str | Path 
     if field is None:
         return f"{key} is no setting; {did_you_mean(key, Settings.model_fields)}"
     fault = first["msg"][0].lower() + first["msg"][1:]
-    rule = RULES.get(first["type"], "{fault}").format(fault=fault, **first.get("ctx", {}))
+    rule = RULES.get(f"{key}.{first['type']}") or RULES.get(first["type"], "{fault}")
+    rule = rule.format(fault=fault, **first.get("ctx", {}))
     place = ".".join(str(part) for part in first["loc"][:2]) if key == "notes" else key
     return f"{_place(place, first['input'], options, path)} cannot be used: {rule} ({field.description})"
 

@@ -250,7 +250,7 @@ def test_loudness_is_written_where_asked_for(tmp_path):
     with MidiFileSink(tmp_path / "a.mid", MidiSettings(loudness="cc11")) as sink:
         sink.start(0.0)
         sink.event(NoteOn(0.1, 0.1, 60, 90, 60.0))
-        sink.event(Loudness(0.2, 0.25, 60, -28.0))
+        sink.event(Loudness(0.2, 0.25, 60, -25.5))
     assert (0.2, mido.Message("control_change", control=11, value=64)) in [
         (at, m.copy(time=0)) for at, m in timed(tmp_path / "a.mid")
     ]

@@ -9,6 +9,7 @@ from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, PAUSE_S, MidiSink
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
 from rt_melody.realtime.types import (
+    Brightness,
     InputError,
     Loudness,
     NoteOff,
@@ -157,7 +158,7 @@ def test_loudness_goes_the_way_that_was_asked_for_and_once(port, way, sent):
     sink.event(on())
     port.sent.clear()
     for _ in range(2):
-        sink.event(Loudness(1.1, 1.1, 60, -28.0))
+        sink.event(Loudness(1.1, 1.1, 60, -25.5))
     assert port.take() == sent
 
 
@@ -221,6 +222,93 @@ def test_the_range_is_announced_again_while_silent_but_not_within_a_note(port):
     for i in range(n, 3 * n):
         sink.frame(frame(60.0, i))
     assert port.sent == []
+
+
+def test_the_range_is_announced_a_hop_before_the_first_note_after_a_pause(port):
+    sink = started(port)
+    n = int(PAUSE_S * 100)
+    for i in range(n):
+        sink.frame(frame(None, i))
+    assert port.sent == []
+    sink.frame(frame(60.0, n))
+    assert len(port.take()) == 7
+    sink.frame(frame(60.0, n + 1))
+    sink.event(on(at=n * 0.01 + 0.03))
+    assert port.take() == ["note_on channel=0 note=60 velocity=90"]  # it did not wait
+    sink.event(off(at=n * 0.01 + 1.0))
+    sink.event(on(at=n * 0.01 + 1.1))
+    assert len(port.take()) == 2  # no pause, no announcement
+
+
+def test_a_note_that_no_frame_foretold_is_announced_with_it(port):
+    sink = started(port)
+    sink.event(on(at=PAUSE_S + 0.1))
+    assert len(port.sent) == 8 and port.take()[-1].startswith("note_on")
+
+
+def test_slurred_notes_overlap_and_the_bend_rests_after_the_last(port):
+    sink = started(port)
+    slurred = NoteOn(1.5, 1.5, 62, 80, 62.5, legato=True)
+    for event in (on(pitch=60.5), slurred, off(60, 1.5), bend(0.25, 62), bend(0.1, 60), off(62)):
+        sink.event(event)
+    assert port.take() == [
+        "pitchwheel channel=0 pitch=2048",
+        "note_on channel=0 note=60 velocity=90",
+        "note_on channel=0 note=62 velocity=80",  # in the same place of the bend, which need not be said again
+        "note_off channel=0 note=60 velocity=64",
+        "pitchwheel channel=0 pitch=1024",
+        "note_off channel=0 note=62 velocity=64",
+        "pitchwheel channel=0 pitch=0",
+    ]
+
+
+def test_slurred_notes_end_whatever_comes(port):
+    sink = started(port)
+    for number in (62, 64, 64, 65):
+        sink.event(NoteOn(1.5, 1.5, number, 80, number, legato=True))
+    sink.close()
+    notes = [line for line in port.take() if "note_o" in line]
+    assert sorted(x.split()[2] for x in notes if "note_on" in x) == sorted(x.split()[2] for x in notes if "note_off" in x)
+    assert notes.index("note_on channel=0 note=64 velocity=80") < notes.index("note_off channel=0 note=62 velocity=64")
+
+
+def test_level_and_brightness_stand_before_the_note_and_follow_it(port):
+    sink = started(port, loudness="cc11", brightness="cc74")
+    sink.event(NoteOn(1.0, 1.0, 60, 90, 60.0, -25.5, 1000.0))
+    sink.event(Brightness(1.1, 1.1, 60, 225.0))
+    assert port.take() == [
+        "control_change channel=0 control=11 value=64",
+        "control_change channel=0 control=74 value=127",
+        "note_on channel=0 note=60 velocity=90",
+        "control_change channel=0 control=74 value=0",
+    ]
+
+
+def test_panic_that_was_asked_for_comes_at_the_next_frame_on_every_channel(port):
+    sink = started(port, channel=3)
+    sink.event(on())
+    port.sent.clear()
+    sink.ask_panic()
+    assert port.sent == []
+    sink.frame(frame(60.0, 200))
+    sent = port.take()
+    assert sent[0] == "note_off channel=2 note=60 velocity=64"
+    for channel in range(16):
+        assert [f"control_change channel={channel} control={number} value=0" in sent for number in (120, 121, 123)] == [True] * 3
+        assert f"pitchwheel channel={channel} pitch=0" in sent
+    sink.frame(frame(60.0, 201))
+    assert port.sent == []
+
+
+def test_bends_wait_for_a_slow_cable_and_the_last_arrives(port):
+    sink = started(port, bytes_per_s=30)
+    sink.event(on())
+    for i in range(40):
+        sink.event(bend(i / 40, at=1.0 + i * 0.001))
+    assert len([m for m in port.sent if m[0] == 0xE0]) < 10
+    for i in range(98, 110):
+        sink.frame(frame(60.0, i))
+    assert port.take()[-1] == f"pitchwheel channel=0 pitch={round(39 / 40 * 4096)}"
 
 
 @pytest.mark.parametrize("fails_after", [0, 3, 7, 8, 9])

@@ -49,6 +49,7 @@ class MidiSink(NoteSink):
         self._lost = False
         self._panic_asked = False
         self._told_s = 0.0  # when last something was announced or sounded
+        self._heard_s = 0.0  # when last a voice was announced or sounded
 
     def panic(self) -> None:
         """Silence every channel of the port at once, whatever left it sounding: ours or another's."""
@@ -63,29 +64,39 @@ class MidiSink(NoteSink):
 
     def _begin(self, origin_unix_s: float) -> None:
         self._voice.reset()
-        self._announce(brief=False)
+        self._told_s = self._heard_s = self._now_s
+        self._send(self._voice.announce(self._now_s))
 
-    def _announce(self, brief: bool) -> None:
-        self._told_s = self._now_s
-        self._send(self._voice.announce(self._now_s, brief))
+    def _announce_voice(self) -> None:
+        """A voice is heard: announce it after a pause, once."""
+        if self._now_s - self._heard_s >= PAUSE_S:
+            self._told_s = self._heard_s = self._now_s
+            self._send(self._voice.announce(self._now_s, brief=True))
+
+    def _announce_in_silence(self) -> None:
+        if self._now_s - self._told_s >= ANNOUNCE_EVERY_S:
+            self._told_s = self._now_s
+            self._send(self._voice.announce(self._now_s, brief=True))
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
         if self._panic_asked:
             self.panic()
         if self._sounding is not None:
-            self._told_s = self._now_s
-        elif self._now_s - self._told_s >= (PAUSE_S if frame.voiced else ANNOUNCE_EVERY_S):
-            self._announce(brief=True)
+            self._told_s = self._heard_s = self._now_s
+        elif frame.voiced:
+            self._announce_voice()
+        else:
+            self._announce_in_silence()
         self._send(self._voice.due(self._now_s))
 
     def _note_on(self, event: NoteOn) -> None:
-        if self._now_s - self._told_s >= PAUSE_S:
-            self._announce(brief=True)
+        if self._leaving is None:
+            self._announce_voice()
         self._send(self._voice.note_on(event, self._now_s))
 
     def _note_off(self, event: NoteOff) -> None:
-        self._told_s = self._now_s
+        self._told_s = self._heard_s = self._now_s
         self._send(self._voice.note_off(event, self._now_s))
 
     def _bend(self, event: PitchBend) -> None:
