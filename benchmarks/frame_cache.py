@@ -1,8 +1,8 @@
 """Pitch frames kept on disk, so that what follows the engine can be measured again without running the network.
 
-Conventions: a file holds the frames of one sound, float64 [shape=(n, 7)], columns in the order of COLUMNS. Its
+Conventions: a file holds the frames of one sound, float64 [shape=(n, 8)], columns in the order of COLUMNS. Its
 name is a hash of the samples, its folder's a hash of all else that the frames depend on: the weights' bytes, the
-bound, the decoder's settings, the rate, and FORMAT, to be raised when the engine's reading of them changes.
+bound, the hop, the decoder's settings, the rate, and FORMAT, to be raised when the engine's reading of them changes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.types import PitchFrame
 
-FORMAT = 1
-COLUMNS = ("time_s", "available_s", "f0_hz", "voiced", "confidence", "voicing", "level_db")
+FORMAT = 2
+COLUMNS = ("time_s", "available_s", "f0_hz", "voiced", "confidence", "voicing", "level_db", "brightness_hz")
 
 Frames = Callable[[np.ndarray], list[PitchFrame]]  # samples [shape=(n,)] -> frames of a fresh stream
 
@@ -47,7 +47,7 @@ def engine_frames(engine: Engine, cache: Path | None = None) -> Frames:
 
 def engine_key(engine: Engine) -> str:
     """Names all that the frames of an engine depend on besides the samples."""
-    depends = (FORMAT, engine.sample_rate, engine.latency.bound_ms, sorted(asdict(engine.decoder).items()))
+    depends = (FORMAT, engine.sample_rate, engine.latency.bound_ms, engine.hop_s, sorted(asdict(engine.decoder).items()))
     return sha256(engine.model.path.read_bytes() + repr(depends).encode()).hexdigest()[:16]
 
 
@@ -60,4 +60,4 @@ def _write(path: Path, frames: list[PitchFrame]) -> None:
 
 
 def _frames(rows: np.ndarray) -> list[PitchFrame]:
-    return [PitchFrame(i, t, a, hz, bool(v), sure, sings, db) for i, (t, a, hz, v, sure, sings, db) in enumerate(rows.tolist())]
+    return [PitchFrame(i, t, a, hz, bool(v), *rest) for i, (t, a, hz, v, *rest) in enumerate(rows.tolist())]

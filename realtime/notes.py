@@ -3,33 +3,44 @@
 Conventions
 -----------
 * Pitch is in fractional MIDI note numbers, differences in semitones.
-* ``available_s`` never decreases from event to event. ``time_s`` is the musical moment: a note starts
-  at the first frame that spoke for it, and ends where the voice left it, both known only some frames
-  later. Note-ons and note-offs are in the order of their ``time_s``; a bend may have been sent before
+* ``available_s`` never decreases from event to event. ``time_s`` is the musical moment: a note starts where
+  the voice is at its pitch and nearly at its level, and ends where the voice left it, both known only some
+  frames later. Note-ons and note-offs are in the order of their ``time_s``; a bend may have been sent before
   the note-off whose ``time_s`` is earlier, since nobody knew yet.
-* An unvoiced frame's f0 is never read. A voiced frame whose f0 is not finite, or lies outside MIDI's
-  notes, counts as unvoiced.
+* A frame's level speaks of its ``available_s``, its pitch of ``time_s``: levels are known ahead of pitches.
+* A voiced frame whose f0 is not finite, or lies outside MIDI's notes, counts as unvoiced.
+
+How a note starts
+-----------------
+From silence when frames are voiced for `on_ms`, agree in pitch and are sure; a scoop or a fall towards the note
+does not agree, and is waited out for `scoop_ms`. A leap of an octave from the note before must be surer
+(`leap_confidence`) or last `leap_ms`. The note is dated to its first frame within `arrive_semitones` of its pitch
+and `attack_db` of the loudest yet: later than the first voiced frame where it begins with a glide or a murmur.
 
 How a held note ends
 --------------------
-A note has a centre: the mean of its pitch while it is young, then one that follows with `centre_ms`, so that
-a singer may drift without a new note. The voice must be away from the centre, on one side, for `change_ms`,
-and its pitch must have settled. It then has left the note for another when one of these holds, r being the
-newest pitch, m and c means over `window_ms`, c drawn to the centre while the window is not full:
+By silence longer than `bridge_ms`. What holds a note need not be enough to start one: an unvoiced frame whose best
+guess stays at the note's pitch holds it while voicing is above `hold_voicing` and the level stays.
+
+By another pitch. A note has a centre: the mean of its pitch while it is young, then one that follows with
+`centre_ms`, so that a singer may drift without a new note. The voice must be away from the centre, on one side,
+for `change_ms`, and its pitch must have settled. It then has left the note for another when one of these holds,
+r being the newest pitch, m and c means over `window_ms`, c drawn to the centre while the window is not full:
 
 * r is further from m than a vibrato reaches: a step. An octave or more must last `leap_ms`, since
   trackers err by octaves; bends are withheld meanwhile.
 * r was flat for `flat_ms`: a small step. (A 4 Hz vibrato that crosses a note boundary is never so flat.)
 * c itself is away from the centre after `flat_ms`: the voice moved on for good.
 
-And a centre that has drifted `drift_semitones` from the note's number takes the number that it has reached.
-
-The new note is dated to the first frame that had arrived at its pitch, not to the glide before it.
+A note left before it was `young_ms` old, for a pitch nearer than `scoop_semitones`, was on its way there: the note
+stays and is bent. A centre that has drifted `drift_semitones` from the note's number, which is as far as most
+synthesisers bend, takes the number that it has reached. A new note is dated as one from silence is.
 
 How a repeated note is heard
 ----------------------------
-By an unvoiced gap longer than `bridge_ms`, or by a dip of the level: `dip_db` down and up again within
-`dip_ms`, while the pitch stays. Consonants that are sung (m, n, l) leave no gap, only the dip.
+By a gap, or by a dip while the pitch stays: `dip_db` down and up again within `dip_ms`, not in the level but in
+the level of the sound's first difference (level times brightness), where consonants that are sung (m, n, l) show
+although they may be as loud as a vowel. A breath or a hiss at a note's end is bright too, hence `fade_db`.
 """
 
 from __future__ import annotations
@@ -37,8 +48,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite, log10
+from math import inf, isfinite, log10
 from statistics import fmean, median
+from typing import NamedTuple
 
 from rt_melody.realtime.midi_bytes import level_to_unit
 from rt_melody.realtime.types import (
@@ -55,27 +67,39 @@ from rt_melody.realtime.types import (
 
 @dataclass(frozen=True, slots=True)
 class NoteSettings:
-    """Thresholds of the tracker. Times in ms are rounded to whole hops, one at least."""
+    """Thresholds of the tracker. Times in ms are rounded to whole hops, one at least.
+
+    Defaults are chosen on the takes of SSVD for tuning and on synthetic singing; see benchmarks/notes.py.
+    """
 
     on_ms: float = 20.0  # voiced and agreeing for this long before a note starts
-    agree_semitones: float = 0.3  # spread within which frames agree when a note starts
-    settle_semitones: float = 0.3  # spread within which a pitch that left a note has arrived
+    on_confidence: float = 0.5  # with at least this confidence on average
+    agree_semitones: float = 0.12  # spread within which frames agree when a note starts
+    scoop_ms: float = 60.0  # voiced for so long, settling is enough
+    settle_semitones: float = 0.15  # spread within which a pitch that left a note, or glides, has arrived
+    arrive_semitones: float = 0.3  # distance from its pitch within which a new note has begun
+    attack_db: float = 4.0  # level below the loudest yet within which a new note has begun
+    hold_voicing: float = 0.25  # voicing above which an unvoiced frame at the note's pitch still holds it ...
+    hold_db: float = 6.0  # ... while the level has not fallen by so much
     bridge_ms: float = 25.0  # unvoiced gaps up to this long do not end a note
     min_note_ms: float = 60.0  # a note is not replaced by another before this age
-    away_semitones: float = 0.5  # distance from the centre of the held note that counts as away from it
+    young_ms: float = 150.0  # a note that is left before this age ...
+    scoop_semitones: float = 1.4  # ... for one nearer than this was on its way there: no new note
+    away_semitones: float = 0.6  # distance from the centre of the held note that counts as away from it
     centre_ms: float = 400.0  # time constant with which the centre follows the voice
-    drift_semitones: float = 0.9  # a centre this far from the note's number is another note
-    arrive_semitones: float = 0.3  # distance from its pitch within which a new note has begun
-    change_ms: float = 40.0  # least time away after which a note is left
+    drift_semitones: float = 1.9  # a centre this far from the note's number is another note
+    change_ms: float = 60.0  # least time away after which a note is left
     reach_semitones: float = 1.3  # distance from the mean pitch that no vibrato explains
     window_ms: float = 240.0  # stretch of the mean pitch, a cycle of slow vibrato
-    flat_ms: float = 100.0  # stretch over which a small step must be flat
+    flat_ms: float = 150.0  # stretch over which a small step must be flat
     flat_semitones: float = 0.2  # spread within which it is flat
     glide_ms: float = 150.0  # a glide that has not settled by then is followed note by note
     leap_semitones: float = 10.5  # leaps from here on may be octave errors
-    leap_ms: float = 100.0  # time such a leap must last to be believed
-    dip_db: float = 8.0  # fall and rise of the level that strike a held note again ...
-    dip_ms: float = 120.0  # ... within this time
+    leap_confidence: float = 0.8  # of the frames that start a note so far from the last, without which ...
+    leap_ms: float = 100.0  # ... such a leap must last for so long to be believed
+    dip_db: float = 8.0  # fall and rise of level times brightness that strike a held note again ...
+    dip_ms: float = 120.0  # ... within this time ...
+    fade_db: float = 6.0  # ... unless the level has fallen by so much
     rest_ms: float = 100.0  # and not again, nor on a younger note, before this is over
     velocity_curve: float = 1.0  # exponent on the level's 0..1: above 1 softer, below 1 louder
     bend_step_semitones: float = 0.01  # smallest change of pitch worth an event
@@ -88,7 +112,15 @@ class NoteSettings:
                 raise InputError(f"notes.{name} is {value}; it must be a number above 0")
 
 
-_Heard = tuple[float, float, float]  # time_s, pitch, level_db of a voiced frame
+class _Heard(NamedTuple):
+    """What one frame told."""
+
+    time_s: float  # of the pitch
+    pitch: float | None  # None where nobody sings
+    level_s: float  # of the level: the newest hop's, ahead of the pitch
+    level_db: float
+    clear_db: float  # of the first difference: level times brightness, smoothed
+    confidence: float
 
 
 @dataclass(slots=True)
@@ -98,6 +130,7 @@ class _Sounding:
     note: int
     centre: float  # of its pitch; follows
     on_s: float
+    since_s: float  # the first frame that speaks of this note alone
     last_voiced_s: float
     bend: float  # semitones, as last sent
     level_db: float  # as last sent
@@ -105,46 +138,39 @@ class _Sounding:
     gap_frames: int = 0  # unvoiced frames since the last voiced one
 
 
-class _LevelDip:
-    """Hears a level that falls and rises again: when the rise began, in the time of ``PitchFrame.time_s``.
+class _History:
+    """What the last frames told, oldest first: as far back as any rule looks."""
 
-    The level of a frame is that of the newest hop, at ``available_s``, while its pitch is of ``time_s``; the
-    attack is kept until frames that speak of it have come.
-    """
+    MEMORY_MS = 500.0
+    SMOOTH_MS = 30.0  # against the beating of level and period
+    BRIGHT_HZ = 1000.0  # brightness that leaves a level as it is
 
-    SMOOTH = 3  # hops, against the beating of level and period
-    MEMORY_MS = 400.0
+    def __init__(self, hop_s: float) -> None:
+        self.hop_s = hop_s
+        self._memory = max(8, round(self.MEMORY_MS / 1000 / hop_s))
+        self.heard: list[_Heard] = []
+        self._powers: deque[float] = deque(maxlen=max(1, round(self.SMOOTH_MS / 1000 / hop_s)))
 
-    def __init__(self, settings: NoteSettings, hop_s: float) -> None:
-        self._dip_db, self._dip_s, self._rest_s = settings.dip_db, settings.dip_ms / 1000, settings.rest_ms / 1000
-        self._hop_s = hop_s
-        self._powers: deque[float] = deque(maxlen=self.SMOOTH)
-        self._levels: deque[tuple[float, float]] = deque(maxlen=max(4, round(self.MEMORY_MS / 1000 / hop_s)))
-        self._last_s = -1.0
-        self.attack_s: float | None = None
+    def add(self, frame: PitchFrame, pitch: float | None) -> None:
+        bright = frame.brightness_hz / self.BRIGHT_HZ if frame.brightness_hz > 0 else 1.0
+        self._powers.append(10 ** (frame.level_db / 10) * bright * bright)
+        clear_db = 10 * log10(sum(self._powers) / len(self._powers) + 1e-12)
+        level_s = frame.available_s - self.hop_s
+        self.heard.append(_Heard(frame.time_s, pitch, level_s, frame.level_db, clear_db, frame.confidence))
+        if len(self.heard) > self._memory:
+            del self.heard[0]
 
-    def feed(self, frame: PitchFrame) -> None:
-        self._powers.append(10 ** (frame.level_db / 10))
-        now_s = frame.available_s - self._hop_s
-        self._levels.append((now_s, 10 * log10(fmean(self._powers) + 1e-12)))
-        if now_s - self._last_s >= self._rest_s:
-            self._seek_dip(now_s)
+    def last(self, count: int) -> list[_Heard]:
+        """The newest ``count`` frames; fewer where there are not so many."""
+        return self.heard[-count:] if count else []
 
-    def _seek_dip(self, now_s: float) -> None:
-        recent = [x for x in self._levels if x[0] > now_s - self._dip_s]
-        low_s, low_db = min(recent, key=lambda x: x[1])
-        before = [db for s, db in self._levels if low_s - self._dip_s <= s < low_s]
-        risen = self._levels[-1][1] - low_db >= self._dip_db
-        if risen and len(before) > self.SMOOTH and max(before) - low_db >= self._dip_db:
-            self.attack_s = next(s for s, db in recent if s > low_s and db - low_db >= self._dip_db / 2)
-            self._last_s = now_s
+    def sung_since(self, time_s: float) -> list[_Heard]:
+        """The voiced frames whose pitch is of ``time_s`` or later."""
+        return [h for h in self.heard if h.pitch is not None and h.time_s >= time_s - 1e-6]
 
-    def take(self, until_s: float) -> float | None:
-        """The attack that frames up to ``until_s`` speak of, once; None where there is none."""
-        if self.attack_s is None or self.attack_s > until_s + 1e-6:
-            return None
-        attack_s, self.attack_s = self.attack_s, None
-        return attack_s
+    def levels(self, from_s: float, until_s: float = inf) -> list[_Heard]:
+        """The frames whose level is of one time to another."""
+        return [h for h in self.heard if from_s - 1e-6 <= h.level_s <= until_s + 1e-6]
 
 
 class NoteTracker:
@@ -163,6 +189,9 @@ class NoteTracker:
         self._flat_frames = self._frames(s.flat_ms)
         self._leap_frames = self._frames(s.leap_ms)
         self._glide_frames = self._frames(s.glide_ms)
+        self._scoop_frames = self._frames(s.scoop_ms)
+        self._window_frames = self._frames(s.window_ms)
+        self._dip_frames = self._frames(s.dip_ms)
         self.reset()
 
     def _frames(self, ms: float) -> int:
@@ -174,170 +203,232 @@ class NoteTracker:
         return (self._on_frames - 1) * self.hop_s * 1000
 
     def reset(self) -> None:
+        self._past = _History(self.hop_s)
         self._sounding: _Sounding | None = None
-        self._onset: deque[_Heard] = deque(maxlen=self._on_frames)
-        self._away: list[_Heard] = []  # the run of frames away from the note
-        self._window: deque[float] = deque(maxlen=self._frames(self.settings.window_ms))  # pitches
-        self._recent: deque[_Heard] = deque(maxlen=self._frames(self.settings.dip_ms))
-        self._dip = _LevelDip(self.settings, self.hop_s)
+        self._last_pitch: float | None = None  # of the note before
+        self._run = 0  # newest frames in a row: voiced while no note sounds, else away from the note on one side
+        self._attack_s: float | None = None  # of a dip's end that frames have yet to reach
+        self._last_dip_s = -inf
 
     def feed(self, frame: PitchFrame) -> list[NoteEvent]:
         """Take the next frame; the events it caused, in the order to be sent."""
-        pitch = _pitch_of(frame)
-        self._dip.feed(frame)
-        if pitch is not None:
-            self._recent.append((frame.time_s, pitch, frame.level_db))
-        attack_s = self._dip.take(frame.time_s - (self._on_frames - 1) * self.hop_s)
-        if attack_s is not None and (heard := self._struck_again(attack_s, pitch)):
-            return self._restrike(frame, attack_s, heard)
+        pitch = self._sung_pitch(frame)
+        self._past.add(frame, pitch)
+        self._hear_dip()
         if self._sounding is None:
             return self._seek(frame, pitch)
         if pitch is None:
             return self._wait(frame)
+        if heard := self._struck_again():
+            return self._restrike(frame, heard)
         return self._hold(frame, pitch)
+
+    def _sung_pitch(self, frame: PitchFrame) -> float | None:
+        """The pitch of a frame that is voiced, or that holds the note although it is not; else None."""
+        if not frame.voiced and (self._sounding is None or frame.voicing < self.settings.hold_voicing):
+            return None
+        pitch = _pitch_of(frame)
+        return pitch if frame.voiced or pitch is None or self._holds(pitch, frame.time_s) else None
+
+    def _holds(self, pitch: float, time_s: float) -> bool:
+        """Whether an unvoiced frame goes on as the note did: near its last pitch, the level not fallen."""
+        s = self.settings
+        last = next((h.pitch for h in reversed(self._past.last(self._bridge_frames + 1)) if h.pitch is not None), None)
+        if last is None or abs(pitch - last) > s.away_semitones:
+            return False
+        levels = [h.clear_db for h in self._past.levels(time_s - s.dip_ms / 1000, time_s)]
+        return not levels or levels[-1] > max(levels) - s.hold_db
 
     def finish(self, available_s: float) -> list[NoteEvent]:
         """Close the note that sounds, at stream time ``available_s``, and start afresh."""
-        events: list[NoteEvent] = []
-        if (held := self._sounding) is not None:
-            end_s = min(held.last_voiced_s + self.hop_s, available_s)
-            events.append(NoteOff(max(end_s, held.on_s), available_s, held.note))
+        events = self._end(available_s) if self._sounding else []
         self.reset()
         return events
 
-    def _struck_again(self, attack_s: float, pitch: float | None) -> list[_Heard]:
-        """The frames since the attack, where they strike the held note again; else none."""
-        held = self._sounding
-        if held is None or pitch is None or attack_s - held.on_s < self.settings.rest_ms / 1000:
-            return []
-        heard = [h for h in self._recent if h[0] >= attack_s - 1e-6]
-        steady = len(heard) >= self._on_frames and _spread(heard) < self.settings.reach_semitones
-        return heard if steady else []
+    def _end(self, available_s: float) -> list[NoteEvent]:
+        held, self._sounding, self._run = self._sounding, None, 0
+        self._last_pitch = held.centre
+        end_s = min(held.last_voiced_s + self.hop_s, available_s)
+        return [NoteOff(max(end_s, held.on_s), available_s, held.note)]
 
-    def _restrike(self, frame: PitchFrame, attack_s: float, heard: list[_Heard]) -> list[NoteEvent]:
-        held = self._sounding
-        off = NoteOff(max(held.on_s, attack_s - self.hop_s), frame.available_s, held.note)
-        self._restart_window(heard)
-        return [off, *self._start(frame, attack_s, heard, heard[-1][1])]
+    # ---- from silence
 
     def _seek(self, frame: PitchFrame, pitch: float | None) -> list[NoteEvent]:
         """No note sounds: start one when enough frames agree."""
-        if pitch is None:
-            self._onset.clear()
+        self._run = 0 if pitch is None else self._run + 1
+        if self._run < self._on_frames:
             return []
-        self._onset.append((frame.time_s, pitch, frame.level_db))
-        if len(self._onset) < self._on_frames or _spread(self._onset) > self.settings.agree_semitones:
+        run = self._past.last(self._run)
+        near = run[-self._on_frames :]
+        reach = self.settings.agree_semitones if self._run < self._scoop_frames else self.settings.settle_semitones
+        if _spread(near) > reach or not self._believed(near):
             return []
-        heard = list(self._onset)
-        self._onset.clear()
-        self._restart_window(heard)
-        return self._start(frame, heard[0][0], heard, pitch)
+        return self._start(frame, self._begun(run, near[-1].pitch), run[0].time_s, near, near[-1].pitch)
+
+    def _believed(self, near: list[_Heard]) -> bool:
+        """Whether frames are sure enough to start a note: surer, or for longer, for a leap from the note before."""
+        s, sure = self.settings, fmean(h.confidence for h in near)
+        leaps = self._last_pitch is not None and abs(near[-1].pitch - self._last_pitch) >= s.leap_semitones
+        return sure >= (s.leap_confidence if leaps and self._run < self._leap_frames else s.on_confidence)
+
+    def _begun(self, run: list[_Heard], centre: float) -> float:
+        """When a note around ``centre`` began: at the first frame of the run near it in pitch and in level."""
+        s, levels = self.settings, self._past.levels(run[0].time_s)
+        enough_db = max(h.clear_db for h in levels) - s.attack_db if levels else -inf
+        loud = next((h for h in levels if h.clear_db >= enough_db), None)
+        from_s = -inf if loud is None or loud is levels[0] else loud.level_s - self.hop_s / 2
+        near = (h.time_s for h in run if h.time_s >= from_s and abs(h.pitch - centre) <= s.arrive_semitones)
+        return next(near, run[-1].time_s)
 
     def _start(
-        self, frame: PitchFrame, on_s: float, heard: list[_Heard], centre: float
+        self, frame: PitchFrame, on_s: float, since_s: float, heard: list[_Heard], centre: float
     ) -> list[NoteEvent]:
         """A note around ``centre`` that began at ``on_s``; ``heard`` gives its pitch now and velocity."""
         note = round(centre)
-        pitch = median(p for _, p, _ in heard)
-        loud = level_to_unit(max(db for _, _, db in heard)) ** self.settings.velocity_curve
-        self._sounding = _Sounding(note, centre, on_s, frame.time_s, pitch - note, frame.level_db, len(heard))
-        self._away = []
+        pitch = median(h.pitch for h in heard)
+        loud = level_to_unit(max(h.level_db for h in heard)) ** self.settings.velocity_curve
+        self._sounding = _Sounding(note, centre, on_s, since_s, frame.time_s, pitch - note, frame.level_db, len(heard))
+        self._run = 0
         return [
             NoteOn(on_s, frame.available_s, note, 1 + round(126 * loud), pitch),
             Loudness(frame.time_s, frame.available_s, note, frame.level_db),
         ]
 
+    # ---- the same pitch again
+
+    def _hear_dip(self) -> None:
+        """Note when a dip of the level began to rise, for the frames that will speak of that moment."""
+        s, heard = self.settings, self._past.heard
+        recent = heard[-self._dip_frames :]
+        low = min(recent, key=lambda h: h.clear_db)
+        newest = heard[-1]
+        if newest.clear_db - low.clear_db < s.dip_db or newest.level_s - self._last_dip_s < s.rest_ms / 1000:
+            return
+        at = len(heard) - len(recent) + recent.index(low)
+        before = heard[max(0, at - self._dip_frames) : at]
+        if len(before) * self.hop_s <= _History.SMOOTH_MS / 1000 or max(h.clear_db for h in before) - low.clear_db < s.dip_db:
+            return
+        if max(h.level_db for h in recent[-3:]) > max(h.level_db for h in before) - s.fade_db:
+            self._attack_s = next(h.level_s for h in heard[at:] if h.clear_db - low.clear_db >= s.dip_db / 2)
+            self._last_dip_s = newest.level_s
+
+    def _struck_again(self) -> list[_Heard]:
+        """The frames since the attack, once they strike the held note again; else none."""
+        enough_s = self._past.heard[-1].time_s - (self._on_frames - 1) * self.hop_s
+        if self._attack_s is None or self._attack_s > enough_s + 1e-6:
+            return []
+        attack_s, self._attack_s = self._attack_s, None
+        if attack_s - self._sounding.on_s < self.settings.rest_ms / 1000:
+            return []
+        heard = self._past.sung_since(attack_s)
+        steady = len(heard) >= self._on_frames and _spread(heard) < self.settings.reach_semitones
+        return heard if steady else []
+
+    def _restrike(self, frame: PitchFrame, heard: list[_Heard]) -> list[NoteEvent]:
+        held, on_s = self._sounding, heard[0].time_s
+        off = NoteOff(max(held.on_s, on_s - self.hop_s), frame.available_s, held.note)
+        return [off, *self._start(frame, on_s, on_s, heard, heard[-1].pitch)]
+
+    # ---- while it sounds
+
     def _wait(self, frame: PitchFrame) -> list[NoteEvent]:
         """The voice pauses: bridge the gap or end the note where the voice ended."""
-        self._away = []
+        self._run = 0
         self._sounding.gap_frames += 1
-        if self._sounding.gap_frames <= self._bridge_frames:
-            return []
-        return self.finish(frame.available_s)
+        return self._end(frame.available_s) if self._sounding.gap_frames > self._bridge_frames else []
 
     def _hold(self, frame: PitchFrame, pitch: float) -> list[NoteEvent]:
         """A voiced frame while a note sounds: stay on it, or leave it for another."""
         held = self._sounding
         held.gap_frames = 0
         held.last_voiced_s = frame.time_s
-        self._follow_away(frame, pitch)
-        if abs(pitch - held.note) < self.settings.leap_semitones:
-            self._window.append(pitch)
-        centre = self._new_centre(frame)
+        self._follow(pitch)
+        run = self._past.last(self._run)
+        centre = self._new_centre(frame, run)
+        if centre is not None and not self._is_scoop(run, centre):
+            return self._change(frame, run, centre)
         if centre is not None:
-            return self._change(frame, centre)
+            self._move(run, centre)
         if self._has_drifted(frame):
             return self._rename(frame)
         return self._express(frame, pitch)
 
-    def _follow_away(self, frame: PitchFrame, pitch: float) -> None:
+    def _follow(self, pitch: float) -> None:
         """Lengthen or end the run of frames that are away from the note on one side; move its centre."""
         held = self._sounding
+        crossed = self._run and (self._past.heard[-2].pitch > held.centre) != (pitch > held.centre)
         away = self._is_away(pitch)
-        crossed = self._away and (self._away[-1][1] > held.centre) != (pitch > held.centre)
-        if crossed or not away:
-            self._away = []
-        if away:
-            self._away.append((frame.time_s, pitch, frame.level_db))
+        self._run = 0 if not away else 1 if crossed else min(self._run + 1, self._window_frames)
         if abs(pitch - held.centre) < self.settings.reach_semitones:
             held.frames += 1
             step = max(self.hop_s / (self.settings.centre_ms / 1000), 1 / held.frames)
             held.centre += min(1.0, step) * (pitch - held.centre)
 
+    def _move(self, run: list[_Heard], centre: float) -> None:
+        """The note was on its way and has arrived at ``centre``; what was sung before says nothing of its mean."""
+        held = self._sounding
+        held.centre, held.frames, held.since_s = centre, self._on_frames, run[-1].time_s
+        self._run = 0
+
     def _is_away(self, pitch: float) -> bool:
         return abs(pitch - self._sounding.centre) > self.settings.away_semitones
 
-    def _new_centre(self, frame: PitchFrame) -> float | None:
+    def _new_centre(self, frame: PitchFrame, run: list[_Heard]) -> float | None:
         """The pitch that the voice has left the note for, or None while it has not."""
-        s, run, held = self.settings, self._away, self._sounding
+        s, held = self.settings, self._sounding
         old_enough = frame.time_s + self.hop_s - held.on_s >= s.min_note_ms / 1000
-        if len(run) < self._change_frames or not old_enough or not self._arrived():
+        if len(run) < self._change_frames or not old_enough or not self._arrived(run):
             return None
-        newest = median(p for _, p, _ in run[-self._on_frames :])
+        newest = median(h.pitch for h in run[-self._on_frames :])
         if abs(newest - held.note) >= s.leap_semitones:
             return newest if len(run) >= self._leap_frames else None
-        mean = fmean(self._window)
+        mean, frames = self._mean()
         if abs(newest - mean) > s.reach_semitones:
             return newest
         if len(run) < self._flat_frames:
             return None
         if _spread(run[-self._flat_frames :]) <= s.flat_semitones:
             return newest
-        drawn = held.centre + (mean - held.centre) * len(self._window) / self._window.maxlen
+        drawn = held.centre + (mean - held.centre) * frames / self._window_frames
         return mean if self._is_away(drawn) else None
 
-    def _arrived(self) -> bool:
-        """Whether the run has settled, or has glided for so long that it is followed note by note."""
-        settled = _spread(self._away[-self._on_frames :]) <= self.settings.settle_semitones
-        return settled or len(self._away) >= self._glide_frames
+    def _mean(self) -> tuple[float, int]:
+        """Mean pitch of the note over its last `window_ms`, leaps apart, and of how many frames."""
+        held, window = self._sounding, self._past.last(self._window_frames)
+        sung = (h.pitch for h in window if h.pitch is not None and h.time_s >= held.since_s - 1e-6)
+        pitches = [p for p in sung if abs(p - held.note) < self.settings.leap_semitones]
+        return (fmean(pitches) if pitches else held.centre), len(pitches)
 
-    def _change(self, frame: PitchFrame, centre: float) -> list[NoteEvent]:
+    def _arrived(self, run: list[_Heard]) -> bool:
+        """Whether the run has settled, or has glided for so long that it is followed note by note."""
+        return _spread(run[-self._on_frames :]) <= self.settings.settle_semitones or len(run) >= self._glide_frames
+
+    def _is_scoop(self, run: list[_Heard], centre: float) -> bool:
+        """Whether the note had only begun and came from nearby: it then was on its way to its pitch."""
+        s, held = self.settings, self._sounding
+        young = run[0].time_s - held.on_s < s.young_ms / 1000
+        return young and abs(centre - held.note) < s.scoop_semitones
+
+    def _change(self, frame: PitchFrame, run: list[_Heard], centre: float) -> list[NoteEvent]:
         """Leave the note for the one around ``centre``: it began where the run first came near that pitch."""
-        run, held = self._away, self._sounding
-        near = (time_s for time_s, pitch, _ in run if abs(pitch - centre) <= self.settings.arrive_semitones)
-        off = NoteOff(max(run[0][0], held.on_s), frame.available_s, held.note)
-        self._restart_window(run)
-        on_s = max(next(near, run[0][0]), held.on_s)
-        return [off, *self._start(frame, on_s, run[-self._on_frames :], centre)]
+        held = self._sounding
+        off = NoteOff(max(run[0].time_s, held.on_s), frame.available_s, held.note)
+        on_s = max(self._begun(run, centre), held.on_s)
+        return [off, *self._start(frame, on_s, run[0].time_s, run[-self._on_frames :], centre)]
 
     def _has_drifted(self, frame: PitchFrame) -> bool:
         s, held = self.settings, self._sounding
         old_enough = frame.time_s - held.on_s >= s.flat_ms / 1000
-        return old_enough and not self._away and abs(held.centre - held.note) > s.drift_semitones
+        return old_enough and not self._run and abs(held.centre - held.note) > s.drift_semitones
 
     def _rename(self, frame: PitchFrame) -> list[NoteEvent]:
         """The same voice, a note whose number is nearer to where it has got."""
         held = self._sounding
         off = NoteOff(frame.time_s, frame.available_s, held.note)
-        heard = list(self._recent)[-self._on_frames :]
-        events = [off, *self._start(frame, frame.time_s, heard, held.centre)]
+        near = [h for h in self._past.last(self._on_frames) if h.pitch is not None]
+        events = [off, *self._start(frame, frame.time_s, held.since_s, near, held.centre)]
         self._sounding.frames = held.frames
         return events
-
-    def _restart_window(self, heard: Iterable[_Heard]) -> None:
-        """What was sung before these frames says nothing of the new note's mean."""
-        self._window.clear()
-        self._window.extend(pitch for _, pitch, _ in heard)
 
     def _express(self, frame: PitchFrame, pitch: float) -> list[NoteEvent]:
         """Bend and loudness where they changed enough to be heard."""
@@ -354,8 +445,8 @@ class NoteTracker:
 
 
 def _pitch_of(frame: PitchFrame) -> float | None:
-    """The frame's pitch, or None where nobody sings one that MIDI can name."""
-    if not (frame.voiced and isfinite(frame.f0_hz) and frame.f0_hz > 0):
+    """The frame's pitch, sung or not, or None where MIDI cannot name it."""
+    if not (isfinite(frame.f0_hz) and frame.f0_hz > 0):
         return None
     pitch = hz_to_midi(frame.f0_hz)
     return pitch if -0.5 < pitch < 127.5 else None
@@ -363,5 +454,5 @@ def _pitch_of(frame: PitchFrame) -> float | None:
 
 def _spread(heard: Iterable[_Heard]) -> float:
     """Largest minus smallest pitch, in semitones."""
-    pitches = [pitch for _, pitch, _ in heard]
+    pitches = [h.pitch for h in heard]
     return max(pitches) - min(pitches)

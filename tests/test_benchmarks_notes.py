@@ -298,6 +298,7 @@ class CountedEngine:
 
     model: SimpleNamespace
     bound_ms: float = 50.0
+    hop_s: float = 0.01
     sample_rate: int = SAMPLE_RATE
     decoder: DecoderSettings = DecoderSettings()
     asked: int = 0
@@ -308,7 +309,7 @@ class CountedEngine:
 
     def feed(self, samples):
         self.asked += 1
-        return [PitchFrame(i, i / 100, i / 100 + 0.05, float(x), i % 2 == 0, 0.5, 0.25, -20.5) for i, x in enumerate(samples[::160])]
+        return [PitchFrame(i, i / 100, i / 100 + 0.05, float(x), i % 2 == 0, 0.5, 0.25, -20.5, 321.5) for i, x in enumerate(samples[::160])]
 
     def flush(self):
         return []
@@ -330,7 +331,7 @@ def test_frames_come_from_the_folder_until_anything_they_depend_on_changes(tmp_p
     assert expected == engine_frames(fresh)(samples)
     assert asked() == 1 and asked() == 0
     assert asked(samples=samples + 1) == 1
-    assert asked(bound_ms=20.0) == 1
+    assert asked(bound_ms=20.0) == 1 and asked(hop_s=0.005) == 1
     assert asked(decoder=DecoderSettings(voicing_threshold=0.5)) == 1
     assert asked() == 0 and asked(samples=np.zeros(0, np.float32)) == 1 and asked(samples=np.zeros(0, np.float32)) == 0
     weights.write_bytes(b"two")
