@@ -3,10 +3,12 @@
 from torch import nn
 
 from rt_melody.models.config import ModelConfig
+from rt_melody.models.hybrid import HybridNet
+from rt_melody.models.mcdnn import MultiColumnNet
 from rt_melody.models.network import TwoStageNet
 from rt_melody.models.paper import PaperNet, Stage1Alone
 
-FAMILIES = {"live": TwoStageNet, "paper": PaperNet, "stage1": Stage1Alone}
+FAMILIES = {"live": TwoStageNet, "paper": PaperNet, "stage1": Stage1Alone, "mcdnn": MultiColumnNet, "hybrid": HybridNet}
 
 
 def build_network(config: ModelConfig) -> nn.Module:

@@ -23,7 +23,7 @@ class ModelConfig:
     """Every number that fixes a network. Defaults are those of the ``live`` family."""
 
     name: str = "live"
-    family: str = "live"  # or "paper", "stage1": which class of network this shapes (see models/build.py)
+    family: str = "live"  # or "paper", "stage1", "mcdnn", "hybrid": which class of network this shapes (see models/build.py)
     causal: bool = True  # False centres every kernel on its frame: offline only
     sample_rate: int = 16000
     hop_samples: int = 160
