@@ -41,7 +41,7 @@ from rt_melody.benchmarks.frame_cache import Frames, engine_frames
 from rt_melody.benchmarks.onsets import Tracked, Tracker
 from rt_melody.benchmarks.report import write_result
 from rt_melody.benchmarks.signals import DETACHED, SAMPLE_RATE, Sound, TrueNote, held_vibrato, melody, over_band, repeated
-from rt_melody.models.training.data import data_folder, load_mir1k, load_mono_folder, read_audio
+from rt_melody.models.training.data import AUDIO_ENDINGS, data_folder, load_mir1k, read_audio
 from rt_melody.models.training.instruments import random_band
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
@@ -55,6 +55,10 @@ BAND_DB = 5.0
 VIBRATO_CENTS = 70.0
 REPEAT_GAP_S = 0.1
 PEAK = 0.5  # of noise and music without a voice
+NOISES = {  # numbers of G. Hu's 100 nonspeech sounds (n1 to n100) in which there is a voice, or a tone; else there is none
+    "voices": ((1, 17), (83, 85), (89, 93)),  # crowds, coughs, laughter, yawns, crying
+    "tones": ((30, 43), (47, 55), (79, 82), (99, 100)),  # alarms and sirens, animals, bells, dialling
+}
 MELODIES, VIBRATOS, REPEATS, BANDS, BAND_SECONDS = 20, 15, 8, 10, 15.0
 
 
@@ -328,10 +332,20 @@ def repeats(folder: Path | None) -> Makers:
 
 
 def noise(folder: Path | None) -> Makers:
-    """White noise, and recorded noises."""
+    """White noise, and recorded noises by what sounds in them (see NOISES)."""
     white = [np.random.default_rng(i).standard_normal(5 * SAMPLE_RATE) for i in range(4)]
-    recorded = load_mono_folder(folder / "noise") if folder else []
-    return [partial(_idle, x, "white") for x in white] + [partial(_idle, x, "recorded") for x in recorded]
+    paths = sorted(p for p in (folder / "noise").glob("*") if p.suffix in AUDIO_ENDINGS) if folder else []
+    return [partial(_idle, x, "white") for x in white] + [partial(_recorded_noise, p) for p in paths]
+
+
+def noise_group(name: str) -> str:
+    """What sounds in a noise of this name: "noise", unless its number is one of NOISES."""
+    number = int(name[1:]) if name[1:].isdigit() else 0
+    return next((group for group, spans in NOISES.items() if any(a <= number <= b for a, b in spans)), "noise")
+
+
+def _recorded_noise(path: Path) -> Clip:
+    return _idle(np.ascontiguousarray(read_audio(path)[:, 0]), noise_group(path.stem))
 
 
 def music(folder: Path | None) -> Makers:

@@ -283,6 +283,11 @@ def test_notes_a_minute_where_nobody_sings():
     assert heard == pytest.approx([0.5, 0.5], abs=1e-3)
 
 
+@pytest.mark.parametrize("name, group", (("n1", "voices"), ("n18", "noise"), ("n43", "tones"), ("n100", "tones"), ("n93", "voices"), ("rain", "noise")))
+def test_noises_are_told_apart_by_what_sounds_in_them(name, group):
+    assert notes.noise_group(name) == group
+
+
 def test_figures_by_group():
     long, short = (Clip("", np.zeros(n * SAMPLE_RATE), group=group) for n, group in ((60, "long"), (6, "short")))
     figures = notes.by_group(notes.idle_notes)([Heard(long, []), Heard(short, [note(TRUE[0])]), Heard(long, [note(TRUE[0])])])
