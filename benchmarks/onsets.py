@@ -29,7 +29,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rt_melody.benchmarks.report import write_result
-from rt_melody.benchmarks.signals import SAMPLE_RATE, Sound, TrueNote, over_band, step_sounds
+from rt_melody.benchmarks.signals import SAMPLE_RATE, STEPS, Sound, TrueNote, over_band, step_sounds
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.types import InputError, NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
@@ -38,8 +38,10 @@ STAYS_S = 0.1  # how long an output must stay right to count as arrived
 RIGHT_CENTS = 50.0
 BAND_DB = 5.0  # of the voice over the band
 OCTAVES_HZ = (80, 160, 320, 640, 880)
-QUANTILES = {"median": 0.5, "p90": 0.9}
+QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+SHOWN = ("median", "p90", "p99", "max")  # in the table
 CONDITIONS = ("clean", "band")
+KINDS = ("tone", "singing")
 OUTPUTS = ("f0", "guess", "note-on")
 EARLY = nan  # the output said so before it happened
 NEVER = inf
@@ -169,7 +171,7 @@ def rows_of(records: Sequence[dict], bound_ms: float, latency_ms: float, conditi
     """A row for each event, kind of sound (and both together) and output."""
     rows = []
     for event in ("onset", "step"):
-        for kind in ("all", "tone", "singing"):
+        for kind in ("all", *KINDS):
             chosen = [r for r in records if r["event"] == event and kind in ("all", r["kind"])]
             for output in OUTPUTS:
                 rows.append({
@@ -205,28 +207,44 @@ def main() -> None:
     args = parser.parse_args()
     if args.pitches < 1:
         parser.error(f"--pitches is {args.pitches}; give 1 or more")
-    sounds, rows, delays, model = step_sounds(args.pitches), [], {}, args.model
-    for bound_ms in args.latency_ms:
-        try:
-            engine = Engine(SAMPLE_RATE, bound_ms, model)
-        except InputError as error:
-            parser.error(str(error))
-        model = engine.model
-        for condition in args.conditions:
-            heard = sounds if condition == "clean" else [over_band(s, BAND_DB, i) for i, s in enumerate(sounds)]
-            records = measure(engine_tracker(engine), heard, f"{condition}, {bound_ms:g} ms")
-            rows += rows_of(records, bound_ms, engine.latency.total_ms, condition)
-            delays[f"{condition}, {bound_ms:g} ms"] = records
+    try:
+        rows, delays, provenance = run(args.latency_ms, args.conditions, args.pitches, args.model)
+    except InputError as error:
+        parser.error(str(error))
     print(table(rows))
     if args.out:
-        write_result(args.out, rows, f"{len(sounds)} sounds, right for {1000 * STAYS_S:g} ms, band at {BAND_DB:+g} dB", model.provenance)
+        write_result(args.out, rows, about(args.pitches), provenance)
     if args.plot:
         plot(delays, args.plot)
 
 
+def run(
+    bounds_ms: Sequence[float], conditions: Sequence[str], pitches: int, model: str | None = None
+) -> tuple[list[dict], dict[str, list[dict]], dict]:
+    """Rows of all bounds and conditions; the records behind them; the provenance of the model.
+
+    Raises InputError for a bound that cannot be kept or a file that is no model.
+    """
+    sounds, rows, delays = step_sounds(pitches), [], {}
+    for bound_ms in bounds_ms:
+        engine = Engine(SAMPLE_RATE, bound_ms, model)
+        model = engine.model
+        for condition in conditions:
+            heard = sounds if condition == "clean" else [over_band(s, BAND_DB, i) for i, s in enumerate(sounds)]
+            records = measure(engine_tracker(engine), heard, f"{condition}, {bound_ms:g} ms")
+            rows += rows_of(records, bound_ms, engine.latency.total_ms, condition)
+            delays[f"{condition}, {bound_ms:g} ms"] = records
+    return rows, delays, model.provenance
+
+
+def about(pitches: int) -> str:
+    """The protocol's numbers in one line."""
+    return f"{len(KINDS) * 2 * len(STEPS) * pitches} sounds, right for {1000 * STAYS_S:g} ms, band at {BAND_DB:+g} dB"
+
+
 def table(rows: Sequence[dict]) -> str:
     """Markdown: one line a bound, condition, event and kind; the outputs side by side, in ms."""
-    columns = ("bound ms", "condition", "event", "sound", *(f"{o} {c}" for o in OUTPUTS for c in (*QUANTILES, "max", "never %")))
+    columns = ("bound ms", "condition", "event", "sound", *(f"{o} {c}" for o in OUTPUTS for c in (*SHOWN, "never %")))
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for i in range(0, len(rows), len(OUTPUTS)):
         first = rows[i]
@@ -236,7 +254,7 @@ def table(rows: Sequence[dict]) -> str:
 
 
 def _cells(row: dict) -> str:
-    marks = ["never" if row[name] is None else f"{row[name]:.0f}" for name in (*QUANTILES, "max")]
+    marks = ["never" if row[name] is None else f"{row[name]:.0f}" for name in SHOWN]
     share = "-" if row["never"] is None else f"{100 * row['never']:.1f}"
     return "".join(f"| {cell} " for cell in (*marks, share))
 
@@ -248,6 +266,12 @@ def plot(delays: dict[str, list[dict]], path: Path) -> None:
     except ImportError:
         raise SystemExit("--plot needs matplotlib: pip install rt-melody[plot]") from None
     figure = Figure(figsize=(9, 2.6 * len(delays)), layout="constrained")
+    draw(figure, delays)
+    figure.savefig(path, dpi=120)
+
+
+def draw(figure, delays: dict[str, list[dict]]) -> None:
+    """The panels, on a matplotlib figure."""
     axes = figure.subplots(len(delays), 2, squeeze=False, sharex=True)
     for row, (name, records) in zip(axes, delays.items()):
         for axis, event in zip(row, ("onset", "step")):
@@ -256,7 +280,6 @@ def plot(delays: dict[str, list[dict]], path: Path) -> None:
                 axis.hist(values, bins=np.arange(0, 301, 5), alpha=0.6, label=output)
             axis.set(title=f"{event}: {name}", xlabel="ms from the sound to the right output", ylabel="events")
             axis.legend()
-    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,22 @@ def _ask(undo: list[Undo]) -> Standing:
     return Standing(granted, **memory)
 
 
+def run_first() -> bool:
+    """Real-time priority for the calling thread, for good; whether it was granted."""
+    try:
+        raise_priority()
+    except OSError:
+        return False
+    return True
+
+
+def runs_first() -> bool:
+    """Whether the calling thread has a real-time policy already, as far as the system tells (Linux)."""
+    if not hasattr(os, "sched_getscheduler"):
+        return False
+    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in (os.SCHED_FIFO, os.SCHED_RR)
+
+
 def _refusal(error: OSError) -> str:
     way_out = f"; {ALLOW_FIFO}" if sys.platform.startswith("linux") else ""
     return f"the system gave no real-time priority ({error.strerror or error}), so other programs may delay notes{way_out}"
@@ -106,9 +122,8 @@ def raise_priority() -> tuple[str, Undo]:
 
 def _fifo() -> tuple[str, Undo]:
     """SCHED_FIFO; 0 is the calling thread (sched(7)). Left as it is where somebody has set a real-time policy."""
-    before = os.sched_getscheduler(0)
-    policy, parameter = before & ~os.SCHED_RESET_ON_FORK, os.sched_getparam(0)
-    if policy in (os.SCHED_FIFO, os.SCHED_RR):
+    before, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    if runs_first():
         return f"real-time priority {parameter.sched_priority} as it was started", lambda: None
     os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(FIFO_PRIORITY))
     return f"real-time priority {FIFO_PRIORITY} (FIFO)", lambda: _set_back(before, parameter)

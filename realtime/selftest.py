@@ -175,7 +175,7 @@ class SelfTest:
         self.say("\n  ".join(["MIDI outputs:", *(list_midi_outputs() or ["none found"])]))
 
     def _round_trip(self) -> None:
-        from rt_melody.realtime.roundtrip import CHIRPS, measure
+        from rt_melody.realtime.sources.roundtrip import CHIRPS, measure
 
         try:
             found = measure(self.loopback, self.settings.device, self.settings.rate, self.backend)

@@ -1,7 +1,8 @@
 """Words for a slow listener, from a thread that does not wait for it.
 
 A terminal that was stopped, a full pipe, a window in which the user marks text: writing to any of these can wait
-for ever. The thread that computes hands its sentences over and goes on.
+for ever. The thread that computes hands its sentences over and goes on. Where that one runs at real-time priority, the
+speaker does too: held up by other programs while it holds Python's interpreter, it would hold up the music.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from rt_melody.realtime.scheduling import run_first, runs_first
 from rt_melody.realtime.types import InputError
 
 
@@ -28,7 +30,7 @@ class Speaker:
     def take(self, text: str) -> bool:
         """Have ``text`` said; never waits. False where too many wait already."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="speaker", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(runs_first(),), name="speaker", daemon=True)
             self._thread.start()
         try:
             self._texts.put_nowait(text)
@@ -36,7 +38,9 @@ class Speaker:
             return False
         return True
 
-    def _run(self) -> None:
+    def _run(self, urgent: bool) -> None:
+        if urgent:
+            run_first()
         while (text := self._texts.get()) is not None:
             self._say(text)
 

@@ -29,10 +29,9 @@ MAY_IMPORT = {
 
 # Inside realtime: a module may import from strictly lower ranks, and from its own sub-package.
 RANKS = (
-    ("realtime.types",),
-    ("realtime.expression", "realtime.gate", "realtime.scale", "realtime.ring", "realtime.config", "realtime.midi_bytes", "realtime.pace", "realtime.scheduling", "realtime.speaker", "realtime.timing"),
+    ("realtime.types", "realtime.scheduling"),
+    ("realtime.expression", "realtime.gate", "realtime.scale", "realtime.ring", "realtime.config", "realtime.midi_bytes", "realtime.pace", "realtime.speaker", "realtime.timing"),
     ("realtime.sources", "realtime.sinks", "realtime.engine", "realtime.notes", "realtime.performance"),
-    ("realtime.roundtrip",),
     ("realtime.selftest", "realtime.session", "realtime.api", "realtime.playing"),
     ("realtime",),
     ("realtime.cli", "realtime.__main__"),

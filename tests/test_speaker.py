@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
 
+from rt_melody.realtime.scheduling import live_thread
 from rt_melody.realtime.speaker import LineLog, Speaker
 from rt_melody.realtime.types import InputError
 
@@ -48,3 +50,15 @@ def test_a_log_holds_whole_lines_once_closed(tmp_path):
     assert (tmp_path / "log.jsonl").read_text() == '{"a": 1}\n{"a": 2}\n'
     with pytest.raises(InputError, match="log.jsonl cannot be written"):
         LineLog(tmp_path / "none" / "log.jsonl")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux's calls")
+@pytest.mark.parametrize("live", [True, False])
+def test_the_speaker_of_a_thread_that_runs_first_runs_first_too(live):
+    """Else it could be held up with the interpreter in its hands, and the live thread would wait for it."""
+    policies = []
+    speaker = Speaker(lambda text: policies.append(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK))
+    with live_thread(live) as standing:
+        speaker.take("one")
+        speaker.close()
+    assert policies == [os.SCHED_FIFO if standing.priority else os.SCHED_OTHER]

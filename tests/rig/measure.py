@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-from rig_jack import SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
-from rig_pitch import agreement, perform, seconds_since
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
+from rt_melody.benchmarks.rig.midi_reader import agreement, perform, seconds_since
 from rig_recordings import test_singing
 
 from rt_melody.benchmarks.report import machine

@@ -9,7 +9,7 @@ import mido
 import numpy as np
 import soundfile
 
-from rig_jack import RigMissing, need_program
+from rt_melody.benchmarks.rig.studio import RigMissing, need_program
 
 SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/default-GM.sf2", "/usr/share/soundfonts/default.sf2")
 OCARINA = 79  # a plain steady tone, counted from 0

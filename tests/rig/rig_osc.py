@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from rig_jack import need_program, wait_until
+from rt_melody.benchmarks.rig.studio import need_program, wait_until
 
 PURE_DATA_PATCH = """\
 #N canvas 0 0 450 300 12;

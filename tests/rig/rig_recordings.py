@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from rig_pitch import LABEL_STEP_S
+from rt_melody.benchmarks.rig.midi_reader import LABEL_STEP_S
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

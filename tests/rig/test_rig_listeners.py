@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 from rig_fluidsynth import messages_of, render
-from rig_pitch import BEND_CENTRE, agreement, autocorrelation_pitch, perform
+from rt_melody.benchmarks.rig.midi_reader import BEND_CENTRE, agreement, autocorrelation_pitch, perform
 from rt_melody.realtime.sources.demo import demo_phrase
 
 STEADY_S = 0.08  # a note has sounded so long on both sides of a moment that is listened to

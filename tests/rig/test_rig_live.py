@@ -14,8 +14,8 @@ import time
 import numpy as np
 import pytest
 from rig_fluidsynth import messages_of
-from rig_jack import SAMPLE_RATE, wait_until
-from rig_pitch import BEND_CENTRE, LABEL_STEP_S, agreement, perform, seconds_since
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, wait_until
+from rt_melody.benchmarks.rig.midi_reader import BEND_CENTRE, LABEL_STEP_S, agreement, perform, seconds_since
 from rig_recordings import Singing
 from rig_voice import held_note, sung_phrase
 from rt_melody.realtime.sources.demo import demo_phrase
@@ -43,7 +43,7 @@ class Take:
         self.first_frame = self.mic.play()
 
     def wait_until(self, condition, timeout_s: float, what: str) -> None:
-        """As ``rig_jack.wait_until``; a failure tells what the program said."""
+        """As ``studio.wait_until``; a failure tells what the program said."""
         try:
             wait_until(condition, timeout_s, what)
         except AssertionError as error:

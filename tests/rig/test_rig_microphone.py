@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import pytest
-from rig_jack import SAMPLE_RATE, VirtualMicrophone
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, VirtualMicrophone
 
 LISTENER = """
 import json, sys

@@ -5,6 +5,7 @@ Conventions
 * Every server has a name of its own, so that servers of the machine and of other test runs stay untouched.
 * JACK keeps a register of at most eight servers in shared memory. A server that is killed stays in it until one of
   the same name comes and goes, so ``JackServer.close`` does that.
+* Without JACK or its client for Python everything here raises RigMissing, which names the piece.
 * JACK frame times are unsigned 32-bit counts of samples at ``SAMPLE_RATE`` and are the common clock of the
   microphone and the recorder; differences are exact to the sample.
 """
@@ -122,20 +123,20 @@ class Talker:
             reader.join(2)
 
 
-LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1  # prctl(2), Linux
 
 
 def end_with_parent() -> None:
     """Called in a child: SIGTERM reaches it when the test run dies, however it dies."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class JackServer:
-    """A dummy JACK server at ``SAMPLE_RATE`` and ``PERIOD_SAMPLES``: a sound card made of a timer."""
+    """A dummy JACK server at ``SAMPLE_RATE``: a sound card made of a timer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, period_samples: int = PERIOD_SAMPLES) -> None:
         need_program("jackd"), need_program("jack_lsp"), need_jack_client()
+        self.period_samples = period_samples
         self.name = f"rig-{uuid.uuid4().hex[:8]}"
         self.env = dict(os.environ, JACK_DEFAULT_SERVER=self.name, JACK_NO_AUDIO_RESERVATION="1", JACK_NO_START_SERVER="1")
         self.log_path = folder / f"{self.name}.txt"
@@ -146,7 +147,7 @@ class JackServer:
             raise RigMissing(f"jackd is installed but does not start here, with or without realtime priority; it says: {said[-300:]}")
 
     def _start(self, priority: list[str]) -> subprocess.Popen | None:
-        dummy = ["-d", "dummy", "-r", str(SAMPLE_RATE), "-p", str(PERIOD_SAMPLES), "-C", "2", "-P", "2"]
+        dummy = ["-d", "dummy", "-r", str(SAMPLE_RATE), "-p", str(self.period_samples), "-C", "2", "-P", "2"]
         with open(self.log_path, "wb") as log:
             process = subprocess.Popen(
                 ["jackd", "-n", self.name, *priority, *dummy], env=self.env, stdout=log, stderr=log, preexec_fn=end_with_parent
@@ -183,13 +184,13 @@ class JackServer:
 
 
 class VirtualMicrophone(Talker):
-    """An input device called ``name`` that plays ``samples [shape=(n,)]``, float32 at ``SAMPLE_RATE``."""
+    """An input device called ``name`` that plays ``samples [shape=(n,)]``, float32 at ``SAMPLE_RATE``, ``times`` times."""
 
-    def __init__(self, server: JackServer, samples: np.ndarray, folder: Path, name: str = "singer") -> None:
+    def __init__(self, server: JackServer, samples: np.ndarray, folder: Path, name: str = "singer", times: int = 1) -> None:
         path = folder / f"{name}.npy"
         np.save(path, samples.astype(np.float32))
-        super().__init__([sys.executable, str(HERE / "jack_microphone.py"), name, str(path)], server.env)
-        self.duration_s = len(samples) / SAMPLE_RATE
+        super().__init__([sys.executable, str(HERE / "jack_microphone.py"), name, str(path), str(times)], server.env)
+        self.duration_s = times * len(samples) / SAMPLE_RATE
         self.expect("ready", 10)
 
     def wait_for_listener(self, timeout_s: float = 30.0, partner: "Program | None" = None) -> None:

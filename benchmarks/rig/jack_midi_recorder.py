@@ -16,6 +16,8 @@ from collections import deque
 
 import jack
 
+from rt_melody.realtime.scheduling import run_first
+
 
 class Recorder:
     """Collects ``(frame, bytes)`` in the process callback; ``drain`` writes them to a file."""
@@ -65,12 +67,13 @@ def record(recorder: Recorder, source: str, path: str, leave: threading.Event) -
                 say("gone")
             listened = recorder.listens
             recorder.drain(file)
-            time.sleep(0.005)
+            time.sleep(0.02)
         recorder.drain(file)
 
 
 def main(source: str, path: str) -> None:
     leave = threading.Event()
+    run_first()  # or JACK's thread would wait for this one to hand over the interpreter
     threading.Thread(target=lambda: (sys.stdin.read(), leave.set()), daemon=True).start()
     record(Recorder(), source, path, leave)
 

@@ -1,7 +1,7 @@
-"""A microphone made of software: a JACK client whose output port plays a recording once.
+"""A microphone made of software: a JACK client whose output port plays a recording, once or over and over.
 
 Run as a process of its own, so that nothing in the tests can make it late:
-``python jack_microphone.py CLIENT_NAME RECORDING.npy``. The recording is mono float32 at the server's rate.
+``python jack_microphone.py CLIENT_NAME RECORDING.npy [TIMES]``. The recording is mono float32 at the server's rate.
 
 Conversation, one JSON object or word a line: it says ``{"state": "ready"}``, then ``"connected"`` when
 somebody listens; told ``play`` on stdin it plays and says ``{"state": "playing", "frame": N}``, N being the
@@ -18,12 +18,14 @@ import time
 import jack
 import numpy as np
 
+from rt_melody.realtime.scheduling import run_first
+
 
 class Microphone:
-    """Plays ``samples`` from the first process cycle after ``play`` was set."""
+    """Plays ``samples``, ``times`` times, from the first process cycle after ``play`` was set."""
 
-    def __init__(self, name: str, samples: np.ndarray) -> None:
-        self.samples = samples
+    def __init__(self, name: str, samples: np.ndarray, times: int) -> None:
+        self.samples, self.length = samples, times * len(samples)
         self.play = False
         self.first_frame: int | None = None
         self.position = 0
@@ -34,17 +36,21 @@ class Microphone:
     def process(self, frames: int) -> None:
         out = self.port.get_array()
         out[:] = 0.0
-        if not self.play or self.position >= len(self.samples):
+        if not self.play or self.ended:
             return
         if self.first_frame is None:
             self.first_frame = self.client.last_frame_time
-        block = self.samples[self.position : self.position + frames]
-        out[: len(block)] = block
-        self.position += frames
+        filled = 0
+        while filled < frames and not self.ended:
+            at = self.position % len(self.samples)
+            block = self.samples[at : at + frames - filled]
+            out[filled : filled + len(block)] = block
+            filled += len(block)
+            self.position += len(block)
 
     @property
     def ended(self) -> bool:
-        return self.position >= len(self.samples)
+        return self.position >= self.length
 
 
 def say(**what: object) -> None:
@@ -53,7 +59,7 @@ def say(**what: object) -> None:
 
 def wait_for(condition, leave: threading.Event) -> None:
     while not condition() and not leave.is_set():
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def obey(microphone: Microphone, leave: threading.Event) -> None:
@@ -63,9 +69,10 @@ def obey(microphone: Microphone, leave: threading.Event) -> None:
     leave.set()
 
 
-def main(name: str, path: str) -> None:
-    microphone = Microphone(name, np.load(path).astype(np.float32))
+def main(name: str, path: str, times: str = "1") -> None:
+    microphone = Microphone(name, np.load(path).astype(np.float32), int(times))
     leave = threading.Event()
+    run_first()  # or JACK's thread would wait for this one to hand over the interpreter
     threading.Thread(target=obey, args=(microphone, leave), daemon=True).start()
     with microphone.client:
         say(state="ready")

@@ -1,0 +1,110 @@
+"""From the first sample of a sung note at a JACK microphone to the JACK frame of its MIDI note-on.
+
+Protocol
+--------
+* ``song`` is singing of detached notes at random pitches and moments, so that no hop and no period is favoured.
+  Microphone and recorder share JACK's clock: delays are exact to the sample.
+* "end to end": the installed command on that microphone, playing a MIDI port of its own.
+* "algorithmic": the same samples through the same engine and note tracker at once; a note-on counts from its
+  ``available_s``. What the first has more than this is plumbing and compute.
+* "plumbing": a control run of the same length, in which a threshold takes the engine's place (rig/threshold.py);
+  from the first sample beyond the threshold.
+* A note-on belongs to the note that began up to FOUND_S before it and whose pitch is within a semitone of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rt_melody.benchmarks.onsets import engine_tracker
+from rt_melody.benchmarks.rig import threshold
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE
+from rt_melody.benchmarks.rig.take import MICROPHONE, listening, take
+from rt_melody.benchmarks.signals import VOWELS, TrueNote, plain_singer, true_notes
+from rt_melody.kernels.phrase import SungNote, render_phrase
+from rt_melody.realtime.engine import Engine
+from rt_melody.realtime.types import NoteOn
+
+PERIOD_SAMPLES = 128
+NOTE_S, GAP_S, JITTER_S = 0.3, 0.3, 0.05
+LOW, HIGH = 48, 72  # MIDI notes
+FOUND_S, EARLY_S = 0.3, 0.01
+TAIL_S = 1.0
+
+
+def song(notes: int, seed: int = 0) -> tuple[np.ndarray, tuple[TrueNote, ...]]:
+    """Detached sung notes, float32 at SAMPLE_RATE [shape=(n,)], and where they are."""
+    rng = np.random.default_rng((4, seed))
+    at_s, sung = 0.5, []
+    for _ in range(notes):
+        at_s += float(rng.uniform(0.0, JITTER_S))
+        sung.append(SungNote(at_s, NOTE_S, float(rng.integers(LOW, HIGH + 1)), VOWELS[rng.integers(len(VOWELS))]))
+        at_s += NOTE_S + GAP_S
+    singer = replace(plain_singer(rng, (LOW + HIGH) / 2), attack_s=0.015, scoop_cents=0.0)
+    phrase = render_phrase(sung, SAMPLE_RATE, seed, singer, at_s)
+    return phrase.samples, true_notes(phrase)
+
+
+def delays_ms(notes: Sequence[TrueNote], starts_s: Sequence[float], note_ons: Sequence[tuple[float, float]], pitched: bool = True) -> np.ndarray:
+    """From each start to the first note-on ``(seconds, pitch)`` of that note; NaN where there was none [shape=(n_notes,)]."""
+    found = []
+    for note, start_s in zip(notes, starts_s):
+        near = (s for s, p in note_ons if -EARLY_S <= s - start_s < FOUND_S and (not pitched or abs(p - note.pitch) <= 1.0))
+        found.append(1000.0 * (next(near, np.nan) - start_s))
+    return np.array(found)
+
+
+def loud_from_s(samples: np.ndarray, notes: Sequence[TrueNote]) -> list[float]:
+    """The first moment of each note that lies beyond the threshold of the control."""
+    loud = np.flatnonzero(np.abs(samples) > threshold.THRESHOLD) / SAMPLE_RATE
+    return [float(loud[np.searchsorted(loud, note.on_s)]) for note in notes]
+
+
+def played(samples: np.ndarray, command: Sequence[str], period_samples: int) -> tuple[list[tuple[float, int]], str]:
+    """The note-ons that a program played, and its last words."""
+    with take(samples, command, period_samples) as running:
+        running.microphone.wait_for_end()
+        return running.note_ons(), running.end()
+
+
+def algorithmic_ms(samples: np.ndarray, notes: Sequence[TrueNote], latency_ms: float, model: str | None) -> np.ndarray:
+    """The delays by the arithmetic of the stream alone."""
+    _, events = engine_tracker(Engine(SAMPLE_RATE, latency_ms, model))(samples)
+    ons = [(event.available_s, event.pitch) for event in events if isinstance(event, NoteOn)]
+    return delays_ms(notes, [note.on_s for note in notes], ons)
+
+
+def measure(latency_ms: float, onsets: int = 220, period_samples: int = PERIOD_SAMPLES, model: str | None = None) -> dict:
+    """Delays in ms of each kind [shape=(onsets,)], NaN where no note-on was found, and what the program said.
+
+    Raises RigMissing where there is no JACK.
+    """
+    samples, notes = song(onsets)
+    samples = np.concatenate([samples, np.zeros(round(TAIL_S * SAMPLE_RATE), np.float32)])
+    starts_s = [note.on_s for note in notes]
+    live, said = played(samples, listening(latency_ms, *(("--model", model) if model else ())), period_samples)
+    control, _ = played(samples, [sys.executable, "-m", threshold.__name__, MICROPHONE], period_samples)
+    return {
+        "end_to_end": delays_ms(notes, starts_s, live),
+        "algorithmic": algorithmic_ms(samples, notes, latency_ms, model),
+        "plumbing": delays_ms(notes, loud_from_s(samples, notes), control, pitched=False),
+        "said": said,
+    }
+
+
+def figures(measured: dict, quantiles: dict[str, float]) -> dict:
+    """Quantiles of each kind, how many notes were found, and what end to end has more than the arithmetic."""
+    rows = {kind: _quantiles(measured[kind], quantiles) for kind in ("end_to_end", "algorithmic", "plumbing")}
+    more = {name: round(rows["end_to_end"][name] - rows["algorithmic"][name], 2) for name in quantiles}
+    less_control = {name: round(more[name] - rows["plumbing"][name], 2) for name in ("median",)}
+    return {**rows, "beyond_algorithmic": more, "beyond_algorithmic_and_plumbing": less_control, "said": measured["said"]}
+
+
+def _quantiles(delays: np.ndarray, quantiles: dict[str, float]) -> dict:
+    there = delays[np.isfinite(delays)]
+    marks = {name: round(float(np.quantile(there, q)), 2) if len(there) else np.nan for name, q in quantiles.items()}
+    return {**marks, "found": len(there), "of": len(delays)}
