@@ -335,7 +335,7 @@ def test_stage_1_is_pretrained_alone_and_then_taken_in_order(made, tmp_path):
         assert sorted(map(bytes, taken)) == sorted(map(bytes, source))
 
 
-@pytest.mark.parametrize("model", ("paper", "paper-multicnn"))
+@pytest.mark.parametrize("model", ("paper", "paper-multicnn", "mcdnn", "hybrid"))
 def test_the_published_models_train_and_are_evaluated(made, tmp_path, model):
     paper_run(made, tmp_path / "run", model)
     text = evaluate.evaluate(tmp_path / "run" / "last.pt", str(made / "data"), "test", 2)
