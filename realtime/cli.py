@@ -109,6 +109,8 @@ def _run(args: argparse.Namespace) -> int:
         return _list_devices()
     if args.panic is not None:
         return _panic(args.panic)
+    if args.examples is not None:
+        return _copy_examples(Path(args.examples))
     options = {k: v for k, v in vars(args).items() if k in Settings.model_fields and v is not None}
     if args.notes is not None:
         options["notes"] = _note_options(args.notes)
@@ -472,6 +474,21 @@ def _self_test(settings: Settings, seconds: str, loopback: str | None, stop: Cal
     return SelfTest(settings, duration_s, loopback, lambda line: _print(line + "\n"), stop).run()
 
 
+def _copy_examples(folder: Path) -> int:
+    """The patches that receive our OSC; raises InputError where one is there already, or cannot be written."""
+    sources = sorted((Path(__file__).parent / "examples").iterdir())
+    there = next((folder / source.name for source in sources if (folder / source.name).exists()), None)
+    if there:
+        raise InputError(f"{there} is there already and may hold your changes; name another folder: --examples DIR")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in sources:
+            (folder / source.name).write_bytes(source.read_bytes())
+    except OSError as error:
+        raise InputError(f"the examples cannot be written to {folder} ({error.strerror}); name another folder") from error
+    return _print("".join(f"{folder / source.name}\n" for source in sources))
+
+
 def _list_devices() -> int:
     from rt_melody.realtime.sinks.midi_ports import list_midi_outputs
     from rt_melody.realtime.sources import describe_devices
@@ -518,6 +535,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--self-test", nargs="?", const="10", metavar="SECONDS", help="measure whether this machine is quick enough, recommend settings, and leave (status 0: ready, 1: not)")
     parser.add_argument("--loopback", metavar="OUTPUT", help="with --self-test, measure the round trip from this audio output (number or part of its name) to the input")
+    parser.add_argument(
+        "--examples", metavar="DIR", nargs="?", const=".", help="copy patches for Pure Data, SuperCollider and Max there, and leave"
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; options given here win over it")
     parser.add_argument("--print-config", action="store_true", help="print the settings as such a file, and leave")
     group = parser
