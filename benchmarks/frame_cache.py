@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.types import PitchFrame
+from rt_melody.realtime.types import InputError, PitchFrame
 
 FORMAT = 2
 COLUMNS = ("time_s", "available_s", "f0_hz", "voiced", "confidence", "voicing", "level_db", "brightness_hz")
@@ -24,7 +24,10 @@ Frames = Callable[[np.ndarray], list[PitchFrame]]  # samples [shape=(n,)] -> fra
 
 
 def engine_frames(engine: Engine, cache: Path | None = None) -> Frames:
-    """The frames of an engine, from ``cache`` where that folder holds them; what it lacks is added to it."""
+    """The frames of an engine, from ``cache`` where that folder holds them; what it lacks is added to it.
+
+    Raises InputError where the folder cannot be made.
+    """
 
     def fresh(samples: np.ndarray) -> list[PitchFrame]:
         return engine.feed(samples) + engine.flush()
@@ -32,7 +35,10 @@ def engine_frames(engine: Engine, cache: Path | None = None) -> Frames:
     if cache is None:
         return fresh
     folder = cache / engine_key(engine)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the frames cannot be kept in {cache} ({error.strerror}); give a folder that can be written") from error
 
     def kept(samples: np.ndarray) -> list[PitchFrame]:
         path = folder / f"{sha256(np.ascontiguousarray(samples, np.float32)).hexdigest()[:24]}.npy"

@@ -503,6 +503,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.every < 1:
         parser.error(f"--every is {args.every}; give 1 or more")
+    if args.out and (args.out.is_dir() or not args.out.parent.is_dir()):
+        parser.error(f"--out {args.out} cannot be written; give the name of a file in a folder that exists")
     folder = data_folder(args.data) if any(PARTS[name].needs_data for name in args.parts) else None
     try:
         rows, provenance = measure(args, folder)

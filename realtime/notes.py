@@ -48,7 +48,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf, isfinite, log10
+from math import ceil, inf, isfinite, log10
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -67,12 +67,12 @@ from rt_melody.realtime.types import (
 
 @dataclass(frozen=True, slots=True)
 class NoteSettings:
-    """Thresholds of the tracker. Times in ms are rounded to whole hops, one at least.
+    """Thresholds of the tracker. Times in ms are rounded up to whole hops.
 
     Defaults are chosen on the takes of SSVD for tuning and on synthetic singing; see benchmarks/notes.py.
     """
 
-    on_ms: float = 20.0  # voiced and agreeing for this long before a note starts
+    on_ms: float = 15.0  # voiced and agreeing for this long before a note starts
     on_confidence: float = 0.5  # with at least this confidence on average
     agree_semitones: float = 0.12  # spread within which frames agree when a note starts
     scoop_ms: float = 60.0  # voiced for so long, settling is enough
@@ -195,7 +195,7 @@ class NoteTracker:
         self.reset()
 
     def _frames(self, ms: float) -> int:
-        return max(1, round(ms / 1000 / self.hop_s))
+        return max(1, ceil(ms / 1000 / self.hop_s - 1e-6))
 
     @property
     def lag_ms(self) -> float:

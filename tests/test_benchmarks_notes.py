@@ -369,6 +369,8 @@ def test_command_measures_and_writes(folder, tmp_path):
     (["--every", "0"], "--every is 0"),
     (["--latency-ms", "1"], "cannot be met"),
     (["--model", "no-such.pt"], "no-such.pt"),
+    (["--out", "no-such-folder/n.json"], "no-such-folder"),
+    (["--cache", __file__], "cannot be kept"),
 ))
 def test_bad_options_are_told(words, says):
     done = run("--parts", "vibrato", *words)

@@ -307,6 +307,14 @@ def test_half_the_hop_gives_the_same_notes():
     assert notes_of(twice, hop_s=0.005) == notes_of(line)
 
 
+@pytest.mark.parametrize(("hop_s", "lag_ms"), [(0.01, 10.0), (0.005, 10.0), (0.02, 0.0)])
+def test_lag_is_told(hop_s, lag_ms):
+    tracker = NoteTracker(hop_s=hop_s)
+    assert tracker.lag_ms == pytest.approx(lag_ms)
+    on = next(e for f in frames_of([60.0] * 9, hop_s) for e in tracker.feed(f))
+    assert on.available_s - on.time_s == pytest.approx(LAG_S + lag_ms / 1000)
+
+
 MELODY = [None] * 5 + vibrato(60, 0.6, 6, 60) + [64.0] * 30 + [None] * 9 + [64.0] * 20 + [76.0] * 25
 
 
