@@ -112,7 +112,7 @@ def test_samples_of_another_type_or_shape(samples, said):
     [
         ({"sample_rate": 500}, "500 Hz.*1000 to 768000"),
         ({"sample_rate": 44100.5}, "44100.5 Hz"),
-        ({"sample_rate": RATE, "latency_ms": 5}, "5 ms cannot be met"),
+        ({"sample_rate": RATE, "latency_ms": 4}, "4 ms cannot be met"),
         ({"sample_rate": RATE, "model": "gone.pt"}, "gone.pt"),
         ({"sample_rate": RATE, "decoder": DecoderSettings(f0_min_hz=500, f0_max_hz=400)}, "500 .. 400 Hz"),
         ({"sample_rate": RATE, "decoder": DecoderSettings(voicing_threshold=1.0)}, "threshold 1"),
