@@ -34,7 +34,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rt_melody.benchmarks.peers", description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--out", type=Path, default=Path("runs/peers"), help="working folder: what was heard is kept there (default: %(default)s)")
-    parser.add_argument("--results", type=Path, help="folder for peers.json, peers.md and the pictures; default: --out")
+    parser.add_argument("--results", type=Path, help="folder for NAME.json, NAME.md and the pictures; default: --out")
+    parser.add_argument("--name", default="peers", help="of the files in --results, without their ending (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a few sounds, in under five minutes: to see that all runs")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, metavar="PART", help=" ".join(PARTS))
     parser.add_argument("--peers", nargs="+", metavar="NAME", help="only tools whose names contain one of these")
@@ -122,10 +123,10 @@ def write(result: dict, args: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     about = f"{'quick look, ' if args.quick else ''}every {args.size['every']}. clip of MIR-1K's held-out singers, the same for all tools"
     extra = {k: result[k] for k in ("costs", "unfit", "peers", "sets")}
-    write_result(folder / "peers.json", result["rows"], about, result["model"], **extra)
-    (folder / "peers.md").write_text(report(result), encoding="utf-8")
+    write_result(folder / f"{args.name}.json", result["rows"], about, result["model"], **extra)
+    (folder / f"{args.name}.md").write_text(report(result), encoding="utf-8")
     try:
-        draw(result, folder)
+        draw(result, folder, args.name)
     except ImportError:
         print("no pictures: they need matplotlib, the extra [plot]", file=sys.stderr)
 

@@ -11,6 +11,7 @@ from rt_melody.benchmarks.report import markdown
 
 EQUAL_MS = (20, CHIEF_MS, 100)
 SHORT = {"synthetic 60-1400 Hz": "synthetic"}
+BRIEF = ("voice", "mixture", "band +0 dB", "white 10 dB", "synthetic 60-1400 Hz")
 PANELS = ("voice", "mixture", "white 10 dB")
 DPI = 120
 
@@ -20,6 +21,7 @@ def report(result: dict) -> str:
     rows, peers = result["rows"], list(result["peers"])
     parts = [("Tools", tools_table(result))]
     if rows["accuracy"]:
+        parts.append(("In brief", brief_table(result)))
         parts.append((f"Where rt-melody stands at {CHIEF_MS} ms", ranking_table(rows["accuracy"])))
         for figure in ("OA", "RPA", "VFA"):
             parts.append((f"{figure} of all that was said, no limit", accuracy_table(rows["accuracy"], peers, None, figure)))
@@ -38,6 +40,24 @@ def report(result: dict) -> str:
 def tools_table(result: dict) -> str:
     lines = [(name, p["version"] or "-", p["settings"], result["unfit"].get(name, "")) for name, p in result["peers"].items()]
     return markdown(("tool", "version", "settings", "left out because"), lines)
+
+
+def brief_table(result: dict) -> str:
+    """What most readers want to know: OA at CHIEF_MS (offline tools: without a limit), latency, stability, cost."""
+    rows = result["rows"]
+    conditions = [c for c in BRIEF if any(r["condition"] == c for r in rows["accuracy"])]
+    steady = {r["peer"]: r["changes_a_second"] for r in rows["stability"] if r["condition"] == "voice"}
+    lines = []
+    for name, about in result["peers"].items():
+        columns = [at(rows["accuracy"], c, CHIEF_MS if about["live"] else None) for c in conditions]
+        if any(name in column for column in columns):
+            delays = [median_ms(rows["latency"], name, "steps, alone", event) for event in ("onset", "step")]
+            share = result["costs"].get(name, {}).get("core_share")
+            cost = f"{100 * share:.1f}" if share is not None else None
+            told = [f"{d:.0f}" if d is not None else None for d in delays] if about["live"] else ["offline", "offline"]
+            lines.append((name, *(c[name]["OA"] if name in c else None for c in columns), *told, steady.get(name), cost))
+    head = (*(f"OA {SHORT.get(c, c)}" for c in conditions), "onset ms", "step ms", "changes a second", "% of a core")
+    return markdown(("tool", *head), lines)
 
 
 def ranking_table(rows: Sequence[dict]) -> str:
@@ -108,16 +128,16 @@ def cost_table(costs: dict[str, dict]) -> str:
 # ---- pictures ----------------------------------------------------------------------------------
 
 
-def draw(result: dict, folder: Path) -> list[Path]:
+def draw(result: dict, folder: Path, name: str = "peers") -> list[Path]:
     """Accuracy over latency, and cost as area. Raises ImportError without matplotlib."""
     import matplotlib
 
     matplotlib.use("Agg")
     made = []
     if result["rows"]["accuracy"]:
-        made.append(_accuracy_over_latency(result["rows"]["accuracy"], folder / "peers-accuracy-over-latency.png"))
+        made.append(_accuracy_over_latency(result["rows"]["accuracy"], folder / f"{name}-accuracy-over-latency.png"))
         if result["costs"] and result["rows"]["latency"]:
-            made.append(_cost_as_area(result, folder / "peers-cost.png"))
+            made.append(_cost_as_area(result, folder / f"{name}-cost.png"))
     return made
 
 
