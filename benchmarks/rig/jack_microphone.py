@@ -5,7 +5,8 @@ Run as a process of its own, so that nothing in the tests can make it late:
 
 Conversation, one JSON object or word a line: it says ``{"state": "ready"}``, then ``"connected"`` when
 somebody listens; told ``play`` on stdin it plays and says ``{"state": "playing", "frame": N}``, N being the
-JACK frame time of the first sample, then ``"ended"``. Silence before and after. It leaves at the end of stdin.
+JACK frame time of the first sample, then ``"ended"``. Sample n sounds at frame N + n,
+whatever JACK misses. Silence before and after. It leaves at the end of stdin.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Microphone:
             return
         if self.first_frame is None:
             self.first_frame = self.client.last_frame_time
+        self.position = (self.client.last_frame_time - self.first_frame) % 2**32  # a cycle missed is sound lost, not late
         filled = 0
         while filled < frames and not self.ended:
             at = self.position % len(self.samples)
