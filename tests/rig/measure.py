@@ -10,50 +10,34 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import signal
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import soxr
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
-from rt_melody.benchmarks.rig.midi_reader import agreement, perform, seconds_since
 from rig_recordings import test_singing
 
 from rt_melody.benchmarks.report import machine
+from rt_melody.benchmarks.rig.midi_reader import agreement, perform
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE
+from rt_melody.benchmarks.rig.take import listening, take
 
 LATENCY_MS = 50
 MAX_DELAY_S = 0.150
+AFTER_S = 1.0  # for the last note to end
 
 
-def take(channel: str, seconds: float, options: list[str]) -> dict:
+def measure(channel: str, seconds: float, options: list[str]) -> dict:
     """One run of the command; figures of what its port played."""
     sung = test_singing(seconds, channel)
-    with tempfile.TemporaryDirectory() as name:
-        folder, children = Path(name), []
-        try:
-            server = JackServer(folder)
-            children.append(server)
-            samples = soxr.resample(sung.samples, sung.sample_rate, SAMPLE_RATE, quality="VHQ")
-            samples *= 0.5 / np.abs(samples).max()
-            children.append(microphone := VirtualMicrophone(server, samples.astype(np.float32), folder))
-            children.append(recorder := MidiRecorder(server, folder))
-            command = [*melody_command(), "--input", "mic", "--device", "singer", "--midi-out", "--csv", "taken.csv"]
-            program = Program([*command, "--latency-ms", str(LATENCY_MS), *options], server.env, folder)
-            children.append(program)
-            microphone.wait_for_listener(60, program)
-            recorder.wait_for_source(60, program)
-            wait_until(lambda: bool(recorder.messages), 60, "the stream to begin")
-            first = microphone.play()
-            time.sleep(len(samples) / SAMPLE_RATE + 1.0)
-            program.signal(signal.SIGINT)
-            status, said = program.wait(), program.stderr.strip().splitlines()[-1:]
-            played = perform(seconds_since(first, recorder.messages, SAMPLE_RATE))
-            rows = list(csv.DictReader(open(folder / "taken.csv", encoding="utf-8")))
-        finally:
-            for child in reversed(children):
-                child.close()
+    samples = soxr.resample(sung.samples, sung.sample_rate, SAMPLE_RATE, quality="VHQ")
+    samples *= 0.5 / np.abs(samples).max()
+    with take(samples.astype(np.float32), listening(LATENCY_MS, "--csv", "taken.csv", *options)) as running:
+        running.microphone.wait_for_end()
+        time.sleep(AFTER_S)
+        said = running.end()
+        played = perform(running.messages)
+        rows = list(csv.DictReader(open(running.folder / "taken.csv", encoding="utf-8")))
     found = agreement(played, sung.times_s, sung.sung, MAX_DELAY_S)
     steps = np.diff([float(row["time_s"]) for row in rows])
     return {
@@ -65,7 +49,6 @@ def take(channel: str, seconds: float, options: list[str]) -> dict:
         "note_ons": played.note_ons,
         "notes_left_on": played.notes_left_on,
         "longest_step_of_the_csv_ms": round(float(steps.max()) * 1000, 3),
-        "exit_status": status,
         "said": said,
     }
 
@@ -77,7 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="further options of rt-melody")
     args = parser.parse_args()
-    rows = [take(channel, args.seconds, args.options) for channel in args.channels]
+    rows = [measure(channel, args.seconds, args.options) for channel in args.channels]
     print(json.dumps(rows, indent=1))
     if args.out:
         command = f"python tests/rig/measure.py --seconds {args.seconds:g}" + (" --options " + " ".join(args.options) if args.options else "")
