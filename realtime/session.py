@@ -75,8 +75,8 @@ class Session:
 
     ``tell`` takes a sentence when the session loses audio; ``stop`` is asked once a block; ``on_tally`` hears
     of each skip; ``on_stats`` gets ``stats()`` every ``stats_every_s`` seconds (0: never); ``priority``: ask the
-    system for real-time priority and locked memory while a live source plays. ``clock`` is a stand-in for
-    ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait. ``gate``: what may take
+    system for real-time priority and locked memory while a source plays at the pace of a clock. ``clock`` is a
+    stand-in for ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait. ``gate``: what may take
     frames for unvoiced before anything hears of them. The tracker may be a ``Performer``.
 
     ``tally``, ``timing`` and ``standing`` tell of the newest run, also while it lasts and after it failed.
@@ -103,7 +103,7 @@ class Session:
         self.stop, self.tell, self.on_tally, self.on_stats = stop, tell, on_tally, on_stats
         self._stats_every_s, self._priority, self._clock, self._timer = stats_every_s, priority, clock, timer
         self.tally, self.standing = Tally(), NOT_LIVE
-        self.timing = Timing(engine.hop_s, source.live, timer)
+        self.timing = Timing(engine.hop_s, source.paced, timer)
 
     def run(self) -> Tally:
         """Until the source ends or ``stop`` says so.
@@ -113,7 +113,7 @@ class Session:
         """
         self._reset()
         try:
-            with live_thread(self.source.live, self._priority) as self.standing:
+            with live_thread(self.source.paced, self._priority) as self.standing:
                 self._begin()
                 self._loop()
             self._give(self.engine.flush())
@@ -149,7 +149,7 @@ class Session:
             self.tell(self.standing.refusal)
         if self.source.live:
             self.source.skip_to_newest()
-        self.timing = Timing(self.engine.hop_s, self.source.live, self._timer)
+        self.timing = Timing(self.engine.hop_s, self.source.paced, self._timer)
         self._stats_due_s = self._stats_every_s or float("inf")
         self._first_sample = self.source.position_samples
         self._lost_before = self.source.lost_samples

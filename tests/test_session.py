@@ -27,6 +27,7 @@ from fake_session import (
 from rt_melody.realtime.session import TELL_EVERY_S, Session, closing, run
 from rt_melody.realtime.sinks.files import CSV_HEADER
 from rt_melody.realtime.sources import microphone as microphone_module
+from rt_melody.realtime.sources.blocks import PacedSource
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.sources.microphone import MicrophoneSource
 from rt_melody.realtime.types import InputError, NoteOff, NoteOn, PitchFrame
@@ -456,3 +457,23 @@ def test_a_signal_ends_the_program_in_good_order(tmp_path, number):
     assert rows[0] == CSV_HEADER and all(row.count(",") == 4 and row.endswith("\n") for row in rows)
     midi = (tmp_path / "a.mid").read_bytes()
     assert int.from_bytes(midi[18:22], "big") == len(midi) - 22 and midi.endswith(b"\x00\xff\x2f\x00")
+
+
+@pytest.mark.parametrize("realtime", [True, False])
+def test_a_recording_at_the_pace_of_the_clock_is_played_under_live_conditions(realtime):
+    """Somebody may listen to the MIDI that it makes; one read as fast as possible must not take the machine."""
+    asked = []
+
+    class Song(PacedSource):
+        sample_rate = RATE
+
+        def open(self) -> None:
+            self._begin()
+
+        def _next_block(self, max_samples: int):
+            return np.zeros(HOP, np.float32) if self.position_samples < 5 * HOP else None
+
+    session = Session(Song(realtime, sleep=lambda s: None), FakeEngine(), tracker(), [], stop=lambda: asked.append(gc.isenabled()))
+    session.source.open()
+    session.run()
+    assert set(asked) == {not realtime} and session.timing.live == realtime

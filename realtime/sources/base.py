@@ -10,12 +10,17 @@ class AudioSource:
 
     ``read`` gives the next block ``[shape=(n_samples,)]``, an empty one when nothing came within
     ``timeout_s``, and None at the end of the stream. The block may be a view that the next ``read``
-    overwrites. ``live`` tells whether a clock drives the source, so that falling behind costs latency.
+    overwrites. ``live`` tells whether a clock drives the source, so that falling behind costs latency; ``paced``
+    whether somebody may listen along: a live source, or a recording played at the pace of the clock.
     """
 
     name = "source"
     sample_rate: int
     live = False
+
+    @property
+    def paced(self) -> bool:
+        return self.live
 
     def open(self) -> None: ...
 

@@ -64,6 +64,10 @@ class PacedSource(AudioSource):
         self._position_samples = 0
         self._origin_unix_s: float | None = None
 
+    @property
+    def paced(self) -> bool:
+        return self._realtime
+
     def _begin(self) -> None:
         """Back to sample 0, ready to be read."""
         self._open = True
