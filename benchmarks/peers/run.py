@@ -33,6 +33,7 @@ from rt_melody.benchmarks.peers.sounds import SoundSet
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 HERE = Path(__file__).resolve().parent
 COST_SECONDS = 10.0
+BAR = "{l_bar}{bar}| {n:.0f}/{total} core-s [{elapsed}<{remaining}]"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Bench:
         todo = {name: (peer, [s for s in sets if not self._known(peer, s, keys)]) for name, (peer, sets) in wanted.items()}
         todo = {name: work for name, work in todo.items() if work[1]}
         ordered = sorted(todo.values(), key=lambda work: -_effort(*work))
-        with tqdm(total=round(sum(_effort(*work) for work in ordered)), unit="core-s", desc="hearing") as bar:
+        with tqdm(total=round(sum(_effort(*work) for work in ordered)), desc="hearing", bar_format=BAR) as bar:
             lock = Lock()
 
             def advance(peer: Peer, seconds: float) -> None:
