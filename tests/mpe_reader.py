@@ -19,7 +19,11 @@ class Note:
     number: int
     velocity: int
     start: dict  # pitch, pressure and timbre at the note-on
-    ended: bool = False
+    end_pitch: float | None = None  # at the note-off; None while it sounds
+
+    @property
+    def ended(self) -> bool:
+        return self.end_pitch is not None
 
 
 @dataclass
@@ -61,7 +65,8 @@ class MpeReader:
             self._value(m.channel)[TIMBRE] = m.value
         elif m.control in (120, 123):
             for note in self.sounding:
-                note.ended = note.ended or m.channel in (note.channel, MANAGER)
+                if m.channel in (note.channel, MANAGER):
+                    note.end_pitch = self.pitch(note)
         elif m.control == 121:
             self.values.pop(m.channel, None)
 
@@ -92,4 +97,4 @@ class MpeReader:
 
     def _note_off(self, m) -> None:
         note = next(n for n in self.sounding if (n.channel, n.number) == (m.channel, m.note))
-        note.ended = True
+        note.end_pitch = self.pitch(note)

@@ -132,15 +132,19 @@ def open_midi_out(port: str | None = None) -> OpenPort:
 
 def silence_outputs(names: list[str]) -> list[str]:
     """End all sound on every channel of each of these outputs; the full names. Raises as ``open_midi_out`` does."""
-    silenced = []
-    for name in names:
-        port = open_midi_out(name)
+    return [_silence(open_midi_out(name)) for name in names]
+
+
+def _silence(port: OpenPort) -> str:
+    try:
         for message in panic_messages():
             port.send_message(message)
+    except OSError as error:
+        raise InputError(f"the MIDI output {port.name} takes no messages ({error}); connect it again") from error
+    finally:
         port.close_port()
         port.delete()
-        silenced.append(port.name)
-    return silenced
+    return port.name
 
 
 def list_midi_outputs() -> list[str]:
