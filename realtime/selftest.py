@@ -58,6 +58,7 @@ class Heard:
     block_samples: int
     level_db: float
     overflows: int
+    latency_ms: float | None = None  # for which PortAudio says that the device holds a sound, where that makes sense
 
 
 def recommend_bound_ms(pace: Pace, least_ms: float) -> int | None:
@@ -111,7 +112,10 @@ def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> Heard
         if not count:
             raise InputError(f"{source.info.full_name!r} opened and gave no sound in {seconds:g} s; choose another --device")
         level_db = 10.0 * np.log10(power / count + 1e-12)
-        return Heard(source.info.full_name, source.sample_rate, source.device_block_samples, level_db, source.overflows)
+        return Heard(
+            source.info.full_name, source.sample_rate, source.device_block_samples, float(level_db), source.overflows,
+            source.input_latency_ms,
+        )
 
 
 class SelfTest:
@@ -146,6 +150,8 @@ class SelfTest:
             f"The microphone {heard.name} gives {heard.rate_hz} Hz in blocks of {heard.block_samples} samples "
             f"({ms:.1f} ms) at {heard.level_db:.0f} dBFS."
         )
+        if heard.latency_ms is not None:
+            self.say(f"By PortAudio's account it holds a sound for {heard.latency_ms:.1f} ms.")
         if heard.level_db < SILENT_DB:
             self._fault("It gives digital silence; unmute it, and allow this program to use it in the system's privacy settings.")
         if heard.overflows:

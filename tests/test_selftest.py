@@ -116,6 +116,34 @@ def quick(monkeypatch):
 SINGING = Heard("Studio, ALSA", 48_000, 256, -40.0, 0)
 
 
+class Sounding(FakeAudio):
+    """A microphone that has half a second of sound when it is started, in blocks of 480 samples."""
+
+    def InputStream(self, **settings):
+        stream = super().InputStream(**settings)
+        begin = stream.start
+        sine = 0.1 * np.sin(np.arange(480) * 2 * np.pi / 48)[:, None]
+        stream.start = lambda: (begin(), [stream.play(sine, overflow=i == 3) for i in range(50)])
+        return stream
+
+
+def test_what_the_microphone_gives_is_heard():
+    heard = selftest.listen(Settings(), Sounding([("Studio", 0, 1, RATE)]), seconds=0.05)
+    assert (heard.name, heard.rate_hz, heard.overflows, heard.latency_ms) == ("Studio, ALSA", RATE, 1, 4.0)
+    assert heard.level_db == pytest.approx(20 * np.log10(0.1) - 3.01, abs=0.01)
+    assert heard.block_samples >= 480
+
+
+def test_a_microphone_that_opens_and_gives_nothing_is_told():
+    with pytest.raises(selftest.InputError, match="'Studio, ALSA' opened and gave no sound in 0.05 s"):
+        selftest.listen(Settings(), FakeAudio([("Studio", 0, 1, RATE)]), seconds=0.05)
+
+
+def test_a_latency_that_makes_sense_is_told(quick):
+    assert "holds a sound for 4.0 ms" in quick(pace(2.0, 0.3), Heard("Studio, ALSA", RATE, 256, -40.0, 0, 4.0))[1]
+    assert "PortAudio" not in quick(pace(2.0, 0.3), SINGING)[1]
+
+
 def test_a_quick_machine_with_a_microphone_is_ready(quick):
     status, said = quick(pace(2.0, 0.3), SINGING)
     assert status == 0 and said.endswith("Result: ready.")
