@@ -5,10 +5,10 @@ what is not trained yet, in ``--runs``, and writes ``paper.json`` and ``paper.md
 (Ctrl-C, or ``--minutes``); the same command goes on from there, and rows say how many steps they had.
 
 Rows: the reconstructed two-stage model with and without pre-training of its first stage, Multi-CNN (its ablation),
-the rebuilt MCDNN and Hybrid (see their modules for what is known of each and what was inferred), Melodia through
-essentia where that is installed, and the live engine's figures where ``accuracy.json`` is beside the results. All
-voicing thresholds are chosen on validation singers; Melodia's is its own default. Beside them the figures that were
-reported on the authors' own split (Chen, Li, Chi 2019), which are not on these clips.
+the rebuilt MCDNN and Hybrid (see their modules for what is known of each and what was inferred), and, where their
+files lie in the folder of the results, Melodia (``melodia.json``, made by rt_melody.benchmarks.peers) and the live
+engine (``accuracy.json``). Voicing thresholds are chosen on validation singers; Melodia's is its own default. Beside
+them the figures that were reported on the authors' own split (Chen, Li, Chi 2019), which are not on these clips.
 """
 
 from __future__ import annotations
@@ -190,36 +190,26 @@ def networks(args: argparse.Namespace, folder: Path, clips: list[Clip]) -> list[
     return rows
 
 
-def melodia(clips: list[Clip], folder: Path) -> list[dict]:
-    """Salamon and Gomez 2012, as essentia has it; no row, and a word, where essentia is not installed."""
-    from rt_melody.benchmarks.peers.base import hear
-    from rt_melody.benchmarks.peers.offline import Melodia
-
-    peer = Melodia()
-    try:
-        peer.open()
-    except ImportError:
-        print("Melodia is left out: essentia is not installed")
-        return []
-
-    def track(sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        frames = hear(peer, sound).frames
-        return tuple(np.array([getattr(f, name) for f in frames]) for name in ("time_s", "f0_hz", "voiced"))
-
-    return score("Melodia (essentia)", track, clips, folder, settings=peer.settings)
-
-
-def live(results: Path | None) -> list[dict]:
-    """The streaming engine's rows on the same clips, where they were measured on all of them."""
-    path = results / "accuracy.json" if results else None
-    if not path or not path.exists():
-        return []
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+def others(results: Path | None) -> list[dict]:
+    """Rows of systems that were measured by other commands on all of the same clips: the live engine
+    (``accuracy.json``) and Melodia (``melodia.json``), where these files lie in the folder of the results."""
     keep = ("pooled", "clip_mean", "errors", "clips")
-    return [
-        {"system": f"live, {r['bound_ms']:g} ms", "kind": r["condition"], **{k: r[k] for k in keep if k in r}}
-        for r in rows if r["condition"] in KINDS
-    ]
+    rows = [(f"live, {r['bound_ms']:g} ms", r) for r in stored_rows(results, "accuracy.json")]
+    rows += [(r["peer"], r) for r in stored_rows(results, "melodia.json") if r.get("latency_ms") is None]
+    return [{"system": name, "kind": r["condition"], **{k: r[k] for k in keep if k in r}} for name, r in rows if r["condition"] in KINDS]
+
+
+def stored_rows(folder: Path | None, name: str) -> list[dict]:
+    """Accuracy rows of a result file; none, and a word, where it is not there or was made of fewer clips."""
+    path = folder / name if folder else None
+    if not path or not path.exists():
+        print(f"{name} is not among the results: its rows are left out (see {'the README there' if folder else '--out'})")
+        return []
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if "every 1." not in stored["about"] and "every" in stored["about"]:
+        print(f"{name} was made of fewer clips ({stored['about']}): its rows are left out")
+        return []
+    return stored["rows"] if isinstance(stored["rows"], list) else stored["rows"]["accuracy"]
 
 
 # ---- the table ---------------------------------------------------------------------------------
@@ -239,10 +229,16 @@ def table(rows: list[dict]) -> str:
     lines = []
     for system in dict.fromkeys(r["system"] for r in rows):
         same = [r for r in rows if r["system"] == system]
-        mean = lambda part, name: float(np.mean([r[part][name] for r in same]))  # noqa: E731
         facts = [system, len(same), same[0].get("steps", ""), same[0].get("parameters", "")]
-        lines.append([*facts, *(mean("pooled", n) for n in ORDER), mean("clip_mean", "OA"), *(mean("errors", n) for n in ERRORS)])
+        figures = [*(("pooled", n) for n in ORDER), ("clip_mean", "OA"), *(("errors", n) for n in ERRORS)]
+        lines.append([*facts, *(mean_of(same, part, name) for part, name in figures)])
     return markdown(["system", "runs", "steps", "parameters", *ORDER, "OA, mean of clips", *ERRORS], lines)
+
+
+def mean_of(rows: list[dict], part: str, name: str) -> float | None:
+    """Over rows; None where they do not tell it."""
+    values = [row[part][name] for row in rows if name in row.get(part, {})]
+    return float(np.mean(values)) if values else None
 
 
 # ---- the command -------------------------------------------------------------------------------
@@ -262,7 +258,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=1, help="only every n-th test clip")
     parser.add_argument("--valid-clips", type=int, default=60, help="about so many, for the voicing thresholds")
     parser.add_argument("--no-training", action="store_true", help="compare what is trained")
-    parser.add_argument("--no-melodia", action="store_true")
     args = parser.parse_args(arguments)
     args.stage1_steps = args.stage1_steps or args.steps
     least = min(args.steps, args.stage1_steps, args.jobs, args.every, args.valid_clips)
@@ -284,13 +279,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"trained for {(time.monotonic() - began) / 60:.1f} minutes")
         clips = load_mir1k(folder, "test")[:: args.every]
         rows = networks(args, folder, clips)
-        rows += [] if args.no_melodia else melodia(clips, folder)
     except DataError as error:
         refuse(str(error))
     except KeyboardInterrupt:
         print("stopped; what was trained is saved, and the same command goes on from there")
         raise SystemExit(128 + signal.SIGINT) from None
-    rows += live(args.out) if args.every == 1 else []
+    rows += others(args.out) if args.every == 1 else []
     about = f"MIR-1K test singers, {len(clips)} clips, percent, pooled over all frames; thresholds from validation singers."
     print(tables(rows, about))
     if args.out:

@@ -22,7 +22,7 @@ def data(tmp_path_factory):
 
 
 def arguments(tmp_path, *more):
-    return ["--runs", str(tmp_path / "runs"), "--no-melodia", "--rows", "hybrid", "--steps", "2", *more]
+    return ["--runs", str(tmp_path / "runs"), "--rows", "hybrid", "--steps", "2", *more]
 
 
 # ---- reading through an HMM
@@ -147,6 +147,17 @@ def test_trained_heard_and_written_down(data, tmp_path, monkeypatch):
     assert row["pooled"]["OA"] + sum(row["errors"].values()) == pytest.approx(100.0)
     assert stored["reported"]["Two-stage"]["OA"] == 80.33
     assert "| Hybrid, rebuilt | 1 | 3 |" in (tmp_path / "out" / "paper.md").read_text()
+
+
+def test_rows_of_other_commands_are_taken_when_made_of_all_clips(tmp_path, capsys):
+    row = {"condition": "mixture", "pooled": {"OA": 70.0}, "errors": {}, "reliability": []}
+    (tmp_path / "accuracy.json").write_text(json.dumps({"about": "MIR-1K test, 176 clips", "rows": [{**row, "bound_ms": 50.0}, {**row, "bound_ms": 50.0, "condition": "white 10 dB"}]}))
+    (tmp_path / "melodia.json").write_text(json.dumps({"about": "every 1. clip of all", "rows": {"accuracy": [{**row, "peer": "Melodia"}]}}))
+    told = paper_experiment.others(tmp_path)
+    assert [(r["system"], r["kind"], "reliability" in r) for r in told] == [("live, 50 ms", "mixture", False), ("Melodia", "mixture", False)]
+    (tmp_path / "melodia.json").write_text(json.dumps({"about": "every 8. clip of all", "rows": {"accuracy": [{**row, "peer": "Melodia"}]}}))
+    assert len(paper_experiment.others(tmp_path)) == 1 and "fewer clips" in capsys.readouterr().out
+    assert paper_experiment.others(None) == []
 
 
 def test_the_table_averages_seeds():
