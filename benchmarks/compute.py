@@ -29,6 +29,7 @@ from rt_melody.kernels import framing
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteTracker
+from rt_melody.realtime.performance import Performer
 from rt_melody.realtime.pace import true_pace
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.scheduling import live_thread
@@ -65,7 +66,7 @@ class Chain:
     """What a session does with a hop, from the ring to the MIDI bytes."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.tracker, self.sink = engine, NoteTracker(hop_s=engine.hop_s), MidiSink(NullPort())
+        self.engine, self.tracker, self.sink = engine, Performer(NoteTracker(hop_s=engine.hop_s)), MidiSink(NullPort())
         self.ring = RingBuffer(engine.sample_rate)
         self._block = np.zeros(engine.sample_rate // 10, np.float32)
         self.sink.start(0.0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from rt_melody.realtime.engine import DecoderSettings, Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
+from rt_melody.realtime.performance import PerformanceSettings, Performer
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
 from rt_melody.realtime.types import LatencyBudget, NoteEvent
 
@@ -22,7 +23,7 @@ class Melody:
     voiced: np.ndarray  # bool
     confidence: np.ndarray  # 0..1
     available_s: np.ndarray  # stream time at which a live listener would have had the values
-    notes: list[NoteEvent]  # as sent: each NoteOn with its NoteOff, PitchBend and Loudness between
+    notes: list[NoteEvent]  # as sent: each NoteOn with its NoteOff, PitchBend, Loudness and Brightness between
     latency: LatencyBudget
 
 
@@ -33,6 +34,7 @@ def track(
     model: str | Path | None = None,
     decoder: DecoderSettings | None = None,
     notes: NoteSettings | None = None,
+    performance: PerformanceSettings | None = None,
 ) -> Melody:
     """The melody of a recording, as the live program would have heard it.
 
@@ -41,7 +43,7 @@ def track(
     """
     mono = _as_mono(samples)
     engine = Engine(check_sample_rate(sample_rate, "give the rate of the samples"), latency_ms, model, decoder)
-    tracker = NoteTracker(notes, engine.hop_s)
+    tracker = Performer(NoteTracker(notes, engine.hop_s), performance)
     frames = engine.feed(mono) + engine.flush()
     events = [event for frame in frames for event in tracker.feed(frame)]
     events += tracker.finish(frames[-1].available_s if frames else 0.0)

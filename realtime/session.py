@@ -86,7 +86,7 @@ class Session:
         self,
         source: AudioSource,
         engine: Engine,
-        tracker: NoteTracker,
+        tracker: NoteTracker | Performer,
         sinks: Sequence[EventSink],
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[str], None] = lambda text: None,
@@ -279,7 +279,7 @@ class Session:
 def run(
     source: AudioSource,
     engine: Engine | Callable[[int], Engine],
-    tracker: NoteTracker | None = None,
+    tracker: NoteTracker | Performer | None = None,
     sinks: Sequence[EventSink] = (),
     **options,
 ) -> Tally:
