@@ -113,6 +113,8 @@ def main() -> None:
     seen: dict = {}
     try:
         engine = Engine(args.rate, args.latency_ms, args.model)
+        for bound_ms in args.bounds_ms if "algorithmic" in args.layers else ():
+            Engine(onsets.SAMPLE_RATE, bound_ms, args.model)  # refused now, not when the other layers are done
     except InputError as error:
         raise SystemExit(f"latency: {error}") from None
     engine.warm_up()
