@@ -115,6 +115,10 @@ class _Sound:
     def brightness_hz(self) -> float | None:
         return None if self._octaves is None else 2.0**self._octaves
 
+    @property
+    def level_db(self) -> float | None:
+        return self._levels[-1][1] if self._levels else None
+
     def loudest_since(self, time_s: float) -> float | None:
         """The loudest hop that ended after ``time_s``; the newest where none did."""
         if not self._levels:
@@ -149,6 +153,7 @@ class Performer:
         self._finder = KeyFinder()
         self._sound = _Sound(tracker.hop_s)
         self._played: _Played | None = None
+        self._level_db: float | None = None
 
     @property
     def lag_ms(self) -> float:
@@ -191,6 +196,8 @@ class Performer:
         """The played events for those of one frame. A note-off waits for a note-on that follows on it."""
         played: list[NoteEvent] = []
         off: NoteOff | None = None
+        told_db = (event.level_db for event in sung if isinstance(event, Loudness))
+        self._level_db = next(told_db, self._sound.level_db)  # what a note begins with is what is told next
         for event in sung:
             if isinstance(event, NoteOn):
                 self._note_on(event, off, played)
@@ -230,12 +237,12 @@ class Performer:
     def _strike(
         self, event: NoteOn, note: int, pitch: float, target: float | None, slurred: bool, played: list[NoteEvent]
     ) -> None:
-        level_db, brightness_hz = self._sound.loudest_since(event.time_s), self._sound.brightness_hz
-        velocity = event.velocity if level_db is None else self.settings.velocity.velocity(level_db)
+        loudest_db, brightness_hz = self._sound.loudest_since(event.time_s), self._sound.brightness_hz
+        velocity = event.velocity if loudest_db is None else self.settings.velocity.velocity(loudest_db)
         octaves = None if brightness_hz is None else log2(brightness_hz)
         self._played = _Played(event.note, note, event.time_s, target, pitch - note, octaves)
         played.append(
-            NoteOn(event.time_s, event.available_s, note, velocity, pitch, level_db, brightness_hz, slurred)
+            NoteOn(event.time_s, event.available_s, note, velocity, pitch, self._level_db, brightness_hz, slurred)
         )
 
     def _end(self, off: NoteOff | None, played: list[NoteEvent]) -> None:

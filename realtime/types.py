@@ -45,8 +45,8 @@ class NoteOn:
     note: int  # MIDI note number
     velocity: int  # 1..127
     pitch: float  # fractional MIDI note number at the onset
-    level_db: float | None = None  # the loudest of the onset, dBFS RMS of a hop; None: not known
-    brightness_hz: float | None = None  # of the onset; None: not known
+    level_db: float | None = None  # of the voice by then, dBFS RMS; None: not known
+    brightness_hz: float | None = None  # of the voice by then; None: not known
     legato: bool = False  # slurred: the note before, still sounding, ends after this one has begun
 
 

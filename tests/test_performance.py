@@ -224,9 +224,14 @@ def test_velocity_is_of_the_loudest_hop_of_the_onset():
     frames = [frame(i, level_db={5: -10.0, 9: -28.0, 11: -17.0}.get(i, -50.0)) for i in range(20)]
     score = {12: [NoteOn(0.12, 0.17, 60, 1, 60.0)]}  # the hop of index i ends at i * 10 + 50 ms: 8..12 are within
     first = perform(score, frames)[0]
-    assert first.level_db == -17.0 and first.velocity == 1 + round(126 * 28 / 39)
+    assert first.level_db == -50.0 and first.velocity == 1 + round(126 * 28 / 39)
     fixed = perform(score, frames, velocity=velocity_curve("fixed 77"))[0]
     assert fixed.velocity == 77
+
+
+def test_a_note_begins_with_the_level_that_is_told_next():
+    first, loud, *_ = perform({10: [on(10, 60), Loudness(0.10, 0.15, 60, -21.5)]})
+    assert first.level_db == loud.level_db == -21.5
 
 
 def test_loudness_is_dated_to_its_own_hop():

@@ -35,6 +35,12 @@ def skip_or_fail(error: Exception, variable: str) -> None:
     pytest.skip(str(error))
 
 
+@pytest.fixture
+def rig():
+    """``with rig():`` around what may miss a piece of the rig."""
+    return rig_or_skip
+
+
 def serve(tmp_path_factory):
     """A JACK server for as long as the fixture lives."""
     with rig_or_skip():

@@ -8,7 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from rt_melody.benchmarks.rig.studio import need_program, wait_until
+import rt_melody.realtime
+from rt_melody.benchmarks.rig.studio import end_with_parent, need_program, wait_until
 
 PURE_DATA_PATCH = """\
 #N canvas 0 0 450 300 12;
@@ -33,13 +34,32 @@ def free_udp_port() -> int:
         return probe.getsockname()[1]
 
 
+EXAMPLES = Path(rt_melody.realtime.__file__).parent / "examples"
+
+# Ends the recording and leaves when the file STOP is there.
+SUPERCOLLIDER_TAKE = """\
+(
+"{example}".load;
+Server.default.doWhenBooted {{
+	s.recHeaderFormat = "wav"; s.recSampleFormat = "int16";
+	s.prepareForRecord("{sound}"); s.sync; s.record; s.sync;
+	"take begun".postln;
+	{{ File.exists("{sound}.stop").not }}.while {{ 0.1.wait }};
+	s.stopRecording; 0.5.wait; s.quit; 0.5.wait;
+	"take ended".postln;
+	0.exit;
+}};
+)
+"""
+
+
 class Receiver:
     """A program that prints each OSC message it gets; ``lines`` are what it printed so far."""
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, env: dict[str, str] | None = None) -> None:
         self.log = log
         with open(log, "wb") as file:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=env, preexec_fn=end_with_parent)
 
     @property
     def lines(self) -> list[str]:
@@ -73,6 +93,50 @@ class PureData(Receiver):
     @property
     def messages(self) -> list[list[str]]:
         return [line.split()[1:] for line in self.lines if line.startswith("OSC:")]
+
+
+class PureDataExample(Receiver):
+    """The example patch that users get, and beside it one that prints what it makes; ``values`` by sender's name."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
+        spy = folder / "spy.pd"
+        spy.write_text(_spying(names))
+        command = [need_program("pd"), "-nogui", "-noaudio", "-nomidi", "-stderr"]
+        super().__init__([*command, "-open", str(EXAMPLES / "rt-melody.pd"), "-open", str(spy)], folder / "pure-data.txt")
+        wait_until(lambda: any(line.startswith("STATE") for line in self.lines), 15, "Pure Data's patches being loaded")
+
+    def values(self, name: str) -> list[float]:
+        return [float(line.split()[-1]) for line in self.lines if line.startswith(f"{name}:")]
+
+
+def _spying(names: tuple[str, ...]) -> str:
+    """A patch that prints what is sent to each name, and says when it is loaded."""
+    lines = ["#N canvas 0 0 450 300 12;", "#X obj 0 0 loadbang;", "#X msg 0 30 ready;", "#X obj 0 60 print STATE;"]
+    for i, name in enumerate(names):
+        lines += [f"#X obj {90 * i} 100 r {name};", f"#X obj {90 * i} 130 print {name};"]
+    wires = [(0, 1), (1, 2), *((3 + 2 * i, 4 + 2 * i) for i in range(len(names)))]
+    return "\n".join([*lines, *(f"#X connect {a} 0 {b} 0;" for a, b in wires)]) + "\n"
+
+
+class SuperColliderExample(Receiver):
+    """The example that users get, its sound recorded to ``sound``; needs a JACK server for the synthesiser."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self.sound = folder / "sung.wav"
+        script = folder / "take.scd"
+        script.write_text(SUPERCOLLIDER_TAKE.format(example=EXAMPLES / "rt-melody.scd", sound=self.sound))
+        quiet = {"QTWEBENGINE_DISABLE_SANDBOX": "1", "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        need_program("scsynth")
+        super().__init__([need_program("sclang"), "-D", str(script)], folder / "supercollider.txt", env | quiet)
+
+    def wait_for(self, words: str, timeout_s: float = 90.0) -> None:
+        wait_until(lambda: any(words in line for line in self.lines), timeout_s, f"SuperCollider to say: {words}")
+
+    @property
+    def notes(self) -> list[tuple[int, int]]:
+        """(note, velocity) of each note-on that it told."""
+        found = (re.match(r"note on (\d+) velocity (\d+)", line) for line in self.lines)
+        return [(int(match[1]), int(match[2])) for match in found if match]
 
 
 class OscDump(Receiver):

@@ -1,0 +1,97 @@
+"""What a DAW has on its track is what was sent; what was sent is what was sung. By MPE, which says the most."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rig_ardour import ArdourTake, find_ardour
+from rig_fluidsynth import messages_of
+from rig_voice import sung_phrase
+from rt_melody.benchmarks.rig.midi_reader import seconds_since
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, wait_until
+
+sys.path.append(str(Path(__file__).parents[1]))
+from mpe_reader import PRESSURE, TIMBRE, MpeReader  # noqa: E402
+
+NOTES = (57, 64, 60)
+JITTER_S = 0.012  # two of JACK's periods of 5.3 ms, within which Ardour dates events, and a tick of the track
+AROUND_S = 0.005  # what is sent with a note, before and after it
+
+
+@pytest.fixture
+def ardour_take(jack_server, tmp_path, children, rig):
+    def begin() -> ArdourTake:
+        children.append(ArdourTake(jack_server, tmp_path))
+        return children[-1]
+
+    with rig():
+        find_ardour()
+
+    return begin
+
+
+def voice_messages(messages: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    """From the first note to the end of the last, without announcements."""
+    begun_s = next(s for s, m in messages if m[0] & 0xF0 == 0x90) - AROUND_S
+    ended_s = max(s for s, m in messages if m[0] & 0xF0 == 0x80) + AROUND_S
+    parameters = (6, 38, 100, 101)
+    return [(s, m) for s, m in messages if begun_s <= s <= ended_s and not (m[0] & 0xF0 == 0xB0 and m[1] in parameters)]
+
+
+def by_channel(messages: list[tuple[float, bytes]]) -> dict[int, list]:
+    """Messages in order, per status byte: of one time, a track may keep those of different kinds in any order."""
+    found: dict[int, list] = {}
+    for at_s, message in messages:
+        found.setdefault(message[0], []).append((at_s, message))
+    return found
+
+
+def test_ardour_records_what_was_sent_and_an_mpe_reader_hears_what_was_sung(
+    jack_server, microphone, recorder, run_melody, ardour_take
+):
+    sung = sung_phrase(notes=NOTES)
+    mic, heard = microphone(jack_server, sung.samples, sung.sample_rate), recorder(jack_server)
+    program = run_melody("--input", "mic", "--device", "singer", "--midi-out", "--mode", "mpe", env=jack_server.env)
+    mic.wait_for_listener(60, program)
+    heard.wait_for_source(60, program)
+    wait_until(lambda: bool(heard.messages), 60, "the announcement of the zone")
+    daw = ardour_take()
+    daw.wait_for_recording()
+    first_frame = mic.play()
+    mic.wait_for_end()
+    wait_until(lambda: mpe_of(heard).sounding == [], 10, "the last note-off")
+    taken = messages_of(daw.stop())
+    program.signal()
+    assert program.wait(120) == 0, program.stderr
+    sent = seconds_since(first_frame, heard.messages, SAMPLE_RATE)
+    assert_same(voice_messages(sent), voice_messages(taken))
+    assert_sung(mpe_of(heard), NOTES)
+
+
+def mpe_of(heard) -> MpeReader:
+    reader = MpeReader()
+    for _, message in heard.messages:
+        reader.take(message)
+    return reader
+
+
+def assert_same(sent: list, taken: list) -> None:
+    """Every note, bend, pressure and controller of each channel, in order; in time but for the constant of the roll."""
+    ours, theirs = by_channel(sent), by_channel(taken)
+    assert {key: [m for _, m in events] for key, events in theirs.items()} == {
+        key: [m for _, m in events] for key, events in ours.items()
+    }
+    late_s = [b[0] - a[0] for key in ours for a, b in zip(ours[key], theirs[key])]
+    assert np.ptp(late_s) <= JITTER_S
+
+
+def assert_sung(reader: MpeReader, notes: tuple[int, ...]) -> None:
+    """Each note on a channel of its own, at last within a vibrato of what was sung, with pressure and timbre."""
+    assert len({note.channel for note in reader.notes}) == len(reader.notes) >= len(notes)
+    ends = [note.end_pitch for note in reader.notes]
+    assert all(min(abs(end - note) for end in ends) < 0.5 for note in notes)
+    assert all(note.start[PRESSURE] > 0 and note.start[TIMBRE] > 0 for note in reader.notes)
+    assert reader.sounding == []
