@@ -44,7 +44,7 @@ def command() -> str:
     """The command that is running, without the paths of this machine."""
     module = sys.modules["__main__"].__spec__
     words = [Path(a).name if os.path.isabs(a) else a for a in sys.argv[1:]]
-    return " ".join(["python -m", module.name if module else Path(sys.argv[0]).name, *words])
+    return " ".join(["python -m", module.name.removesuffix(".__main__") if module else Path(sys.argv[0]).name, *words])
 
 
 def write_result(path: Path, rows: object, about: str, model: dict | None = None, **more: object) -> None:

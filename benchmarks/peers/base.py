@@ -100,7 +100,7 @@ def hear(peer: Peer, samples: np.ndarray) -> Heard:
     for available_s, word in words:
         if not isinstance(word, tuple):
             events.append(replace(word, available_s=available_s))
-        elif 0.0 <= word[0] < end_s:
+        elif -1e-9 <= word[0] < end_s - 1e-9:
             frames.append(_frame(len(frames), available_s, *word))
     _check_order(peer, frames)
     return Heard(frames, events)

@@ -54,11 +54,11 @@ class AubioPitch(LivePeer):
     sample_rate = FILE_RATE
     core_s_per_s = 0.01
 
-    def __init__(self, method: str, hop_samples: int, centre: float):
+    def __init__(self, method: str, hop_samples: int, centre: float, tolerance: float):
         """``centre``: of the buffer of 2048, from its beginning, in 0..1."""
-        self.name, self.method, self.hop_samples = f"aubio {method}", method, hop_samples
+        self.name, self.method, self.hop_samples, self.tolerance = f"aubio {method}", method, hop_samples, tolerance
         self._behind_s = (1.0 - centre) * 2048 / self.sample_rate
-        self.settings = f"2048/{hop_samples} at 44.1 kHz, tolerance 0.3, voiced where pitch > 0"
+        self.settings = f"2048/{hop_samples} at 44.1 kHz, tolerance {tolerance:g} (validation), voiced where pitch > 0"
 
     def open(self) -> None:
         import aubio
@@ -68,7 +68,7 @@ class AubioPitch(LivePeer):
     def start(self) -> None:
         self._pitch, self._taken = self._make(), 0
         self._pitch.set_unit("Hz")
-        self._pitch.set_tolerance(0.3)
+        self._pitch.set_tolerance(self.tolerance)
 
     def feed(self, block: np.ndarray) -> Iterable[Word]:
         f0_hz = float(self._pitch(block)[0])
@@ -134,9 +134,11 @@ class EssentiaYin(LivePeer):
 
 
 class PraatLive(LivePeer):
+    """Praat holds for silent what is below a share of the loudest of a recording; here, of the loudest heard so far."""
+
     name, distribution, modules = "Praat live", "praat-parselmouth", ("parselmouth",)
-    size = 1600
-    settings = f"last frame of to_pitch_ac over the newest 100 ms, {F0_MIN_HZ:g}-{F0_MAX_HZ:g} Hz"
+    size, silence = 1600, 0.03
+    settings = f"last frame of to_pitch_ac over the newest 100 ms, {F0_MIN_HZ:g}-{F0_MAX_HZ:g} Hz, silence threshold {silence:g} of the loudest so far"
     core_s_per_s = 0.06
 
     def open(self) -> None:
@@ -145,14 +147,17 @@ class PraatLive(LivePeer):
         self._sound = parselmouth.Sound
 
     def start(self) -> None:
-        self._heard = Window(self.size)
+        self._heard, self._loudest = Window(self.size), 0.0
 
     def feed(self, block: np.ndarray) -> Iterable[Word]:
-        sound = self._sound(self._heard.push(block).astype(np.float64), self.sample_rate)
+        newest = self._heard.push(block)
+        peak = float(np.abs(newest[-self.size // 2 :]).max())
+        self._loudest = max(self._loudest, peak)
+        sound = self._sound(newest.astype(np.float64), self.sample_rate)
         pitch = sound.to_pitch_ac(time_step=self.hop_s, pitch_floor=F0_MIN_HZ, pitch_ceiling=F0_MAX_HZ)
         start_s = (self._heard.taken - self.size) / self.sample_rate
         f0_hz = float(pitch.selected_array["frequency"][-1])
-        yield start_s + float(pitch.xs()[-1]), f0_hz, f0_hz > 0
+        yield start_s + float(pitch.xs()[-1]), f0_hz, f0_hz > 0 and peak > self.silence * self._loudest
 
 
 class SwiftStream(LivePeer):
@@ -236,7 +241,7 @@ class PestoStream(LivePeer):
 class CrepeLive(LivePeer):
     name, distribution, modules = "CREPE tiny live", "torchcrepe", ("torch", "torchcrepe")
     size = 1024
-    threshold = 0.5
+    threshold = 0.4
     settings = f"the newest 1024 samples, weighted argmax, voiced where periodicity > {threshold:g} (validation)"
     core_s_per_s = 0.35
 

@@ -90,7 +90,7 @@ class Pesto(OfflinePeer):
 
 class Crepe(OfflinePeer):
     name, distribution, modules = "CREPE tiny", "torchcrepe", ("torch", "torchcrepe")
-    threshold = 0.5
+    threshold = 0.4
     settings = f"10 ms steps, its Viterbi decoder, voiced where periodicity > {threshold:g} (validation)"
     core_s_per_s = 0.3
 

@@ -54,7 +54,7 @@ def brief_table(result: dict) -> str:
             delays = [median_ms(rows["latency"], name, "steps, alone", event) for event in ("onset", "step")]
             share = result["costs"].get(name, {}).get("core_share")
             cost = f"{100 * share:.1f}" if share is not None else None
-            told = [f"{d:.0f}" if d is not None else None for d in delays] if about["live"] else ["offline", "offline"]
+            told = ["never" if d is None else f"{d:.0f}" for d in delays] if about["live"] else ["offline", "offline"]
             lines.append((name, *(c[name]["OA"] if name in c else None for c in columns), *told, steady.get(name), cost))
     head = (*(f"OA {SHORT.get(c, c)}" for c in conditions), "onset ms", "step ms", "changes a second", "% of a core")
     return markdown(("tool", *head), lines)
