@@ -10,6 +10,8 @@ What is cheap to check is checked first: torch is imported when the input is ope
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import json
 import os
 import signal
@@ -89,6 +91,7 @@ INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     _hold_standard_files()
+    atexit.register(gc.freeze)  # else the interpreter looks through all of torch before it leaves, for half a second
     try:
         return _flushed(_run(_parser().parse_args(arguments)))
     except SystemExit as leave:  # argparse after --help
