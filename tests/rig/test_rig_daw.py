@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from mpe_reader import PRESSURE, TIMBRE, MpeReader  # noqa: E402
 
 NOTES = (57, 64, 60)
-JITTER_S = 0.012  # two of JACK's periods of 5.3 ms, within which Ardour dates events, and a tick of the track
+JITTER_S = 0.1  # Ardour dates events within two of JACK's periods, 11 ms; more where the machine stalls
 AROUND_S = 0.005  # what is sent with a note, before and after it
 
 
@@ -42,10 +42,13 @@ def voice_messages(messages: list[tuple[float, bytes]]) -> list[tuple[float, byt
 
 
 def by_channel(messages: list[tuple[float, bytes]]) -> dict[int, list]:
-    """Messages in order, per status byte: of one time, a track may keep those of different kinds in any order."""
+    """Messages in order, per status byte: of one moment, a track keeps kinds in any order, and of each bend or value the last."""
     found: dict[int, list] = {}
     for at_s, message in messages:
-        found.setdefault(message[0], []).append((at_s, message))
+        same = found.setdefault(message[0], [])
+        if same and same[-1][0] == at_s and message[0] & 0xF0 in (0xB0, 0xD0, 0xE0):
+            same.pop()
+        same.append((at_s, message))
     return found
 
 
