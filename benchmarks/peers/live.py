@@ -54,11 +54,18 @@ class AubioPitch(LivePeer):
     sample_rate = FILE_RATE
     core_s_per_s = 0.01
 
-    def __init__(self, method: str, hop_samples: int, centre: float, tolerance: float):
-        """``centre``: of the buffer of 2048, from its beginning, in 0..1."""
-        self.name, self.method, self.hop_samples, self.tolerance = f"aubio {method}", method, hop_samples, tolerance
+    def __init__(self, method: str, hop_samples: int, centre: float, tolerance: float, threshold: float):
+        """``centre``: of the buffer of 2048, from its beginning, in 0..1. ``threshold``: of its confidence.
+
+        yinfft says 0 Hz where it finds no pitch within its tolerance; yinfast always finds one.
+        """
+        self.name, self.method, self.hop_samples = f"aubio {method}", method, hop_samples
+        self.tolerance, self.threshold = tolerance, threshold
         self._behind_s = (1.0 - centre) * 2048 / self.sample_rate
-        self.settings = f"2048/{hop_samples} at 44.1 kHz, tolerance {tolerance:g} (validation), voiced where pitch > 0"
+        self.settings = (
+            f"2048/{hop_samples} at 44.1 kHz, tolerance {tolerance:g}, voiced where pitch > 0"
+            + (f" and confidence > {threshold:g}" if threshold > 0 else "") + " (validation)"
+        )
 
     def open(self) -> None:
         import aubio
@@ -74,7 +81,8 @@ class AubioPitch(LivePeer):
         f0_hz = float(self._pitch(block)[0])
         self._taken += len(block)
         sung = F0_MIN_HZ <= f0_hz <= F0_MAX_HZ
-        yield self._taken / self.sample_rate - self._behind_s, f0_hz if sung else 0.0, sung
+        sure = self.threshold <= 0.0 or self._pitch.get_confidence() > self.threshold
+        yield self._taken / self.sample_rate - self._behind_s, f0_hz if sung else 0.0, sung and sure
 
 
 class AubioNotes(LivePeer):
@@ -137,8 +145,11 @@ class PraatLive(LivePeer):
     """Praat holds for silent what is below a share of the loudest of a recording; here, of the loudest heard so far."""
 
     name, distribution, modules = "Praat live", "praat-parselmouth", ("parselmouth",)
-    size, silence = 1600, 0.03
-    settings = f"last frame of to_pitch_ac over the newest 100 ms, {F0_MIN_HZ:g}-{F0_MAX_HZ:g} Hz, silence threshold {silence:g} of the loudest so far"
+    size, silence, threshold = 1600, 0.03, 0.8
+    settings = (
+        f"last frame of to_pitch_ac over the newest 100 ms, {F0_MIN_HZ:g}-{F0_MAX_HZ:g} Hz, voicing threshold {threshold:g}"
+        f" (validation), silence threshold {silence:g} of the loudest so far"
+    )
     core_s_per_s = 0.06
 
     def open(self) -> None:
@@ -154,7 +165,9 @@ class PraatLive(LivePeer):
         peak = float(np.abs(newest[-self.size // 2 :]).max())
         self._loudest = max(self._loudest, peak)
         sound = self._sound(newest.astype(np.float64), self.sample_rate)
-        pitch = sound.to_pitch_ac(time_step=self.hop_s, pitch_floor=F0_MIN_HZ, pitch_ceiling=F0_MAX_HZ)
+        pitch = sound.to_pitch_ac(
+            time_step=self.hop_s, pitch_floor=F0_MIN_HZ, pitch_ceiling=F0_MAX_HZ, voicing_threshold=self.threshold
+        )
         start_s = (self._heard.taken - self.size) / self.sample_rate
         f0_hz = float(pitch.selected_array["frequency"][-1])
         yield start_s + float(pitch.xs()[-1]), f0_hz, f0_hz > 0 and peak > self.silence * self._loudest

@@ -9,8 +9,8 @@ from rt_melody.benchmarks.peers.base import Peer
 
 OURS = "rt-melody"
 PEERS: tuple[Callable[[], Peer], ...] = (
-    lambda: live.AubioPitch("yinfft", 512, centre=0.5, tolerance=0.4),
-    lambda: live.AubioPitch("yinfast", 256, centre=0.25, tolerance=0.3),
+    lambda: live.AubioPitch("yinfft", 512, centre=0.5, tolerance=0.4, threshold=0.0),
+    lambda: live.AubioPitch("yinfast", 256, centre=0.25, tolerance=0.3, threshold=0.75),
     live.AubioNotes,
     live.EssentiaYin,
     live.PraatLive,
