@@ -3,8 +3,8 @@
 Known (Chen, Li, Chi, ICASSP 2019): raw waveform in; two parallel 1-D convolutions with kernels of 64 and 960
 samples, whose responses are two spectrogram-like graphs; 2-D Inception kernels over them, or (Multi-CNN, the
 ablation) plain ones; a pitch posterior out; pre-training of the 1-D part alone. Inferred: one layer a branch,
-128 kernels each, rectification and log compression, strides, widths, and a separate voicing output in place
-of an unvoiced class. Call it reconstructed, not the authors' model.
+128 kernels each, recordings brought to one level, rectification and log compression, strides, widths, and a
+separate voicing output in place of an unvoiced class. Call it reconstructed, not the authors' model.
 """
 
 import numpy as np
@@ -17,12 +17,16 @@ from rt_melody.models.filterbank import FilterBank
 from rt_melody.models.inception import BLOCKS, conv_bn
 from rt_melody.models.network import Output
 
+LEVEL_RMS = 0.1  # to which a recording is brought
 DENSE_CHANNELS = 8
 DENSE_SIZE = 256
 
 
 class Stage1(nn.Module):
-    """Both banks over centred windows, rectified, pooled to hops and compressed: two graphs."""
+    """Both banks over centred windows at a fine stride, rectified, pooled to hops and compressed: two graphs.
+
+    A rectified response that is read once a hop depends on the sound's phase and flickers; hence the stride.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -36,17 +40,22 @@ class Stage1(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``[B, T * hop] -> [B, 2, T, filters]``; frame k is centred on sample ``(k + 1) * hop``."""
-        hops = waveform.size(1) // self.hop
-        long = self.long_bank(self._windows(waveform, self.long_bank.taps, self.hop, hops))
-        inner = self.hop // self.stride
-        short = self.short_bank(self._windows(waveform, self.short_bank.taps, self.stride, hops * inner))
-        short = short.unflatten(1, (hops, inner)).mean(2)
-        return self.norm(torch.log1p(100.0 * torch.stack([long, short], 1)))
+        rms = waveform.square().mean(1, keepdim=True).sqrt()
+        levelled = waveform * (LEVEL_RMS / (rms + 1e-6))
+        graphs = [self._pooled(levelled, bank) for bank in (self.long_bank, self.short_bank)]
+        return self.norm(torch.log1p(100.0 * torch.stack(graphs, 1)))
 
-    def _windows(self, waveform: Tensor, taps: int, stride: int, count: int) -> Tensor:
-        half = taps // 2
-        padded = F.pad(waveform, (max(0, half - stride), half))
-        return padded[:, max(0, stride - half) :].unfold(1, taps, stride)[:, :count]
+    def _pooled(self, waveform: Tensor, bank: FilterBank) -> Tensor:
+        """The mean of a bank's rectified responses over each hop, weighed with its neighbours' by 1, 2, 1: a hop
+        alone holds too few periods of a low voice to be steady ``[B, T, filters]``."""
+        inner, half = self.hop // self.stride, bank.taps // 2
+        first = self.hop - (inner - 1) * self.stride // 2  # centre of the first window
+        count = waveform.size(1) // self.hop * inner
+        padded = F.pad(waveform, (max(0, half - first), half + self.hop))[:, max(0, first - half) :]
+        windows = padded.unfold(1, bank.taps, self.stride)[:, :count]
+        hops = bank(windows).unflatten(1, (-1, inner)).mean(2)
+        before, after = torch.cat([hops[:, :1], hops[:, :-1]], 1), torch.cat([hops[:, 1:], hops[:, -1:]], 1)
+        return 0.25 * before + 0.5 * hops + 0.25 * after
 
 
 class Stage1Alone(nn.Module):

@@ -221,6 +221,17 @@ def test_the_graphs_of_the_published_model_are_centred_on_their_frames():
 
 
 @torch.no_grad()
+def test_a_steady_tone_is_a_steady_line_whatever_its_phase_and_level():
+    stage1 = Stage1(small_paper()).eval()
+    hz = 233.0
+    stage1.long_bank.weight[:] = torch.cos(2 * torch.pi * hz / 16000 * torch.arange(960)) / 960
+    tone = torch.sin(2 * torch.pi * hz / 16000 * torch.arange(16000))[None]
+    line = stage1(tone)[0, 0, 10:-10, 0]
+    assert line.std() < 0.06 * line.mean()
+    torch.testing.assert_close(stage1(0.01 * tone), stage1(tone), atol=2e-3, rtol=1e-3)
+
+
+@torch.no_grad()
 def test_pretrained_banks_are_taken_in_order_of_frequency():
     config = small_paper()
     alone, net = Stage1Alone(config), PaperNet(config)
