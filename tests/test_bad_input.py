@@ -209,7 +209,8 @@ def test_the_same_voice_on_many_channels_is_that_voice(channels, voice, tracked)
 
 @pytest.mark.parametrize("n_samples", [1, 159, 160, 161])
 def test_a_recording_shorter_than_a_hop_or_hardly_longer(n_samples, voice, tracked):
-    assert len(tracked(voice[RATE : RATE + n_samples])) == -(-n_samples // 160)
+    rows = sum(0.001 + 0.01 * k < n_samples / RATE for k in range(3))  # at 50 ms the rows speak of 1, 11, 21 ... ms
+    assert len(tracked(voice[RATE : RATE + n_samples])) == rows
 
 
 # --- several inputs

@@ -42,7 +42,7 @@ def test_chunks_change_nothing(model, sung, sizes):
 def test_chunks_change_nothing_at_half_hops(model, sung, sizes):
     whole = fed(Engine(RATE, 20, model), sung.samples, [len(sung.samples)])
     assert fed(Engine(RATE, 20, model), sung.samples, sizes) == whole
-    np.testing.assert_allclose([f.time_s for f in whole], np.arange(len(whole)) * 0.005, atol=1e-9)
+    np.testing.assert_allclose([f.time_s for f in whole], 0.001 + np.arange(len(whole)) * 0.005, atol=1e-9)
 
 
 @pytest.mark.parametrize("phases", (1, 2, 4))
@@ -125,7 +125,8 @@ def test_no_frame_is_later_than_the_bound(model, rate, bound_ms):
 
 def test_every_moment_of_the_recording_gets_one_row(model):
     frames = fed(Engine(RATE, 100, model), np.zeros(12345, np.float32), [500])
-    np.testing.assert_allclose([f.time_s for f in frames], np.arange(len(frames)) * 0.01, atol=1e-9)
+    first_s = 0.01 * 9 - 0.089  # the first hop's end whose look-ahead of 89 ms does not lead before the beginning
+    np.testing.assert_allclose([f.time_s for f in frames], first_s + np.arange(len(frames)) * 0.01, atol=1e-9)
     assert [f.index for f in frames] == list(range(len(frames)))
     assert frames[-1].time_s < 12345 / RATE <= frames[-1].time_s + 0.0101
 
@@ -135,7 +136,7 @@ def test_a_skip_goes_on_at_its_place_in_the_stream(model, sung):
     engine.feed(sung.samples[:8000])
     engine.reset(start_s=3.0)
     frames = engine.feed(sung.samples)
-    assert frames[0].time_s == pytest.approx(3.0) and frames[0].available_s > 3.0
+    assert 3.0 <= frames[0].time_s < 3.01 and frames[0].available_s > 3.0
     assert frames[0].index > 0, "frames are counted on across a skip"
     assert [f.f0_hz for f in frames] == [f.f0_hz for f in Engine(RATE, 50, model).feed(sung.samples)]
 
