@@ -55,12 +55,13 @@ def test_the_pure_data_patch_sounds(tmp_path, rig):
     """Its sender rt-melody-sound, faster than real time, told a pitch as the network would: 220 Hz."""
     sound = tmp_path / "pd.wav"
     lines = [
-        "#N canvas 0 0 450 300 12;", "#X obj 0 0 r~ rt-melody-sound;", "#X obj 0 30 writesf~;", "#X obj 200 0 loadbang;",
-        f"#X msg 200 30 \\; pd dsp 1 \\; rt-melody-hz 220 \\; rt-melody-gate 1 \\; rt-melody-level -20;",
-        f"#X msg 100 30 open -wave {sound} \\, start;", "#X obj 200 60 delay 1000;", "#X msg 200 90 stop;",
-        "#X obj 300 60 delay 1100;", "#X msg 300 90 \\; pd quit;",
-        "#X connect 0 0 1 0;", "#X connect 2 0 3 0;", "#X connect 2 0 4 0;", "#X connect 4 0 1 0;", "#X connect 2 0 5 0;",
-        "#X connect 5 0 6 0;", "#X connect 6 0 1 0;", "#X connect 2 0 7 0;", "#X connect 7 0 8 0;",
+        "#N canvas 0 0 450 300 12;", "#X obj 0 0 r~ rt-melody-sound;", "#X obj 0 30 tabwrite~ tap;", "#X obj 200 0 loadbang;",
+        "#X msg 200 30 \\; pd dsp 1 \\; rt-melody-hz 220 \\; rt-melody-gate 1 \\; rt-melody-level -20;",
+        "#X obj 300 30 table tap 48000;", "#X obj 100 30 delay 20;", "#X obj 200 60 delay 1100;",
+        f"#X msg 200 90 write -wave {sound} tap;", "#X obj 200 120 soundfiler;",  # which writes at once; writesf~ has a thread
+        "#X obj 300 60 delay 1200;", "#X msg 300 90 \\; pd quit;",
+        "#X connect 0 0 1 0;", "#X connect 2 0 3 0;", "#X connect 2 0 5 0;", "#X connect 5 0 1 0;", "#X connect 2 0 6 0;",
+        "#X connect 6 0 7 0;", "#X connect 7 0 8 0;", "#X connect 2 0 9 0;", "#X connect 9 0 10 0;",
     ]  # fmt: skip
     (tmp_path / "tap.pd").write_text("\n".join(lines) + "\n")
     with rig():
