@@ -32,7 +32,7 @@ from rt_melody.benchmarks.peers.sounds import SoundSet
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 HERE = Path(__file__).resolve().parent
-COST_SECONDS = 10.0
+COST_SECONDS = 8.0
 BAR = "{l_bar}{bar}| {n:.0f}/{total} core-s [{elapsed}<{remaining}]"
 
 
