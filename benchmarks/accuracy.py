@@ -26,7 +26,7 @@ from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, Frames, MelodyScor
 from rt_melody.benchmarks.report import markdown, write_result
 from rt_melody.models.training import gm
 from rt_melody.models.training.data import (
-    SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono_folder, read_mir1k_labels, refuse,
+    SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, noise_files, read_mir1k_labels, refuse,
 )
 from rt_melody.realtime.engine import DecoderSettings, Engine
 from rt_melody.realtime.types import InputError
@@ -172,7 +172,7 @@ def measure(args: argparse.Namespace) -> dict:
     conditions = [c for c in args.conditions if pieces or CONDITIONS[c].beside != "gm"]
     plan = plan_of(args.latency_ms, conditions, args.detail_ms)
     tasks = [(clip, labels_hz(folder, args.split, clip), plan) for clip in clips]
-    sounds = {} if args.no_voiceless else voiceless(clips, load_mono_folder(folder / "noise"), pieces)
+    sounds = {} if args.no_voiceless else voiceless(clips, load_mono(noise_files(folder, "test")), pieces)
     start = (args.latency_ms, args.model, decoder, pieces)
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), prepare, start) as pool:
         rows = collect(engines, plan, clips, tqdm(pool.map(hear_clip, tasks), "clips", len(tasks)))

@@ -113,7 +113,7 @@ def clicks(seed: int, samples: int) -> np.ndarray:
 def voiceless(clips: Sequence[Clip], noises: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
     """About VOICELESS_S of each kind of sound in which nobody sings, as separate sounds of one stream each.
 
-    ``noise made`` is new to any model. ``noise recorded`` are the data folder's, which training mixes in too.
+    ``noise made`` is new to any model. ``noise recorded`` are those of the data folder that training leaves out.
     ``General MIDI`` are ``pieces``, ``karaoke band`` the accompaniments of ``clips``.
     """
     samples = round(VOICELESS_S * SAMPLE_RATE) // (len(MADE_NOISES) + 2)

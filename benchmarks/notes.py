@@ -41,7 +41,7 @@ from rt_melody.benchmarks.frame_cache import Frames, engine_frames
 from rt_melody.benchmarks.onsets import Tracked, Tracker
 from rt_melody.benchmarks.report import write_result
 from rt_melody.benchmarks.signals import DETACHED, SAMPLE_RATE, Sound, TrueNote, held_vibrato, melody, over_band, repeated
-from rt_melody.models.training.data import AUDIO_ENDINGS, data_folder, load_mir1k, read_audio
+from rt_melody.models.training.data import data_folder, load_mir1k, load_mono, noise_files
 from rt_melody.models.training.instruments import random_band
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
@@ -285,7 +285,7 @@ def ssvd(folder: Path | None, tuning: bool) -> Makers:
 
 
 def _take(where: Path, name: str) -> Clip:
-    samples = np.ascontiguousarray(read_audio(where / f"{name}.opus")[:, 0])
+    samples = load_mono([where / f"{name}.opus"])[0]
     return Clip(name, samples, read_notes(where / f"{name}.txt"))
 
 
@@ -332,9 +332,9 @@ def repeats(folder: Path | None) -> Makers:
 
 
 def noise(folder: Path | None) -> Makers:
-    """White noise, and recorded noises by what sounds in them (see NOISES)."""
+    """White noise, and recorded noises that training leaves out, by what sounds in them (see NOISES)."""
     white = [np.random.default_rng(i).standard_normal(5 * SAMPLE_RATE) for i in range(4)]
-    paths = sorted(p for p in (folder / "noise").glob("*") if p.suffix in AUDIO_ENDINGS) if folder else []
+    paths = noise_files(folder, "test") if folder else []
     return [partial(_idle, x, "white") for x in white] + [partial(_recorded_noise, p) for p in paths]
 
 
@@ -345,7 +345,7 @@ def noise_group(name: str) -> str:
 
 
 def _recorded_noise(path: Path) -> Clip:
-    return _idle(np.ascontiguousarray(read_audio(path)[:, 0]), noise_group(path.stem))
+    return _idle(load_mono([path])[0], noise_group(path.stem))
 
 
 def music(folder: Path | None) -> Makers:

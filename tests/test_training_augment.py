@@ -14,7 +14,7 @@ from rt_melody.models.training.data import SAMPLE_RATE, Clip
 LEVEL_DB = -6.0
 # Nothing but the voice, at one level; each test switches on what it looks at.
 PLAIN = AugmentConfig(
-    shift=0.0, own_band=0.0, no_band=1.0, no_voice=0.0, synthetic_voice=0.0, synthetic_band=0.0, lead=0.0,
+    shift=0.0, own_band=0.0, no_band=1.0, no_voice=0.0, splice=0.0, noise_alone=0.0, synthetic_voice=0.0, synthetic_band=0.0, lead=0.0,
     noise=0.0, room=0.0, tilt=0.0, narrow=0.0, swell=0.0, bump=0.0, level_db=(LEVEL_DB, LEVEL_DB), clip=0.0,
     formants=0.0, low=1.0, lone=0.0, rendered_band=0.0, codec=0.0, dropout=0.0,
 )
@@ -235,6 +235,29 @@ def test_no_voice_is_the_band_alone_with_empty_labels():
     example = maker([clip(sine(400, 3.0), band=sine(3000, 3.0))], no_voice=1.0, **OWN_BAND).make(0, 0)
     assert not example.pitch.any()
     assert amplitude(example.waveform, 400) < 1e-4 < 0.4 < amplitude(example.waveform, 3000)
+
+
+def test_noise_alone_is_neither_voice_nor_band():
+    example = maker(
+        [clip(sine(400, 3.0), band=sine(3000, 3.0))], noises=[sine(1000, 1.0)], no_voice=1.0, noise_alone=1.0, seed=5, **OWN_BAND
+    ).make(0, 0)
+    assert not example.pitch.any() and np.abs(example.waveform).max() > 0.1
+    assert amplitude(example.waveform, 400) < 1e-2 and amplitude(example.waveform, 3000) < 1e-2
+
+
+def test_spliced_pieces_carry_their_own_labels_and_step_within_milliseconds():
+    makes = maker([clip(harmonic(57.3, 4.0), np.full(801, 57.3, np.float32))], seconds=3.0, splice=1.0)
+    steps = 0
+    for index in range(6):
+        example = makes.make(0, index)
+        places = np.flatnonzero(np.diff(example.pitch)) + 1  # the first label of each later piece
+        steps += len(places)
+        for a, b in zip([0, *places], [*places, len(example.pitch)]):
+            if b - a >= 60:  # long enough to hear its pitch, all but the few ms of the step itself
+                piece = example.waveform[a * 80 + 40 : b * 80 - 120]
+                assert abs(f0_midi(piece[: len(piece) // 2]) - example.pitch[a]) < 0.1
+                assert abs(f0_midi(piece[len(piece) // 2 :]) - example.pitch[a]) < 0.1
+    assert steps >= 6
 
 
 def test_silence_stays_silence_when_scaled():

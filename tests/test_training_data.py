@@ -7,7 +7,7 @@ import pytest
 
 from rt_melody.models.training import tiny
 from rt_melody.models.training.data import (
-    DataError, Recording, clip_of, data_folder, load_mir1k, load_mono_folder, to_label_grid,
+    DataError, Recording, audio_files, clip_of, data_folder, load_mir1k, load_mono, noise_files, to_label_grid,
 )
 
 
@@ -85,9 +85,17 @@ def test_clips_of_disputed_octave_can_be_left_out(folder):
     assert [c.name for c in load_mir1k(folder, "valid", keep_disputed=False)] == ["cas_1_01"]
 
 
+def test_noises_to_measure_by_are_not_trained_on(tmp_path):
+    (tmp_path / "noise").mkdir()
+    for name in "abcdefg":
+        (tmp_path / f"noise/{name}.wav").touch()
+    held_out, trained = ([path.stem for path in noise_files(tmp_path, split)] for split in ("test", "train"))
+    assert held_out == ["a", "f"] and trained == ["b", "c", "d", "e", "g"]
+
+
 def test_noises_may_be_absent(folder):
-    assert [len(noise) for noise in load_mono_folder(folder / "noise")] == [16000]
-    assert load_mono_folder(folder / "nowhere") == []
+    assert [len(noise) for noise in load_mono(audio_files(folder / "noise"))] == [16000]
+    assert load_mono(audio_files(folder / "nowhere")) == []
 
 
 def test_the_folder_comes_from_the_option_then_the_environment(folder, monkeypatch, capsys, tmp_path):

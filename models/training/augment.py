@@ -33,7 +33,11 @@ class AugmentConfig:
     own_band: float = 0.45  # of the clip's own accompaniment, in time with it
     no_band: float = 0.2  # of none; else another song's
     band_db: tuple[float, float] = (-5.0, 12.0)  # voice over accompaniment
-    no_voice: float = 0.08
+    no_voice: float = 0.12  # of a band without its singer ...
+    noise_alone: float = 0.35  # ... and, of these, of noise without a band
+    splice: float = 0.15  # of a voice cut into pieces of other pitches, so that f0 steps within splice_ms ...
+    splice_semitones: tuple[float, float] = (-5.0, 5.0)  # ... on top of the example's own shift
+    splice_ms: float = 3.0
     synthetic_voice: float = 0.15  # of synthetic singing in place of a recorded voice
     lone: float = 0.05  # of a steady instrument alone, as the melody
     synthetic_band: float = 0.12  # of a synthetic band in place of a recorded one ...
@@ -84,12 +88,12 @@ class ExampleMaker:
         if rng.random() < c.synthetic_voice:
             voice, pitch = random_singing(rng, self.samples)
         else:
-            voice = self._stretch(clip.voice, start, speed)
-            pitch = self._labels(clip.pitch, start, speed)
+            voice, pitch = self._voice(rng, clip, start, speed)
             if rng.random() < c.formants:
                 voice = shift_formants(voice, rng.uniform(*c.formants_scale) / speed)
-        band, share = self._band(rng, clip, start, speed)
         silent = rng.random() < c.no_voice
+        noise_alone = silent and rng.random() < c.noise_alone
+        band, share = (None, 1.0) if noise_alone else self._band(rng, clip, start, speed)
         if silent:
             pitch = np.zeros_like(pitch)
         if rng.random() < c.tilt:
@@ -98,9 +102,9 @@ class ExampleMaker:
         mix = np.zeros_like(voice) if silent else self._in_room(rng, voice)
         if band is not None:
             mix = mix + scaled(band, loudness * np.sqrt(share), rng.uniform(*c.band_db))
-        if rng.random() < c.lead:
+        if not noise_alone and rng.random() < c.lead:
             mix = mix + scaled(lead(rng, self.samples), loudness, rng.uniform(*c.lead_db))
-        if rng.random() < c.noise:
+        if noise_alone or rng.random() < c.noise:
             mix = mix + scaled(self._noise(rng), loudness, rng.uniform(*c.noise_db))
         return Example(self._finish(rng, mix), pitch)
 
@@ -109,6 +113,21 @@ class ExampleMaker:
         if rng.random() < self.config.noise:
             melody = melody + scaled(self._noise(rng), voiced_rms(melody, pitch), rng.uniform(*self.config.noise_db))
         return Example(self._finish(rng, melody), pitch)
+
+    def _voice(self, rng: np.random.Generator, clip: Clip, start: int, speed: float) -> tuple[np.ndarray, np.ndarray]:
+        """The clip's voice from ``start`` and its labels, some of them spliced from other places and pitches."""
+        voice, pitch = self._stretch(clip.voice, start, speed), self._labels(clip.pitch, start, speed)
+        if rng.random() >= self.config.splice:
+            return voice, pitch
+        step = SAMPLE_RATE // LABEL_RATE
+        fade_samples = self.config.splice_ms * SAMPLE_RATE / 1000.0
+        for at in np.sort(rng.integers(1, len(pitch), rng.integers(1, 5))):
+            other_speed = speed * 2.0 ** (rng.uniform(*self.config.splice_semitones) / 12.0)
+            other_start = self._start(rng, len(clip.voice), other_speed)
+            pitch[at:] = self._labels(clip.pitch, other_start, other_speed)[at:]
+            part = np.clip((np.arange(len(voice)) - at * step) / fade_samples + 0.5, 0.0, 1.0).astype(np.float32)
+            voice = (1.0 - part) * voice + part * self._stretch(clip.voice, other_start, other_speed)
+        return voice, pitch
 
     def _start(self, rng: np.random.Generator, length: int, speed: float) -> int:
         """Where in a track of ``length`` samples an example begins; negative: how long before a short one."""

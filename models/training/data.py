@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -26,11 +27,12 @@ from rt_melody.models.training.datasets import (
 )
 
 __all__ = [
-    "DISPUTED", "LABEL_STEP_MS", "MIR1K_STEP_S", "SAMPLE_RATE", "Clip", "DataError", "clip_of", "data_folder",
-    "load_mir1k", "load_mono_folder", "read_audio", "read_mir1k_labels", "refuse", "to_label_grid",
+    "DISPUTED", "LABEL_STEP_MS", "MIR1K_STEP_S", "SAMPLE_RATE", "Clip", "DataError", "audio_files", "clip_of",
+    "data_folder", "load_mir1k", "load_mono", "noise_files", "read_audio", "read_mir1k_labels", "refuse", "to_label_grid",
 ]
 
 LABEL_STEP_MS = 5
+HELD_OUT_NOISES = 5  # one in so many is for measuring
 # Clips whose labels dispute the octave of the sound: left out of training, kept (and named) in tests.
 DISPUTED = ("bug_5_", "amy_15_02", "amy_15_03", "annar_2_")
 
@@ -103,7 +105,17 @@ def load_mir1k(folder: Path, split: str, keep_disputed: bool = True) -> list[Cli
     return [clip_of(r) for r in recordings if keep_disputed or not r.name.startswith(DISPUTED)]
 
 
-def load_mono_folder(folder: Path) -> list[np.ndarray]:
-    """The first channel of every recording of a folder (noises, room responses), in name order."""
-    paths = sorted(p for p in folder.glob("*") if p.suffix in AUDIO_ENDINGS)
-    return [np.ascontiguousarray(read_audio(p)[:, 0]) for p in paths]
+def audio_files(folder: Path) -> list[Path]:
+    """The recordings of a folder, in name order."""
+    return sorted(p for p in folder.glob("*") if p.suffix in AUDIO_ENDINGS)
+
+
+def load_mono(files: Iterable[Path]) -> list[np.ndarray]:
+    """The first channel of each recording (noises, room responses)."""
+    return [np.ascontiguousarray(read_audio(path)[:, 0]) for path in files]
+
+
+def noise_files(folder: Path, split: str) -> list[Path]:
+    """Recorded noises of the data folder: ``test`` is every fifth in name order, ``train`` the others."""
+    files = audio_files(folder / "noise")
+    return [path for i, path in enumerate(files) if (i % HELD_OUT_NOISES == 0) == (split == "test")]

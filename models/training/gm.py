@@ -33,7 +33,7 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
-from rt_melody.models.training.data import SAMPLE_RATE, DataError, load_mono_folder, refuse
+from rt_melody.models.training.data import SAMPLE_RATE, DataError, audio_files, load_mono, refuse
 
 if TYPE_CHECKING:
     import mido
@@ -343,7 +343,7 @@ def load_gm(folder: Path) -> list[np.ndarray]:
 
     Raises DataError for a folder without one.
     """
-    pieces = load_mono_folder(folder) if folder.is_dir() else []
+    pieces = load_mono(audio_files(folder))
     if not pieces:
         raise DataError(f"{folder} holds no pieces; make some: python -m rt_melody.models.training.gm --out {folder.name}")
     return pieces

@@ -33,7 +33,7 @@ from rt_melody.models.network import WholeRecording
 from rt_melody.models.paper import PaperNet, Stage1Alone
 from rt_melody.models.training.augment import AugmentConfig, ExampleMaker
 from rt_melody.models.training.data import (
-    SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono_folder, refuse,
+    SAMPLE_RATE, Clip, DataError, audio_files, data_folder, load_mir1k, load_mono, noise_files, refuse,
 )
 from rt_melody.models.training.losses import melody_loss
 from rt_melody.models.training.validate import Figures, validate
@@ -115,8 +115,8 @@ def train(args: argparse.Namespace) -> int:
     # The data.
     folder = data_folder(args.data)
     clips = load_mir1k(folder, "train", keep_disputed=False)
-    noises, rooms = load_mono_folder(folder / "noise"), load_mono_folder(folder / "rooms")
-    rendered = load_mono_folder(Path(args.rendered)) if args.rendered else []
+    noises, rooms = load_mono(noise_files(folder, "train")), load_mono(audio_files(folder / "rooms"))
+    rendered = load_mono(audio_files(Path(args.rendered))) if args.rendered else []
     samples = round(config.seconds * SAMPLE_RATE)
     maker = ExampleMaker(clips, noises, rooms, samples, AugmentConfig(), config.seed, rendered)
     keys = ([(s, rank * config.batch + i) for i in range(config.batch)] for s in range(step, config.steps))
