@@ -29,11 +29,11 @@ from rt_melody.kernels import framing
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.performance import Performer
-from rt_melody.realtime.pace import true_pace
+from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.ring import RingBuffer
-from rt_melody.realtime.scheduling import live_thread
 from rt_melody.realtime.sinks.midi import MidiSink
+from rt_melody.realtime.timing.pace import true_pace
+from rt_melody.realtime.timing.scheduling import live_thread
 from rt_melody.realtime.types import NoteEvent, PitchFrame
 
 QUANTILES = {"median": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}

@@ -40,8 +40,8 @@ ENOUGH = 3  # points through which a slope is drawn
 
 CONTROL = """
 import sys, threading, time
-from rt_melody.realtime.pace import wait_until
-from rt_melody.realtime.scheduling import live_thread
+from rt_melody.realtime.timing.pace import wait_until
+from rt_melody.realtime.timing.scheduling import live_thread
 leave, step_s, worst = threading.Event(), float(sys.argv[1]), []
 threading.Thread(target=lambda: (sys.stdin.read(), leave.set()), daemon=True).start()
 with live_thread():

@@ -9,7 +9,7 @@ import numpy as np
 
 from rt_melody.realtime.engine import DecoderSettings, Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
-from rt_melody.realtime.performance import PerformanceSettings, Performer
+from rt_melody.realtime.playing.performance import PerformanceSettings, Performer
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
 from rt_melody.realtime.types import LatencyBudget, NoteEvent
 

@@ -25,11 +25,11 @@ from typing import NoReturn, get_args
 
 from rt_melody.realtime.config import VIRTUAL, Settings, did_you_mean, dump_settings, make_settings, nearest
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
-from rt_melody.realtime.performance import Performer
-from rt_melody.realtime.playing import Playing, make_playing
+from rt_melody.realtime.playing.performance import Performer
+from rt_melody.realtime.playing.setup import Playing, make_playing
 from rt_melody.realtime.session import Session, closing
-from rt_melody.realtime.speaker import LineLog, Speaker
-from rt_melody.realtime.timing import sentence
+from rt_melody.realtime.timing.figures import sentence
+from rt_melody.realtime.timing.speaker import LineLog, Speaker
 from rt_melody.realtime.types import InputError
 
 GROUPS = {

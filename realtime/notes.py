@@ -53,16 +53,7 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from rt_melody.realtime.midi_bytes import level_to_unit
-from rt_melody.realtime.types import (
-    InputError,
-    Loudness,
-    NoteEvent,
-    NoteOff,
-    NoteOn,
-    PitchBend,
-    PitchFrame,
-    hz_to_midi,
-)
+from rt_melody.realtime.types import InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame, hz_to_midi
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +92,6 @@ class NoteSettings:
     dip_ms: float = 120.0  # ... within this time ...
     fade_db: float = 6.0  # ... unless the level has fallen by so much
     rest_ms: float = 100.0  # and not again, nor on a younger note, before this is over
-    velocity_curve: float = 1.0  # exponent on the level's 0..1: above 1 softer, below 1 louder
     bend_step_semitones: float = 0.01  # smallest change of pitch worth an event
     loudness_step_db: float = 1.0  # smallest change of level worth an event
 
@@ -286,7 +276,7 @@ class NoteTracker:
         """A note around ``centre`` that began at ``on_s``; ``heard`` gives its pitch now and velocity."""
         note = round(centre)
         pitch = median(h.pitch for h in heard)
-        loud = level_to_unit(max(h.level_db for h in heard)) ** self.settings.velocity_curve
+        loud = level_to_unit(max(h.level_db for h in heard))
         self._sounding = _Sounding(note, centre, on_s, since_s, frame.time_s, pitch - note, frame.level_db, len(heard))
         self._run = 0
         return [

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rt_melody.realtime.config import Settings
-from rt_melody.realtime.pace import true_pace
-from rt_melody.realtime.scheduling import Standing, live_thread
+from rt_melody.realtime.timing.pace import true_pace
+from rt_melody.realtime.timing.scheduling import Standing, live_thread
 from rt_melody.realtime.types import InputError
 
 DEFAULT_S = 10.0

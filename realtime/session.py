@@ -21,12 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rt_melody.realtime.gate import Gate
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.performance import Performer
-from rt_melody.realtime.scheduling import NOT_LIVE, live_thread
+from rt_melody.realtime.playing.gate import Gate
+from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.timing import Timing
+from rt_melody.realtime.timing.figures import Timing
+from rt_melody.realtime.timing.scheduling import NOT_LIVE, live_thread
 from rt_melody.realtime.types import InputError, NoteEvent, NoteOn, PitchFrame
 
 if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need not wait for

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rt_melody.kernels.brightness import brightness_hz
-from rt_melody.realtime.expression import EXPONENTS, brightness_curve, loudness_curve, velocity_curve
+from rt_melody.realtime.playing.expression import EXPONENTS, brightness_curve, loudness_curve, velocity_curve
 from rt_melody.realtime.types import InputError
 
 RATE = 16_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rt_melody.realtime.gate import CLOSE_DB, HOLD_S, OPEN_DB, Gate, parse_gate
+from rt_melody.realtime.playing.gate import CLOSE_DB, HOLD_S, OPEN_DB, Gate, parse_gate
 from rt_melody.realtime.types import InputError, PitchFrame
 
 HOP_S = 0.01

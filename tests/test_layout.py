@@ -29,10 +29,10 @@ MAY_IMPORT = {
 
 # Inside realtime: a module may import from strictly lower ranks, and from its own sub-package.
 RANKS = (
-    ("realtime.types", "realtime.scheduling"),
-    ("realtime.expression", "realtime.gate", "realtime.scale", "realtime.ring", "realtime.config", "realtime.midi_bytes", "realtime.pace", "realtime.speaker", "realtime.timing"),
-    ("realtime.sources", "realtime.sinks", "realtime.engine", "realtime.notes", "realtime.performance"),
-    ("realtime.selftest", "realtime.session", "realtime.api", "realtime.playing"),
+    ("realtime.types", "realtime.timing.scheduling"),
+    ("realtime.timing", "realtime.ring", "realtime.config", "realtime.midi_bytes", "realtime.playing.expression"),
+    ("realtime.sources", "realtime.sinks", "realtime.engine", "realtime.notes", "realtime.playing"),
+    ("realtime.selftest", "realtime.session", "realtime.api", "realtime.playing.setup"),
     ("realtime",),
     ("realtime.cli", "realtime.__main__"),
 )

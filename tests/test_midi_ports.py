@@ -9,12 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from rt_melody.realtime.sinks import midi_ports
-from rt_melody.realtime.sinks.midi_ports import (
-    CHECK_EVERY,
-    UNHEARD_MOST,
-    list_midi_outputs,
-    open_midi_out,
-)
+from rt_melody.realtime.sinks.midi_ports import CHECK_EVERY, UNHEARD_MOST, list_midi_outputs, open_midi_out
 from rt_melody.realtime.types import InputError
 
 ALSA, CORE, JACK, WINDOWS, DUMMY = 2, 1, 3, 4, 5

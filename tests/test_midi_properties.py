@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rt_melody.realtime import midi_bytes as midi
-from rt_melody.realtime.performance import MODES, PerformanceSettings, Performer
-from rt_melody.realtime.scale import parse_scale
+from rt_melody.realtime.playing.performance import MODES, PerformanceSettings, Performer
+from rt_melody.realtime.playing.scale import parse_scale
 from rt_melody.realtime.sinks.controls import BURST_BYTES
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_voice import MidiSettings

@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 
 from rt_melody.kernels.viterbi import FixedLagViterbi
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
-from rt_melody.realtime.types import (
-    InputError,
-    Loudness,
-    NoteOff,
-    NoteOn,
-    PitchBend,
-    PitchFrame,
-    midi_to_hz,
-)
+from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
 BINS = 90  # half semitones, of random posteriors
 LAG_S = 0.03  # of the frames, as an engine's would be
@@ -294,9 +286,9 @@ def test_loudness_is_told_at_the_onset_and_at_each_decibel():
     assert told == pytest.approx([-29.7, -28.5, -27.3])
 
 
-@pytest.mark.parametrize(("level_db", "velocity"), [(-90, 1), (-50, 1), (-28, 33), (-6, 127), (0, 127)])
-def test_velocity_follows_the_curve(level_db, velocity):
-    tracker = NoteTracker(NoteSettings(velocity_curve=2.0))
+@pytest.mark.parametrize(("level_db", "velocity"), [(-90, 1), (-50, 1), (-28, 64), (-6, 127), (0, 127)])
+def test_velocity_follows_the_level(level_db, velocity):
+    tracker = NoteTracker()
     events = [e for f in frames_of([60.0] * 3, level_db=level_db) for e in tracker.feed(f)]
     assert events[0].velocity == velocity
 

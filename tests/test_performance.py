@@ -6,27 +6,15 @@ from math import inf, log2
 
 import pytest
 
-from rt_melody.realtime.expression import velocity_curve
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.performance import (
-    BRIGHTNESS_STEP_OCTAVES,
-    LEGATO_OVERLAP_S,
-    PerformanceSettings,
-    Performer,
-    parse_note_range,
-    parse_pull,
+from rt_melody.realtime.playing.expression import velocity_curve
+from rt_melody.realtime.playing.performance import (
+    BRIGHTNESS_STEP_OCTAVES, LEGATO_OVERLAP_S, PerformanceSettings, Performer, parse_note_range, parse_pull,
     parse_scale_setting,
 )
-from rt_melody.realtime.scale import parse_scale
+from rt_melody.realtime.playing.scale import parse_scale
 from rt_melody.realtime.types import (
-    Brightness,
-    InputError,
-    Loudness,
-    NoteOff,
-    NoteOn,
-    PitchBend,
-    PitchFrame,
-    midi_to_hz,
+    Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
 )
 
 HOP_S = 0.01

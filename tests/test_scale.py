@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt_melody.realtime.scale import CHROMATIC, DEGREES, FIT, KeyFinder, make_scale, parse_note, parse_scale, pulled
+from rt_melody.realtime.playing.scale import CHROMATIC, DEGREES, FIT, KeyFinder, make_scale, parse_note, parse_scale, pulled
 from rt_melody.realtime.types import InputError
 
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rt_melody.realtime import scheduling
-from rt_melody.realtime.scheduling import FIFO_PRIORITY, Standing, live_thread
+from rt_melody.realtime.timing import scheduling
+from rt_melody.realtime.timing.scheduling import FIFO_PRIORITY, Standing, live_thread
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's calls")
 

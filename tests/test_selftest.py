@@ -7,10 +7,10 @@ import pytest
 from fake_audio import FakeAudio
 from rt_melody.realtime import cli, selftest
 from rt_melody.realtime.config import Settings
-from rt_melody.realtime.pace import true_pace
-from rt_melody.realtime.sources.roundtrip import CHIRPS, EVERY_S, agreed, find_delays, measure, probe_signal
-from rt_melody.realtime.scheduling import Standing
 from rt_melody.realtime.selftest import Heard, Pace, SelfTest, recommend_block, recommend_bound_ms
+from rt_melody.realtime.sources.roundtrip import CHIRPS, EVERY_S, agreed, find_delays, measure, probe_signal
+from rt_melody.realtime.timing.pace import true_pace
+from rt_melody.realtime.timing.scheduling import Standing
 
 RATE = 48_000
 

@@ -11,17 +11,9 @@ import mido
 import pytest
 
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.sinks.midi_voice import MidiSettings
 from rt_melody.realtime.sinks.files import CsvSink, JsonlSink, MidiFileSink, variable_length
-from rt_melody.realtime.types import (
-    InputError,
-    Loudness,
-    NoteOff,
-    NoteOn,
-    PitchBend,
-    PitchFrame,
-    midi_to_hz,
-)
+from rt_melody.realtime.sinks.midi_voice import MidiSettings
+from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
 HEADER = "time_s,f0_hz,voiced,confidence,available_s"
 

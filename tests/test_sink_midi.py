@@ -9,14 +9,7 @@ from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, PAUSE_S, MidiSink
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
 from rt_melody.realtime.types import (
-    Brightness,
-    InputError,
-    Loudness,
-    NoteOff,
-    NoteOn,
-    PitchBend,
-    PitchFrame,
-    midi_to_hz,
+    Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
 )
 
 

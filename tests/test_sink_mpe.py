@@ -7,7 +7,7 @@ from mpe_reader import PRESSURE, TIMBRE, MpeReader
 from test_sink_midi import FakePort, frame
 
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.performance import PerformanceSettings, Performer
+from rt_melody.realtime.playing.performance import PerformanceSettings, Performer
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_voice import MidiSettings, MpeVoice
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend

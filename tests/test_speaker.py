@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from rt_melody.realtime.scheduling import live_thread
-from rt_melody.realtime.speaker import LineLog, Speaker
+from rt_melody.realtime.timing.scheduling import live_thread
+from rt_melody.realtime.timing.speaker import LineLog, Speaker
 from rt_melody.realtime.types import InputError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rt_melody.realtime.timing import RESOLUTION, Quickest, Spread, Timing, sentence
+from rt_melody.realtime.timing.figures import RESOLUTION, Quickest, Spread, Timing, sentence
 
 HOP_S = 0.010
 

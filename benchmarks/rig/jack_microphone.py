@@ -19,7 +19,7 @@ import time
 import jack
 import numpy as np
 
-from rt_melody.realtime.scheduling import run_first
+from rt_melody.realtime.timing.scheduling import run_first
 
 
 class Microphone:

@@ -16,7 +16,7 @@ from collections import deque
 
 import jack
 
-from rt_melody.realtime.scheduling import run_first
+from rt_melody.realtime.timing.scheduling import run_first
 
 
 class Recorder:

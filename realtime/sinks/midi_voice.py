@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rt_melody.realtime import midi_bytes as midi
-from rt_melody.realtime.expression import BrightnessCurve, Curve, brightness_curve, loudness_curve
+from rt_melody.realtime.playing.expression import BrightnessCurve, Curve, brightness_curve, loudness_curve
 from rt_melody.realtime.sinks.controls import BYTES_PER_S, ControlStream, Timed
 from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.speaker import Speaker
+from rt_melody.realtime.timing.speaker import Speaker
 from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
 
 DRAWS_A_SECOND = 15.0

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 from rig_fluidsynth import render
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, Program, wait_until
 from rt_melody.benchmarks.rig.midi_reader import agreement, autocorrelation_pitch, perform, seconds_since
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, Program, wait_until
 
 BEND_RANGE_12 = [bytes([0xB0, 101, 0]), bytes([0xB0, 100, 0]), bytes([0xB0, 6, 12]), bytes([0xB0, 38, 0])]
 

@@ -29,18 +29,9 @@ from dataclasses import dataclass, field, replace
 from math import exp, inf, isfinite, log2
 from typing import Protocol
 
-from rt_melody.realtime.expression import VelocityCurve, velocity_curve
-from rt_melody.realtime.scale import CHROMATIC, KeyFinder, Scale, parse_note, parse_scale, pulled
-from rt_melody.realtime.types import (
-    Brightness,
-    InputError,
-    Loudness,
-    NoteEvent,
-    NoteOff,
-    NoteOn,
-    PitchBend,
-    PitchFrame,
-)
+from rt_melody.realtime.playing.expression import VelocityCurve, velocity_curve
+from rt_melody.realtime.playing.scale import CHROMATIC, KeyFinder, Scale, parse_note, parse_scale, pulled
+from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 MODES = ("mono", "legato", "bend", "mpe")
 JOIN_S = 0.1  # longest gap between the times of two notes that follow on each other

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rt_melody.realtime.config import Settings
-from rt_melody.realtime.expression import brightness_curve, loudness_curve, velocity_curve
-from rt_melody.realtime.gate import Gate, parse_gate
-from rt_melody.realtime.performance import (
-    PerformanceSettings,
-    parse_note_range,
-    parse_pull,
-    parse_scale_setting,
+from rt_melody.realtime.playing.expression import brightness_curve, loudness_curve, velocity_curve
+from rt_melody.realtime.playing.gate import Gate, parse_gate
+from rt_melody.realtime.playing.performance import (
+    PerformanceSettings, parse_note_range, parse_pull, parse_scale_setting,
 )
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
 

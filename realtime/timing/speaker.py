@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from rt_melody.realtime.scheduling import run_first, runs_first
+from rt_melody.realtime.timing.scheduling import run_first, runs_first
 from rt_melody.realtime.types import InputError
 
 
