@@ -28,17 +28,13 @@ from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE = 16000
 HOP_S = 0.01
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 @pytest.fixture(scope="module")
 def voice() -> np.ndarray:
     """The first notes of the demo song at 16 kHz."""
     return demo_phrase(RATE).samples[: 2 * RATE]
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

@@ -21,11 +21,7 @@ from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE = 16000
 COMMAND = "import sys\nfrom rt_melody.realtime.cli import main\nsys.argv[0] = 'rt-melody'\nstatus = main()\n"
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from mpe_reader import MpeReader
 from rt_melody.realtime import cli
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.config import make_settings
-from rt_melody.realtime.playing import make_playing
+from rt_melody.realtime.playing.setup import make_playing
 from rt_melody.realtime.sinks import midi_ports
 from rt_melody.realtime.sinks.files import CsvSink, JsonlSink, MidiFileSink
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
@@ -22,11 +22,7 @@ from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.types import InputError, NoteOff, NoteOn, PitchBend, PitchFrame
 
 RATE = 16000
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 @pytest.fixture

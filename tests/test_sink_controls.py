@@ -13,6 +13,15 @@ def bend(value):
     return bytes([0xE0, value & 0x7F, value >> 7])
 
 
+def offered(values):
+    """A slow stream to which so many bends were offered at once."""
+    stream = ControlStream(30)
+    for value in range(values):
+        stream.offer("bend", bend(value), 0.0)
+        stream.due(0.0)
+    return stream
+
+
 def test_what_fits_is_due_at_once_and_a_repetition_never():
     stream = ControlStream()
     stream.offer("bend", bend(1), 0.0)
@@ -22,18 +31,12 @@ def test_what_fits_is_due_at_once_and_a_repetition_never():
 
 
 def test_a_newer_value_takes_the_place_of_one_that_waits():
-    stream = ControlStream(30)  # 3 bytes need 0.1 s
-    for value in range(9):
-        stream.offer("bend", bend(value), 0.0)
-        stream.due(0.0)
+    stream = offered(9)  # 3 bytes need 0.1 s
     assert stream.due(0.099) == [] and stream.due(5.0) == [(pytest.approx(0.1), bend(8))]
 
 
 def test_a_value_that_came_back_before_it_was_sent_is_not_sent():
-    stream = ControlStream(30)
-    for value in range(8):
-        stream.offer("bend", bend(value), 0.0)
-        stream.due(0.0)
+    stream = offered(8)
     stream.offer("bend", bend(8), 0.01)
     stream.offer("bend", bend(7), 0.02)  # what was sent last
     assert stream.due(1.0) == []
@@ -58,10 +61,7 @@ def test_what_goes_with_a_note_never_waits_and_fills_the_cable():
 
 
 def test_a_value_sent_with_a_note_replaces_the_one_that_waited():
-    stream = ControlStream(30)
-    for value in range(10):
-        stream.offer("bend", bend(value), 0.0)
-        stream.due(0.0)
+    stream = offered(10)
     stream.at_once("bend", bend(99), 0.0)
     assert stream.due(9.0) == []
 

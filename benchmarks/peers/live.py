@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from rt_melody.benchmarks.peers.base import F0_MAX_HZ, F0_MIN_HZ, LivePeer, Window, Word
-from rt_melody.benchmarks.peers.standin import provide_torchaudio
+from rt_melody.benchmarks.peers.standin import open_crepe, provide_torchaudio
 from rt_melody.realtime.types import NoteOff, NoteOn
 
 FILE_RATE = 44100  # what aubio's and essentia's defaults are made for
@@ -259,12 +259,7 @@ class CrepeLive(LivePeer):
     core_s_per_s = 0.35
 
     def open(self) -> None:
-        provide_torchaudio()
-        import torch
-        import torchcrepe
-
-        torch.set_num_threads(1)
-        self._torch, self._crepe = torch, torchcrepe
+        self._torch, self._crepe = open_crepe()
 
     def start(self) -> None:
         self._heard = Window(self.size)

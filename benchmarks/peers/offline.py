@@ -8,7 +8,7 @@ import numpy as np
 
 from rt_melody.benchmarks.peers.base import F0_MAX_HZ, F0_MIN_HZ, OfflinePeer, note_events
 from rt_melody.benchmarks.peers.live import FILE_RATE, open_fcpe
-from rt_melody.benchmarks.peers.standin import provide_torchaudio
+from rt_melody.benchmarks.peers.standin import open_crepe, provide_torchaudio
 from rt_melody.realtime.types import NoteEvent, hz_to_midi
 
 Tracked = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -95,12 +95,7 @@ class Crepe(OfflinePeer):
     core_s_per_s = 0.3
 
     def open(self) -> None:
-        provide_torchaudio()
-        import torch
-        import torchcrepe
-
-        torch.set_num_threads(1)
-        self._torch, self._crepe = torch, torchcrepe
+        self._torch, self._crepe = open_crepe()
 
     def track(self, samples: np.ndarray) -> Tracked:
         with self._torch.inference_mode():

@@ -14,6 +14,16 @@ def _absent(*_: object, **__: object) -> None:
     raise RuntimeError("this is a stand-in for torchaudio; give samples at 16 kHz")
 
 
+def open_crepe() -> tuple[ModuleType, ModuleType]:
+    """torch, on one thread, and torchcrepe."""
+    provide_torchaudio()
+    import torch
+    import torchcrepe
+
+    torch.set_num_threads(1)
+    return torch, torchcrepe
+
+
 def provide_torchaudio() -> None:
     """Make ``import torchaudio`` work; the real one is preferred where it loads."""
     try:

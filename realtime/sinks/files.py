@@ -26,16 +26,7 @@ from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.sinks.midi_voice import MidiSettings, make_voice
 from rt_melody.realtime.sinks.mono import NoteSink
-from rt_melody.realtime.types import (
-    Brightness,
-    InputError,
-    Loudness,
-    NoteEvent,
-    NoteOff,
-    NoteOn,
-    PitchBend,
-    PitchFrame,
-)
+from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 FLUSH_EVERY_S = 1.0
 CSV_HEADER = "time_s,f0_hz,voiced,confidence,available_s\n"
@@ -93,6 +84,18 @@ class OutputFile:
             self._raw.seek(size)
         self.size = size
 
+    @contextmanager
+    def last_words(self) -> Iterator[None]:
+        """Closed after what is written here, whatever happens; a failure that was told before is not told again."""
+        told = self.failed
+        try:
+            yield
+        except InputError:
+            if not told:
+                raise
+        finally:
+            self.close()
+
     def close(self) -> None:
         self._raw.close()
         if self._is_new and not self._begun:
@@ -123,19 +126,38 @@ def _open_kept(path: str, flags: int) -> int:
     return os.open(path, flags & ~os.O_TRUNC, 0o666)
 
 
-class _Shift:
-    """What is added to the times of the stream: ``offset_s``, and how far it is behind the first stream, in seconds."""
+class _FileClock:
+    """Times of a file: those of the stream, ``offset_s``, and how far a stream is behind the first, in seconds."""
 
     def __init__(self, offset_s: float = 0.0) -> None:
-        self.s = self._offset_s = offset_s  # added to the moment of a sound
-        self.begun_s = 0.0  # added to the moment at which something existed
+        self.started = False  # whether anything has come in
+        self._offset_s = offset_s
+        self._begun_s = 0.0
         self._first_unix_s: float | None = None
+        self._flushed_s = 0.0
 
     def start(self, origin_unix_s: float) -> None:
+        self.started = True
         if self._first_unix_s is None:
             self._first_unix_s = origin_unix_s
-        self.begun_s = origin_unix_s - self._first_unix_s
-        self.s = self._offset_s + self.begun_s
+        self._begun_s = origin_unix_s - self._first_unix_s
+
+    def sounded(self, time_s: float) -> float:
+        """The moment of a sound, in the file."""
+        return time_s + self._offset_s + self._begun_s
+
+    def existed(self, available_s: float) -> float:
+        """The moment at which something existed, in the file."""
+        return available_s + self._begun_s
+
+    def flush_is_due(self, available_s: float) -> bool:
+        """Whether the newest frame is ``FLUSH_EVERY_S`` later than the one of which this was true."""
+        self.started = True
+        now_s = self.existed(available_s)
+        if now_s - self._flushed_s < FLUSH_EVERY_S:
+            return False
+        self._flushed_s = now_s
+        return True
 
 
 class CsvSink(EventSink):
@@ -150,23 +172,17 @@ class CsvSink(EventSink):
         super().__init__()
         self._file = OutputFile(path)
         self._rows = bytearray(CSV_HEADER.encode())
-        self._shift = _Shift(offset_s)
-        self._started = False
-        self._flushed_s = 0.0
+        self._clock = _FileClock(offset_s)
 
     def _start(self, origin_unix_s: float) -> None:
-        self._started = True
-        self._shift.start(origin_unix_s)
+        self._clock.start(origin_unix_s)
 
     def _frame(self, frame: PitchFrame) -> None:
-        self._started = True
-        now_s = frame.available_s + self._shift.begun_s
         self._rows += (
-            f"{frame.time_s + self._shift.s:.6f},{frame.f0_hz:.3f},{frame.voiced:d},"
-            f"{frame.confidence:.4f},{now_s:.6f}\n"
+            f"{self._clock.sounded(frame.time_s):.6f},{frame.f0_hz:.3f},{frame.voiced:d},"
+            f"{frame.confidence:.4f},{self._clock.existed(frame.available_s):.6f}\n"
         ).encode()
-        if now_s - self._flushed_s >= FLUSH_EVERY_S:
-            self._flushed_s = now_s
+        if self._clock.flush_is_due(frame.available_s):
             self._flush()
 
     def _flush(self) -> None:
@@ -174,15 +190,9 @@ class CsvSink(EventSink):
             del self._rows[: self._file.write(self._rows)]
 
     def _close(self) -> None:
-        said = self._file.failed
-        try:
-            if self._started:
+        with self._file.last_words():
+            if self._clock.started:
                 self._flush()
-        except InputError:
-            if not said:
-                raise
-        finally:
-            self._file.close()
 
 
 class JsonlSink(NoteSink):
@@ -215,10 +225,10 @@ class JsonlSink(NoteSink):
         self._stream = stream
         self._with_frames = frames
         self._label = {} if label is None else {"input": label}
-        self._shift = _Shift(offset_s)
+        self._clock = _FileClock(offset_s)
 
     def _begin(self, origin_unix_s: float) -> None:
-        self._shift.start(origin_unix_s)
+        self._clock.start(origin_unix_s)
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
@@ -254,8 +264,8 @@ class JsonlSink(NoteSink):
 
     def _write(self, kind: str, about: NoteEvent | PitchFrame, **fields: object) -> None:
         times = {
-            "time_s": round(about.time_s + self._shift.s, 6),
-            "available_s": round(about.available_s + self._shift.begun_s, 6),
+            "time_s": round(self._clock.sounded(about.time_s), 6),
+            "available_s": round(self._clock.existed(about.available_s), 6),
         }
         line = json.dumps({**self._label, "type": kind, **times, **fields})
         try:
@@ -305,32 +315,26 @@ class MidiFileSink(NoteSink):
         if not self._file.seekable:
             self._file.close()
             raise InputError(f"{path} is no regular file, which a MIDI file must be; choose another path")
-        self._shift = _Shift(offset_s)
+        self._clock = _FileClock(offset_s)
         self._waiting: list[tuple[float, NoteEvent]] = []  # by time; not yet encoded
         self._newest_s = 0.0  # of the note-ons and note-offs
         self._tick = 0  # where the encoded part ends
         self._encoded = _opening(tempo_bpm)  # not yet written
         self._put(self._voice.announce(0.0))
-        self._started = False
-        self._flushed_s = 0.0
 
     def _begin(self, origin_unix_s: float) -> None:
-        self._started = True
-        self._shift.start(origin_unix_s)
+        self._clock.start(origin_unix_s)
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
-        self._started = True
-        now_s = frame.available_s + self._shift.begun_s
-        if now_s - self._flushed_s >= FLUSH_EVERY_S:
-            self._flushed_s = now_s
-            self._encode_until(frame.available_s + self._shift.s - REORDER_S)
+        if self._clock.flush_is_due(frame.available_s):
+            self._encode_until(self._clock.sounded(frame.available_s) - REORDER_S)
             self._flush()
 
     def _wait(self, event: NoteEvent, at_s: float | None = None) -> None:
         """Keep an event in its place by time; of equal times the later comer stands later."""
-        self._started = True
-        time_s = event.time_s + self._shift.s if at_s is None else at_s
+        self._clock.started = True
+        time_s = self._clock.sounded(event.time_s) if at_s is None else at_s
         place = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
         self._waiting.insert(place, (time_s, event))
 
@@ -338,12 +342,12 @@ class MidiFileSink(NoteSink):
 
     def _note_on(self, event: NoteOn) -> None:
         """Notes stand in the order in which they came, whatever their times say."""
-        self._newest_s = max(self._newest_s, event.time_s + self._shift.s)
+        self._newest_s = max(self._newest_s, self._clock.sounded(event.time_s))
         self._wait(event, self._newest_s)
 
     def _note_off(self, event: NoteOff) -> None:
         """What was sent of the note after it had ended, before that was known, is taken back."""
-        end_s = self._newest_s = max(self._newest_s, event.time_s + self._shift.s)
+        end_s = self._newest_s = max(self._newest_s, self._clock.sounded(event.time_s))
         self._waiting = [
             (at_s, old)
             for at_s, old in self._waiting
@@ -389,17 +393,11 @@ class MidiFileSink(NoteSink):
             self._file.write(END_OF_TRACK)
 
     def _end(self) -> None:
-        said = self._file.failed
-        try:
-            if self._started:
+        with self._file.last_words():
+            if self._clock.started:
                 self._encode_until(float("inf"))
                 self._put(self._voice.rest())
                 self._flush()
-        except InputError:
-            if not said:
-                raise
-        finally:
-            self._file.close()
 
 
 def _opening(tempo_bpm: float) -> bytearray:

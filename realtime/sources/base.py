@@ -74,3 +74,22 @@ class AudioSource:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class CountingSource(AudioSource):
+    """A source that counts what it has given; a subclass keeps the three attributes below up to date."""
+
+    _open = False
+    _position_samples = 0
+    _origin_unix_s: float | None = None
+
+    def close(self) -> None:
+        self._open = False
+
+    @property
+    def position_samples(self) -> int:
+        return self._position_samples
+
+    @property
+    def origin_unix_s(self) -> float | None:
+        return self._origin_unix_s

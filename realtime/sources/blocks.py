@@ -13,7 +13,7 @@ from typing import Callable
 
 import numpy as np
 
-from rt_melody.realtime.sources.base import AudioSource
+from rt_melody.realtime.sources.base import CountingSource
 from rt_melody.realtime.types import InputError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
@@ -43,7 +43,7 @@ def mix_down(frames: np.ndarray, out: np.ndarray) -> np.ndarray:
     return mono
 
 
-class PacedSource(AudioSource):
+class PacedSource(CountingSource):
     """A source whose samples are all there, given at once or, ``realtime``, as a microphone would give them.
 
     A subclass sets ``sample_rate`` in ``open``, then calls ``_begin``, and overrides ``_next_block``. The
@@ -60,9 +60,6 @@ class PacedSource(AudioSource):
         self._realtime = realtime
         self._clock = clock
         self._sleep = sleep
-        self._open = False
-        self._position_samples = 0
-        self._origin_unix_s: float | None = None
 
     @property
     def paced(self) -> bool:
@@ -99,14 +96,3 @@ class PacedSource(AudioSource):
         if wait_s > 0.0:
             self._sleep(min(wait_s, timeout_s))
         return wait_s <= timeout_s
-
-    def close(self) -> None:
-        self._open = False
-
-    @property
-    def position_samples(self) -> int:
-        return self._position_samples
-
-    @property
-    def origin_unix_s(self) -> float | None:
-        return self._origin_unix_s

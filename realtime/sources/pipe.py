@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rt_melody.realtime.sources.base import AudioSource
+from rt_melody.realtime.sources.base import CountingSource
 from rt_melody.realtime.sources.blocks import check_sample_rate
 from rt_melody.realtime.types import InputError
 
@@ -28,7 +28,7 @@ READ_SAMPLES = 16_384  # as much as a Linux pipe holds
 EXAMPLE = "ffmpeg -i song.wav -f f32le -ac 1 -ar 48000 - | rt-melody --input - --rate 48000"
 
 
-class PipeSource(AudioSource):
+class PipeSource(CountingSource):
     """Samples at ``rate`` Hz from ``stream``, a binary stream such as ``sys.stdin.buffer``.
 
     ``open`` raises InputError for a terminal and for a rate that no audio has. The stream is the caller's:
@@ -40,10 +40,7 @@ class PipeSource(AudioSource):
     def __init__(self, stream: BinaryIO, rate: int) -> None:
         self._stream = stream
         self.sample_rate = rate
-        self._open = False
         self._carry = b""
-        self._position_samples = 0
-        self._origin_unix_s: float | None = None
         self._notice: str | None = None
 
     def open(self) -> None:
@@ -106,14 +103,3 @@ class PipeSource(AudioSource):
     def notice(self) -> str | None:
         """One sentence on an empty stream or an incomplete last sample, once the end has been read; else None."""
         return self._notice
-
-    def close(self) -> None:
-        self._open = False
-
-    @property
-    def position_samples(self) -> int:
-        return self._position_samples
-
-    @property
-    def origin_unix_s(self) -> float | None:
-        return self._origin_unix_s
