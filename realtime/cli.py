@@ -278,8 +278,12 @@ class Program:
         if s.midi_out is not None:
             from rt_melody.realtime.sinks.midi import MidiSink
             from rt_melody.realtime.sinks.midi_ports import open_midi_out
+            from rt_melody.realtime.sinks.midi_reconnect import ReconnectingPort
 
-            port = open_midi_out(None if s.midi_out == VIRTUAL else s.midi_out)
+            if s.midi_out == VIRTUAL:  # it is ours, and goes with the MIDI system alone
+                port = open_midi_out()
+            else:
+                port = ReconnectingPort(lambda: open_midi_out(s.midi_out), self._tell_loss)
             sinks.append(sink := MidiSink(port, self.playing.midi))
             _panic_on_signal(sink)
             self._tell(f"playing on the MIDI port {port.name}")

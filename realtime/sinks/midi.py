@@ -6,7 +6,8 @@ Conventions
   are, and ``midi_ports.open_midi_out`` gives one.
 * A synthesiser may be connected at any moment. So the bend range is announced at the start, from time to time
   while nothing sounds, and after a pause as soon as a voice is heard again: a hop or more before its note-on, so
-  that even on a slow cable the note does not wait for it.
+  that even on a slow cable the note does not wait for it. Where the port itself was away and is back (its
+  ``returns`` went up), all is announced, and the note that sounds is struck.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class MidiSink(NoteSink):
         self._panic_asked = False
         self._told_s = 0.0  # when last something was announced or sounded
         self._heard_s = 0.0  # when last a voice was announced or sounded
+        self._returns = 0  # of the port, as last seen
 
     def panic(self) -> None:
         """Silence every channel of the port at once, whatever left it sounding: ours or another's."""
@@ -67,6 +69,14 @@ class MidiSink(NoteSink):
         self._told_s = self._heard_s = self._now_s
         self._send(self._voice.announce(self._now_s))
 
+    def _resume(self) -> None:
+        """The port is back, perhaps another synthesiser on it, which knows nothing."""
+        self._send(self._voice.silence(self._now_s))
+        self._voice.reset()
+        self._send(self._voice.announce(self._now_s))
+        if self._sounding is not None:
+            self._send(self._voice.note_on(self._sounding, self._now_s))
+
     def _announce_voice(self) -> None:
         """A voice is heard: announce it after a pause, once."""
         if self._now_s - self._heard_s >= PAUSE_S:
@@ -82,6 +92,9 @@ class MidiSink(NoteSink):
         super()._frame(frame)
         if self._panic_asked:
             self.panic()
+        if self._returns != (returns := getattr(self._port, "returns", 0)):
+            self._returns = returns
+            self._resume()
         if self._sounding is not None:
             self._told_s = self._heard_s = self._now_s
         elif frame.voiced:
