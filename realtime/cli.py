@@ -208,7 +208,11 @@ class Program:
         model = self.engine.model if self.engine is not None else s.model
         self.engine = Engine(sample_rate, s.latency_ms, model, decoder)
         self.engine.warm_up()
-        self._tell(f"latency from {sample_rate} Hz input to estimate:\n{self.engine.latency.table()}")
+        lag_ms = NoteTracker(self.thresholds, self.engine.hop_s).lag_ms
+        self._tell(
+            f"latency from {sample_rate} Hz input to estimate:\n{self.engine.latency.table()}\n"
+            f"  {lag_ms:6.2f} ms  more until a note begins after silence: frames that must agree (--notes on_ms=...)"
+        )
         if self.display:
             self.display.status(self.engine.latency.total_ms, 0)
 

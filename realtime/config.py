@@ -46,7 +46,7 @@ class Settings(BaseModel):
     )
     priority: bool = Field(True, description="live, ask the system for real-time priority and locked memory")
     model: Optional[Text] = Field(None, description="model file; default: the one that is shipped")
-    voicing_threshold: float = Field(0.65, gt=0, lt=1, description="probability of singing from which a frame is voiced")
+    voicing_threshold: float = Field(0.7, gt=0, lt=1, description="probability of singing from which a frame is voiced")
     f0_min_hz: float = Field(55.0, gt=0, description="lowest pitch that is looked for, in Hz")
     f0_max_hz: float = Field(1450.0, gt=0, description="highest pitch that is looked for, in Hz")
 

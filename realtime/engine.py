@@ -41,7 +41,7 @@ RIGHT_CENTS = 50.0  # confidence is the probability of being nearer than this to
 class DecoderSettings:
     """Probabilities are per hop. Defaults are chosen on validation singers."""
 
-    voicing_threshold: float = 0.65  # of the voicing probability
+    voicing_threshold: float = 0.7  # of the voicing probability
     f0_min_hz: float = 55.0
     f0_max_hz: float = 1450.0
     move_cents: float = 60.0  # standard deviation of the pitch's movement a hop

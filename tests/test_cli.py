@@ -131,8 +131,8 @@ def test_devices_are_listed_where_there_are_some(capsys, monkeypatch):
 def test_a_run_tells_its_latency_part_by_part_and_sums_up(song, capsys):
     status, out, err = said(capsys, "--input", song, "--csv", "a.csv")
     lines = err.splitlines()
-    parts = [float(line.split()[0]) for line in lines if " ms  " in line]
-    assert (status, out) == (0, "")
+    *parts, until_a_note = (float(line.split()[0]) for line in lines if " ms  " in line)
+    assert (status, out) == (0, "") and until_a_note == 10
     assert "in all, bound 50 ms" in err and sum(parts[:-1]) == pytest.approx(parts[-1], abs=0.01) and parts[-1] <= 50
     assert lines[-1].startswith("rt-melody: 200 frames, ")
 
