@@ -76,7 +76,8 @@ class _Echo:
         self._unheard = 0
         return True
 
-    def delete(self) -> None:
+    def close(self) -> None:
+        self._client.close_port()
         self._client.delete()
 
 
@@ -109,14 +110,20 @@ class OpenPort:
 
     def close_port(self) -> None:
         with _quiet():
+            self._end_echo()
             self._out.close_port()
 
     def delete(self) -> None:
-        """Free the clients; RtMidi waits here until JACK has taken what was sent."""
+        """Free the client; RtMidi waits here until JACK has taken what was sent."""
         with _quiet():
+            self._end_echo()
             self._out.delete()
-            if self._echo is not None:
-                self._echo.delete()
+
+    def _end_echo(self) -> None:
+        """Before our own port: libjack crashes, once in some 30 times, where the port it listens to goes first."""
+        if self._echo is not None:
+            self._echo.close()
+            self._echo = None
 
 
 def open_midi_out(port: str | None = None) -> OpenPort:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -216,6 +219,21 @@ def test_json_lines_and_port_tell_the_same_notes(take):
     played = [m[1] for _, m in running.messages if m[0] & 0xF0 == 0x90 and m[2] > 0]
     assert len(played) >= 3
     assert [event["note"] for event in written if event["type"] == "note_on"] == played
+
+
+OPEN_AND_CLOSE = """
+from rt_melody.realtime.sinks.midi_ports import open_midi_out
+for _ in range(100):
+    port = open_midi_out()
+    port.close_port()
+    port.delete()
+"""
+
+
+def test_a_port_opened_and_closed_a_hundred_times_does_not_crash(jack_server):
+    """libjack did, after some 30, while the client that listens to the port was deleted after it."""
+    ended = subprocess.run([sys.executable, "-c", OPEN_AND_CLOSE], env={**os.environ, **jack_server.env}, timeout=120)
+    assert ended.returncode == 0
 
 
 def test_a_device_that_does_not_exist_is_refused_with_the_list(jack_server, run_melody):
