@@ -64,7 +64,7 @@ class NoteSettings:
     """
 
     on_ms: float = 15.0  # voiced and agreeing for this long before a note starts
-    on_confidence: float = 0.75  # with at least this confidence on average
+    on_confidence: float = 0.7  # with at least this confidence on average
     agree_semitones: float = 0.12  # spread within which frames agree when a note starts
     scoop_ms: float = 60.0  # voiced for so long, settling is enough
     settle_semitones: float = 0.15  # spread within which a pitch that left a note, or glides, has arrived

@@ -232,7 +232,7 @@ def test_unsure_frames_start_no_note():
     assert strikes([replace(f, confidence=0.4) for f in frames_of([60.0] * 30)]) == []
 
 
-@pytest.mark.parametrize(("confidence", "waited"), [(0.78, 0.09), (0.95, 0.01)])
+@pytest.mark.parametrize(("confidence", "waited"), [(0.75, 0.09), (0.95, 0.01)])
 def test_an_octave_after_a_pause_must_be_sure_or_last(confidence, waited):
     frames = [replace(f, confidence=confidence) for f in frames_of([60.0] * 20 + [None] * 10 + [72.0] * 30)]
     tracker = NoteTracker()
