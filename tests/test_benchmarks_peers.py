@@ -6,12 +6,14 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 melody = pytest.importorskip("mir_eval.melody")
 from rt_melody.benchmarks.melody_scores import MelodyScores  # noqa: E402
+from rt_melody.benchmarks.notes import Clip, PlayedNote  # noqa: E402
 from rt_melody.benchmarks.peers import base, child, results, scores, sounds, tables  # noqa: E402
 from rt_melody.benchmarks.peers.__main__ import hears, main  # noqa: E402
 from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, OfflinePeer, Window, hear, note_events  # noqa: E402
@@ -364,6 +366,25 @@ def test_a_tool_that_fails_is_left_out_with_its_reason(tmp_path, two_sets):
     bench.hear({ours.name: (ours, two_sets)})
     assert "none.pt" in bench.unfit["rt-melody 50 ms"]
     assert results.gather(bench, {ours.name: ours}, {ours.name: two_sets})["accuracy"] == []
+
+
+def test_a_tool_without_f0_is_scored_by_our_bias_of_each_take_and_of_no_other_sounds():
+    """Everybody hears the notes 0.8 semitones above the labels of one take; two clips of exact notes come before it."""
+    label = TrueNote(0.1, 0.9, 60.0)
+    clip = Clip("a", np.zeros(SAMPLE_RATE, np.float32), (label,))
+    exact, biased = sounds.SoundSet("notes, clean", [], clips=[clip, clip]), sounds.SoundSet("notes, ssvd-measuring", [], clips=[clip])
+    times = np.arange(0.0, 1.0, 0.01)
+
+    def told(peer, heard):
+        pitch = 60.8 if heard is biased else 60.0
+        track = Track(times, times, np.full(100, 440.0 * 2 ** ((pitch - 69) / 12)), (times >= 0.1) & (times < 0.9))
+        notes = [PlayedNote(0.1, 0.9, 0.12, 0.92, round(pitch), pitch, pitch)]
+        return Told([track] * len(heard.clips), [notes] * len(heard.clips))
+
+    every = all_peers([50.0])
+    peers = {name: every[name] for name in ("rt-melody 50 ms", "aubio notes")}
+    rows = results.gather(SimpleNamespace(unfit={}, told=told), peers, dict.fromkeys(peers, [exact, biased]))["notes"]
+    assert [(row["peer"], row["note"]["F"]) for row in rows] == [(name, 1.0) for name in peers for _ in (exact, biased)]
 
 
 def test_names_stay_apart_as_files():

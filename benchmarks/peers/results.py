@@ -92,7 +92,7 @@ def biases(sounds: SoundSet, told: Told) -> list[float]:
 def gather(bench: Bench, peers: dict[str, Peer], wanted: dict[str, list[SoundSet]]) -> dict:
     """All rows by part: of each fit tool on the sets that it heard (``wanted``, by name of the tool)."""
     rows: dict[str, list[dict]] = {"accuracy": [], "stability": [], "latency": [], "notes": []}
-    common = None
+    ours: dict[str, list[float]] = {}  # biases of the labels by our frames, for tools that give none
     for name, peer in peers.items():
         if name in bench.unfit:
             continue
@@ -104,9 +104,10 @@ def gather(bench: Bench, peers: dict[str, Peer], wanted: dict[str, list[SoundSet
             elif sounds.sounds:
                 rows["latency"] += latency_rows(peer, sounds, told)
             else:
-                own = biases(sounds, told) if peer.gives_f0 else None
-                common = own if name.startswith(OURS) and own else common
-                rows["notes"].append(note_row(peer, sounds, told, own or common or [0.0] * len(sounds.clips)))
+                own = biases(sounds, told) if peer.gives_f0 else ours.get(sounds.name, [0.0] * len(sounds.clips))
+                if name.startswith(OURS):
+                    ours[sounds.name] = own
+                rows["notes"].append(note_row(peer, sounds, told, own))
     return rows
 
 
