@@ -387,6 +387,13 @@ def test_a_tool_without_f0_is_scored_by_our_bias_of_each_take_and_of_no_other_so
     assert [(row["peer"], row["note"]["F"]) for row in rows] == [(name, 1.0) for name in peers for _ in (exact, biased)]
 
 
+def test_labels_of_neighbours_do_not_cover_each_other():
+    places = {name: (10.0 + i, 20.0 + 2 * i) for i, name in enumerate("abcd")} | {"far": (400.0, 20.0)}
+    offsets = tables._apart(places)
+    heights = sorted(places[n][1] + offsets[n][1] for n in "abcd")
+    assert all(b - a >= 11.0 for a, b in zip(heights, heights[1:])) and offsets["far"] == (6.0, 6.0)
+
+
 def test_names_stay_apart_as_files():
     names = [*sounds.HEARD, sounds.SUNG, "band -5 dB", *all_peers([20.0, 50.0])]
     assert len({slug(name) for name in names}) == len(names)

@@ -190,19 +190,37 @@ def _cost_as_area(result: dict, path: Path) -> Path:
     rows, costs = result["rows"], result["costs"]
     condition = next(c for c in ("mixture", rows["accuracy"][0]["condition"]) if any(r["condition"] == c for r in rows["accuracy"]))
     oa, colours = at(rows["accuracy"], condition, None), _colours(costs)
-    figure = Figure(figsize=(7.6, 5.0), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(10.0, 6.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
+    places = {}
     for name, c in costs.items():
         step_ms = median_ms(rows["latency"], name, "steps, alone", "step")
         if step_ms is not None and "core_share" in c and name in oa:
-            axes.scatter([step_ms], [oa[name]["OA"]], s=40 + 4000 * c["core_share"], color=colours[name], alpha=0.55)
-            axes.annotate(f"{name}, {100 * c['core_share']:.1f} %", (step_ms, oa[name]["OA"]), fontsize=8, xytext=(6, 6), textcoords="offset points")
+            places[name] = step_ms, oa[name]["OA"]
+            axes.scatter(*places[name], s=40 + 4000 * c["core_share"], color=colours[name], alpha=0.55)
     axes.set(xlabel="median ms from a step of the pitch to the right output", ylabel=f"overall accuracy, {condition} (%)")
     axes.set_title("Area: CPU, in % of a core")
     axes.margins(0.2)
     axes.grid(alpha=0.3)
+    figure.draw_without_rendering()  # so that the scales are known
+    texts = {name: f"{name}, {100 * costs[name]['core_share']:.1f} %" for name in places}
+    for name, (dx, dy) in _apart({name: axes.transData.transform(place) * 72 / DPI for name, place in places.items()}).items():
+        axes.annotate(texts[name], places[name], fontsize=8, xytext=(dx, dy), textcoords="offset points")
     figure.savefig(path)
     return path
+
+
+def _apart(places: dict[str, Sequence[float]], width: float = 150.0, height: float = 11.0) -> dict[str, tuple[float, float]]:
+    """Offsets of labels, ``width`` by ``height``, beside their places (all in points) so that none covers another."""
+    put: list[tuple[float, float]] = []
+    offsets = {}
+    for name, (x, y) in sorted(places.items(), key=lambda item: -item[1][1]):
+        dx, dy = 6.0, 6.0
+        while any(abs(x + dx - a) < width and abs(y + dy - b) < height for a, b in put):
+            dy -= 1.0
+        put.append((x + dx, y + dy))
+        offsets[name] = dx, dy
+    return offsets
 
 
 def _colours(names) -> dict:
