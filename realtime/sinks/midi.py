@@ -34,6 +34,13 @@ class MidiPort(Protocol):
     def delete(self) -> None: ...
 
 
+def free(port: MidiPort) -> None:
+    """Close and delete, whatever the driver says: one that is gone has nothing left to free."""
+    for ending in (port.close_port, port.delete):
+        with suppress(Exception):
+            ending()
+
+
 class MidiSink(NoteSink):
     """Notes, bends, level and brightness as ``MidiSettings`` say, on a port.
 
@@ -141,6 +148,4 @@ class MidiSink(NoteSink):
             self._silence()
             self._send(self._voice.rest())
             self._send(self._voice.silence(self._now_s))
-        for ending in (self._port.close_port, self._port.delete):
-            with suppress(Exception):  # a driver that is gone has nothing left to close
-                ending()
+        free(self._port)

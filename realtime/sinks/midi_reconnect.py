@@ -11,22 +11,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
+from rt_melody.realtime.sinks.midi import MidiPort, free
 from rt_melody.realtime.types import InputError
 
 LOOK_EVERY_S = 1.0
 
 
-class Port(Protocol):
+class NamedPort(MidiPort, Protocol):
     name: str
-
-    def send_message(self, message: bytes) -> None: ...
-
-    def close_port(self) -> None: ...
-
-    def delete(self) -> None: ...
 
 
 class ReconnectingPort:
@@ -36,10 +30,10 @@ class ReconnectingPort:
     """
 
     def __init__(
-        self, open_port: Callable[[], Port], tell: Callable[[str], object], look_every_s: float = LOOK_EVERY_S
+        self, open_port: Callable[[], NamedPort], tell: Callable[[str], object], look_every_s: float = LOOK_EVERY_S
     ) -> None:
         self._open_port, self._tell, self._look_every_s = open_port, tell, look_every_s
-        self._port: Port | None = open_port()
+        self._port: NamedPort | None = open_port()
         self.name = self._port.name
         self.returns = 0
         self._closing = threading.Event()
@@ -56,8 +50,8 @@ class ReconnectingPort:
             self._looker = threading.Thread(target=self._look, args=(port,), name="midi-reconnect", daemon=True)
             self._looker.start()
 
-    def _look(self, lost: Port) -> None:
-        _free(lost)
+    def _look(self, lost: NamedPort) -> None:
+        free(lost)
         while not self._closing.wait(self._look_every_s):
             try:
                 port = self._open_port()
@@ -79,9 +73,3 @@ class ReconnectingPort:
     def delete(self) -> None:
         if self._port is not None:
             self._port.delete()
-
-
-def _free(port: Port) -> None:
-    for ending in (port.close_port, port.delete):
-        with suppress(Exception):  # a driver that is gone has nothing left to free
-            ending()
