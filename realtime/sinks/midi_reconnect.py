@@ -51,11 +51,13 @@ class ReconnectingPort:
             self._looker.start()
 
     def _look(self, lost: NamedPort) -> None:
+        self._closing.wait(self._look_every_s)  # the loss is on the screen by then: freeing and opening silence stderr
         free(lost)
-        while not self._closing.wait(self._look_every_s):
+        while not self._closing.is_set():
             try:
                 port = self._open_port()
             except InputError:
+                self._closing.wait(self._look_every_s)
                 continue
             self._port = port
             self.returns += 1  # after the port, so that what it causes to be sent finds it
