@@ -2,7 +2,7 @@
 
 ``python -m rt_melody.benchmarks.paper_experiment --data FOLDER --steps 600 --jobs 2 --out benchmarks/results`` trains
 what is not trained yet, in ``--runs``, and writes ``paper.json`` and ``paper.md``. It may be stopped at any moment
-(Ctrl-C, or ``--minutes``); the same command goes on from there, and rows say how many steps they had.
+(Ctrl-C, SIGTERM, or ``--minutes``); the same command goes on from there, and rows say how many steps they had.
 
 Rows: the reconstructed two-stage model with and without pre-training of its first stage, Multi-CNN (its ablation),
 the rebuilt MCDNN and Hybrid (see their modules for what is known of each and what was inferred), and, where their
@@ -271,6 +271,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_arguments(arguments)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what it started must not outlive it
     began = time.monotonic()
     try:
         folder = data_folder(args.data)

@@ -1,7 +1,11 @@
 """The paper's experiment: what is trained in which order, what is read from a checkpoint, what the table says."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -165,6 +169,29 @@ def test_the_table_averages_seeds():
     errors = dict.fromkeys(paper_experiment.ERRORS, 5.0)
     rows = [{"system": "A", "kind": "voice", "steps": 7, "pooled": {**figures, "OA": oa}, "clip_mean": figures, "errors": errors} for oa in (60.0, 70.0)]
     assert "| A | 2 | 7 |  | 50.0 | 50.0 | 50.0 | 50.0 | 65.0 |" in paper_experiment.table(rows)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_leaves_no_training_behind_and_saves_it(data, tmp_path, number):
+    command = [sys.executable, "-c", f"import signal; signal.signal({signal.SIGINT:d}, signal.default_int_handler); "
+               "from rt_melody.benchmarks.paper_experiment import main; main()"]
+    options = ["--runs", str(tmp_path), "--rows", "hybrid", "--steps", "100000", "--data", str(data)]
+    running = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+    assert running.stdout.readline().startswith("training ")
+    printed = tmp_path / "seed1" / "hybrid" / "printed.txt"
+    wait_for(lambda: "/100000" in printed.read_text(encoding="utf-8"))  # it answers signals from its first step on
+    running.send_signal(number)
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == 128 + signal.SIGINT and "goes on from there" in said
+    assert "stopped and saved at step" in printed.read_text(encoding="utf-8")
+    assert paper_experiment.steps_done(printed.parent) > 0
+
+
+def wait_for(is_so, seconds=60.0):
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("options, says", [(["--steps", "0"], "above 0"), (["--minutes", "-1"], "above 0"), (["--out", "/no/such"], "no folder")])
