@@ -10,7 +10,7 @@ import torch
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import Output
 from rt_melody.models.training.data import Clip
-from rt_melody.models.training.losses import SIGMA_CENTS, head_targets, melody_loss
+from rt_melody.models.training.losses import FRESH_MS, SIGMA_CENTS, fresh, head_targets, melody_loss
 from rt_melody.models.training.validate import figures, read_pitch, validate
 
 CONFIG = ModelConfig(look_ahead_ms=(0, 5, 20, 40))
@@ -213,3 +213,54 @@ def test_validation_sees_an_answer_that_comes_late():
     clips = clips_to_check()
     for head in validate(Oracle(clips, -30.0), clips, CONFIG, "voice"):
         assert head.pitch < 0.1 and head.overall < 0.5
+
+
+# --- sudden steps
+
+
+def stepped(at, low=60.0, high=64.0, count=HOPS * 2 + 1):
+    """A label that steps at its index ``at``."""
+    return torch.tensor(np.where(np.arange(count) < at, low, high), dtype=torch.float32)[None]
+
+
+def test_moments_up_to_50_ms_after_a_jump_are_fresh_for_each_head_in_its_turn():
+    at = 20  # 100 ms
+    marked = fresh(stepped(at), CONFIG, HOPS)[0]
+    for head, delay_ms in enumerate(CONFIG.look_ahead_ms):
+        times_ms = CONFIG.hop_ms * (1 + np.arange(HOPS)) - delay_ms
+        assert marked[head].tolist() == [at * 5 <= t <= at * 5 + FRESH_MS for t in times_ms]
+
+
+@pytest.mark.parametrize("low, high", [(60.0, 60.5), (0.0, 64.0), (60.0, 0.0)])
+def test_small_steps_onsets_and_ends_are_not_fresh(low, high):
+    assert not fresh(stepped(20, low, high), CONFIG, HOPS).any()
+
+
+def test_a_glide_is_not_fresh():
+    assert not fresh(glide(), CONFIG, HOPS).any()
+
+
+def test_a_late_answer_costs_as_much_more_as_its_weight_says():
+    """Frames that still say the old pitch for 50 ms after the step: worked out from the losses of right and wrong frames."""
+    label = stepped(20)
+    right = told_at(label[0].numpy())
+    marked = fresh(label, CONFIG, HOPS)[0].numpy()
+    late = np.where(marked, 60.0, right)
+    share = marked[right > 0].mean()
+    good, _ = melody_loss(output_of(right), label, CONFIG)
+    wrong, _ = melody_loss(output_of(np.where(right > 0, 60.0, 0.0)), stepped(-1), CONFIG)
+    loss, _ = melody_loss(output_of(late), label, CONFIG, fresh_weight=5.0)
+    expected = ((1 - share) * good.item() + 5 * share * wrong.item()) / (1 - share + 5 * share)
+    assert loss.item() == pytest.approx(expected, rel=1e-3)
+    assert loss > melody_loss(output_of(late), label, CONFIG)[0]
+
+
+def test_voicing_lost_at_a_step_weighs_as_much_more():
+    label = stepped(20)
+    right = told_at(label[0].numpy())
+    marked = fresh(label, CONFIG, HOPS)[0].numpy()
+    known = right > 0
+    lost = output_of(np.where(marked, 0.0, right), voicing=10.0)
+    _, voicing_loss = melody_loss(lost, label, CONFIG, fresh_weight=5.0)
+    expected = 5 * marked.sum() * 10.0 / (5 * marked.sum() + (known & ~marked).sum())
+    assert voicing_loss.item() == pytest.approx(expected, rel=1e-3)

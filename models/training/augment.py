@@ -35,7 +35,7 @@ class AugmentConfig:
     band_db: tuple[float, float] = (-5.0, 12.0)  # voice over accompaniment
     no_voice: float = 0.12  # of a band without its singer ...
     noise_alone: float = 0.35  # ... and, of these, of noise without a band
-    splice: float = 0.15  # of a voice cut into pieces of other pitches, so that f0 steps within splice_ms ...
+    splice: float = 0.25  # of a voice cut into pieces of other pitches, so that f0 steps within splice_ms ...
     splice_semitones: tuple[float, float] = (-5.0, 5.0)  # ... on top of the example's own shift
     splice_ms: float = 3.0
     synthetic_voice: float = 0.15  # of synthetic singing in place of a recorded voice
@@ -121,7 +121,7 @@ class ExampleMaker:
             return voice, pitch
         step = SAMPLE_RATE // LABEL_RATE
         fade_samples = self.config.splice_ms * SAMPLE_RATE / 1000.0
-        for at in np.sort(rng.integers(1, len(pitch), rng.integers(1, 5))):
+        for at in np.sort(rng.integers(1, len(pitch), rng.integers(1, 7))):
             other_speed = speed * 2.0 ** (rng.uniform(*self.config.splice_semitones) / 12.0)
             other_start = self._start(rng, len(clip.voice), other_speed)
             pitch[at:] = self._labels(clip.pitch, other_start, other_speed)[at:]

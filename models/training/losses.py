@@ -4,6 +4,11 @@ Pitch: cross-entropy against a Gaussian of ``SIGMA_CENTS`` around the true pitch
 (Balhar's study on MedleyDB finds 18 cents best of 0-35.) Voicing: binary cross-entropy over all frames.
 A head with look-ahead d at the hop that ends at t is compared with the label at t - d, between two points of
 the grid with the mean of both where both are voiced, else with the nearer; before time 0 nothing is compared.
+
+A sung step of pitch lasts a few hops among hundreds, and being late there costs little on the mean, though it is
+what a player hears. Moments up to FRESH_MS after f0 jumped count ``fresh_weight`` times in both losses. A jump is
+JUMP_SEMITONES within one step of the label grid, which only spliced and synthetic voices have: published labels,
+20 ms apart, are drawn out between their points and do not tell the moment of a step so exactly.
 """
 
 from __future__ import annotations
@@ -17,13 +22,20 @@ from rt_melody.models.network import Output
 from rt_melody.models.training.data import LABEL_STEP_MS
 
 SIGMA_CENTS = 20.0
+JUMP_SEMITONES = 0.8
+FRESH_MS = 50
+
+
+def head_times(config: ModelConfig, hops: int, device: torch.device | None = None) -> Tensor:
+    """Of which moment each head speaks at each hop, in steps of the label grid ``[heads, hops]``; may be negative."""
+    ends_ms = config.hop_ms * (torch.arange(hops, device=device, dtype=torch.float64) + 1)
+    delays_ms = torch.tensor(config.look_ahead_ms, device=device, dtype=torch.float64)
+    return (ends_ms[None, :] - delays_ms[:, None]) / LABEL_STEP_MS
 
 
 def head_targets(pitch: Tensor, config: ModelConfig, hops: int) -> tuple[Tensor, Tensor]:
     """Labels on the 5 ms grid ``[B, n] -> pitch [B, heads, hops]``, ``known [heads, hops]`` (bool)."""
-    ends_ms = config.hop_ms * (torch.arange(hops, device=pitch.device, dtype=torch.float64) + 1)
-    delays_ms = torch.tensor(config.look_ahead_ms, device=pitch.device, dtype=torch.float64)
-    at = (ends_ms[None, :] - delays_ms[:, None]) / LABEL_STEP_MS
+    at = head_times(config, hops, pitch.device)
     known, last = at >= 0, pitch.size(1) - 1
     low = at.floor()
     part = (at - low).to(pitch.dtype)
@@ -32,16 +44,32 @@ def head_targets(pitch: Tensor, config: ModelConfig, hops: int) -> tuple[Tensor,
     return torch.where(both, torch.lerp(before, after, part), torch.where(part < 0.5, before, after)), known
 
 
-def melody_loss(output: Output, pitch: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
-    """Pitch loss and voicing loss, each a mean over heads and compared frames (nats)."""
-    target, known = head_targets(pitch, config, output.pitch_logits.size(2))
+def fresh(pitch: Tensor, config: ModelConfig, hops: int) -> Tensor:
+    """Whether each head speaks of a moment at most FRESH_MS after a jump of f0: labels ``[B, n] -> [B, heads, hops]`` (bool)."""
+    before, now = pitch[:, :-1], pitch[:, 1:]
+    jumps = F.pad(((before > 0) & (now > 0) & ((now - before).abs() > JUMP_SEMITONES)).float(), (1, 0))
+    reach = FRESH_MS // LABEL_STEP_MS
+    lately = F.max_pool1d(F.pad(jumps, (reach, 0)).unsqueeze(1), reach + 1, stride=1)[:, 0]
+    at = head_times(config, hops, pitch.device).round().long().clamp(0, pitch.size(1) - 1)
+    return lately[:, at] > 0
+
+
+def melody_loss(output: Output, pitch: Tensor, config: ModelConfig, fresh_weight: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Pitch loss and voicing loss, each a weighted mean over heads and compared frames (nats)."""
+    hops = output.pitch_logits.size(2)
+    target, known = head_targets(pitch, config, hops)
+    weight = 1.0 + (fresh_weight - 1.0) * fresh(pitch, config, hops)
     voiced = (target > 0) & known
     grid = torch.from_numpy(config.pitch_midi()).to(pitch)
     in_range = voiced & (target > grid[0] - 0.5) & (target < grid[-1] + 0.5)
     logits = output.pitch_logits.float()[in_range]
     distance = (target[in_range][:, None] - grid[None, :]) * (100.0 / SIGMA_CENTS)
     soft = torch.softmax(-0.5 * distance.square(), 1)
-    pitch_loss = F.cross_entropy(logits, soft) if len(logits) else output.pitch_logits.sum() * 0.0
+    pitch_loss = _mean(F.cross_entropy(logits, soft, reduction="none"), weight[in_range]) if len(logits) else output.pitch_logits.sum() * 0.0
     voicing_logits = output.voicing_logits.float().transpose(1, 2)
     each = F.binary_cross_entropy_with_logits(voicing_logits, voiced.float(), reduction="none")
-    return pitch_loss, (each * known).sum() / (known.sum() * pitch.size(0))
+    return pitch_loss, _mean(each, weight * known)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum()

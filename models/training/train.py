@@ -61,6 +61,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     ema: float = 0.998
     voicing_weight: float = 1.0
+    fresh_weight: float = 1.0
     bf16: bool = True
     workers: int = 0
     save_every: int = 100
@@ -134,7 +135,7 @@ def train(args: argparse.Namespace) -> int:
                 group["lr"] = group["rate"] * config.learning_rate * schedule(step, config)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
                 output = trained(waveform.to(device))
-            pitch_loss, voicing_loss = melody_loss(output, pitch.to(device), shape)
+            pitch_loss, voicing_loss = melody_loss(output, pitch.to(device), shape, config.fresh_weight)
             optimizer.zero_grad(set_to_none=True)
             (pitch_loss + config.voicing_weight * voicing_loss).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
