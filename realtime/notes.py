@@ -13,7 +13,8 @@ Conventions
 How a note starts
 -----------------
 From silence when frames are voiced for `on_ms`, agree in pitch and are sure; a scoop or a fall towards the note
-does not agree, and is waited out for `scoop_ms`. A leap of an octave from the note before must be surer
+does not agree, and is waited out for `scoop_ms`. After a pause frames must be surer (`first_confidence`) or last
+(`first_ms`): where nobody sings, an instrument is taken for a voice now and then, but seldom surely. A leap of an octave from the note before must be surer
 (`leap_confidence`) or last `leap_ms`. The note is dated to its first frame within `arrive_semitones` of its pitch
 and `attack_db` of the loudest yet: later than the first voiced frame where it begins with a glide or a murmur.
 
@@ -24,8 +25,9 @@ guess stays at the note's pitch holds it while voicing is above `hold_voicing` a
 
 By another pitch. A note has a centre: the mean of its pitch while it is young, then one that follows with
 `centre_ms`, so that a singer may drift without a new note. The voice must be away from the centre, on one side,
-for `change_ms`, and its pitch must have settled. It then has left the note for another when one of these holds,
-r being the newest pitch, m and c means over `window_ms`, c drawn to the centre while the window is not full:
+for `change_ms`, or for `step_ms` where frames are sure of where it is now, and its pitch must have settled. It
+then has left the note for another when one of these holds, r being the newest pitch, m and c means over
+`window_ms`, c drawn to the centre while the window is not full:
 
 * r is further from m than a vibrato reaches: a step. An octave or more must last `leap_ms`, since
   trackers err by octaves; bends are withheld meanwhile.
@@ -64,7 +66,10 @@ class NoteSettings:
     """
 
     on_ms: float = 15.0  # voiced and agreeing for this long before a note starts
-    on_confidence: float = 0.7  # with at least this confidence on average
+    on_confidence: float = 0.7  # with at least this confidence on average ...
+    first_confidence: float = 0.85  # ... or this, for the first note after `pause_ms` without one ...
+    pause_ms: float = 1000.0
+    first_ms: float = 400.0  # ... unless it has been voiced for so long
     agree_semitones: float = 0.12  # spread within which frames agree when a note starts
     scoop_ms: float = 60.0  # voiced for so long, settling is enough
     settle_semitones: float = 0.15  # spread within which a pitch that left a note, or glides, has arrived
@@ -80,6 +85,8 @@ class NoteSettings:
     centre_ms: float = 400.0  # time constant with which the centre follows the voice
     drift_semitones: float = 1.9  # a centre this far from the note's number is another note
     change_ms: float = 60.0  # least time away after which a note is left
+    step_ms: float = 40.0  # ... or after so long, where the newest frames have ...
+    step_confidence: float = 0.8  # ... at least this confidence
     reach_semitones: float = 1.3  # distance from the mean pitch that no vibrato explains
     window_ms: float = 240.0  # stretch of the mean pitch, a cycle of slow vibrato
     flat_ms: float = 150.0  # stretch over which a small step must be flat
@@ -176,9 +183,11 @@ class NoteTracker:
         self._on_frames = self._frames(s.on_ms)
         self._bridge_frames = int(s.bridge_ms / 1000 / hop_s + 1e-6)
         self._change_frames = self._frames(s.change_ms)
+        self._step_frames = self._frames(s.step_ms)
         self._flat_frames = self._frames(s.flat_ms)
         self._leap_frames = self._frames(s.leap_ms)
         self._glide_frames = self._frames(s.glide_ms)
+        self._first_frames = self._frames(s.first_ms)
         self._scoop_frames = self._frames(s.scoop_ms)
         self._window_frames = self._frames(s.window_ms)
         self._dip_frames = self._frames(s.dip_ms)
@@ -196,6 +205,7 @@ class NoteTracker:
         self._past = _History(self.hop_s)
         self._sounding: _Sounding | None = None
         self._last_pitch: float | None = None  # of the note before
+        self._last_sung_s = -inf  # when it ended
         self._run = 0  # newest frames in a row: voiced while no note sounds, else away from the note on one side
         self._attack_s: float | None = None  # of a dip's end that frames have yet to reach
         self._last_dip_s = -inf
@@ -237,7 +247,7 @@ class NoteTracker:
 
     def _end(self, available_s: float) -> list[NoteEvent]:
         held, self._sounding, self._run = self._sounding, None, 0
-        self._last_pitch = held.centre
+        self._last_pitch, self._last_sung_s = held.centre, held.last_voiced_s
         end_s = min(held.last_voiced_s + self.hop_s, available_s)
         return [NoteOff(max(end_s, held.on_s), available_s, held.note)]
 
@@ -256,10 +266,16 @@ class NoteTracker:
         return self._start(frame, self._begun(run, near[-1].pitch), run[0].time_s, near, near[-1].pitch)
 
     def _believed(self, near: list[_Heard]) -> bool:
-        """Whether frames are sure enough to start a note: surer, or for longer, for a leap from the note before."""
-        s, sure = self.settings, fmean(h.confidence for h in near)
-        leaps = self._last_pitch is not None and abs(near[-1].pitch - self._last_pitch) >= s.leap_semitones
-        return sure >= (s.leap_confidence if leaps and self._run < self._leap_frames else s.on_confidence)
+        """Whether frames are sure enough to start a note: surer, or for longer, for the first one after a pause and
+        for a leap from the note before."""
+        s, needed = self.settings, self.settings.on_confidence
+        paused = near[0].time_s - self._last_sung_s > s.pause_ms / 1000
+        leaps = not paused and abs(near[-1].pitch - self._last_pitch) >= s.leap_semitones
+        if paused and self._run < self._first_frames:
+            needed = s.first_confidence
+        if leaps and self._run < self._leap_frames:
+            needed = s.leap_confidence
+        return fmean(h.confidence for h in near) >= needed
 
     def _begun(self, run: list[_Heard], centre: float) -> float:
         """When a note around ``centre`` began: at the first frame of the run near it in pitch and in level."""
@@ -367,7 +383,7 @@ class NoteTracker:
         """The pitch that the voice has left the note for, or None while it has not."""
         s, held = self.settings, self._sounding
         old_enough = frame.time_s + self.hop_s - held.on_s >= s.min_note_ms / 1000
-        if len(run) < self._change_frames or not old_enough or not self._arrived(run):
+        if not old_enough or not self._has_left(run) or not self._arrived(run):
             return None
         newest = median(h.pitch for h in run[-self._on_frames :])
         if abs(newest - held.note) >= s.leap_semitones:
@@ -381,6 +397,13 @@ class NoteTracker:
             return newest
         drawn = held.centre + (mean - held.centre) * frames / self._window_frames
         return mean if self._is_away(drawn) else None
+
+    def _has_left(self, run: list[_Heard]) -> bool:
+        """Whether the voice has been away long enough: less where the newest frames are sure."""
+        if len(run) < self._step_frames:
+            return False
+        sure = min(h.confidence for h in run[-self._on_frames :]) >= self.settings.step_confidence
+        return sure or len(run) >= self._change_frames
 
     def _mean(self) -> tuple[float, int]:
         """Mean pitch of the note over its last `window_ms`, leaps apart, and of how many frames."""

@@ -66,11 +66,14 @@ def test_a_tone_ends_where_the_voice_ended():
     assert notes_of([60.0] * 50 + [None] * 50) == [(60, 0, 500)]
 
 
-def test_a_step_is_left_60_ms_later_and_dated_back():
-    off, on = [e for e in events_of([60.0] * 40 + [62.0] * 40) if type(e) in (NoteOff, NoteOn)][1:3]
+@pytest.mark.parametrize("confidence, waited_s", [(0.85, 0.03), (0.75, 0.05)])
+def test_a_step_is_left_once_the_fourth_sure_or_the_sixth_frame_says_so_and_dated_back(confidence, waited_s):
+    frames = [replace(f, confidence=confidence if f.index >= 40 else 0.95) for f in frames_of([60.0] * 40 + [62.0] * 40)]
+    tracker = NoteTracker()
+    off, on = [e for f in frames for e in tracker.feed(f) if type(e) in (NoteOff, NoteOn)][1:3]
     assert (off.note, on.note) == (60, 62)
     assert off.time_s == on.time_s == pytest.approx(0.4)
-    assert off.available_s == on.available_s == pytest.approx(0.45 + LAG_S)
+    assert off.available_s == on.available_s == pytest.approx(0.4 + waited_s + LAG_S)
 
 
 def test_a_semitone_step_is_two_notes():
@@ -232,9 +235,18 @@ def test_unsure_frames_start_no_note():
     assert strikes([replace(f, confidence=0.4) for f in frames_of([60.0] * 30)]) == []
 
 
+@pytest.mark.parametrize(("rest", "confidence", "waited"), [(99, 0.8, 0.01), (101, 0.8, 0.39), (101, 0.9, 0.01)])
+def test_the_first_note_after_a_pause_of_a_second_must_be_surer_or_last(rest, confidence, waited):
+    begins = 20 + rest
+    frames = [replace(f, confidence=confidence if f.index >= begins else 0.95) for f in frames_of([60.0] * 20 + [None] * rest + [62.0] * 60)]
+    tracker = NoteTracker()
+    on = [e for f in frames for e in tracker.feed(f) if isinstance(e, NoteOn)][1]
+    assert (on.note, on.time_s) == (62, pytest.approx(begins / 100)) and on.available_s == pytest.approx(begins / 100 + waited + LAG_S)
+
+
 @pytest.mark.parametrize(("confidence", "waited"), [(0.75, 0.09), (0.95, 0.01)])
 def test_an_octave_after_a_pause_must_be_sure_or_last(confidence, waited):
-    frames = [replace(f, confidence=confidence) for f in frames_of([60.0] * 20 + [None] * 10 + [72.0] * 30)]
+    frames = [replace(f, confidence=confidence if f.index >= 30 else 0.95) for f in frames_of([60.0] * 20 + [None] * 10 + [72.0] * 30)]
     tracker = NoteTracker()
     on = [e for f in frames for e in tracker.feed(f) if isinstance(e, NoteOn)][1]
     assert (on.note, on.time_s) == (72, pytest.approx(0.3)) and on.available_s == pytest.approx(0.3 + waited + LAG_S)
@@ -389,7 +401,7 @@ def test_ten_thousand_random_sequences_of_posteriors():
     decoder, bins, hops, struck = FixedLagViterbi(BINS, 0, 2.0, 6, 3e-3, 0.9, 0.9), np.arange(BINS), 24, 0
     for _ in range(10_000):
         decoder.reset()
-        tracker, events = NoteTracker(), []
+        tracker, events = NoteTracker(NoteSettings(first_confidence=0.5, step_confidence=0.5)), []
         pitch = np.cumsum(rng.normal(0.0, rng.choice((0.05, 0.5, 3.0)), hops)) + np.repeat(rng.uniform(0, BINS, 3), hops // 3)
         observed = np.zeros((hops, BINS + 1), np.float32)
         observed[:, :-1] = np.maximum(-40.0, -np.square(bins - pitch[:, None]) / 8.0) + np.repeat(rng.normal(2.0, 6.0, hops // 3), 3)[:, None]
