@@ -13,8 +13,9 @@ Conventions
 How a note starts
 -----------------
 From silence when frames are voiced for `on_ms`, agree in pitch and are sure; a scoop or a fall towards the note
-does not agree, and is waited out for `scoop_ms`. After a pause frames must be surer (`first_confidence`) or last
-(`first_ms`): where nobody sings, an instrument is taken for a voice now and then, but seldom surely. A leap of an octave from the note before must be surer
+does not agree, and is waited out for `scoop_ms`. After a pause frames must be surer (`first_confidence`),
+last (`first_ms`) or come with a rise of the level (`rise_db`), as a voice does: where nobody sings, an instrument is
+taken for one now and then, but seldom surely, and within a sound that goes on. A leap of an octave from the note before must be surer
 (`leap_confidence`) or last `leap_ms`. The note is dated to its first frame within `arrive_semitones` of its pitch
 and `attack_db` of the loudest yet: later than the first voiced frame where it begins with a glide or a murmur.
 
@@ -67,9 +68,11 @@ class NoteSettings:
 
     on_ms: float = 15.0  # voiced and agreeing for this long before a note starts
     on_confidence: float = 0.7  # with at least this confidence on average ...
-    first_confidence: float = 0.85  # ... or this, for the first note after `pause_ms` without one ...
+    first_confidence: float = 0.93  # ... or this, for the first note after `pause_ms` without one ...
     pause_ms: float = 1000.0
-    first_ms: float = 400.0  # ... unless it has been voiced for so long
+    first_ms: float = 400.0  # ... unless it has been voiced for so long ...
+    rise_db: float = 8.0  # ... or the level has risen by so much ...
+    rise_ms: float = 80.0  # ... over so long
     agree_semitones: float = 0.12  # spread within which frames agree when a note starts
     scoop_ms: float = 60.0  # voiced for so long, settling is enough
     settle_semitones: float = 0.15  # spread within which a pitch that left a note, or glides, has arrived
@@ -187,6 +190,7 @@ class NoteTracker:
         self._flat_frames = self._frames(s.flat_ms)
         self._leap_frames = self._frames(s.leap_ms)
         self._glide_frames = self._frames(s.glide_ms)
+        self._rise_frames = self._frames(s.rise_ms)
         self._first_frames = self._frames(s.first_ms)
         self._scoop_frames = self._frames(s.scoop_ms)
         self._window_frames = self._frames(s.window_ms)
@@ -266,16 +270,21 @@ class NoteTracker:
         return self._start(frame, self._begun(run, near[-1].pitch), run[0].time_s, near, near[-1].pitch)
 
     def _believed(self, near: list[_Heard]) -> bool:
-        """Whether frames are sure enough to start a note: surer, or for longer, for the first one after a pause and
-        for a leap from the note before."""
+        """Whether frames are sure enough to start a note: surer, or for longer, for a leap from the note before and
+        for the first one after a pause that does not raise the level."""
         s, needed = self.settings, self.settings.on_confidence
         paused = near[0].time_s - self._last_sung_s > s.pause_ms / 1000
         leaps = not paused and abs(near[-1].pitch - self._last_pitch) >= s.leap_semitones
-        if paused and self._run < self._first_frames:
+        if paused and self._run < self._first_frames and not self._has_risen():
             needed = s.first_confidence
         if leaps and self._run < self._leap_frames:
             needed = s.leap_confidence
         return fmean(h.confidence for h in near) >= needed
+
+    def _has_risen(self) -> bool:
+        """Whether the level rose lately, as it does when somebody begins to sing."""
+        levels = [h.level_db for h in self._past.last(self._rise_frames + 1)]
+        return levels[-1] - levels[0] >= self.settings.rise_db
 
     def _begun(self, run: list[_Heard], centre: float) -> float:
         """When a note around ``centre`` began: at the first frame of the run near it in pitch and in level."""

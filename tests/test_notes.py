@@ -27,7 +27,7 @@ def frames_of(pitches, hop_s=0.01, level_db=-28.0):
             available_s=i * hop_s + LAG_S,
             f0_hz=777.0 if pitch is None else midi_to_hz(pitch),
             voiced=pitch is not None,
-            confidence=0.9,
+            confidence=0.95,
             voicing=0.9,
             level_db=level_db,
         )
@@ -235,13 +235,28 @@ def test_unsure_frames_start_no_note():
     assert strikes([replace(f, confidence=0.4) for f in frames_of([60.0] * 30)]) == []
 
 
-@pytest.mark.parametrize(("rest", "confidence", "waited"), [(99, 0.8, 0.01), (101, 0.8, 0.39), (101, 0.9, 0.01)])
+@pytest.mark.parametrize(("rest", "confidence", "waited"), [(99, 0.85, 0.01), (101, 0.85, 0.39), (101, 0.95, 0.01)])
 def test_the_first_note_after_a_pause_of_a_second_must_be_surer_or_last(rest, confidence, waited):
+    assert first_after(rest, confidence) == pytest.approx(waited)
+
+
+@pytest.mark.parametrize(("rise_db", "before", "waited"), [(8.5, 3, 0.01), (7.5, 3, 0.39), (8.5, 12, 0.39)])
+def test_or_it_must_raise_the_level_within_80_ms(rise_db, before, waited):
+    """The level is told ``before`` frames ahead of the pitch: too long ago, and it speaks of something else."""
+    assert first_after(120, 0.8, rise_db, before) == pytest.approx(waited)
+
+
+def first_after(rest, confidence, rise_db=0.0, before=0):
+    """How long after its first frame the note begins that follows a rest of so many frames."""
     begins = 20 + rest
-    frames = [replace(f, confidence=confidence if f.index >= begins else 0.95) for f in frames_of([60.0] * 20 + [None] * rest + [62.0] * 60)]
+    frames = [
+        replace(f, confidence=confidence if f.index >= begins else 0.95, level_db=-40.0 + rise_db * (f.index >= begins - before))
+        for f in frames_of([60.0] * 20 + [None] * rest + [62.0] * 60)
+    ]
     tracker = NoteTracker()
     on = [e for f in frames for e in tracker.feed(f) if isinstance(e, NoteOn)][1]
-    assert (on.note, on.time_s) == (62, pytest.approx(begins / 100)) and on.available_s == pytest.approx(begins / 100 + waited + LAG_S)
+    assert (on.note, on.time_s) == (62, pytest.approx(begins / 100))
+    return on.available_s - LAG_S - begins / 100
 
 
 @pytest.mark.parametrize(("confidence", "waited"), [(0.75, 0.09), (0.95, 0.01)])
