@@ -13,11 +13,11 @@ Conventions
 How a note starts
 -----------------
 From silence when frames are voiced for `on_ms`, agree in pitch and are sure; a scoop or a fall towards the note
-does not agree, and is waited out for `scoop_ms`. After a pause frames must be surer (`first_confidence`),
-last (`first_ms`) or come with a rise of the level (`rise_db`), as a voice does: where nobody sings, an instrument is
-taken for one now and then, but seldom surely, and within a sound that goes on. A leap of an octave from the note before must be surer
-(`leap_confidence`) or last `leap_ms`. The note is dated to its first frame within `arrive_semitones` of its pitch
-and `attack_db` of the loudest yet: later than the first voiced frame where it begins with a glide or a murmur.
+does not agree, and is waited out for `scoop_ms`. After a pause frames must be surer (`first_confidence`), last
+(`first_ms`) or come with a rise of the level (`rise_db`), as a voice does: where nobody sings, an instrument is taken
+for one now and then, but seldom surely, and within a sound that goes on. A leap of an octave from the note before must
+be surer (`leap_confidence`) or last `leap_ms`. The note is dated to its first frame within `arrive_semitones` of its
+pitch and `attack_db` of the loudest yet: later than the first voiced frame where it begins with a glide or a murmur.
 
 How a held note ends
 --------------------

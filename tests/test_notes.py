@@ -35,6 +35,11 @@ def frames_of(pitches, hop_s=0.01, level_db=-28.0):
     ]
 
 
+def sure_until(first, confidence, frames):
+    """Sure frames, from index ``first`` on those of this confidence."""
+    return [replace(f, confidence=confidence if f.index >= first else 0.95) for f in frames]
+
+
 def events_of(pitches, hop_s=0.01, tracker=None):
     tracker = tracker or NoteTracker(hop_s=hop_s)
     frames = frames_of(pitches, hop_s)
@@ -68,7 +73,7 @@ def test_a_tone_ends_where_the_voice_ended():
 
 @pytest.mark.parametrize("confidence, waited_s", [(0.85, 0.03), (0.75, 0.05)])
 def test_a_step_is_left_once_the_fourth_sure_or_the_sixth_frame_says_so_and_dated_back(confidence, waited_s):
-    frames = [replace(f, confidence=confidence if f.index >= 40 else 0.95) for f in frames_of([60.0] * 40 + [62.0] * 40)]
+    frames = sure_until(40, confidence, frames_of([60.0] * 40 + [62.0] * 40))
     tracker = NoteTracker()
     off, on = [e for f in frames for e in tracker.feed(f) if type(e) in (NoteOff, NoteOn)][1:3]
     assert (off.note, on.note) == (60, 62)
@@ -249,10 +254,8 @@ def test_or_it_must_raise_the_level_within_80_ms(rise_db, before, waited):
 def first_after(rest, confidence, rise_db=0.0, before=0):
     """How long after its first frame the note begins that follows a rest of so many frames."""
     begins = 20 + rest
-    frames = [
-        replace(f, confidence=confidence if f.index >= begins else 0.95, level_db=-40.0 + rise_db * (f.index >= begins - before))
-        for f in frames_of([60.0] * 20 + [None] * rest + [62.0] * 60)
-    ]
+    frames = sure_until(begins, confidence, frames_of([60.0] * 20 + [None] * rest + [62.0] * 60, level_db=-40.0))
+    frames = [replace(f, level_db=f.level_db + rise_db * (f.index >= begins - before)) for f in frames]
     tracker = NoteTracker()
     on = [e for f in frames for e in tracker.feed(f) if isinstance(e, NoteOn)][1]
     assert (on.note, on.time_s) == (62, pytest.approx(begins / 100))
@@ -261,7 +264,7 @@ def first_after(rest, confidence, rise_db=0.0, before=0):
 
 @pytest.mark.parametrize(("confidence", "waited"), [(0.75, 0.09), (0.95, 0.01)])
 def test_an_octave_after_a_pause_must_be_sure_or_last(confidence, waited):
-    frames = [replace(f, confidence=confidence if f.index >= 30 else 0.95) for f in frames_of([60.0] * 20 + [None] * 10 + [72.0] * 30)]
+    frames = sure_until(30, confidence, frames_of([60.0] * 20 + [None] * 10 + [72.0] * 30))
     tracker = NoteTracker()
     on = [e for f in frames for e in tracker.feed(f) if isinstance(e, NoteOn)][1]
     assert (on.note, on.time_s) == (72, pytest.approx(0.3)) and on.available_s == pytest.approx(0.3 + waited + LAG_S)

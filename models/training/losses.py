@@ -45,7 +45,7 @@ def head_targets(pitch: Tensor, config: ModelConfig, hops: int) -> tuple[Tensor,
 
 
 def fresh(pitch: Tensor, config: ModelConfig, hops: int) -> Tensor:
-    """Whether each head speaks of a moment at most FRESH_MS after a jump of f0: labels ``[B, n] -> [B, heads, hops]`` (bool)."""
+    """Whether a head speaks of a moment at most FRESH_MS after a jump: labels ``[B, n] -> [B, heads, hops]`` (bool)."""
     before, now = pitch[:, :-1], pitch[:, 1:]
     jumps = F.pad(((before > 0) & (now > 0) & ((now - before).abs() > JUMP_SEMITONES)).float(), (1, 0))
     reach = FRESH_MS // LABEL_STEP_MS
@@ -65,7 +65,10 @@ def melody_loss(output: Output, pitch: Tensor, config: ModelConfig, fresh_weight
     logits = output.pitch_logits.float()[in_range]
     distance = (target[in_range][:, None] - grid[None, :]) * (100.0 / SIGMA_CENTS)
     soft = torch.softmax(-0.5 * distance.square(), 1)
-    pitch_loss = _mean(F.cross_entropy(logits, soft, reduction="none"), weight[in_range]) if len(logits) else output.pitch_logits.sum() * 0.0
+    if len(logits):
+        pitch_loss = _mean(F.cross_entropy(logits, soft, reduction="none"), weight[in_range])
+    else:  # a zero that has a gradient
+        pitch_loss = output.pitch_logits.sum() * 0.0
     voicing_logits = output.voicing_logits.float().transpose(1, 2)
     each = F.binary_cross_entropy_with_logits(voicing_logits, voiced.float(), reduction="none")
     return pitch_loss, _mean(each, weight * known)
