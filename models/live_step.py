@@ -1,12 +1,13 @@
 """The live network as it runs: one hop of one stream, nothing computed twice.
 
-``LiveStep(net)`` takes a trained ``TwoStageNet`` apart: normalisation is folded into the weights, 1x1
-convolutions become matrix products, and each block keeps its past columns in a circular buffer, so that a
-hop writes one column and reads those that its kernels meet. The numbers are those of ``net.whole``; tests
-hold the two together.
+``LiveStep(net)`` takes a trained ``TwoStageNet`` apart: normalisation is folded into the weights, every
+convolution is one matrix product, and each kernel over time keeps its past columns in a ring, so that a hop
+writes one column and reads those that its kernel meets. The numbers are those of ``net.whole``; tests hold
+the two together.
 
-Shapes have no batch: ``[channel, position]``. The state is explicit: the caller owns it, hands it in, and
-goes on with what comes back; a state that was handed in is used up.
+Shapes have no batch: ``[position, channel]``, in which the neighbours of a position lie side by side and a
+kernel's field is a row of a matrix. The state is explicit: the caller owns it, hands it in, and goes on with
+what comes back; a state that was handed in is used up.
 """
 
 from typing import List, Tuple
@@ -19,10 +20,12 @@ from rt_melody.models.inception import InceptionBlock, StackedBlock
 from rt_melody.models.network import COMPRESSION, GRAPH_SCALE, LEVEL_FALL, LEVEL_FLOOR, LEVEL_SAMPLES, TwoStageNet
 
 
-# What a stream carries from hop to hop: hops taken so far; the peak-hold of the level, nepers [1]; each block's
-# circular pasts [slots, channels, positions], the onset path's first; the hidden state of the recurrent context
-# [1, context_size]. A plain tuple, because TorchScript makes a named one anew for Python at every call.
-StreamState = Tuple[int, Tensor, List[List[Tensor]], Tensor]
+# What a stream carries from hop to hop: hops taken so far; the peak-hold of the level, nepers [1]; the past of each
+# kernel over time, a list for each block, the onset path's first; scratch, which is carried only so that no hop has
+# to allocate it, in three lists: for the onset path's two steps, and for the blocks, which share it; the hidden state
+# of the recurrent context [1, context_size]. Plain tuples and few tensors, because TorchScript turns each of them
+# into its own kind and back at every call.
+StreamState = Tuple[int, Tensor, List[List[Tensor]], List[List[Tensor]], Tensor]
 
 
 def folded(weight: Tensor, norm: nn.BatchNorm2d) -> Tuple[Tensor, Tensor]:
@@ -36,6 +39,18 @@ def folded_pair(pair: nn.Sequential) -> Tuple[Tensor, Tensor]:
     return folded(pair[0].weight, pair[1])
 
 
+def silence(shape: List[int]) -> Tensor:
+    """Zeros that take one number's room in a model file, not to be written into; see ``fresh_state``."""
+    return torch.zeros(1).expand(shape)
+
+
+def fresh_state(step: nn.Module) -> StreamState:
+    """The state of a stream that has heard nothing but silence, of a LiveStep or its compiled form; the stream's own."""
+    hops, level, past, scratch, context = step.initial_state()
+    own = [[[tensor.clone() for tensor in part] for part in parts] for parts in (past, scratch)]
+    return hops, level.clone(), *own, context.clone()
+
+
 class Constants(nn.Module):
     """A module whose tensors are constants: detached, contiguous copies."""
 
@@ -44,52 +59,82 @@ class Constants(nn.Module):
             self.register_buffer(name, tensor.detach().clone().contiguous())
 
 
-class Columns(Constants):
-    """A kernel over time and positions, over a circular past: its weight as one 1-D kernel, and the slots it meets."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, dilation: int):
-        super().__init__()
-        taps = weight.size(2)
-        self.slots = (taps - 1) * dilation + 1
-        ages = torch.arange(taps - 1, -1, -1) * dilation  # oldest first, as in the kernel
-        self.keep(
-            met=(torch.arange(self.slots)[:, None] - ages) % self.slots,  # [newest slot, taps]
-            weight=weight.permute(0, 2, 1, 3).flatten(1, 2),  # [out, taps * in, width]
-            bias=bias,
-        )
-        self.channels = weight.size(1)
-        self.half_width = weight.size(3) // 2
-
-    def forward(self, x: Tensor, past: Tensor, hops: int) -> Tensor:
-        """Store ``x [in, positions]``, the column of hop ``hops``, in ``past [slots, in, positions]``; the
-        output's new column ``[out, positions]``."""
-        slot = hops % self.slots
-        past[slot].copy_(x)
-        met = past.index_select(0, self.met[slot]).view(1, -1, x.size(1))
-        return F.conv1d(met, self.weight, self.bias, padding=self.half_width)[0]
-
-
 class Pointwise(Constants):
     """A folded 1x1 convolution."""
 
     def __init__(self, weight: Tensor, bias: Tensor):
         super().__init__()
-        self.keep(weight=weight[:, :, 0, 0], bias=bias.unsqueeze(1))
+        self.keep(weight=weight[:, :, 0, 0].t(), bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, self.weight, x)
+        return torch.addmm(self.bias, x, self.weight)
+
+    def into(self, x: Tensor, out: Tensor) -> Tensor:
+        """The same, into ``out``."""
+        return torch.addmm(self.bias, x, self.weight, out=out)
+
+    def onto(self, x: Tensor, total: Tensor) -> Tensor:
+        """The same, added to ``total``."""
+        return total.add_(self.bias).addmm_(x, self.weight)
 
 
 class Frequency(Constants):
-    """A folded convolution over positions alone."""
+    """A folded kernel over positions alone."""
 
     def __init__(self, weight: Tensor, bias: Tensor):
         super().__init__()
-        self.keep(weight=weight[:, :, 0], bias=bias)
-        self.half_width = weight.size(3) // 2
+        self.filters, self.channels, self.width = weight.size(0), weight.size(1), weight.size(3)
+        self.keep(weight=weight[:, :, 0].permute(2, 1, 0).flatten(0, 1), bias=bias)  # [width * in, out]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv1d(x.unsqueeze(0), self.weight, self.bias, padding=self.half_width)[0]
+    def scratch(self, positions: int) -> List[Tensor]:
+        """A column between margins of zeros; the fields that the kernel meets in it, a row each; the output."""
+        return [
+            silence([positions + self.width - 1, self.channels]),
+            silence([positions, self.width * self.channels]),
+            silence([positions, self.filters]),
+        ]
+
+    def forward(self, x: Tensor, column: Tensor, fields: Tensor, out: Tensor) -> Tensor:
+        """``x [positions, in]``, rectified, through the kernel into ``out [positions, out]``."""
+        n, half = x.size(0), self.width // 2
+        torch.clamp_min(x, 0.0, out=column[half : half + n])
+        fields.copy_(column.as_strided((n, self.width * self.channels), (self.channels, 1)))
+        return torch.addmm(self.bias, fields, self.weight, out=out)
+
+
+class Columns(Constants):
+    """A folded kernel over time and positions.
+
+    Its past ``[dilation, positions + margins, taps * in]`` holds the columns that it will meet: a hop belongs to the
+    ring of its remainder by the dilation, where it takes the place of the oldest column. The weight is kept once for
+    each place that the newest column may have, so that a ring need not be turned.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, dilation: int):
+        super().__init__()
+        self.filters, self.channels = weight.size(0), weight.size(1)
+        self.taps, self.width, self.dilation = weight.size(2), weight.size(3), dilation
+        oldest_first = weight.permute(3, 2, 1, 0)  # [width, taps, in, out]
+        turned = [oldest_first.roll(newest + 1, 1).flatten(0, 2) for newest in range(self.taps)]
+        self.keep(weight=torch.stack(turned), bias=bias)  # [newest, width * taps * in, out]
+
+    def past(self, positions: int) -> Tensor:
+        return silence([self.dilation, positions + self.width - 1, self.taps * self.channels])
+
+    def scratch(self, positions: int) -> List[Tensor]:
+        """The fields that the kernel meets, a row each; the output."""
+        return [silence([positions, self.width, self.taps * self.channels]), silence([positions, self.filters])]
+
+    def forward(self, x: Tensor, past: Tensor, hops: int, fields: Tensor, out: Tensor) -> Tensor:
+        """``x [positions, in]``, rectified, is the column of hop ``hops``; the kernel's new column into
+        ``out [positions, out]``."""
+        n, half, c = x.size(0), self.width // 2, self.channels
+        newest = (hops // self.dilation) % self.taps
+        ring = past[hops % self.dilation]
+        torch.clamp_min(x, 0.0, out=ring[half : half + n, newest * c : newest * c + c])
+        if self.width > 1:
+            ring = fields.copy_(ring.unfold(0, self.width, 1).transpose(1, 2)).view(n, -1)
+        return torch.addmm(self.bias, ring, self.weight[newest], out=out)
 
 
 class InceptionStep(nn.Module):
@@ -111,33 +156,43 @@ class InceptionStep(nn.Module):
         self.project = Pointwise(*folded_pair(block.project))
 
     def past(self, positions: int) -> List[Tensor]:
-        """Silence, for each kernel over time."""
-        return [
-            torch.zeros(self.motion.slots, self.motion.channels, positions),
-            torch.zeros(self.hold.slots, self.hold.channels, positions),
-        ]
+        return [self.motion.past(positions), self.hold.past(positions)]
 
-    def forward(self, x: Tensor, past: List[Tensor], hops: int) -> Tensor:
-        wide, narrow, motion, hold = torch.split(torch.relu_(self.reduce(x)), self.b)
+    def scratch(self, positions: int) -> List[Tensor]:
+        """Alike for all blocks of a network."""
+        return (
+            [silence([positions, 4 * self.b]), silence([positions, 4 * self.b])]
+            + self.wide.scratch(positions) + self.narrow.scratch(positions)
+            + self.motion.scratch(positions) + self.hold.scratch(positions)
+        )
+
+    def forward(self, x: Tensor, past: List[Tensor], hops: int, scratch: List[Tensor]) -> Tensor:
+        """``x [positions, channels]`` is overwritten."""
+        reduced, joined, c1, f1, o1, c2, f2, o2, f3, o3, f4, o4 = scratch
+        wide, narrow, motion, hold = torch.split(self.reduce.into(x, reduced), self.b, 1)
         branches = [
-            self.wide(wide), self.narrow(narrow), self.motion(motion, past[0], hops), self.hold(hold, past[1], hops)
+            self.wide(wide, c1, f1, o1), self.narrow(narrow, c2, f2, o2),
+            self.motion(motion, past[0], hops, f3, o3), self.hold(hold, past[1], hops, f4, o4),
         ]
-        return torch.relu_(self.project(torch.relu_(torch.cat(branches))).add_(x))
+        torch.cat(branches, 1, out=joined)
+        return torch.relu_(self.project.onto(joined.relu_(), x))
 
 
 class StackedStep(nn.Module):
-    """One hop of a ``StackedBlock``."""
+    """One hop of a ``StackedBlock``. Takes what was not yet rectified, as the onset path's stem leaves it."""
 
     def __init__(self, block: StackedBlock):
         super().__init__()
-        weight, bias = folded(block.conv.conv.weight, block.norm)
-        self.conv = Columns(weight, bias, block.conv.dilation)
+        self.conv = Columns(*folded(block.conv.conv.weight, block.norm), block.conv.dilation)
 
     def past(self, positions: int) -> List[Tensor]:
-        return [torch.zeros(self.conv.slots, self.conv.channels, positions)]
+        return [self.conv.past(positions)]
 
-    def forward(self, x: Tensor, past: List[Tensor], hops: int) -> Tensor:
-        return torch.relu_(self.conv(x, past[0], hops))
+    def scratch(self, positions: int) -> List[Tensor]:
+        return self.conv.scratch(positions)
+
+    def forward(self, x: Tensor, past: List[Tensor], hops: int, scratch: List[Tensor]) -> Tensor:
+        return self.conv(x, past[0], hops, scratch[0], scratch[1]).relu_()
 
 
 STEPS = {InceptionBlock: InceptionStep, StackedBlock: StackedStep}
@@ -155,87 +210,108 @@ class LiveStep(Constants):
         self.short_taps, self.short_stride = c.short_taps, c.short_stride_samples
         self.hop, self.tail = c.hop_samples, c.hop_samples + c.short_taps - c.short_stride_samples
         self.level_samples, self.level_floor, self.level_fall = LEVEL_SAMPLES, LEVEL_FLOOR, LEVEL_FALL
-        self.compression, self.scale = COMPRESSION, GRAPH_SCALE
+        self.compression = COMPRESSION
 
-        self.before = max(0, -min(net.stack.shifts))
-        self.after = max(0, max(net.stack.shifts) + c.positions - c.long_filters)
-        shifts = torch.tensor(net.stack.shifts) + self.before
+        shifts = torch.tensor(net.stack.shifts)
+        self.before = max(0, -int(shifts.min())) + 1  # at least one zero, the first, stands for what lies outside
+        self.after = max(0, int(shifts.max()) + c.positions - c.long_filters)
+        stem_weight, stem_bias = folded_pair(net.stem)
+        width = stem_weight.size(3)
+        at = torch.arange(c.positions)[:, None] + torch.arange(width) - width // 2
+        met = at[:, :, None] + shifts + self.before  # [positions, width, harmonics]
+        met[(at < 0) | (at >= c.positions)] = 0
+        by_position = net.onset.out.weight.unflatten(1, (-1, c.short_filters)).transpose(1, 2)
+        refine_weight, refine_bias = folded_pair(net.refine)
         prior_in, prior_out = net.pitch_prior
         self.keep(
             long_bank=net.long_bank.weight,
             short_bank=net.short_bank.weight.t(),
-            lined_up=(shifts[:, None] + torch.arange(c.positions)[None]).flatten(),
-            onset_weight=net.onset.out.weight, onset_bias=net.onset.out.bias,
+            stem_met=met.flatten(),
+            stem_weight=GRAPH_SCALE * stem_weight[:, :, 0].permute(2, 1, 0).flatten(0, 1), stem_bias=stem_bias,
+            onset_weight=by_position.flatten(1), onset_bias=net.onset.out.bias,
             summary_weight=net.summary.weight, summary_bias=net.summary.bias,
             voicing_weight=net.voicing.weight, voicing_bias=net.voicing.bias,
-            condition_weight=net.condition.weight, condition_bias=net.condition.bias,
-            pitch_weight=net.pitch.weight[:, :, 0, 0], pitch_bias=net.pitch.bias.unsqueeze(1),
+            condition_weight=net.condition.weight, condition_bias=net.condition.bias + refine_bias,
+            refine_weight=refine_weight[:, :, 0, 0].t(),
+            pitch_weight=net.pitch.weight[:, :, 0, 0].unflatten(0, (-1, c.bins_per_position)).transpose(1, 2),
+            pitch_bias=net.pitch.bias.view(-1, c.bins_per_position),
             prior_weight=prior_out.weight @ prior_in.weight,
             prior_bias=prior_out.bias + prior_out.weight @ prior_in.bias,
             input_weight=net.recurrent.weight_ih_l0, input_bias=net.recurrent.bias_ih_l0,
             hidden_weight=net.recurrent.weight_hh_l0, hidden_bias=net.recurrent.bias_hh_l0,
         )
-        self.stem = Frequency(*folded_pair(net.stem))
         self.blocks = nn.ModuleList([STEPS[type(block)](block) for block in net.blocks])
-        self.onset_stem = Frequency(*folded_pair(net.onset.stem))
+        onset_weight, onset_bias = folded_pair(net.onset.stem)
+        self.onset_stem = Frequency(GRAPH_SCALE * onset_weight, onset_bias)
         self.onset = StackedStep(net.onset.block)
         self.attention = Pointwise(net.attention.weight, net.attention.bias)
-        self.refine = Pointwise(*folded_pair(net.refine))
 
     def initial_state(self) -> StreamState:
-        """The state of a stream that has heard nothing but silence."""
-        columns = [self.onset.past(self.short_filters)]
-        for block in self.blocks:
-            columns.append(block.past(self.positions))
-        return 0, torch.full((1,), self.level_floor), columns, torch.zeros(1, self.context_size)
+        """What ``fresh_state`` copies: freezing turns zeros into constants of the module, that all streams share."""
+        past = [self.onset.past(self.short_filters)]
+        scratch = [self.onset_stem.scratch(self.short_filters), self.onset.scratch(self.short_filters)]
+        for i, block in enumerate(self.blocks):
+            past.append(block.past(self.positions))
+            if i == 0:
+                scratch.append(block.scratch(self.positions))
+        return 0, torch.full((1,), self.level_floor), past, scratch, torch.zeros(1, self.context_size)
 
     def forward(self, window: Tensor, state: StreamState, head: int) -> Tuple[Tensor, Tensor, StreamState]:
         """``window [long_taps]``, its newest ``hop_samples`` new -> what ``head`` says of it: pitch logits
         ``[pitch_bins]``, voicing logit ``[]``; and the next state."""
-        hops, held, columns, context = state
+        hops, held, past, scratch, context = state
         newest = self._level(window, self.hop)
         held = torch.maximum(held - self.level_fall, self._level(window, self.level_samples))
         held = held.clamp_(min=self.level_floor)
         gain = self.compression * torch.exp(-held)
 
-        x = torch.relu_(self.stem(self._long_graph(window, gain)))
+        x = torch.relu_(torch.addmm(self.stem_bias, self._long_fields(window, gain), self.stem_weight))
         for i, block in enumerate(self.blocks):
-            x = block(x, columns[i + 1], hops)
-        onset = self.onset(torch.relu_(self.onset_stem(self._short_graph(window, gain))), columns[0], hops)
-        onset = torch.relu_(torch.addmv(self.onset_bias, self.onset_weight, onset.flatten()))
+            x = block(x, past[i + 1], hops, scratch[2])
+        onset = self._onset(window, gain, past[0], hops, scratch)
 
-        attended = torch.mm(torch.softmax(self.attention(x), 1), x.t()).flatten()
-        summary = torch.cat([attended, x.amax(1), x.mean(1), onset, newest - held, 0.2 * held])
+        attended = torch.mm(torch.softmax(self.attention(x), 0).t(), x).flatten()
+        summary = torch.cat([attended, x.amax(0), x.mean(0), onset, newest - held, 0.2 * held])
         joined = torch.relu_(torch.addmv(self.summary_bias, self.summary_weight, summary))
         hidden = torch.gru_cell(
             joined.unsqueeze(0), context, self.input_weight, self.hidden_weight, self.input_bias, self.hidden_bias
         )
         pitch, voicing = self._read(x, joined, hidden[0], head)
-        return pitch, voicing, (hops + 1, held, columns, hidden)
+        return pitch, voicing, (hops + 1, held, past, scratch, hidden)
 
     def _level(self, window: Tensor, count: int) -> Tensor:
         """RMS of the newest ``count`` samples, nepers ``[1]``."""
-        return 0.5 * torch.log(window[window.size(0) - count :].square().mean().view(1) + 1e-12)
+        newest = window[window.size(0) - count :]
+        return 0.5 * torch.log(torch.dot(newest, newest).view(1) / count + 1e-12)
 
-    def _long_graph(self, window: Tensor, gain: Tensor) -> Tensor:
-        """Stage 1, long bank, harmonics lined up ``[harmonics, positions]``."""
+    def _long_fields(self, window: Tensor, gain: Tensor) -> Tensor:
+        """Stage 1, long bank, harmonics lined up, what the stem meets at each position
+        ``[positions, width * harmonics]``."""
         y = torch.mv(self.long_bank, window).view(2, self.long_filters)
         modulus = torch.sqrt_(y.square_().sum(0).add_(1e-12))
-        graph = F.pad(torch.log1p_(gain * modulus).mul_(self.scale), (self.before, self.after))
-        return graph.index_select(0, self.lined_up).view(-1, self.positions)
+        graph = F.pad(torch.log1p_(gain * modulus), (self.before, self.after))
+        return graph.index_select(0, self.stem_met).view(self.positions, -1)
+
+    def _onset(
+        self, window: Tensor, gain: Tensor, past: List[Tensor], hops: int, scratch: List[List[Tensor]]
+    ) -> Tensor:
+        """The short bank's graph, condensed ``[onset_size]``."""
+        column, fields, out = scratch[0]
+        x = self.onset_stem(self._short_graph(window, gain).t(), column, fields, out)
+        x = self.onset(x, past, hops, scratch[1])
+        return torch.relu_(torch.addmv(self.onset_bias, self.onset_weight, x.flatten()))
 
     def _short_graph(self, window: Tensor, gain: Tensor) -> Tensor:
         """Stage 1, short bank, pooled ``[slots, short_filters]``."""
         newest = window[window.size(0) - self.tail :].unfold(0, self.short_taps, self.short_stride)
         y = torch.mm(newest, self.short_bank).view(self.slots, -1, 2, self.short_filters)
         pooled = torch.sqrt_(y.square_().sum(2).add_(1e-12)).mean(1)
-        return torch.log1p_(gain * pooled).mul_(self.scale)
+        return torch.log1p_(gain * pooled)
 
     def _read(self, x: Tensor, joined: Tensor, context: Tensor, head: int) -> Tuple[Tensor, Tensor]:
         voicing = torch.dot(self.voicing_weight[head], torch.cat([joined, context])) + self.voicing_bias[head]
-        shift = torch.addmv(self.condition_bias, self.condition_weight, context).unsqueeze(1)
-        refined = torch.relu_(self.refine(x).add_(shift))
-        first, n = head * self.bins_per_position, self.bins_per_position
-        bins = torch.addmm(self.pitch_bias[first : first + n], self.pitch_weight[first : first + n], refined)
+        shift = torch.addmv(self.condition_bias, self.condition_weight, context)
+        refined = torch.relu_(torch.addmm(shift, x, self.refine_weight))
+        bins = torch.addmm(self.pitch_bias[head], refined, self.pitch_weight[head])
         logits = torch.addmv(self.prior_bias, self.prior_weight, context)
-        return logits + bins.t().reshape(-1), voicing
+        return logits + bins.view(-1), voicing

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rt_melody.models.live_step import fresh_state
 from rt_melody.models.torchscript import load_model
 
 SHIPPED = Path(__file__).parent / "weights" / "live.pt"
@@ -55,13 +56,8 @@ class StreamingModel:
 
     def reset(self) -> None:
         with torch.inference_mode():
-            self._states = [self._fresh_state() for _ in range(self._phases)]
+            self._states = [fresh_state(self._step) for _ in range(self._phases)]
         self._turn = 0
-
-    def _fresh_state(self) -> tuple:
-        hops, level, columns, context = self._step.initial_state()
-        # Freezing turns its zeros into constants of the module; a stream writes into its own copy.
-        return hops, level, [[past.clone() for past in block] for block in columns], context
 
     def step(self) -> tuple[np.ndarray, float]:
         """Take in ``self.window``; pitch logits [shape=(pitch_bins,)] and the voicing logit."""

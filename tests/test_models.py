@@ -10,7 +10,7 @@ import torch
 from rt_melody.models.build import build_network
 from rt_melody.models.config import ModelConfig, load_config
 from rt_melody.models.filterbank import sinusoid_kernels
-from rt_melody.models.live_step import LiveStep
+from rt_melody.models.live_step import LiveStep, fresh_state
 from rt_melody.models.network import HarmonicStack
 from rt_melody.models.paper import PaperNet, Stage1, Stage1Alone, peak_order
 from rt_melody.models.streaming import SHIPPED, StreamingModel
@@ -39,7 +39,7 @@ def trained(config, seed=0):
 def stepped(net, wave, head, state=None):
     """Pitch logits and voicing logits of one head, hop by hop; the state after the last."""
     step = LiveStep(net)
-    state = state or step.initial_state()
+    state = state or fresh_state(step)
     padded, pitch, voicing = torch.nn.functional.pad(wave, (800, 0)), [], []
     for start in range(0, len(wave), 160):
         logits, logit, state = step(padded[start : start + 960], state, head)
@@ -65,7 +65,7 @@ def test_a_stream_is_its_state_and_nothing_else():
     """Two streams in turn on one network do not talk; a state that is not fresh changes what is heard."""
     net, wave = trained(SMALL), torch.randn(160 * 20)
     step, padded = LiveStep(net), torch.nn.functional.pad(wave, (800, 0))
-    states, logits = [step.initial_state(), step.initial_state()], [[], []]
+    states, logits = [fresh_state(step), fresh_state(step)], [[], []]
     for start in range(0, len(wave), 160):
         for i, gain in enumerate((1.0, -0.3)):
             heard, _, states[i] = step(gain * padded[start : start + 960], states[i], 0)
