@@ -13,9 +13,11 @@ Conventions
 How a note starts
 -----------------
 From silence when frames are voiced for `on_ms`, agree in pitch and are sure; a scoop or a fall towards the note
-does not agree, and is waited out for `scoop_ms`. After a pause frames must be surer (`first_confidence`), last
-(`first_ms`) or come with a rise of the level (`rise_db`), as a voice does: where nobody sings, an instrument is taken
-for one now and then, but seldom surely, and within a sound that goes on. A leap of an octave from the note before must
+does not agree, and is waited out for `scoop_ms`. Where the level is hardly above the room's, which is what sounds
+while nobody sings, frames must be surer (`room_confidence`): somebody who begins to sing adds to it. After a pause
+they must be surer yet (`first_confidence`), last (`first_ms`) or come with a rise of the level (`rise_db`), as a
+voice does: where nobody sings, an instrument is taken for one now and then, but seldom surely, and within a sound
+that goes on. A leap of an octave from the note before must
 be surer (`leap_confidence`) or last `leap_ms`. The note is dated to its first frame within `arrive_semitones` of its
 pitch and `attack_db` of the loudest yet: later than the first voiced frame where it begins with a glide or a murmur.
 
@@ -43,7 +45,9 @@ How a repeated note is heard
 ----------------------------
 By a gap, or by a dip while the pitch stays: `dip_db` down and up again within `dip_ms`, not in the level but in
 the level of the sound's first difference (level times brightness), where consonants that are sung (m, n, l) show
-although they may be as loud as a vowel. A breath or a hiss at a note's end is bright too, hence `fade_db`.
+although they may be as loud as a vowel. A breath or a hiss at a note's end is bright too, hence `fade_db`. Where the voice is
+not `clear_of_room_db` above the room, a dip may be a drum's: there a frame must have been in doubt of the pitch, too
+(`doubt_confidence`).
 """
 
 from __future__ import annotations
@@ -67,10 +71,12 @@ class NoteSettings:
     """
 
     on_ms: float = 15.0  # voiced and agreeing for this long before a note starts
-    on_confidence: float = 0.7  # with at least this confidence on average ...
-    first_confidence: float = 0.93  # ... or this, for the first note after `pause_ms` without one ...
+    on_confidence: float = 0.6  # with at least this confidence on average ...
+    near_room_db: float = 3.0  # ... or, where the level is not so far above the room's, ...
+    room_confidence: float = 0.8  # ... this ...
+    first_confidence: float = 0.94  # ... or this, for the first note after `pause_ms` without one ...
     pause_ms: float = 1000.0
-    first_ms: float = 400.0  # ... unless it has been voiced for so long ...
+    first_ms: float = 600.0  # ... unless it has been voiced for so long ...
     rise_db: float = 8.0  # ... or the level has risen by so much ...
     rise_ms: float = 80.0  # ... over so long
     agree_semitones: float = 0.12  # spread within which frames agree when a note starts
@@ -101,6 +107,9 @@ class NoteSettings:
     dip_db: float = 8.0  # fall and rise of level times brightness that strike a held note again ...
     dip_ms: float = 120.0  # ... within this time ...
     fade_db: float = 6.0  # ... unless the level has fallen by so much
+    clear_of_room_db: float = 7.0  # level over that of the room, from which on a dip is the voice's; nearer to it ...
+    room_ms: float = 1000.0  # (time constant with which the level of the room follows, while nobody sings)
+    doubt_confidence: float = 0.85  # ... a frame must have been less sure than this
     rest_ms: float = 100.0  # and not again, nor on a younger note, before this is over
     bend_step_semitones: float = 0.01  # smallest change of pitch worth an event
     loudness_step_db: float = 1.0  # smallest change of level worth an event
@@ -141,7 +150,7 @@ class _Sounding:
 class _History:
     """What the last frames told, oldest first: as far back as any rule looks."""
 
-    MEMORY_MS = 500.0
+    MEMORY_MS = 700.0
     SMOOTH_MS = 30.0  # against the beating of level and period
     BRIGHT_HZ = 1000.0  # brightness that leaves a level as it is
 
@@ -211,6 +220,7 @@ class NoteTracker:
         self._last_pitch: float | None = None  # of the note before
         self._last_sung_s = -inf  # when it ended
         self._run = 0  # newest frames in a row: voiced while no note sounds, else away from the note on one side
+        self._room, self._room_frames = 0.0, 0  # mean power while nobody sings, of how many frames
         self._attack_s: float | None = None  # of a dip's end that frames have yet to reach
         self._last_dip_s = -inf
 
@@ -220,6 +230,7 @@ class NoteTracker:
         self._past.add(frame, pitch)
         self._hear_dip()
         if self._sounding is None:
+            self._hear_room(pitch)
             return self._seek(frame, pitch)
         if pitch is None:
             return self._wait(frame)
@@ -275,10 +286,13 @@ class NoteTracker:
         s, needed = self.settings, self.settings.on_confidence
         paused = near[0].time_s - self._last_sung_s > s.pause_ms / 1000
         leaps = not paused and abs(near[-1].pitch - self._last_pitch) >= s.leap_semitones
-        if paused and self._run < self._first_frames and not self._has_risen():
-            needed = s.first_confidence
+        if self._run < self._first_frames:
+            if self._over_room_db(near[0].time_s) < s.near_room_db:
+                needed = s.room_confidence
+            if paused and not self._has_risen():
+                needed = max(needed, s.first_confidence)
         if leaps and self._run < self._leap_frames:
-            needed = s.leap_confidence
+            needed = max(needed, s.leap_confidence)
         return fmean(h.confidence for h in near) >= needed
 
     def _has_risen(self) -> bool:
@@ -337,7 +351,28 @@ class NoteTracker:
             return []
         heard = self._past.sung_since(attack_s)
         steady = len(heard) >= self._on_frames and _spread(heard) < self.settings.reach_semitones
-        return heard if steady else []
+        return heard if steady and self._is_the_voices(attack_s) else []
+
+    def _hear_room(self, pitch: float | None) -> None:
+        """Follow the level of what sounds while nobody sings, at the moments of which pitches are known."""
+        newest = self._past.heard[-1]
+        behind = round((newest.level_s - newest.time_s) / self.hop_s)
+        if pitch is None and 0 <= behind < len(self._past.heard):
+            self._room_frames += 1
+            step = max(1 / self._room_frames, self.hop_s / (self.settings.room_ms / 1000))
+            self._room += step * (10 ** (self._past.heard[-1 - behind].level_db / 10) - self._room)
+
+    def _is_the_voices(self, attack_s: float) -> bool:
+        """Whether the dip before ``attack_s`` is the voice's: it is well above the room, or its pitch was in doubt."""
+        s = self.settings
+        around = [h for h in self._past.heard if h.time_s >= attack_s - s.dip_ms / 1000]
+        clear = self._over_room_db(self._sounding.on_s) >= s.clear_of_room_db
+        return clear or min(h.confidence for h in around) < s.doubt_confidence
+
+    def _over_room_db(self, from_s: float) -> float:
+        """The level since ``from_s``, over that of the room."""
+        powers = [10 ** (h.level_db / 10) for h in self._past.levels(from_s)]
+        return 10 * log10((fmean(powers) if powers else 0.0) + 1e-12) - 10 * log10(self._room + 1e-12)
 
     def _restrike(self, frame: PitchFrame, heard: list[_Heard]) -> list[NoteEvent]:
         held, on_s = self._sounding, heard[0].time_s
