@@ -6,7 +6,9 @@ Protocol
   Microphone and recorder share JACK's clock: delays are exact to the sample.
 * "end to end": the installed command on that microphone, playing a MIDI port of its own.
 * "algorithmic": the same samples through the same engine and note tracker at once; a note-on counts from its
-  ``available_s``. What the first has more than this is plumbing and compute.
+  ``available_s``. Where in a hop a note begins decides whether a frame agrees or the next one, and live that is
+  chance: the samples are heard PHASES times, each a part of a hop later, and all delays count. What the first has
+  more than this is plumbing and compute.
 * "plumbing": a control run of the same length, in which a threshold takes the engine's place (rig/threshold.py);
   from the first sample beyond the threshold.
 * A note-on belongs to the note that began up to FOUND_S before it and whose pitch is within a semitone of its own.
@@ -33,6 +35,7 @@ PERIOD_SAMPLES = 128
 NOTE_S, GAP_S, JITTER_S = 0.3, 0.3, 0.05
 LOW, HIGH = 48, 72  # MIDI notes
 FOUND_S, EARLY_S = 0.3, 0.01
+PHASES = 5
 TAIL_S = 1.0
 
 
@@ -72,14 +75,19 @@ def played(samples: np.ndarray, command: Sequence[str], period_samples: int) -> 
 
 
 def algorithmic_ms(samples: np.ndarray, notes: Sequence[TrueNote], latency_ms: float, model: str | None) -> np.ndarray:
-    """The delays by the arithmetic of the stream alone."""
-    _, events = engine_tracker(Engine(SAMPLE_RATE, latency_ms, model))(samples)
-    ons = [(event.available_s, event.pitch) for event in events if isinstance(event, NoteOn)]
-    return delays_ms(notes, [note.on_s for note in notes], ons)
+    """The delays by the arithmetic of the stream alone, of every note at every phase [shape=(PHASES * n_notes,)]."""
+    engine, delays = Engine(SAMPLE_RATE, latency_ms, model), []
+    track = engine_tracker(engine)
+    for phase in range(PHASES):
+        later = round(phase / PHASES * engine.hop_s * SAMPLE_RATE)
+        _, events = track(np.concatenate([np.zeros(later, np.float32), samples]))
+        ons = [(e.available_s - later / SAMPLE_RATE, e.pitch) for e in events if isinstance(e, NoteOn)]
+        delays.append(delays_ms(notes, [note.on_s for note in notes], ons))
+    return np.concatenate(delays)
 
 
 def measure(latency_ms: float, onsets: int = 220, period_samples: int = PERIOD_SAMPLES, model: str | None = None) -> dict:
-    """Delays in ms of each kind [shape=(onsets,)], NaN where no note-on was found, and what the program said.
+    """Delays in ms of each kind [shape=(onsets,)], the algorithmic ones at every phase, NaN where no note-on was found, and what the program said.
 
     Raises RigMissing where there is no JACK.
     """

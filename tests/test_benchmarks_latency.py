@@ -39,6 +39,14 @@ def test_the_song_has_its_notes_where_it_says():
     np.testing.assert_array_equal(samples, again)
 
 
+def test_the_arithmetic_is_told_at_every_phase_of_the_hop():
+    samples, notes = end_to_end.song(3)
+    told = end_to_end.algorithmic_ms(samples, notes, 50.0, None).reshape(end_to_end.PHASES, len(notes))
+    assert np.isfinite(told).all()
+    assert (np.ptp(told, axis=0) > 1.0).all()  # a hop's beginning matters
+    assert (told >= 39.0).all()  # no event before its look-ahead
+
+
 def test_what_end_to_end_has_more_than_the_arithmetic():
     measured = {"end_to_end": np.array([50.0, 52.0, np.nan]), "algorithmic": np.array([45.0, 47.0, 46.0]), "plumbing": np.array([2.0, 2.0, 2.0]), "said": "x"}
     told = end_to_end.figures(measured, {"median": 0.5, "max": 1.0})
