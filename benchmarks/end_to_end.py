@@ -87,7 +87,9 @@ def algorithmic_ms(samples: np.ndarray, notes: Sequence[TrueNote], latency_ms: f
 
 
 def measure(latency_ms: float, onsets: int = 220, period_samples: int = PERIOD_SAMPLES, model: str | None = None) -> dict:
-    """Delays in ms of each kind [shape=(onsets,)], the algorithmic ones at every phase, NaN where no note-on was found, and what the program said.
+    """Delays in ms of each kind, NaN where no note-on was found, and what the program said.
+
+    Shapes are (onsets,), of "algorithmic" (PHASES * onsets,).
 
     Raises RigMissing where there is no JACK.
     """

@@ -39,6 +39,11 @@ def folded_pair(pair: nn.Sequential) -> Tuple[Tensor, Tensor]:
     return folded(pair[0].weight, pair[1])
 
 
+def as_rows(weight: Tensor) -> Tensor:
+    """A kernel over positions alone as a matrix ``[width * in, out]`` for fields that are rows."""
+    return weight[:, :, 0].permute(2, 1, 0).flatten(0, 1)
+
+
 def silence(shape: List[int]) -> Tensor:
     """Zeros that take one number's room in a model file, not to be written into; see ``fresh_state``."""
     return torch.zeros(1).expand(shape)
@@ -84,7 +89,7 @@ class Frequency(Constants):
     def __init__(self, weight: Tensor, bias: Tensor):
         super().__init__()
         self.filters, self.channels, self.width = weight.size(0), weight.size(1), weight.size(3)
-        self.keep(weight=weight[:, :, 0].permute(2, 1, 0).flatten(0, 1), bias=bias)  # [width * in, out]
+        self.keep(weight=as_rows(weight), bias=bias)
 
     def scratch(self, positions: int) -> List[Tensor]:
         """A column between margins of zeros; the fields that the kernel meets in it, a row each; the output."""
@@ -205,7 +210,7 @@ class LiveStep(Constants):
         super().__init__()
         net = net.eval()
         c = net.config
-        self.bins_per_position, self.context_size, self.positions = c.bins_per_position, c.context_size, c.positions
+        self.context_size, self.positions = c.context_size, c.positions
         self.long_filters, self.short_filters, self.slots = c.long_filters, c.short_filters, c.short_slots
         self.short_taps, self.short_stride = c.short_taps, c.short_stride_samples
         self.hop, self.tail = c.hop_samples, c.hop_samples + c.short_taps - c.short_stride_samples
@@ -227,7 +232,7 @@ class LiveStep(Constants):
             long_bank=net.long_bank.weight,
             short_bank=net.short_bank.weight.t(),
             stem_met=met.flatten(),
-            stem_weight=GRAPH_SCALE * stem_weight[:, :, 0].permute(2, 1, 0).flatten(0, 1), stem_bias=stem_bias,
+            stem_weight=GRAPH_SCALE * as_rows(stem_weight), stem_bias=stem_bias,
             onset_weight=by_position.flatten(1), onset_bias=net.onset.out.bias,
             summary_weight=net.summary.weight, summary_bias=net.summary.bias,
             voicing_weight=net.voicing.weight, voicing_bias=net.voicing.bias,

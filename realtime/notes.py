@@ -67,7 +67,8 @@ from rt_melody.realtime.types import InputError, Loudness, NoteEvent, NoteOff, N
 class NoteSettings:
     """Thresholds of the tracker. Times in ms are rounded up to whole hops.
 
-    Defaults are chosen on the takes of SSVD for tuning and on synthetic singing; see benchmarks/notes.py.
+    Defaults are chosen on the takes of SSVD for tuning, on synthetic singing, and on karaoke without its singer
+    and with validation singers; see benchmarks/notes.py and experiments 14 to 18 of benchmarks/results.
     """
 
     on_ms: float = 15.0  # voiced and agreeing for this long before a note starts
