@@ -11,9 +11,10 @@ import pytest
 import soundfile
 
 pytest.importorskip("mir_eval")
-from rt_melody.benchmarks import notes, signals  # noqa: E402
+from rt_melody.benchmarks import note_parts, signals  # noqa: E402
 from rt_melody.benchmarks.frame_cache import engine_frames  # noqa: E402
-from rt_melody.benchmarks.notes import PARTS, Clip, Heard, NoteScores, PlayedNote, played_notes  # noqa: E402
+from rt_melody.benchmarks.note_parts import PARTS, Clip, Heard  # noqa: E402
+from rt_melody.benchmarks.note_scores import NoteScores, PlayedNote, played_notes  # noqa: E402
 from rt_melody.benchmarks.signals import SAMPLE_RATE, TrueNote  # noqa: E402
 from rt_melody.realtime.engine import DecoderSettings  # noqa: E402
 from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz  # noqa: E402
@@ -164,10 +165,10 @@ def frames_of(true, sharp=0.0, rate_hz=100):
 
 def test_bias_is_the_median_over_frames():
     frames = frames_of(TRUE, -0.23)
-    assert notes.bias_semitones(frames, TRUE) == pytest.approx(-0.23, abs=1e-6)
+    assert note_parts.bias_semitones(frames, TRUE) == pytest.approx(-0.23, abs=1e-6)
     up = [PitchFrame(f.index, f.time_s, f.available_s, f.f0_hz * (2 if i % 3 == 0 else 1), f.voiced, 1, 1, -20.0) for i, f in enumerate(frames)]
-    assert notes.bias_semitones(up, TRUE) == pytest.approx(-0.23, abs=1e-6)
-    assert notes.bias_semitones([], TRUE) == 0.0 and notes.bias_semitones(frames, []) == 0.0
+    assert note_parts.bias_semitones(up, TRUE) == pytest.approx(-0.23, abs=1e-6)
+    assert note_parts.bias_semitones([], TRUE) == 0.0 and note_parts.bias_semitones(frames, []) == 0.0
 
 
 def test_the_edges_of_a_note_say_nothing_of_its_bias():
@@ -175,14 +176,14 @@ def test_the_edges_of_a_note_say_nothing_of_its_bias():
     frames = [
         PitchFrame(i, i / 100, i / 100, midi_to_hz(60.1 if 120 <= i < 180 else 50.0), True, 1, 1, -20.0) for i in range(300)
     ]
-    assert notes.bias_semitones(frames, true) == pytest.approx(0.1)
+    assert note_parts.bias_semitones(frames, true) == pytest.approx(0.1)
 
 
 def test_parts_of_ssvd_are_fixed_by_the_name():
     names = [str(n) for n in range(1000, 1400)]
-    tuning = {n for n in names if notes.for_tuning(n)}
+    tuning = {n for n in names if note_parts.for_tuning(n)}
     assert 160 < len(tuning) < 240
-    assert notes.for_tuning("1011") == True and notes.for_tuning("1072") == False  # sha256sum of the name: 3d.., f8..
+    assert note_parts.for_tuning("1011") == True and note_parts.for_tuning("1072") == False  # sha256sum of the name: 3d.., f8..
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def folder(tmp_path):
     where.mkdir(parents=True)
     (tmp_path / "mir-1k").mkdir()
     for tuning in (True, False):
-        name = next(str(n) for n in range(100, 200) if notes.for_tuning(str(n)) == tuning)
+        name = next(str(n) for n in range(100, 200) if note_parts.for_tuning(str(n)) == tuning)
         sound = signals.melody(5 + tuning, 4.0)
         soundfile.write(where / f"{name}.wav", sound.samples, SAMPLE_RATE)
         (where / f"{name}.wav").rename(where / f"{name}.opus")  # libsndfile goes by the content
@@ -215,10 +216,10 @@ def test_ssvd_with_an_oracle(folder):
         return by_length[key]
 
     for name in ("ssvd-tuning", "ssvd-measuring"):
-        figures = PARTS[name].score(list(notes.listen(PARTS[name], tracker, folder)))
+        figures = PARTS[name].score(list(note_parts.listen(PARTS[name], tracker, folder)))
         assert f(figures, "onset", "note", "note_offset") == (1.0, 1.0, 1.0)
         (take,) = figures["takes"].items()
-        assert notes.for_tuning(take[0]) == (name == "ssvd-tuning")
+        assert note_parts.for_tuning(take[0]) == (name == "ssvd-tuning")
         assert take[1]["bias_cents"] == pytest.approx(-20.0, abs=0.6)
 
 
@@ -227,12 +228,12 @@ def test_bad_labels_are_told_by_file_and_line(tmp_path, text):
     path = tmp_path / "9.txt"
     path.write_text(f"0.1\t0.2\t60\n\n{text}\n")
     with pytest.raises(InputError, match="9.txt, line 3"):
-        notes.read_notes(path)
+        note_parts.read_notes(path)
 
 
 def test_a_folder_without_takes_is_told(tmp_path):
     with pytest.raises(InputError, match="--parts"):
-        notes.ssvd(tmp_path, True)
+        note_parts.ssvd(tmp_path, True)
 
 
 # ---- exercises
@@ -243,8 +244,8 @@ def test_extra_notes_on_a_held_note():
     clip = Clip("held", sound.samples, sound.notes)
     once = [note(sound.notes[0])]
     flips = [note(sound.notes[0], length=0.3), note(sound.notes[0], 0.7, 1.0, length=0.3), note(sound.notes[0], 1.4, length=0.3)]
-    assert notes.extra_notes([Heard(clip, once)])["extra_notes"] == 0
-    figures = notes.extra_notes([Heard(clip, flips), Heard(clip, [])])
+    assert note_parts.extra_notes([Heard(clip, once)])["extra_notes"] == 0
+    figures = note_parts.extra_notes([Heard(clip, flips), Heard(clip, [])])
     assert (figures["extra_notes"], figures["missed_notes"], figures["extra_a_minute"], figures["flips_a_second"]) == (2, 1, 30.0, 0.5)
 
 
@@ -263,11 +264,11 @@ def test_recall_of_repeated_notes(onset, gap_s):
     all_of_them = [note(n) for n in sound.notes]
     one = [PlayedNote(sound.notes[0].on_s, sound.notes[-1].off_s, 0.0, 9.0, 60, sound.notes[0].pitch, sound.notes[0].pitch)]
     every_other = all_of_them[::2]
-    assert notes.repeat_recall([Heard(clip, all_of_them)]) == {"repeated": 4, "recall": 1.0, "extra_notes": 0}
-    assert notes.repeat_recall([Heard(clip, one)])["recall"] == 0.0
-    assert notes.repeat_recall([Heard(clip, every_other)])["recall"] == 0.5
-    assert notes.repeat_recall([Heard(clip, [note(n, pitch=1.0) for n in sound.notes])])["recall"] == 0.0
-    assert notes.repeat_recall([Heard(clip, [note(n, shift_s=0.08) for n in sound.notes])])["recall"] == 0.0
+    assert note_parts.repeat_recall([Heard(clip, all_of_them)]) == {"repeated": 4, "recall": 1.0, "extra_notes": 0}
+    assert note_parts.repeat_recall([Heard(clip, one)])["recall"] == 0.0
+    assert note_parts.repeat_recall([Heard(clip, every_other)])["recall"] == 0.5
+    assert note_parts.repeat_recall([Heard(clip, [note(n, pitch=1.0) for n in sound.notes])])["recall"] == 0.0
+    assert note_parts.repeat_recall([Heard(clip, [note(n, shift_s=0.08) for n in sound.notes])])["recall"] == 0.0
 
 
 def test_notes_a_minute_where_nobody_sings():
@@ -278,19 +279,19 @@ def test_notes_a_minute_where_nobody_sings():
         heard.append(float(np.abs(samples).max()))
         return [], events
 
-    figures = PARTS["music"].score(list(notes.listen(PARTS["music"], tracker, every=5)))
+    figures = PARTS["music"].score(list(note_parts.listen(PARTS["music"], tracker, every=5)))
     assert figures == {"band": {"seconds": 30.0, "notes": 2, "notes_a_minute": 4.0}}
     assert heard == pytest.approx([0.5, 0.5], abs=1e-3)
 
 
 @pytest.mark.parametrize("name, group", (("n1", "voices"), ("n18", "noise"), ("n43", "tones"), ("n100", "tones"), ("n93", "voices"), ("rain", "noise")))
 def test_noises_are_told_apart_by_what_sounds_in_them(name, group):
-    assert notes.noise_group(name) == group
+    assert note_parts.noise_group(name) == group
 
 
 def test_figures_by_group():
     long, short = (Clip("", np.zeros(n * SAMPLE_RATE), group=group) for n, group in ((60, "long"), (6, "short")))
-    figures = notes.by_group(notes.idle_notes)([Heard(long, []), Heard(short, [note(TRUE[0])]), Heard(long, [note(TRUE[0])])])
+    figures = note_parts.by_group(note_parts.idle_notes)([Heard(long, []), Heard(short, [note(TRUE[0])]), Heard(long, [note(TRUE[0])])])
     assert [(name, g["notes_a_minute"]) for name, g in figures.items()] == [("long", 0.5), ("short", 10.0)]
 
 

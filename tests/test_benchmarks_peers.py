@@ -13,7 +13,8 @@ import pytest
 
 melody = pytest.importorskip("mir_eval.melody")
 from rt_melody.benchmarks.melody_scores import MelodyScores  # noqa: E402
-from rt_melody.benchmarks.notes import Clip, PlayedNote  # noqa: E402
+from rt_melody.benchmarks.note_parts import Clip  # noqa: E402
+from rt_melody.benchmarks.note_scores import PlayedNote  # noqa: E402
 from rt_melody.benchmarks.peers import base, child, results, scores, sounds, tables  # noqa: E402
 from rt_melody.benchmarks.peers.__main__ import hears, main  # noqa: E402
 from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, OfflinePeer, Window, hear, note_events  # noqa: E402

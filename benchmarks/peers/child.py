@@ -19,7 +19,7 @@ from rt_melody.benchmarks.peers.base import SAMPLE_RATE, Heard, Peer, hear
 from rt_melody.benchmarks.peers.table import all_peers
 
 FRAME = ("time_s", "available_s", "f0_hz", "voiced")
-NOTE_COLUMNS = 7  # of benchmarks.notes.PlayedNote
+NOTE_COLUMNS = 7  # of benchmarks.note_scores.PlayedNote
 
 
 def save_sounds(path: Path, sounds: list[np.ndarray]) -> None:
@@ -33,7 +33,7 @@ def load_sounds(path: Path) -> list[np.ndarray]:
 
 def save_heard(path: Path, key: str, heard: list[Heard]) -> None:
     """What a tool said of a set, under a key that tells what it was made from. Whole or not at all."""
-    from rt_melody.benchmarks.notes import played_notes
+    from rt_melody.benchmarks.note_scores import played_notes
 
     played = [[astuple(n) for n in played_notes(h.events)] for h in heard]
     columns = {name: np.array([getattr(f, name) for h in heard for f in h.frames]) for name in FRAME}

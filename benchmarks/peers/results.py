@@ -8,7 +8,8 @@ from math import inf, isinf
 import numpy as np
 
 from rt_melody.benchmarks import onsets
-from rt_melody.benchmarks.notes import PARTS, Heard, PlayedNote, bias_semitones
+from rt_melody.benchmarks.note_parts import PARTS, Heard, bias_semitones
+from rt_melody.benchmarks.note_scores import PlayedNote
 from rt_melody.benchmarks.peers.base import Peer
 from rt_melody.benchmarks.peers.run import Bench, Told
 from rt_melody.benchmarks.peers.scores import Track, accuracy, stability
@@ -76,7 +77,7 @@ def note_row(peer: Peer, sounds: SoundSet, told: Told, biases: Sequence[float]) 
     """Note figures of benchmarks.notes; those that only a live tool can have are None for an offline one."""
     part = PARTS[sounds.name.removeprefix("notes, ")]
     heard = [Heard(clip, notes, bias) for clip, notes, bias in zip(sounds.clips, told.notes, biases, strict=True)]
-    figures = {k: v for k, v in part.score(heard).items() if k != "takes"}
+    figures = {k: v for k, v in part.score(heard).items() if k not in ("takes", "octave_leaps")}
     if not peer.live:
         figures |= {"live": None, "delay_ms": None}
     return {"peer": peer.name, "live": peer.live, "condition": sounds.name, **figures}

@@ -24,7 +24,7 @@ from threading import Lock
 import numpy as np
 from tqdm import tqdm
 
-from rt_melody.benchmarks.notes import PlayedNote
+from rt_melody.benchmarks.note_scores import PlayedNote
 from rt_melody.benchmarks.peers import child, cost
 from rt_melody.benchmarks.peers.base import Peer
 from rt_melody.benchmarks.peers.scores import Track

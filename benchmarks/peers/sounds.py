@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rt_melody.benchmarks import conditions, notes, signals
+from rt_melody.benchmarks import conditions, note_parts, signals
 from rt_melody.benchmarks.accuracy import general_midi, labels_hz
 from rt_melody.benchmarks.onsets import BAND_DB
 from rt_melody.benchmarks.peers.base import F0_MAX_HZ, F0_MIN_HZ, SAMPLE_RATE
@@ -41,7 +41,7 @@ class SoundSet:
     samples: list[np.ndarray]
     truth: list[Truth] = field(default_factory=list)
     sounds: list[signals.Sound] = field(default_factory=list)
-    clips: list[notes.Clip] = field(default_factory=list)
+    clips: list[note_parts.Clip] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -95,9 +95,9 @@ def steps(pitches: int) -> list[SoundSet]:
 
 
 def noted(folder: Path | None, parts: dict[str, int]) -> list[SoundSet]:
-    """Clips whose notes are known: of each part of benchmarks.notes every n-th."""
+    """Clips whose notes are known: of each part of note_parts every n-th."""
     sets = []
     for part, every in parts.items():
-        clips = [make() for make in notes.PARTS[part].clips(folder)[::every]]
+        clips = [make() for make in note_parts.PARTS[part].clips(folder)[::every]]
         sets.append(SoundSet(f"notes, {part}", [clip.samples for clip in clips], clips=clips))
     return sets
