@@ -26,7 +26,7 @@ from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, Frames, MelodyScor
 from rt_melody.benchmarks.report import markdown, write_result
 from rt_melody.models.training import gm
 from rt_melody.models.training.data import (
-    SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, noise_files, read_mir1k_labels, refuse,
+    DISPUTED, SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, noise_files, read_mir1k_labels, refuse,
 )
 from rt_melody.realtime.engine import DecoderSettings, Engine
 from rt_melody.realtime.types import InputError
@@ -84,13 +84,16 @@ def plan_of(bounds_ms: Sequence[float], conditions: Sequence[str], detail_ms: fl
     return [(bound, name) for bound, name in both if name in EVERYWHERE or bound == detail_ms]
 
 
-def row_of(engine: Engine, bound_ms: float, condition: str, clips: list[tuple[str, Frames]]) -> dict:
-    """All figures of a condition at a bound; ``clips`` with their singers."""
-    scores = MelodyScores(frames for _, frames in clips)
-    singers = {s: MelodyScores(f for singer, f in clips if singer == s) for s in sorted({s for s, _ in clips})}
+def row_of(engine: Engine, bound_ms: float, condition: str, found: list[tuple[Clip, Frames]]) -> dict:
+    """All figures of a condition at a bound."""
+    scores = MelodyScores(frames for _, frames in found)
+    disputed = [clip.name for clip, _ in found if clip.name.startswith(DISPUTED)]
+    undisputed = [frames for clip, frames in found if clip.name not in disputed]
+    singers = {s: MelodyScores(f for clip, f in found if clip.singer == s) for s in sorted({c.singer for c, _ in found})}
     return {
-        "bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "condition": condition, "clips": len(clips),
+        "bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "condition": condition, "clips": len(found),
         "pooled": scores.pooled(), "clip_mean": scores.mean(), "errors": scores.errors(), "by_range": scores.by_range(),
+        "disputed": disputed, "undisputed": MelodyScores(undisputed).pooled() if undisputed else None,
         "by_singer": {name: {**s.pooled(), **s.errors()} for name, s in singers.items()},
         "reliability": scores.reliability(),
     }
@@ -185,7 +188,7 @@ def collect(engines: dict[float, Engine], plan: Plan, clips: list[Clip], found: 
     each = [[] for _ in plan]
     for clip, several in zip(clips, found):
         for place, frames in zip(each, several):
-            place.append((clip.singer, frames))
+            place.append((clip, frames))
     return [row_of(engines[bound], bound, condition, place) for (bound, condition), place in zip(plan, each)]
 
 
@@ -210,6 +213,8 @@ def tables(result: dict) -> str:
     rows, at = result["rows"], result["detail_ms"]
     detailed = [r for r in rows if r["condition"] in EVERYWHERE and r["bound_ms"] == at]
     parts = [f"# Accuracy\n\n{result['about']}; percent of frames, pooled; streaming engine.", table(rows)]
+    if any(r["disputed"] and r["undisputed"] for r in rows):
+        parts += [undisputed_table([r for r in rows if r["condition"] in EVERYWHERE and r["undisputed"]])]
     if result["voiceless"]:
         parts += [f"## Without a voice, {at:g} ms", voiceless_table(result["voiceless"])]
     for row in detailed:
@@ -226,6 +231,13 @@ def table(rows: list[dict]) -> str:
         both = {**row["pooled"], **row["errors"]}
         lines.append([row["condition"], f"{row['bound_ms']:g}", *(both[name] for name in (*NAMES, *ERRORS))])
     return markdown(["condition", "bound ms", *NAMES, *ERRORS], lines)
+
+
+def undisputed_table(rows: list[dict]) -> str:
+    """The same without the clips whose labels dispute the octave of the sound, which are named."""
+    names = ", ".join(dict.fromkeys(name for r in rows for name in r["disputed"]))
+    lines = [[r["condition"], f"{r['bound_ms']:g}", *(r["undisputed"][name] for name in NAMES)] for r in rows]
+    return f"## Without the clips whose labels dispute the octave\n\n{names}\n\n" + markdown(["condition", "bound ms", *NAMES], lines)
 
 
 def parts_table(what: str, parts: dict[str, dict], names: Sequence[str]) -> str:

@@ -159,6 +159,22 @@ def listener(monkeypatch):
     monkeypatch.setitem(accuracy.ENGINES, 20.0, Listener())
 
 
+def silent_clip(name):
+    return Clip(name, name.split("_")[0], *np.zeros((2, 32000), np.float32), np.zeros(401, np.float32))
+
+
+def test_clips_of_disputed_octave_count_in_all_figures_but_those_without_them():
+    """One clip told right, one that its label puts an octave down, as is known of it."""
+    right = aligned(TIMES, TRUTH, TIMES, np.full(100, 220.0), TRUTH > 0)
+    down = aligned(TIMES, TRUTH / 2, TIMES, np.full(100, 220.0), TRUTH > 0)
+    row = accuracy.row_of(Listener(), 20.0, "voice", [(silent_clip("a_1"), right), (silent_clip("bug_5_04"), down)])
+    assert row["pooled"]["RPA"] == pytest.approx(50.0) and row["pooled"]["RCA"] == pytest.approx(100.0)
+    assert row["disputed"] == ["bug_5_04"] and row["undisputed"]["RPA"] == pytest.approx(100.0)
+    table = accuracy.tables({"rows": [row], "voiceless": [], "about": "made", "detail_ms": 50.0})
+    assert "dispute the octave\n\nbug_5_04\n\n" in table and "| voice | 20 | 100.0 | 100.0 | 100.0 |" in table
+    assert accuracy.row_of(Listener(), 20.0, "voice", [(silent_clip("bug_5_04"), down)])["undisputed"] is None
+
+
 def test_a_clip_is_heard_in_the_whole_plan(listener):
     rng = np.random.default_rng(1)
     clip = Clip("a_1", "a", *(rng.standard_normal((2, 32000)).astype(np.float32)), np.zeros(401, np.float32))
@@ -187,7 +203,7 @@ def test_the_table_has_a_row_a_condition():
 
 def test_pictures_are_drawn_from_the_rows_and_bad_files_are_refused(tmp_path, capsys):
     plots = pytest.importorskip("rt_melody.benchmarks.plots", reason="needs matplotlib")
-    clips = [("a", aligned(TIMES, TRUTH, TIMES, np.full(100, 220.0), TRUTH > 0))]
+    clips = [(silent_clip("a_1"), aligned(TIMES, TRUTH, TIMES, np.full(100, 220.0), TRUTH > 0))]
     rows = [accuracy.row_of(Listener(), 50.0, c, clips) for c in ("voice", "mixture", "band +0 dB", "gm +5 dB")]
     accuracy.write(tmp_path, {"rows": rows, "voiceless": [], "about": "made", "model": None, "detail_ms": 50.0})
     assert len(list(tmp_path.glob("*.png"))) == 5 and "| gm +5 dB | 50 | 100.0 |" in (tmp_path / "accuracy.md").read_text()
