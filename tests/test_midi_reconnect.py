@@ -31,12 +31,15 @@ class Cable:
     name = "synth"
 
     def __init__(self, socket):
-        self.socket, self.sent, self.freed = socket, [], []
+        self.socket, self.sent, self.freed, self.left = socket, [], [], False
 
     def send_message(self, message):
         if not self.socket.plugged or self is not self.socket.ports[-1]:
             raise OSError("unplugged")
         self.sent.append(bytes(message))
+
+    def is_there(self):
+        return not self.left
 
     def close_port(self):
         self.freed.append("close_port")
@@ -74,7 +77,7 @@ def test_the_first_opening_tells_why_it_failed(socket):
 
 def test_what_is_sent_while_the_port_is_away_is_dropped_and_told_once(socket):
     said = []
-    port = ReconnectingPort(socket.open, said.append, look_every_s=0.01)
+    port = ReconnectingPort(socket.open, said.append, watch_every_s=0.01, look_every_s=0.01)
     socket.plugged = False
     for _ in range(100):
         port.send_message(b"\x90\x3c\x40")
@@ -90,7 +93,7 @@ def test_what_is_sent_while_the_port_is_away_is_dropped_and_told_once(socket):
 
 
 def test_it_comes_back_each_time(socket):
-    port = ReconnectingPort(socket.open, lambda text: None, look_every_s=0.01)
+    port = ReconnectingPort(socket.open, lambda text: None, watch_every_s=0.01, look_every_s=0.01)
     for times in (1, 2, 3):
         socket.plugged = False
         port.send_message(b"\xf8")
@@ -99,8 +102,21 @@ def test_it_comes_back_each_time(socket):
     port.close_port()
 
 
+def test_a_port_that_leaves_without_a_word_is_found_again_although_nobody_sends(socket):
+    """A synthesiser closed and opened again while the singer rests: under the old connection nothing would sound."""
+    said = []
+    port = ReconnectingPort(socket.open, said.append, watch_every_s=0.01, look_every_s=0.01)
+    socket.ports[-1].left = True
+    wait_for_return(port, 1)
+    assert socket.ports[0].freed == ["close_port", "delete"] and len(socket.ports) == 2
+    port.send_message(b"\xf8")
+    assert socket.ports[-1].sent == [b"\xf8"] and socket.ports[0].sent == []
+    port.close_port()
+    assert [s.split(" (")[0] for s in said] == ["the MIDI output is lost", "the MIDI output synth is back"]
+
+
 def test_closing_ends_the_search(socket):
-    port = ReconnectingPort(socket.open, lambda text: None, look_every_s=0.01)
+    port = ReconnectingPort(socket.open, lambda text: None, watch_every_s=0.01, look_every_s=0.01)
     socket.plugged = False
     port.send_message(b"\xf8")
     port.close_port()
@@ -110,7 +126,7 @@ def test_closing_ends_the_search(socket):
 
 
 def test_a_synthesiser_that_came_back_learns_the_bend_range_and_the_note_that_sounds(socket):
-    port = ReconnectingPort(socket.open, lambda text: None, look_every_s=0.01)
+    port = ReconnectingPort(socket.open, lambda text: None, watch_every_s=0.01, look_every_s=0.01)
     sink = MidiSink(port, MidiSettings(bend_range_semitones=12))
     sink.start(0.0)
     sink.event(NoteOn(0.0, 0.0, 60, 90, 60.5))

@@ -26,7 +26,7 @@ from rt_melody.realtime.types import InputError
 CLIENT_NAME = "rt-melody"
 WATCH_NAME = "rt-melody-watch"
 PORT_NAME = "out"
-CHECK_EVERY = 256  # messages between two looks at whether the port is still there
+CHECK_EVERY = 256  # messages between two looks at whether the JACK server is still there
 UNHEARD_MOST = 1024  # messages sent without an echo before we stop to listen for one
 LISTEN_S = 1.0  # how long we then listen; JACK's longest period is under 0.2 s
 ECHO_QUEUE = 4096  # messages; RtMidi complains on standard error when it overflows
@@ -82,10 +82,10 @@ class _Echo:
 
 
 class OpenPort:
-    """An open output that notices when it is gone; ``send_message`` then raises ``OSError``.
+    """An open output. ``send_message`` raises ``OSError`` where the system is gone.
 
-    ``existing`` tells that ``name`` is another program's port, which can leave the system's list;
-    ``echo`` is there under JACK.
+    ``existing`` tells that ``name`` is another program's port, which can leave the system's list, as
+    ``is_there`` then says: nobody tells who sends. ``echo`` is there under JACK.
     """
 
     def __init__(self, out: Any, name: str, existing: bool, echo: _Echo | None) -> None:
@@ -103,10 +103,12 @@ class OpenPort:
 
     def _check(self) -> None:
         sent, self._unchecked = self._unchecked, 0
-        if self._existing and self.name not in self._out.get_ports():
-            raise OSError(f"the port {self.name} is gone")
         if self._echo is not None and self._echo.is_silent(sent):
             raise OSError("the JACK server is gone")
+
+    def is_there(self) -> bool:
+        """Whether the port still stands in the system's list. For another thread than the one that sends, too."""
+        return not self._existing or self.name in self._out.get_ports()
 
     def close_port(self) -> None:
         with _quiet():

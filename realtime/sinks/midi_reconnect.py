@@ -3,7 +3,9 @@
 Conventions
 -----------
 * The thread that sends never waits: what is sent while the port is away is dropped, since a note that comes late is
-  worse than none. A thread of its own looks for the port, and ends when it has found it.
+  worse than none. A thread of its own watches the port, which its system may close without a word to who sends, and
+  looks for it while it is away. A synthesiser that is closed and opened again between two looks is not noticed.
+* Only the watching thread frees a lost port, and only ``look_every_s`` later: by then whoever was sending has left it.
 * ``returns`` counts how often the port came back; whoever sends tells the receiver then what it must know again.
 """
 
@@ -16,11 +18,14 @@ from typing import Protocol
 from rt_melody.realtime.sinks.midi import MidiPort, free
 from rt_melody.realtime.types import InputError
 
-LOOK_EVERY_S = 1.0
+WATCH_EVERY_S = 0.25  # for the port's leaving; a synthesiser takes longer to start; a list of 30 ports costs 0.7 ms
+LOOK_EVERY_S = 1.0  # for the port, while it is away
 
 
-class NamedPort(MidiPort, Protocol):
+class WatchedPort(MidiPort, Protocol):
     name: str
+
+    def is_there(self) -> bool: ...
 
 
 class ReconnectingPort:
@@ -30,14 +35,18 @@ class ReconnectingPort:
     """
 
     def __init__(
-        self, open_port: Callable[[], NamedPort], tell: Callable[[str], object], look_every_s: float = LOOK_EVERY_S
+        self, open_port: Callable[[], WatchedPort], tell: Callable[[str], object],
+        watch_every_s: float = WATCH_EVERY_S, look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        self._open_port, self._tell, self._look_every_s = open_port, tell, look_every_s
-        self._port: NamedPort | None = open_port()
+        self._open_port, self._tell = open_port, tell
+        self._watch_every_s, self._look_every_s = watch_every_s, look_every_s
+        self._port: WatchedPort | None = open_port()
+        self._lost: WatchedPort | None = None  # to be freed
         self.name = self._port.name
         self.returns = 0
         self._closing = threading.Event()
-        self._looker: threading.Thread | None = None
+        self._watcher = threading.Thread(target=self._watch, name="midi-watch", daemon=True)
+        self._watcher.start()
 
     def send_message(self, message: bytes) -> None:
         if (port := self._port) is None:
@@ -45,14 +54,23 @@ class ReconnectingPort:
         try:
             port.send_message(message)
         except Exception as error:  # whatever the driver raises, the port is gone
-            self._port = None
-            self._tell(f"the MIDI output is lost ({error}); singing goes on, and notes too once {self.name} is back")
-            self._looker = threading.Thread(target=self._look, args=(port,), name="midi-reconnect", daemon=True)
-            self._looker.start()
+            self._lose(port, str(error))
 
-    def _look(self, lost: NamedPort) -> None:
+    def _lose(self, port: WatchedPort, why: str) -> None:
+        if self._port is port:
+            self._lost, self._port = port, None
+            self._tell(f"the MIDI output is lost ({why}); singing goes on, and notes too once {self.name} is back")
+
+    def _watch(self) -> None:
+        while not self._closing.wait(self._watch_every_s):
+            if (port := self._port) is not None and not port.is_there():
+                self._lose(port, "it has left the list of ports")
+            if self._port is None:
+                self._look()
+
+    def _look(self) -> None:
         self._closing.wait(self._look_every_s)  # the loss is on the screen by then: freeing and opening silence stderr
-        free(lost)
+        free(self._lost)
         while not self._closing.is_set():
             try:
                 port = self._open_port()
@@ -67,8 +85,7 @@ class ReconnectingPort:
     def close_port(self) -> None:
         """Close for good."""
         self._closing.set()
-        if self._looker is not None:
-            self._looker.join()
+        self._watcher.join()
         if self._port is not None:
             self._port.close_port()
 
