@@ -10,20 +10,20 @@ kernel's field is a row of a matrix. The state is explicit: the caller owns it, 
 what comes back; a state that was handed in is used up.
 """
 
+import math
 from typing import List, Tuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rt_melody.models.inception import InceptionBlock, StackedBlock
-from rt_melody.models.network import COMPRESSION, GRAPH_SCALE, LEVEL_FALL, LEVEL_FLOOR, LEVEL_SAMPLES, TwoStageNet
+from rt_melody.models.network import COMPRESSION, GRAPH_SCALE, LEVEL_FALL, LEVEL_FLOOR, LEVEL_SAMPLES, LEVEL_SCALE, TwoStageNet
 
 
 # What a stream carries from hop to hop: hops taken so far; the peak-hold of the level, nepers [1]; the past of each
 # kernel over time, a list for each block, the onset path's first; scratch, which is carried only so that no hop has
-# to allocate it, in three lists: for the onset path's two steps, and for the blocks, which share it; the hidden state
-# of the recurrent context [1, context_size]. Plain tuples and few tensors, because TorchScript turns each of them
+# to allocate it, in four lists: for the onset path's two steps, for the long graph, and for the blocks, which share
+# it; the hidden state of the recurrent context [1, context_size]. Plain tuples and few tensors, because TorchScript turns each of them
 # into its own kind and back at every call.
 StreamState = Tuple[int, Tensor, List[List[Tensor]], List[List[Tensor]], Tensor]
 
@@ -71,40 +71,35 @@ class Pointwise(Constants):
         super().__init__()
         self.keep(weight=weight[:, :, 0, 0].t(), bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x, self.weight)
-
     def into(self, x: Tensor, out: Tensor) -> Tensor:
-        """The same, into ``out``."""
+        """``x [positions, in]`` -> ``out [positions, out]``."""
         return torch.addmm(self.bias, x, self.weight, out=out)
 
     def onto(self, x: Tensor, total: Tensor) -> Tensor:
-        """The same, added to ``total``."""
+        """The same, added to what ``total`` holds."""
         return total.add_(self.bias).addmm_(x, self.weight)
 
 
 class Frequency(Constants):
     """A folded kernel over positions alone."""
 
-    def __init__(self, weight: Tensor, bias: Tensor):
+    def __init__(self, weight: Tensor):
         super().__init__()
-        self.filters, self.channels, self.width = weight.size(0), weight.size(1), weight.size(3)
-        self.keep(weight=as_rows(weight), bias=bias)
+        self.channels, self.width = weight.size(1), weight.size(3)
+        self.keep(weight=as_rows(weight))
 
     def scratch(self, positions: int) -> List[Tensor]:
-        """A column between margins of zeros; the fields that the kernel meets in it, a row each; the output."""
+        """A column between margins of zeros; the fields that the kernel meets in it, a row each."""
         return [
             silence([positions + self.width - 1, self.channels]),
             silence([positions, self.width * self.channels]),
-            silence([positions, self.filters]),
         ]
 
-    def forward(self, x: Tensor, column: Tensor, fields: Tensor, out: Tensor) -> Tensor:
-        """``x [positions, in]``, rectified, through the kernel into ``out [positions, out]``."""
+    def forward(self, x: Tensor, column: Tensor, fields: Tensor) -> Tensor:
+        """``x [positions, in]``, rectified -> its fields ``[positions, width * in]``, to be multiplied by ``weight``."""
         n, half = x.size(0), self.width // 2
         torch.clamp_min(x, 0.0, out=column[half : half + n])
-        fields.copy_(column.as_strided((n, self.width * self.channels), (self.channels, 1)))
-        return torch.addmm(self.bias, fields, self.weight, out=out)
+        return fields.copy_(column.as_strided((n, self.width * self.channels), (self.channels, 1)))
 
 
 class Columns(Constants):
@@ -115,49 +110,52 @@ class Columns(Constants):
     each place that the newest column may have, so that a ring need not be turned.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, dilation: int):
+    def __init__(self, weight: Tensor, dilation: int):
         super().__init__()
-        self.filters, self.channels = weight.size(0), weight.size(1)
+        self.channels = weight.size(1)
         self.taps, self.width, self.dilation = weight.size(2), weight.size(3), dilation
         oldest_first = weight.permute(3, 2, 1, 0)  # [width, taps, in, out]
         turned = [oldest_first.roll(newest + 1, 1).flatten(0, 2) for newest in range(self.taps)]
-        self.keep(weight=torch.stack(turned), bias=bias)  # [newest, width * taps * in, out]
+        self.keep(weight=torch.stack(turned))  # [newest, width * taps * in, out]
 
     def past(self, positions: int) -> Tensor:
         return silence([self.dilation, positions + self.width - 1, self.taps * self.channels])
 
     def scratch(self, positions: int) -> List[Tensor]:
-        """The fields that the kernel meets, a row each; the output."""
-        return [silence([positions, self.width, self.taps * self.channels]), silence([positions, self.filters])]
+        """The fields that the kernel meets, a row each."""
+        return [silence([positions, self.width * self.taps * self.channels])]
 
-    def forward(self, x: Tensor, past: Tensor, hops: int, fields: Tensor, out: Tensor) -> Tensor:
-        """``x [positions, in]``, rectified, is the column of hop ``hops``; the kernel's new column into
-        ``out [positions, out]``."""
-        n, half, c = x.size(0), self.width // 2, self.channels
+    def turned(self, hops: int) -> Tensor:
+        """The weight that the fields of hop ``hops`` are multiplied by."""
+        return self.weight[(hops // self.dilation) % self.taps]
+
+    def forward(self, x: Tensor, past: Tensor, hops: int, fields: Tensor) -> Tensor:
+        """``x [positions, in]``, rectified, is the column of hop ``hops`` -> its fields
+        ``[positions, width * taps * in]``."""
+        n, c, row = x.size(0), self.channels, self.taps * self.channels
+        first = (hops % self.dilation) * (n + self.width - 1) * row  # of the hop's ring
         newest = (hops // self.dilation) % self.taps
-        ring = past[hops % self.dilation]
-        torch.clamp_min(x, 0.0, out=ring[half : half + n, newest * c : newest * c + c])
-        if self.width > 1:
-            ring = fields.copy_(ring.unfold(0, self.width, 1).transpose(1, 2)).view(n, -1)
-        return torch.addmm(self.bias, ring, self.weight[newest], out=out)
+        torch.clamp_min(x, 0.0, out=past.as_strided((n, c), (row, 1), first + (self.width // 2) * row + newest * c))
+        met = past.as_strided((n, self.width * row), (row, 1), first)
+        return fields.copy_(met) if self.width > 1 else met
 
 
-class InceptionStep(nn.Module):
+class InceptionStep(Constants):
     """One hop of an ``InceptionBlock``."""
 
     def __init__(self, block: InceptionBlock):
         super().__init__()
-        self.b = b = block.b
+        b = block.b
+        self.parts = [b, b, b, b]
         self.reduce = Pointwise(*folded_pair(block.reduce))
         norm = block.mix_norm
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         shift = norm.bias - norm.running_mean * scale
-        part = lambda conv, i: (  # noqa: E731
-            conv.conv.weight * scale[i * b : i * b + b].view(-1, 1, 1, 1), shift[i * b : i * b + b]
-        )
-        self.wide, self.narrow = Frequency(*part(block.wide, 0)), Frequency(*part(block.narrow, 1))
-        self.motion = Columns(*part(block.motion, 2), block.motion.dilation)
-        self.hold = Columns(*part(block.hold, 3), block.hold.dilation)
+        part = lambda conv, i: conv.conv.weight * scale[i * b : i * b + b].view(-1, 1, 1, 1)  # noqa: E731
+        self.wide, self.narrow = Frequency(part(block.wide, 0)), Frequency(part(block.narrow, 1))
+        self.motion = Columns(part(block.motion, 2), block.motion.dilation)
+        self.hold = Columns(part(block.hold, 3), block.hold.dilation)
+        self.keep(bias=shift)  # of the four branches, side by side
         self.project = Pointwise(*folded_pair(block.project))
 
     def past(self, positions: int) -> List[Tensor]:
@@ -166,38 +164,42 @@ class InceptionStep(nn.Module):
     def scratch(self, positions: int) -> List[Tensor]:
         """Alike for all blocks of a network."""
         return (
-            [silence([positions, 4 * self.b]), silence([positions, 4 * self.b])]
+            [silence([positions, sum(self.parts)]), silence([positions, sum(self.parts)])]
             + self.wide.scratch(positions) + self.narrow.scratch(positions)
             + self.motion.scratch(positions) + self.hold.scratch(positions)
         )
 
     def forward(self, x: Tensor, past: List[Tensor], hops: int, scratch: List[Tensor]) -> Tensor:
         """``x [positions, channels]`` is overwritten."""
-        reduced, joined, c1, f1, o1, c2, f2, o2, f3, o3, f4, o4 = scratch
-        wide, narrow, motion, hold = torch.split(self.reduce.into(x, reduced), self.b, 1)
-        branches = [
-            self.wide(wide, c1, f1, o1), self.narrow(narrow, c2, f2, o2),
-            self.motion(motion, past[0], hops, f3, o3), self.hold(hold, past[1], hops, f4, o4),
-        ]
-        torch.cat(branches, 1, out=joined)
+        reduced, joined, c1, f1, c2, f2, f3, f4 = scratch
+        wide, narrow, motion, hold = torch.split_with_sizes(self.reduce.into(x, reduced), self.parts, 1)
+        o1, o2, o3, o4 = torch.split_with_sizes(joined.copy_(self.bias), self.parts, 1)
+        o1.addmm_(self.wide(wide, c1, f1), self.wide.weight)
+        o2.addmm_(self.narrow(narrow, c2, f2), self.narrow.weight)
+        o3.addmm_(self.motion(motion, past[0], hops, f3), self.motion.turned(hops))
+        o4.addmm_(self.hold(hold, past[1], hops, f4), self.hold.turned(hops))
         return torch.relu_(self.project.onto(joined.relu_(), x))
 
 
-class StackedStep(nn.Module):
+class StackedStep(Constants):
     """One hop of a ``StackedBlock``. Takes what was not yet rectified, as the onset path's stem leaves it."""
 
     def __init__(self, block: StackedBlock):
         super().__init__()
-        self.conv = Columns(*folded(block.conv.conv.weight, block.norm), block.conv.dilation)
+        weight, bias = folded(block.conv.conv.weight, block.norm)
+        self.conv = Columns(weight, block.conv.dilation)
+        self.keep(bias=bias)
 
     def past(self, positions: int) -> List[Tensor]:
         return [self.conv.past(positions)]
 
     def scratch(self, positions: int) -> List[Tensor]:
-        return self.conv.scratch(positions)
+        return self.conv.scratch(positions) + [silence([positions, self.bias.size(0)])]
 
     def forward(self, x: Tensor, past: List[Tensor], hops: int, scratch: List[Tensor]) -> Tensor:
-        return self.conv(x, past[0], hops, scratch[0], scratch[1]).relu_()
+        fields, out = scratch
+        met = self.conv(x, past[0], hops, fields)  # before ``out`` is written to: it may be ``x``
+        return torch.addmm(self.bias, met, self.conv.turned(hops), out=out).relu_()
 
 
 STEPS = {InceptionBlock: InceptionStep, StackedBlock: StackedStep}
@@ -213,9 +215,8 @@ class LiveStep(Constants):
         self.context_size, self.positions = c.context_size, c.positions
         self.long_filters, self.short_filters, self.slots = c.long_filters, c.short_filters, c.short_slots
         self.short_taps, self.short_stride = c.short_taps, c.short_stride_samples
-        self.hop, self.tail = c.hop_samples, c.hop_samples + c.short_taps - c.short_stride_samples
-        self.level_samples, self.level_floor, self.level_fall = LEVEL_SAMPLES, LEVEL_FLOOR, LEVEL_FALL
-        self.compression = COMPRESSION
+        self.tail = c.hop_samples + c.short_taps - c.short_stride_samples
+        self.level_floor = LEVEL_FLOOR
 
         shifts = torch.tensor(net.stack.shifts)
         self.before = max(0, -int(shifts.min())) + 1  # at least one zero, the first, stands for what lies outside
@@ -228,33 +229,45 @@ class LiveStep(Constants):
         by_position = net.onset.out.weight.unflatten(1, (-1, c.short_filters)).transpose(1, 2)
         refine_weight, refine_bias = folded_pair(net.refine)
         prior_in, prior_out = net.pitch_prior
+        prior_bias = prior_out.bias + prior_out.weight @ prior_in.bias
+        summary_weight = net.summary.weight.clone()
+        summary_weight[:, -1] *= LEVEL_SCALE
+        level_parts = torch.zeros(2, c.long_taps)
+        for part, count in zip(level_parts, (c.hop_samples, LEVEL_SAMPLES)):
+            part[-count:] = 1.0 / count
         self.keep(
+            level_parts=level_parts, evenly=torch.full((c.positions,), 1.0 / c.positions),
+            # Tensors rather than numbers, which every operation would turn into one.
+            least_power=torch.tensor(1e-12), per_log_power=torch.tensor(0.5), level_fall=torch.tensor(LEVEL_FALL),
+            compression=torch.tensor(math.log(COMPRESSION)),
             long_bank=net.long_bank.weight,
             short_bank=net.short_bank.weight.t(),
             stem_met=met.flatten(),
             stem_weight=GRAPH_SCALE * as_rows(stem_weight), stem_bias=stem_bias,
             onset_weight=by_position.flatten(1), onset_bias=net.onset.out.bias,
-            summary_weight=net.summary.weight, summary_bias=net.summary.bias,
+            attention_weight=net.attention.weight[:, :, 0, 0].t(),  # no bias: softmax over positions would undo it
+            summary_weight=summary_weight, summary_bias=net.summary.bias,
             voicing_weight=net.voicing.weight, voicing_bias=net.voicing.bias,
             condition_weight=net.condition.weight, condition_bias=net.condition.bias + refine_bias,
             refine_weight=refine_weight[:, :, 0, 0].t(),
             pitch_weight=net.pitch.weight[:, :, 0, 0].unflatten(0, (-1, c.bins_per_position)).transpose(1, 2),
-            pitch_bias=net.pitch.bias.view(-1, c.bins_per_position),
+            pitch_bias=net.pitch.bias.view(-1, c.bins_per_position).repeat(1, c.positions) + prior_bias,  # [heads, bins]
             prior_weight=prior_out.weight @ prior_in.weight,
-            prior_bias=prior_out.bias + prior_out.weight @ prior_in.bias,
             input_weight=net.recurrent.weight_ih_l0, input_bias=net.recurrent.bias_ih_l0,
             hidden_weight=net.recurrent.weight_hh_l0, hidden_bias=net.recurrent.bias_hh_l0,
         )
         self.blocks = nn.ModuleList([STEPS[type(block)](block) for block in net.blocks])
         onset_weight, onset_bias = folded_pair(net.onset.stem)
-        self.onset_stem = Frequency(GRAPH_SCALE * onset_weight, onset_bias)
+        self.onset_stem = Frequency(GRAPH_SCALE * onset_weight)
+        self.keep(onset_stem_bias=onset_bias)
         self.onset = StackedStep(net.onset.block)
-        self.attention = Pointwise(net.attention.weight, net.attention.bias)
 
     def initial_state(self) -> StreamState:
         """What ``fresh_state`` copies: freezing turns zeros into constants of the module, that all streams share."""
         past = [self.onset.past(self.short_filters)]
-        scratch = [self.onset_stem.scratch(self.short_filters), self.onset.scratch(self.short_filters)]
+        stem_out = silence([self.short_filters, self.onset_stem_bias.size(0)])
+        scratch = [self.onset_stem.scratch(self.short_filters) + [stem_out], self.onset.scratch(self.short_filters)]
+        scratch.append([silence([self.before + self.long_filters + self.after])])
         for i, block in enumerate(self.blocks):
             past.append(block.past(self.positions))
             if i == 0:
@@ -265,18 +278,17 @@ class LiveStep(Constants):
         """``window [long_taps]``, its newest ``hop_samples`` new -> what ``head`` says of it: pitch logits
         ``[pitch_bins]``, voicing logit ``[]``; and the next state."""
         hops, held, past, scratch, context = state
-        newest = self._level(window, self.hop)
-        held = torch.maximum(held - self.level_fall, self._level(window, self.level_samples))
-        held = held.clamp_(min=self.level_floor)
-        gain = self.compression * torch.exp(-held)
+        newest, level = self._levels(window)
+        held = torch.maximum(held - self.level_fall, level).clamp_(min=self.level_floor)
+        gain = torch.exp(self.compression - held)
 
-        x = torch.relu_(torch.addmm(self.stem_bias, self._long_fields(window, gain), self.stem_weight))
+        x = torch.mm(self._long_fields(window, gain, scratch[2][0]), self.stem_weight).add_(self.stem_bias).relu_()
         for i, block in enumerate(self.blocks):
-            x = block(x, past[i + 1], hops, scratch[2])
+            x = block(x, past[i + 1], hops, scratch[3])
         onset = self._onset(window, gain, past[0], hops, scratch)
 
-        attended = torch.mm(torch.softmax(self.attention(x), 0).t(), x).flatten()
-        summary = torch.cat([attended, x.amax(0), x.mean(0), onset, newest - held, 0.2 * held])
+        attended = torch.mm(torch.softmax(torch.mm(x, self.attention_weight), 0).t(), x).flatten()
+        summary = torch.cat([attended, x.amax(0), torch.mv(x.t(), self.evenly), onset, newest - held, held])
         joined = torch.relu_(torch.addmv(self.summary_bias, self.summary_weight, summary))
         hidden = torch.gru_cell(
             joined.unsqueeze(0), context, self.input_weight, self.hidden_weight, self.input_bias, self.hidden_bias
@@ -284,17 +296,18 @@ class LiveStep(Constants):
         pitch, voicing = self._read(x, joined, hidden[0], head)
         return pitch, voicing, (hops + 1, held, past, scratch, hidden)
 
-    def _level(self, window: Tensor, count: int) -> Tensor:
-        """RMS of the newest ``count`` samples, nepers ``[1]``."""
-        newest = window[window.size(0) - count :]
-        return 0.5 * torch.log(torch.dot(newest, newest).view(1) / count + 1e-12)
+    def _levels(self, window: Tensor) -> Tuple[Tensor, Tensor]:
+        """RMS of the newest hop and of the newest 30 ms, nepers ``[1]`` each."""
+        powers = torch.mv(self.level_parts, window * window)
+        newest, level = torch.split(torch.log_(powers.add_(self.least_power)).mul_(self.per_log_power), 1)
+        return newest, level
 
-    def _long_fields(self, window: Tensor, gain: Tensor) -> Tensor:
+    def _long_fields(self, window: Tensor, gain: Tensor, graph: Tensor) -> Tensor:
         """Stage 1, long bank, harmonics lined up, what the stem meets at each position
-        ``[positions, width * harmonics]``."""
+        ``[positions, width * harmonics]``. ``graph`` lies between margins of zeros."""
         y = torch.mv(self.long_bank, window).view(2, self.long_filters)
-        modulus = torch.sqrt_(y.square_().sum(0).add_(1e-12))
-        graph = F.pad(torch.log1p_(gain * modulus), (self.before, self.after))
+        modulus = torch.sqrt_(y.square_().sum(0).add_(self.least_power))
+        torch.log1p(modulus.mul_(gain), out=graph[self.before : self.before + self.long_filters])
         return graph.index_select(0, self.stem_met).view(self.positions, -1)
 
     def _onset(
@@ -302,7 +315,8 @@ class LiveStep(Constants):
     ) -> Tensor:
         """The short bank's graph, condensed ``[onset_size]``."""
         column, fields, out = scratch[0]
-        x = self.onset_stem(self._short_graph(window, gain).t(), column, fields, out)
+        met = self.onset_stem(self._short_graph(window, gain).t(), column, fields)
+        x = torch.addmm(self.onset_stem_bias, met, self.onset_stem.weight, out=out)
         x = self.onset(x, past, hops, scratch[1])
         return torch.relu_(torch.addmv(self.onset_bias, self.onset_weight, x.flatten()))
 
@@ -310,13 +324,12 @@ class LiveStep(Constants):
         """Stage 1, short bank, pooled ``[slots, short_filters]``."""
         newest = window[window.size(0) - self.tail :].unfold(0, self.short_taps, self.short_stride)
         y = torch.mm(newest, self.short_bank).view(self.slots, -1, 2, self.short_filters)
-        pooled = torch.sqrt_(y.square_().sum(2).add_(1e-12)).mean(1)
+        pooled = torch.sqrt_(y.square_().sum(2).add_(self.least_power)).mean(1)
         return torch.log1p_(gain * pooled)
 
     def _read(self, x: Tensor, joined: Tensor, context: Tensor, head: int) -> Tuple[Tensor, Tensor]:
         voicing = torch.dot(self.voicing_weight[head], torch.cat([joined, context])) + self.voicing_bias[head]
         shift = torch.addmv(self.condition_bias, self.condition_weight, context)
-        refined = torch.relu_(torch.addmm(shift, x, self.refine_weight))
-        bins = torch.addmm(self.pitch_bias[head], refined, self.pitch_weight[head])
-        logits = torch.addmv(self.prior_bias, self.prior_weight, context)
-        return logits + bins.view(-1), voicing
+        refined = torch.mm(x, self.refine_weight).add_(shift).relu_()
+        bins = torch.mm(refined, self.pitch_weight[head]).view(-1)
+        return torch.addmv(self.pitch_bias[head], self.prior_weight, context).add_(bins), voicing

@@ -26,6 +26,7 @@ from rt_melody.models.inception import BLOCKS, conv_bn
 LEVEL_SAMPLES = 480  # newest samples whose RMS is the level
 LEVEL_FLOOR = math.log(3e-4)  # nepers re full scale: the peak-hold rests here in silence (-70 dBFS)
 LEVEL_FALL = 3.0 / 8.686 * 0.01  # nepers a hop: the peak-hold falls 3 dB a second
+LEVEL_SCALE = 0.2  # brings the peak-hold to about -1.6..0
 COMPRESSION = 300.0  # log1p(COMPRESSION * response / level): about 50 dB of range
 GRAPH_SCALE = 0.2  # brings compressed responses to about 0..1
 SHORT_RANGE_HZ = (120.0, 7200.0)  # centres of the short bank's first and last filter
@@ -165,7 +166,7 @@ class TwoStageNet(nn.Module):
         weights = torch.softmax(self.attention(x).float(), 3).to(x.dtype)
         attended = torch.einsum("bctf,batf->btac", x, weights).flatten(2)
         pooled = torch.cat([x.amax(3), x.mean(3)], 1).transpose(1, 2)
-        level = torch.stack([newest - held, 0.2 * held], 2).to(x.dtype)
+        level = torch.stack([newest - held, LEVEL_SCALE * held], 2).to(x.dtype)
         return torch.relu(self.summary(torch.cat([attended, pooled, onset, level], 2)))
 
     def _heads(self, x: Tensor, joined: Tensor, context: Tensor) -> Output:
