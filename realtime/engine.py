@@ -46,7 +46,7 @@ class DecoderSettings:
     f0_max_hz: float = 1450.0
     move_cents: float = 60.0  # standard deviation of the pitch's movement a hop
     move_limit_cents: float = 240.0
-    leap: float = 3e-3  # of a new pitch anywhere
+    leap: float = 0.3  # of a new pitch anywhere: less keeps a step of pitch waiting for one more hop
     begin: float = 0.9  # of singing to begin: the network weighs the past itself, a cost here only delays
     end: float = 0.9  # of singing to end
 

@@ -437,7 +437,7 @@ def test_whatever_is_sung_notes_alternate_and_time_goes_on(runs):
 def test_ten_thousand_random_sequences_of_posteriors():
     """Posteriors that wander, leap and vanish, through the decoder; levels, voicing and confidence at random."""
     rng = np.random.default_rng(7)
-    decoder, bins, hops, struck = FixedLagViterbi(BINS, 0, 2.0, 6, 3e-3, 0.9, 0.9), np.arange(BINS), 24, 0
+    decoder, bins, hops, struck = FixedLagViterbi(BINS, 0, 2.0, 6, 0.3, 0.9, 0.9), np.arange(BINS), 24, 0
     for _ in range(10_000):
         decoder.reset()
         tracker, events = NoteTracker(NoteSettings(first_confidence=0.5, step_confidence=0.5)), []
