@@ -163,8 +163,8 @@ class _History:
 
     def add(self, frame: PitchFrame, pitch: float | None) -> None:
         bright = frame.brightness_hz / self.BRIGHT_HZ if frame.brightness_hz > 0 else 1.0
-        self._powers.append(10 ** (frame.level_db / 10) * bright * bright)
-        clear_db = 10 * log10(sum(self._powers) / len(self._powers) + 1e-12)
+        self._powers.append(_power(frame.level_db) * bright * bright)
+        clear_db = _db(sum(self._powers) / len(self._powers))
         level_s = frame.available_s - self.hop_s
         self.heard.append(_Heard(frame.time_s, pitch, level_s, frame.level_db, clear_db, frame.confidence))
         if len(self.heard) > self._memory:
@@ -361,7 +361,7 @@ class NoteTracker:
         if pitch is None and 0 <= behind < len(self._past.heard):
             self._room_frames += 1
             step = max(1 / self._room_frames, self.hop_s / (self.settings.room_ms / 1000))
-            self._room += step * (10 ** (self._past.heard[-1 - behind].level_db / 10) - self._room)
+            self._room += step * (_power(self._past.heard[-1 - behind].level_db) - self._room)
 
     def _is_the_voices(self, attack_s: float) -> bool:
         """Whether the dip before ``attack_s`` is the voice's: it is well above the room, or its pitch was in doubt."""
@@ -372,8 +372,8 @@ class NoteTracker:
 
     def _over_room_db(self, from_s: float) -> float:
         """The level since ``from_s``, over that of the room."""
-        powers = [10 ** (h.level_db / 10) for h in self._past.levels(from_s)]
-        return 10 * log10((fmean(powers) if powers else 0.0) + 1e-12) - 10 * log10(self._room + 1e-12)
+        powers = [_power(h.level_db) for h in self._past.levels(from_s)]
+        return _db(fmean(powers) if powers else 0.0) - _db(self._room)
 
     def _restrike(self, frame: PitchFrame, heard: list[_Heard]) -> list[NoteEvent]:
         held, on_s = self._sounding, heard[0].time_s
@@ -508,6 +508,15 @@ def _pitch_of(frame: PitchFrame) -> float | None:
         return None
     pitch = hz_to_midi(frame.f0_hz)
     return pitch if -0.5 < pitch < 127.5 else None
+
+
+def _power(level_db: float) -> float:
+    return 10 ** (level_db / 10)
+
+
+def _db(power: float) -> float:
+    """At least -120."""
+    return 10 * log10(power + 1e-12)
 
 
 def _spread(heard: Iterable[_Heard]) -> float:

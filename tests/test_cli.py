@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from rt_melody.realtime import cli
+from rt_melody.realtime import cli, options, program
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.config import Settings
 from rt_melody.realtime.sources.demo import demo_phrase
@@ -59,7 +59,7 @@ def test_help_names_every_setting_with_its_meaning(capsys):
 
 
 def test_help_groups_cover_settings_that_exist():
-    assert set(cli.GROUPS) <= set(Settings.model_fields) and set(cli.METAVARS) <= set(Settings.model_fields)
+    assert set(options.GROUPS) <= set(Settings.model_fields) and set(options.METAVARS) <= set(Settings.model_fields)
 
 
 def test_version_is_that_of_the_package(capsys):
@@ -245,7 +245,7 @@ def test_a_closed_stdout_is_told_where_it_is_needed(song):
 
 def test_a_defect_shows_itself(song, monkeypatch):
     """Only what the user can mend is told in a sentence."""
-    monkeypatch.setattr(cli.Program, "_prepare_engine", lambda self, rate: 1 / 0)
+    monkeypatch.setattr(program.Program, "_prepare_engine", lambda self, rate: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["--input", song, "--csv", "a.csv"])
     assert not Path("a.csv").exists()
@@ -297,13 +297,13 @@ def test_stop_between_two_inputs_leaves_the_second_alone(song, capsys, monkeypat
     Path("two.wav").write_bytes(Path(song).read_bytes())
     Path("out").mkdir()
 
-    class Stopped(cli.Session):
+    class Stopped(program.Session):
         def run(self):
             tally = super().run()
             signal.raise_signal(signal.SIGTERM)
             return tally
 
-    monkeypatch.setattr(cli, "Session", Stopped)
+    monkeypatch.setattr(program, "Session", Stopped)
     assert said(capsys, "--input", song, "two.wav", "--csv", "out")[0] == 0
     assert [path.name for path in Path("out").iterdir()] == ["song.csv"]
 

@@ -11,7 +11,7 @@ import mido
 import pytest
 import soundfile
 from mpe_reader import MpeReader
-from rt_melody.realtime import cli
+from rt_melody.realtime import program
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.config import make_settings
 from rt_melody.realtime.playing.setup import make_playing
@@ -256,7 +256,7 @@ def test_sigusr1_asks_the_sink_that_plays():
     asked = []
     before = signal.getsignal(signal.SIGUSR1)
     try:
-        cli._panic_on_signal(type("Sink", (), {"ask_panic": lambda self: asked.append(1)})())
+        program._panic_on_signal(type("Sink", (), {"ask_panic": lambda self: asked.append(1)})())
         os.kill(os.getpid(), signal.SIGUSR1)
         assert asked == [1]
     finally:

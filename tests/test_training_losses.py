@@ -10,7 +10,9 @@ import torch
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import Output
 from rt_melody.models.training.data import Clip
-from rt_melody.models.training.losses import FRESH_MS, SIGMA_CENTS, fresh, head_targets, melody_loss
+from rt_melody.models.training.losses import (
+    FRESH_MS, SIGMA_CENTS, UNSETTLED_MS, fresh, head_targets, melody_loss, unsettled,
+)
 from rt_melody.models.training.validate import figures, read_pitch, validate
 
 CONFIG = ModelConfig(look_ahead_ms=(0, 5, 20, 40))
@@ -264,3 +266,55 @@ def test_voicing_lost_at_a_step_weighs_as_much_more():
     _, voicing_loss = melody_loss(lost, label, CONFIG, fresh_weight=5.0)
     expected = 5 * marked.sum() * 10.0 / (5 * marked.sum() + (known & ~marked).sum())
     assert voicing_loss.item() == pytest.approx(expected, rel=1e-3)
+
+
+# --- where a note has just begun, and where f0 moves
+
+
+def test_the_first_moments_of_singing_are_unsettled_for_each_head_in_its_turn():
+    at = 16  # 80 ms
+    marked = unsettled(stepped(at, low=0.0), CONFIG, HOPS)[0]
+    for head, delay_ms in enumerate(CONFIG.look_ahead_ms):
+        times_ms = CONFIG.hop_ms * (1 + np.arange(HOPS)) - delay_ms
+        assert marked[head].tolist() == [at * 5 <= t <= at * 5 + UNSETTLED_MS for t in times_ms]
+
+
+def test_a_recording_that_starts_amid_a_note_and_the_end_of_one_are_settled():
+    assert not unsettled(stepped(20, 60.0, 0.0), CONFIG, HOPS).any()
+
+
+@pytest.mark.parametrize("cents, expected", [(14.0, False), (16.0, True), (-16.0, True)])
+def test_f0_that_moves_is_unsettled(cents, expected):
+    """At so many cents in each 5 ms."""
+    label = torch.tensor(60.0 + cents / 100 * np.arange(HOPS * 2 + 1), dtype=torch.float32)[None]
+    assert unsettled(label, CONFIG, HOPS).unique().tolist() == [expected]
+
+
+def test_vibrato_of_a_singer_is_settled_and_a_slide_between_two_notes_is_not():
+    times = np.arange(HOPS * 2 + 1) * 0.005
+    label = torch.tensor(60.0 + 0.7 * np.sin(2 * np.pi * 6.0 * times), dtype=torch.float32)[None]
+    assert not unsettled(label, CONFIG, HOPS).any()
+    slide = torch.tensor(np.interp(times, [0.1, 0.15], [60.0, 63.0]), dtype=torch.float32)[None]
+    marked = unsettled(slide, CONFIG, HOPS)[0, 0]  # of the head without look-ahead, hop k speaks of 10 (k + 1) ms
+    assert marked.nonzero().flatten().tolist() == [9, 10, 11, 12, 13, 14]  # 100 .. 150 ms
+
+
+def test_a_wrong_pitch_there_costs_as_much_more_as_its_weight_says_and_voicing_no_more():
+    label = stepped(20, low=0.0)
+    right = told_at(label[0].numpy())
+    marked = unsettled(label, CONFIG, HOPS)[0].numpy() & (right > 0)
+    spoilt = np.where(marked, 60.0, right)
+    share = marked[right > 0].mean()
+    good, _ = melody_loss(output_of(right), label, CONFIG)
+    wrong, _ = melody_loss(output_of(np.where(right > 0, 60.0, 0.0)), label, CONFIG)
+    loss, voicing = melody_loss(output_of(spoilt, voicing=1.0), label, CONFIG, unsettled_weight=3.0)
+    expected = ((1 - share) * good.item() + 3 * share * wrong.item()) / (1 - share + 3 * share)
+    assert loss.item() == pytest.approx(expected, rel=1e-3)
+    assert voicing == melody_loss(output_of(spoilt, voicing=1.0), label, CONFIG)[1]
+
+
+def test_a_frame_that_is_fresh_and_unsettled_has_the_larger_weight_not_the_product():
+    label = stepped(20)
+    late = output_of(np.where(fresh(label, CONFIG, HOPS)[0].numpy(), 60.0, told_at(label[0].numpy())))
+    alone = melody_loss(late, label, CONFIG, fresh_weight=5.0)[0]
+    assert melody_loss(late, label, CONFIG, fresh_weight=5.0, unsettled_weight=4.0)[0] == pytest.approx(alone.item(), rel=0.03)

@@ -1,0 +1,52 @@
+"""What the program says on its standard files, whoever has closed or left them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+from rt_melody.realtime.types import InputError
+
+CLEAR_LINE = "\r\x1b[K"  # ECMA-48: erase to the end of the line
+
+
+def say(text: str, over_line: bool = False) -> None:
+    """One sentence on stderr, if anybody still listens there; ``over_line``: a display may stand in its place."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(f"{CLEAR_LINE if over_line else ''}rt-melody: {text}", file=sys.stderr, flush=True)
+
+
+def reader_has_gone(error: InputError) -> bool:
+    """Whether the error is only that of ``rt-melody ... | head -1``."""
+    return isinstance(error.__cause__, BrokenPipeError)
+
+
+def print_text(text: str) -> int:
+    """``text`` on stdout; status 0. Raises InputError where stdout does not take it."""
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        raise InputError(f"standard output cannot be written ({error.strerror}); send it elsewhere") from error
+    return 0
+
+
+def flushed(status: int) -> int:
+    """``status``, with nothing left in the buffer of stdout that the interpreter would stumble over at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:  # told already, or its reader has gone
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def hold_standard_files() -> None:
+    """Where the shell closed one of the three, keep its number from an output file: libraries write to it blindly."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number

@@ -1,0 +1,139 @@
+"""The options of the command: one for each setting of ``config.Settings``, and those that do one thing and leave."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn, get_args
+
+from rt_melody.realtime.config import VIRTUAL, Settings, nearest
+from rt_melody.realtime.types import InputError
+
+GROUPS = {
+    "input": "what comes in",
+    "latency_ms": "how it is heard",
+    "midi_out": "what goes out",
+    "mode": "how the notes are played",
+    "channel_out": "how MIDI says them",
+    "notes": "what counts as a note",
+}
+METAVARS = {
+    "input": "INPUT",
+    "device": "NAME|INDEX",
+    "rate": "HZ",
+    "model": "FILE",
+    "voicing_threshold": "P",
+    "midi_out": "PORT",
+    "channel_out": "CHANNEL",
+    "bend_range": "SEMITONES",
+    "osc": "HOST:PORT",
+    "midi_file": "PATH",
+    "csv": "PATH",
+    "transpose": "SEMITONES",
+    "octave": "OCTAVES",
+    "scale": "off|auto|SCALE",
+    "snap": "hard|off|CENTS",
+    "note_range": ("LOW", "HIGH"),
+    "gate": "off|auto|DBFS",
+    "velocity_curve": "CURVE",
+    "velocity_range": ("DBFS", "DBFS"),
+    "loudness_range": ("DBFS", "DBFS"),
+    "brightness_range": ("HZ", "HZ"),
+    "midi_rate": "BYTES",
+    "stats": "SECONDS",
+    "stats_file": "PATH",
+    "notes": "NAME=VALUE",
+}
+WORDS = ("scale", "velocity_curve")  # text of one word or several
+OTHER_FLAGS = {"a4_hz": "--a4", "scale": "--key"}
+EXAMPLES = """examples:
+  rt-melody --input demo --midi-file demo.mid     no microphone needed: the program sings to itself
+  rt-melody --input mic --midi-out                a virtual MIDI port 'rt-melody' for your DAW
+  rt-melody --input mic --osc localhost:9000      for Max, Pd, SuperCollider
+  rt-melody --input mic --midi-out --mode mpe     each note bends, swells and brightens by itself
+  rt-melody --input mic --midi-out --scale D minor --snap 30 --octave -1
+  rt-melody --input song.wav --csv song.csv --midi-file song.mid
+  rt-melody --panic                               silence every MIDI output
+  rt-melody --input takes/*.wav --csv folder      one file an input, named after it
+  ffmpeg -i song.mp3 -f f32le -ac 1 -ar 48000 - | rt-melody --input - --rate 48000 --jsonl
+  rt-melody --print-config > my.yaml              then edit it, and rt-melody --config my.yaml
+"""
+WITHOUT_VALUE = {"midi_out": VIRTUAL, "stats": 0.0}  # what an option means that is given alone
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are InputErrors: one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            message = self._unrecognized(message.split(": ", 1)[1].split()[0])
+        raise InputError(f"{message}; rt-melody --help lists the options")
+
+    def _unrecognized(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"{word!r} stands alone; for an input write --input {word}"
+        flag = word.partition("=")[0]
+        names = [option[2:].replace("-", "_") for option in self._option_string_actions if option.startswith("--")]
+        near = nearest(flag.lstrip("-"), names)
+        guess = f"; did you mean --{near.replace('_', '-')}?" if near else ""
+        return f"there is no option {flag}{guess}"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="rt-melody",
+        usage="rt-melody [--input mic|demo|-|FILE...] [--midi-out [PORT]] [--osc HOST:PORT] [--csv PATH] [options]",
+        description="Sing into a microphone; the melody comes out while it sounds, as MIDI or OSC.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version, and leave")
+    parser.add_argument("--list-devices", action="store_true", help="list audio inputs and MIDI outputs, and leave")
+    parser.add_argument(
+        "--panic", metavar="PORT", nargs="?", const="",
+        help="silence every channel of a MIDI output, or of all of them, and leave; a program that plays does so at SIGUSR1",
+    )
+    parser.add_argument("--self-test", nargs="?", const="10", metavar="SECONDS", help="measure whether this machine is quick enough, recommend settings, and leave (status 0: ready, 1: not)")
+    parser.add_argument("--loopback", metavar="OUTPUT", help="with --self-test, measure the round trip from this audio output (number or part of its name) to the input")
+    parser.add_argument(
+        "--examples", metavar="DIR", nargs="?", const=".", help="copy patches for Pure Data, SuperCollider and Max there, and leave"
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file of settings; options given here win over it")
+    parser.add_argument("--print-config", action="store_true", help="print the settings as such a file, and leave")
+    group = parser
+    for name, field in Settings.model_fields.items():
+        if name in GROUPS:
+            group = parser.add_argument_group(GROUPS[name])
+        _add_option(group, name, field)
+    return parser
+
+
+def _add_option(group, name: str, field) -> None:
+    flag, text = "--" + name.replace("_", "-"), field.description.replace("%", "%%")
+    flags = [flag, *([OTHER_FLAGS[name]] if name in OTHER_FLAGS else [])]
+    if field.annotation is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+    elif name in ("input", "notes"):
+        group.add_argument(flag, nargs="+", action="extend", metavar=_metavar(name, field), help=text + _default(field))
+    elif name in WORDS:
+        group.add_argument(*flags, nargs="+", metavar=_metavar(name, field), help=text + _default(field))
+    elif isinstance(_metavar(name, field), tuple):
+        group.add_argument(*flags, nargs=2, metavar=_metavar(name, field), help=text + _default(field))
+    elif name in WITHOUT_VALUE:
+        group.add_argument(flag, nargs="?", const=WITHOUT_VALUE[name], metavar=_metavar(name, field), help=text)
+    else:
+        group.add_argument(*flags, metavar=_metavar(name, field), help=text + _default(field))
+
+
+def _metavar(name: str, field) -> str:
+    kinds = [field.annotation, *get_args(field.annotation)]  # of Optional[Literal[...]] the inner one
+    choices = [choice for kind in kinds for choice in get_args(kind) if isinstance(choice, str)]
+    return "|".join(choices) or METAVARS.get(name) or name.rsplit("_", 1)[-1].upper()
+
+
+def _default(field) -> str:
+    default = field.get_default(call_default_factory=True)
+    if not default:
+        return ""
+    parts = default if isinstance(default, list) else [default]
+    shown = " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
+    return f" (default: {shown})"

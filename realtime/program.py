@@ -1,0 +1,264 @@
+"""From settings to a running program: the source, the engine, the tracker and the sinks, input after input.
+
+What is cheap to check is checked first: torch is imported when the input is open and the outputs are there.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from rt_melody.realtime.config import VIRTUAL, Settings
+from rt_melody.realtime.console import reader_has_gone, say
+from rt_melody.realtime.notes import NoteSettings, NoteTracker
+from rt_melody.realtime.playing.performance import Performer
+from rt_melody.realtime.playing.setup import Playing
+from rt_melody.realtime.session import Session, closing
+from rt_melody.realtime.timing.figures import sentence
+from rt_melody.realtime.timing.speaker import LineLog, Speaker
+from rt_melody.realtime.types import InputError
+
+STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
+ALONE = ("mic", "demo", "-")  # inputs that are no files
+
+
+class Program:
+    """Settings turned into a source, an engine, a tracker and sinks, input after input."""
+
+    def __init__(self, settings: Settings, thresholds: NoteSettings, playing: Playing, stop: Callable[[], bool]) -> None:
+        self.settings, self.thresholds, self.playing, self.stop = settings, thresholds, playing, stop
+        self.several = len(settings.input) > 1
+        self.engine = None
+        self.display = None
+        self.speaker = Speaker(self._say_over_line)
+        self.logs: list[LineLog] = []
+        self._check_inputs()
+        self._check_outputs()
+
+    def run(self) -> int:
+        """All inputs; 0, or 2 when one of several could not be used (it is told, the others are done)."""
+        live: list = []
+        status = 0
+        with closing(live), closing(self.logs):
+            self._add_live_sinks(live)
+            if self.settings.stats_file:
+                self.logs.append(LineLog(self.settings.stats_file))
+            for name in self.settings.input:
+                try:
+                    self._run_one(name, live)
+                except InputError as error:
+                    if not self.several or reader_has_gone(error):
+                        raise
+                    self._tell(f"{name}: {error}", always=True)
+                    status = 2
+                if self.stop():
+                    break
+        return status
+
+    def _run_one(self, name: str, live: list) -> None:
+        source, files = self._source(name), []
+        session = None
+        try:
+            with closing(files):
+                self._add_file_sinks(files, name)
+                with source:
+                    self._tell_input(name, source)
+                    self._prepare_engine(source.sample_rate)
+                    tracker = Performer(NoteTracker(self.thresholds, self.engine.hop_s), self.playing.performance)
+                    session = Session(
+                        source, self.engine, tracker, live + files, self.stop, self._tell_loss, self._show_tally,
+                        self._note_stats, self._stats_every_s(), self.settings.priority, gate=self.playing.gate,
+                    )
+                    session.run()
+        finally:
+            self.speaker.close()
+            if session is not None:
+                self._tell_end(name, session)
+        if source.notice:
+            self._tell_notice(name, source.notice, session.tally.frames)
+
+    def _tell_end(self, name: str, session: Session) -> None:
+        """What was heard and lost; with --stats, how the program kept time."""
+        figures, label = session.stats(), f"{name}: " if self.several else ""
+        if self.settings.stats is not None:
+            self._tell(label + sentence(figures), always=True)
+        self._log(figures)
+        missed = f"; {session.timing.missed} of {session.timing.turns} deadlines missed" if session.timing.live else ""
+        self._tell(label + session.tally.line() + missed)
+
+    def _tell_notice(self, name: str, notice: str, frames: int) -> None:
+        if not frames:
+            raise InputError(notice)
+        self._tell((f"{name}: " if self.several else "") + notice, always=True)
+
+    def _prepare_engine(self, sample_rate: int) -> None:
+        from rt_melody.realtime.engine import DecoderSettings, Engine
+
+        s = self.settings
+        if self.engine is not None and self.engine.sample_rate == sample_rate:
+            return
+        decoder = DecoderSettings(s.voicing_threshold, s.f0_min_hz, s.f0_max_hz)
+        model = self.engine.model if self.engine is not None else s.model
+        self.engine = Engine(sample_rate, s.latency_ms, model, decoder)
+        self.engine.warm_up()
+        lag_ms = NoteTracker(self.thresholds, self.engine.hop_s).lag_ms
+        self._tell(
+            f"latency from {sample_rate} Hz input to estimate:\n{self.engine.latency.table()}\n"
+            f"  {lag_ms:6.2f} ms  more until a note begins after silence: frames that must agree (--notes on_ms=...)"
+        )
+        if self.display:
+            self.display.status(self.engine.latency.total_ms, 0)
+
+    # ---- what comes in -------------------------------------------------------------------------
+
+    def _check_inputs(self) -> None:
+        s = self.settings
+        if self.several and set(ALONE) & set(s.input):
+            raise InputError(f"--input {' '.join(s.input)}: several inputs must all be files; give mic, demo or - alone")
+        if "-" in s.input and s.rate is None:
+            raise InputError("--input - needs --rate HZ, since raw samples do not say their rate; for instance --rate 48000")
+        if "-" in s.input and sys.stdin is None:
+            raise InputError("--input - needs a standard input, which is closed; pipe samples in")
+        if s.model is not None and not Path(s.model).is_file():
+            raise InputError(f"there is no model file {s.model}; leave --model out to use the one that is shipped")
+
+    def _source(self, name: str):
+        from rt_melody.realtime import sources
+
+        s = self.settings
+        if name == "mic":
+            return sources.MicrophoneSource(s.device, s.rate, s.channel)
+        if name == "demo":
+            return sources.DemoSource(realtime=bool(s.midi_out or s.osc or s.realtime))
+        if name == "-":
+            return sources.PipeSource(sys.stdin.buffer, s.rate)
+        return sources.FileSource(name, realtime=s.realtime)
+
+    # ---- what goes out -------------------------------------------------------------------------
+
+    def _check_outputs(self) -> None:
+        s = self.settings
+        if s.jsonl and sys.stdout is None:
+            raise InputError("--jsonl needs a standard output, which is closed; leave it out or send it to a file")
+        if self.several:
+            self._check_folders()
+        elif s.csv and s.midi_file and _same_file(s.csv, s.midi_file):
+            raise InputError(f"--csv and --midi-file are both {s.csv}; give each a file of its own")
+        files = [name for name in s.input if name not in ALONE]
+        if s.stats_file and any(_same_file(s.stats_file, name) for name in (*files, *filter(None, (s.csv, s.midi_file)))):
+            raise InputError(f"--stats-file {s.stats_file} is an input or another output; give it a name of its own")
+        for given, suffix in ((s.csv, ".csv"), (s.midi_file, ".mid")):
+            for path in {self._path(given, name, suffix) for name in s.input} if given else ():
+                if any(_same_file(path, name) for name in files):
+                    raise InputError(f"{path} is an input and would be written over; give the output another name")
+
+    def _check_folders(self) -> None:
+        """With several inputs the output paths are folders; two inputs of one stem would share a file."""
+        stems = [Path(name).stem for name in self.settings.input]
+        for given in filter(None, (self.settings.csv, self.settings.midi_file)):
+            twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+            if twice:
+                raise InputError(f"two inputs are called {twice}; their outputs in {given} would be one file: rename one")
+            if not Path(given).is_dir():
+                raise InputError(f"{given} is no folder; with several inputs give an existing folder")
+
+    def _path(self, given: str, name: str, suffix: str) -> Path:
+        return Path(given) / (Path(name).stem + suffix) if self.several else Path(given)
+
+    def _add_live_sinks(self, sinks: list) -> None:
+        """Outputs that last over all inputs; the quick checks come first."""
+        s = self.settings
+        if s.osc is not None:
+            from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
+
+            sinks.append(OscSink(*parse_osc_address(s.osc), self.playing.offset_s))
+        if s.midi_out is not None:
+            from rt_melody.realtime.sinks.midi import MidiSink
+            from rt_melody.realtime.sinks.midi_ports import open_midi_out
+            from rt_melody.realtime.sinks.midi_reconnect import ReconnectingPort
+
+            if s.midi_out == VIRTUAL:  # it is ours, and goes with the MIDI system alone
+                port = open_midi_out()
+            else:
+                port = ReconnectingPort(lambda: open_midi_out(s.midi_out), self._tell_loss)
+            sinks.append(sink := MidiSink(port, self.playing.midi))
+            _panic_on_signal(sink)
+            self._tell(f"playing on the MIDI port {port.name}")
+        if not s.quiet and not s.jsonl and sys.stderr is not None:
+            from rt_melody.realtime.sinks.terminal import TerminalSink
+
+            self.display = TerminalSink(sys.stderr)
+            sinks.append(self.display)
+
+    def _add_file_sinks(self, sinks: list, name: str) -> None:
+        from rt_melody.realtime.sinks.files import CsvSink, JsonlSink, MidiFileSink
+
+        s = self.settings
+        if s.csv:
+            sinks.append(CsvSink(self._path(s.csv, name, ".csv"), self.playing.offset_s))
+        if s.midi_file:
+            path = self._path(s.midi_file, name, ".mid")
+            sinks.append(MidiFileSink(path, self.playing.midi, s.tempo_bpm, self.playing.offset_s))
+        if s.jsonl:
+            sinks.append(JsonlSink(sys.stdout, label=name if self.several else None, offset_s=self.playing.offset_s))
+
+    # ---- what is said --------------------------------------------------------------------------
+
+    def _tell(self, text: str, always: bool = False) -> None:
+        if always or not self.settings.quiet:
+            if self.display:
+                self.display.clear()
+            say(text)
+
+    def _tell_input(self, name: str, source) -> None:
+        s = self.settings
+        if name == "mic":
+            self._tell(f"listening to {source.info.full_name}; Ctrl-C ends")
+        elif self.engine is None and not (s.midi_out or s.osc or s.midi_file or s.csv or s.jsonl):
+            self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
+
+    def _tell_loss(self, text: str) -> None:
+        """Called by the thread that computes: handed over, since a terminal may make its writer wait."""
+        if self.display:
+            self.display.clear()
+        self.speaker.take(text)
+
+    def _say_over_line(self, text: str) -> None:
+        """Said by the speaker's thread, where the display may just have drawn its line."""
+        say(text, over_line=self.display is not None and sys.stderr.isatty())
+
+    # ---- figures -------------------------------------------------------------------------------
+
+    def _stats_every_s(self) -> float:
+        return self.settings.stats or (STATS_EVERY_S if self.settings.stats_file else 0.0)
+
+    def _note_stats(self, figures: dict) -> None:
+        """Called by the thread that computes: what is written is handed over."""
+        self._log(figures)
+        if self.settings.stats:
+            self.speaker.take(sentence(figures))
+
+    def _log(self, figures: dict) -> None:
+        for log in self.logs:
+            log.take(json.dumps(figures))
+
+    def _show_tally(self, tally) -> None:
+        if self.display:
+            self.display.status(self.engine.latency.total_ms, tally.skips)
+
+
+def _same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether both name one regular file, there already or yet to be made."""
+    one, other = Path(one).resolve(), Path(other).resolve()
+    return one == other and (one.is_file() or not one.exists())
+
+
+def _panic_on_signal(sink) -> None:
+    """SIGUSR1 silences what ``sink`` plays on, where the system has that signal and we run in the main thread."""
+    if hasattr(signal, "SIGUSR1"):
+        with suppress(ValueError):
+            signal.signal(signal.SIGUSR1, lambda *_: sink.ask_panic())
