@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from rt_melody.benchmarks.conditions import CONDITIONS, heard, voiceless
+from rt_melody.benchmarks.conditions import CONDITIONS, heard, load_noises, voiceless
 from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, Frames, MelodyScores, aligned
 from rt_melody.benchmarks.report import markdown, write_result
 from rt_melody.models.training import gm
 from rt_melody.models.training.data import (
-    DISPUTED, SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, noise_files, read_mir1k_labels, refuse,
+    DISPUTED, SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, noise_files, read_mir1k_labels, refuse,
 )
 from rt_melody.realtime.engine import DecoderSettings, Engine
 from rt_melody.realtime.types import InputError
@@ -175,7 +175,7 @@ def measure(args: argparse.Namespace) -> dict:
     conditions = [c for c in args.conditions if pieces or CONDITIONS[c].beside != "gm"]
     plan = plan_of(args.latency_ms, conditions, args.detail_ms)
     tasks = [(clip, labels_hz(folder, args.split, clip), plan) for clip in clips]
-    sounds = {} if args.no_voiceless else voiceless(clips, load_mono(noise_files(folder, "test")), pieces)
+    sounds = {} if args.no_voiceless else voiceless(clips, load_noises(noise_files(folder, "test")), pieces)
     start = (args.latency_ms, args.model, decoder, pieces)
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), prepare, start) as pool:
         rows = collect(engines, plan, clips, tqdm(pool.map(hear_clip, tasks), "clips", len(tasks)))

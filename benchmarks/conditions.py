@@ -12,18 +12,24 @@ Conventions
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from rt_melody.models.training.augment import rms, voiced_rms
-from rt_melody.models.training.data import SAMPLE_RATE, Clip
+from rt_melody.models.training.data import SAMPLE_RATE, Clip, load_mono
 
 PEAK = 0.5  # of what is fed: no condition clips
 VOICELESS_S = 120.0  # of each kind of sound without a voice
 MADE_NOISES = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # spectrum falls as f ** -exponent (amplitude)
 HUM_HZ = 50.0
+NOISES = {  # numbers of G. Hu's 100 nonspeech sounds (n1 to n100) in which there is a voice, or a tone; else there is none
+    "voices": ((1, 17), (83, 85), (89, 93)),  # crowds, coughs, laughter, yawns, crying
+    "tones": ((30, 43), (47, 55), (79, 82), (99, 100)),  # alarms and sirens, animals, bells, dialling
+}
+NOISE_KINDS = {"noise": "noise recorded", "voices": "noise recorded, voices in it", "tones": "noise recorded, tones in it"}
 
 
 @dataclass(frozen=True)
@@ -110,17 +116,33 @@ def clicks(seed: int, samples: int) -> np.ndarray:
     return out + 1e-3 * rng.standard_normal(samples).astype(np.float32)
 
 
-def voiceless(clips: Sequence[Clip], noises: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+def noise_group(name: str) -> str:
+    """What sounds in a noise of this name: "noise", unless its number is one of NOISES."""
+    number = int(name[1:]) if name[1:].isdigit() else 0
+    return next((group for group, spans in NOISES.items() if any(a <= number <= b for a, b in spans)), "noise")
+
+
+def load_noises(paths: Iterable[Path]) -> dict[str, list[np.ndarray]]:
+    """Recorded noises by what sounds in them, at SAMPLE_RATE."""
+    groups: dict[str, list[np.ndarray]] = {}
+    for path in paths:
+        groups.setdefault(noise_group(path.stem), []).append(load_mono([path])[0])
+    return groups
+
+
+def voiceless(clips: Sequence[Clip], noises: dict[str, list[np.ndarray]], pieces: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
     """About VOICELESS_S of each kind of sound in which nobody sings, as separate sounds of one stream each.
 
-    ``noise made`` is new to any model. ``noise recorded`` are those of the data folder that training leaves out.
+    ``noise made`` is new to any model. ``noise recorded`` are those of the data folder that training leaves out;
+    those in which there are voices or tones, which a tracker may well follow, are kinds of their own.
     ``General MIDI`` are ``pieces``, ``karaoke band`` the accompaniments of ``clips``.
     """
     samples = round(VOICELESS_S * SAMPLE_RATE) // (len(MADE_NOISES) + 2)
     made = [coloured_noise(i, samples, e) for i, e in enumerate(MADE_NOISES.values())]
     made += [hum(1, samples), clicks(2, samples)]
+    recorded = {NOISE_KINDS[group]: _about(sounds) for group, sounds in noises.items()}
     bands = [clip.accompaniment for clip in clips if clip.accompaniment is not None]
-    kinds = {"noise made": made, "noise recorded": _about(noises), "General MIDI": _about(pieces), "karaoke band": _about(bands)}
+    kinds = {"noise made": made, **recorded, "General MIDI": _about(pieces), "karaoke band": _about(bands)}
     return {name: [peaked(sound) for sound in sounds] for name, sounds in kinds.items() if sounds}
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rt_melody.benchmarks import octaves
+from rt_melody.benchmarks.conditions import noise_group, peaked
 from rt_melody.benchmarks.note_scores import ONSET_S, PITCH_CENTS, NoteScores, PlayedNote, octave_leaps, played_notes
 from rt_melody.benchmarks.onsets import Tracker
 from rt_melody.benchmarks.signals import DETACHED, SAMPLE_RATE, Sound, TrueNote, held_vibrato, melody, over_band, repeated
@@ -33,11 +34,6 @@ MIDDLE = 0.6  # part of an annotated note from which its bias is read
 BAND_DB = 5.0
 VIBRATO_CENTS = 70.0
 REPEAT_GAP_S = 0.1
-PEAK = 0.5  # of noise and music without a voice
-NOISES = {  # numbers of G. Hu's 100 nonspeech sounds (n1 to n100) in which there is a voice, or a tone; else there is none
-    "voices": ((1, 17), (83, 85), (89, 93)),  # crowds, coughs, laughter, yawns, crying
-    "tones": ((30, 43), (47, 55), (79, 82), (99, 100)),  # alarms and sirens, animals, bells, dialling
-}
 MELODIES, VIBRATOS, REPEATS, BANDS, BAND_SECONDS = 20, 15, 8, 10, 15.0
 
 
@@ -148,16 +144,10 @@ def repeats(folder: Path | None) -> Makers:
 
 
 def noise(folder: Path | None) -> Makers:
-    """White noise, and recorded noises that training leaves out, by what sounds in them (see NOISES)."""
+    """White noise, and recorded noises that training leaves out, by what sounds in them (see conditions.NOISES)."""
     white = [np.random.default_rng(i).standard_normal(5 * SAMPLE_RATE) for i in range(4)]
     paths = noise_files(folder, "test") if folder else []
     return [partial(_idle, x, "white") for x in white] + [partial(_recorded_noise, p) for p in paths]
-
-
-def noise_group(name: str) -> str:
-    """What sounds in a noise of this name: "noise", unless its number is one of NOISES."""
-    number = int(name[1:]) if name[1:].isdigit() else 0
-    return next((group for group, spans in NOISES.items() if any(a <= number <= b for a, b in spans)), "noise")
 
 
 def _recorded_noise(path: Path) -> Clip:
@@ -177,8 +167,8 @@ def _band(seed: int, seconds: int) -> Clip:
 
 
 def _idle(samples: np.ndarray, group: str) -> Clip:
-    """Something at a peak of PEAK in which nobody sings."""
-    return Clip("", (samples * (PEAK / (np.abs(samples).max() + 1e-9))).astype(np.float32), group=group)
+    """Something in which nobody sings, at the peak of what accuracy is measured on."""
+    return Clip("", peaked(samples), group=group)
 
 
 # ---------------------------------------------------------------------- the parts

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 pytest.importorskip("mir_eval")
-from rt_melody.benchmarks import note_parts, signals  # noqa: E402
+from rt_melody.benchmarks import conditions, note_parts, signals  # noqa: E402
 from rt_melody.benchmarks.frame_cache import engine_frames  # noqa: E402
 from rt_melody.benchmarks.note_parts import PARTS, Clip, Heard  # noqa: E402
 from rt_melody.benchmarks.note_scores import NoteScores, PlayedNote, played_notes  # noqa: E402
@@ -286,7 +286,7 @@ def test_notes_a_minute_where_nobody_sings():
 
 @pytest.mark.parametrize("name, group", (("n1", "voices"), ("n18", "noise"), ("n43", "tones"), ("n100", "tones"), ("n93", "voices"), ("rain", "noise")))
 def test_noises_are_told_apart_by_what_sounds_in_them(name, group):
-    assert note_parts.noise_group(name) == group
+    assert conditions.noise_group(name) == group
 
 
 def test_figures_by_group():

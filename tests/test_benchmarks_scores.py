@@ -128,9 +128,10 @@ def test_noise_falls_as_its_colour_says(exponent, per_octave_db):
 
 
 def test_two_minutes_of_each_kind_without_a_voice(clip):
-    noises = [np.ones(16000 * 10, np.float32)] * 50
+    noises = {"noise": [np.ones(16000 * 10, np.float32)] * 50, "tones": [np.ones(16000, np.float32)] * 3}
     kinds = voiceless([clip], noises, [])
-    assert set(kinds) == {"noise made", "noise recorded", "karaoke band"}
+    assert set(kinds) == {"noise made", "noise recorded", "noise recorded, tones in it", "karaoke band"}
+    assert len(kinds["noise recorded, tones in it"]) == 3
     for name in ("noise made", "noise recorded"):
         assert sum(map(len, kinds[name])) / 16000 == pytest.approx(120, abs=10)
     assert all(np.abs(s).max() == pytest.approx(0.5) for s in kinds["noise made"])
