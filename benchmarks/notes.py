@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rt_melody.benchmarks.frame_cache import Frames, engine_frames
+from rt_melody.benchmarks.note_hmm import hmm_tracker
 from rt_melody.benchmarks.note_parts import PARTS, listen
 from rt_melody.benchmarks.note_scores import NoteScores
 from rt_melody.benchmarks.onsets import Tracked, Tracker
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--every", type=int, default=1, help="only every n-th item")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="thresholds of the note tracker")
+    parser.add_argument("--hmm", action="store_true", help="hear with the hidden Markov model of pYIN's notes instead (note_hmm)")
     parser.add_argument("--model", help="model file; default: the shipped one")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the engine's frames there, and read them from there the next time")
     parser.add_argument("--out", type=Path, help="write the results as JSON, and the table beside them as .md")
@@ -84,7 +86,8 @@ def measure(args: argparse.Namespace, folder: Path | None) -> tuple[list[dict], 
     for bound_ms in args.latency_ms:
         engine = Engine(SAMPLE_RATE, bound_ms, model)
         model = engine.model
-        tracker = note_tracker(engine_frames(engine, args.cache), engine.hop_s, settings)
+        frames = engine_frames(engine, args.cache)
+        tracker = hmm_tracker(frames, engine.hop_s) if args.hmm else note_tracker(frames, engine.hop_s, settings)
         for name in args.parts:
             heard = list(listen(PARTS[name], tracker, folder, args.every, f"{name}, {bound_ms:g} ms"))
             rows.append({"bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "set": name, **PARTS[name].score(heard)})
