@@ -27,7 +27,7 @@ def frames_of(pitches, hop_s=0.01, level_db=-28.0):
             available_s=i * hop_s + LAG_S,
             f0_hz=777.0 if pitch is None else midi_to_hz(pitch),
             voiced=pitch is not None,
-            confidence=0.95,
+            confidence=0.97,
             voicing=0.9,
             level_db=level_db,
         )
@@ -37,7 +37,7 @@ def frames_of(pitches, hop_s=0.01, level_db=-28.0):
 
 def sure_until(first, confidence, frames):
     """Sure frames, from index ``first`` on those of this confidence."""
-    return [replace(f, confidence=confidence if f.index >= first else 0.95) for f in frames]
+    return [replace(f, confidence=confidence if f.index >= first else 0.97) for f in frames]
 
 
 def events_of(pitches, hop_s=0.01, tracker=None):
@@ -240,12 +240,12 @@ def test_unsure_frames_start_no_note():
     assert strikes([replace(f, confidence=0.4) for f in frames_of([60.0] * 30)]) == []
 
 
-@pytest.mark.parametrize(("rest", "confidence", "waited"), [(99, 0.85, 0.01), (101, 0.85, 0.59), (101, 0.95, 0.01)])
+@pytest.mark.parametrize(("rest", "confidence", "waited"), [(99, 0.85, 0.01), (101, 0.85, 0.79), (101, 0.97, 0.01)])
 def test_the_first_note_after_a_pause_of_a_second_must_be_surer_or_last(rest, confidence, waited):
     assert first_after(rest, confidence) == pytest.approx(waited)
 
 
-@pytest.mark.parametrize(("rise_db", "before", "waited"), [(8.5, 3, 0.01), (7.5, 3, 0.59), (8.5, 12, 0.59)])
+@pytest.mark.parametrize(("rise_db", "before", "waited"), [(8.5, 3, 0.01), (7.5, 3, 0.79), (8.5, 12, 0.79)])
 def test_or_it_must_raise_the_level_within_80_ms(rise_db, before, waited):
     """The level is told ``before`` frames ahead of the pitch: too long ago, and it speaks of something else."""
     assert first_after(120, 0.8, rise_db, before) == pytest.approx(waited)
@@ -274,7 +274,7 @@ def test_a_dip_over_a_band_strikes_again_only_where_the_pitch_was_in_doubt(room_
 def first_after(rest, confidence, rise_db=0.0, before=0):
     """How long after its first frame the note begins that follows a rest of so many frames."""
     begins = 20 + rest
-    frames = sure_until(begins, confidence, frames_of([60.0] * 20 + [None] * rest + [62.0] * 60, level_db=-40.0))
+    frames = sure_until(begins, confidence, frames_of([60.0] * 20 + [None] * rest + [62.0] * 90, level_db=-40.0))
     frames = [replace(f, level_db=f.level_db + rise_db * (f.index >= begins - before)) for f in frames]
     tracker = NoteTracker()
     on = [e for f in frames for e in tracker.feed(f) if isinstance(e, NoteOn)][1]
