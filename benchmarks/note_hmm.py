@@ -12,13 +12,15 @@ The plug-in's split of a note where the level rises is not rebuilt. Notes shorte
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numba import njit
 
 from rt_melody.benchmarks.frame_cache import Frames
 from rt_melody.benchmarks.onsets import Tracked, Tracker
-from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame, hz_to_midi
+from rt_melody.benchmarks.peers.base import note_events
+from rt_melody.realtime.types import NoteEvent, PitchFrame, hz_to_midi
 
 LOWEST, SEMITONES, PER_SEMITONE = 31.0, 60, 3
 STATES_A_PITCH = 3  # attack, stable, silent
@@ -42,6 +44,7 @@ def best_path(observed, stay, jumps, came, path):
     """
     frames, states = observed.shape
     score, following = np.zeros(states), np.zeros(states)
+    leave = np.log(1.0 - np.exp(stay))
     for s in range(states):
         score[s] = observed[0, s] + (0.0 if s % 3 == 2 else -1e9)
     for t in range(1, frames):
@@ -53,7 +56,7 @@ def best_path(observed, stay, jumps, came, path):
                     best, source = value, silent
             following[a], came[t, a] = best, source
             for s in (a + 1, a + 2):
-                remain, arrive = score[s] + stay[s - a], score[s - 1] + np.log(1.0 - np.exp(stay[s - a - 1]))
+                remain, arrive = score[s] + stay[s - a], score[s - 1] + leave[s - a - 1]
                 following[s], came[t, s] = max(remain, arrive), (s if remain >= arrive else s - 1)
         for s in range(states):
             score[s] = following[s] + observed[t, s]
@@ -81,16 +84,9 @@ def notes_of(heard: Sequence[PitchFrame], hop_s: float) -> list[NoteEvent]:
     best_path(observed, stay, _jumps(stay[SILENT]), np.zeros(observed.shape, np.int64), path)
     sounding = np.concatenate([[0], path % STATES_A_PITCH != SILENT, [0]])
     begins, ends = np.flatnonzero(np.diff(sounding) > 0), np.flatnonzero(np.diff(sounding) < 0)
-    events: list[NoteEvent] = []
-    told_s = heard[-1].available_s
-    for begin, end in zip(begins, ends):
-        on_s, off_s = heard[begin].time_s, heard[end - 1].time_s + hop_s
-        if off_s - on_s < PRUNE_S:
-            continue
-        pitch = float(np.median(pitches[begin:end]))
-        note = round(pitch)
-        events += [NoteOn(on_s, told_s, note, 64, pitch), PitchBend(on_s, told_s, note, pitch - note), NoteOff(off_s, told_s, note)]
-    return events
+    spans = [(heard[b].time_s, heard[e - 1].time_s + hop_s, float(np.median(pitches[b:e]))) for b, e in zip(begins, ends)]
+    lasting = [span for span in spans if span[1] - span[0] >= PRUNE_S]
+    return [replace(event, available_s=heard[-1].available_s) for event in note_events(lasting)]
 
 
 def log_likelihoods(pitches: np.ndarray, voiced: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rt_melody.benchmarks import octaves
-from rt_melody.benchmarks.conditions import noise_group, peaked
+from rt_melody.benchmarks.conditions import load_noises, peaked
 from rt_melody.benchmarks.note_scores import ONSET_S, PITCH_CENTS, NoteScores, PlayedNote, octave_leaps, played_notes
 from rt_melody.benchmarks.onsets import Tracker
 from rt_melody.benchmarks.signals import DETACHED, SAMPLE_RATE, Sound, TrueNote, held_vibrato, melody, over_band, repeated
@@ -146,12 +146,8 @@ def repeats(folder: Path | None) -> Makers:
 def noise(folder: Path | None) -> Makers:
     """White noise, and recorded noises that training leaves out, by what sounds in them (see conditions.NOISES)."""
     white = [np.random.default_rng(i).standard_normal(5 * SAMPLE_RATE) for i in range(4)]
-    paths = noise_files(folder, "test") if folder else []
-    return [partial(_idle, x, "white") for x in white] + [partial(_recorded_noise, p) for p in paths]
-
-
-def _recorded_noise(path: Path) -> Clip:
-    return _idle(load_mono([path])[0], noise_group(path.stem))
+    recorded = load_noises(noise_files(folder, "test")) if folder else {}
+    return [partial(_idle, x, group) for group, sounds in {"white": white, **recorded}.items() for x in sounds]
 
 
 def music(folder: Path | None) -> Makers:
@@ -200,14 +196,18 @@ def _disputed_octaves(heard: Sequence[Heard]) -> dict:
         {"take": h.clip.name, **octaves.judged(h.clip.samples, note, label.pitch + h.bias)}
         for h in heard for note, label in octave_leaps(h.clip.notes, h.notes, h.bias)
     ]
-    minutes = sum(n.off_s - n.on_s for h in heard for n in h.clip.notes) / 60.0
+    minutes = _sung_s(heard) / 60.0
     alone = sum(leap["with"] != "tracker" for leap in leaps)
     return {"octave_leaps_alone_a_minute": round(alone / minutes, 2) if minutes else None, "octave_leaps": leaps}
 
 
+def _sung_s(heard: Sequence[Heard]) -> float:
+    return sum(n.off_s - n.on_s for h in heard for n in h.clip.notes)
+
+
 def extra_notes(heard: Sequence[Heard]) -> dict:
     """Notes beyond one for each held note: flips a second and extra notes a minute."""
-    seconds = sum(n.off_s - n.on_s for h in heard for n in h.clip.notes)
+    seconds = _sung_s(heard)
     extra = sum(max(0, len(h.notes) - len(h.clip.notes)) for h in heard)
     missed = sum(max(0, len(h.clip.notes) - len(h.notes)) for h in heard)
     return {

@@ -23,8 +23,8 @@ from rt_melody.models.network import COMPRESSION, GRAPH_SCALE, LEVEL_FALL, LEVEL
 # What a stream carries from hop to hop: hops taken so far; the peak-hold of the level, nepers [1]; the past of each
 # kernel over time, a list for each block, the onset path's first; scratch, which is carried only so that no hop has
 # to allocate it, in four lists: for the onset path's two steps, for the long graph, and for the blocks, which share
-# it; the hidden state of the recurrent context [1, context_size]. Plain tuples and few tensors, because TorchScript turns each of them
-# into its own kind and back at every call.
+# it; the hidden state of the recurrent context [1, context_size]. Plain tuples and few tensors, because TorchScript
+# turns each of them into its own kind and back at every call.
 StreamState = Tuple[int, Tensor, List[List[Tensor]], List[List[Tensor]], Tensor]
 
 

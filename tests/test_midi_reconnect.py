@@ -39,6 +39,8 @@ class Cable:
         self.sent.append(bytes(message))
 
     def is_there(self):
+        if isinstance(self.left, Exception):
+            raise self.left
         return not self.left
 
     def close_port(self):
@@ -102,11 +104,12 @@ def test_it_comes_back_each_time(socket):
     port.close_port()
 
 
-def test_a_port_that_leaves_without_a_word_is_found_again_although_nobody_sends(socket):
+@pytest.mark.parametrize("left", [True, OSError("no ports can be listed")])
+def test_a_port_that_leaves_without_a_word_is_found_again_although_nobody_sends(socket, left):
     """A synthesiser closed and opened again while the singer rests: under the old connection nothing would sound."""
     said = []
     port = ReconnectingPort(socket.open, said.append, watch_every_s=0.01, look_every_s=0.01)
-    socket.ports[-1].left = True
+    socket.ports[-1].left = left
     wait_for_return(port, 1)
     assert socket.ports[0].freed == ["close_port", "delete"] and len(socket.ports) == 2
     port.send_message(b"\xf8")

@@ -31,7 +31,8 @@ class WatchedPort(MidiPort, Protocol):
 class ReconnectingPort:
     """The port that ``open_port`` opens, opened again after each time it was lost. Raises as the first opening does.
 
-    ``tell`` takes a sentence at each loss, from the thread that sends, and at each return; it must not wait.
+    ``tell`` takes a sentence at each loss and at each return, from the thread that sends or the one that watches; it
+    must not wait.
     """
 
     def __init__(
@@ -63,10 +64,17 @@ class ReconnectingPort:
 
     def _watch(self) -> None:
         while not self._closing.wait(self._watch_every_s):
-            if (port := self._port) is not None and not port.is_there():
-                self._lose(port, "it has left the list of ports")
+            if (port := self._port) is not None:
+                self._check(port)
             if self._port is None:
                 self._look()
+
+    def _check(self, port: WatchedPort) -> None:
+        try:
+            if not port.is_there():
+                self._lose(port, "it has left the list of ports")
+        except Exception as error:  # as in send_message
+            self._lose(port, str(error))
 
     def _look(self) -> None:
         self._closing.wait(self._look_every_s)  # the loss is on the screen by then: freeing and opening silence stderr
