@@ -11,7 +11,7 @@ from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import Output
 from rt_melody.models.training.data import Clip
 from rt_melody.models.training.losses import (
-    FRESH_MS, SIGMA_CENTS, UNSETTLED_MS, fresh, head_targets, melody_loss, unsettled,
+    FRESH_MS, SIGMA_CENTS, UNSETTLED_MS, beginnings, fresh, head_targets, melody_loss, unsettled,
 )
 from rt_melody.models.training.validate import figures, read_pitch, validate
 
@@ -318,3 +318,19 @@ def test_a_frame_that_is_fresh_and_unsettled_has_the_larger_weight_not_the_produ
     late = output_of(np.where(fresh(label, CONFIG, HOPS)[0].numpy(), 60.0, told_at(label[0].numpy())))
     alone = melody_loss(late, label, CONFIG, fresh_weight=5.0)[0]
     assert melody_loss(late, label, CONFIG, fresh_weight=5.0, unsettled_weight=4.0)[0] == pytest.approx(alone.item(), rel=0.03)
+
+
+def test_a_beginning_that_is_not_heard_costs_as_much_more_as_its_weight_says():
+    """Frames of the first 50 ms that are told unvoiced; the silence before them weighs as ever."""
+    label = stepped(20, low=0.0)
+    right = told_at(label[0].numpy())
+    known = (CONFIG.hop_ms * (1 + np.arange(HOPS)) - np.array(CONFIG.look_ahead_ms)[:, None]) >= 0
+    marked = beginnings(label, CONFIG, HOPS)[0].numpy() & (right > 0)
+    assert 0 < marked.sum() < (right > 0).sum()
+    silent = output_of(np.where(marked, 0.0, right), voicing=10.0)
+    _, voicing_loss = melody_loss(silent, label, CONFIG, beginning_weight=3.0)
+    expected = 3 * marked.sum() * 10.0 / (known.sum() + 2 * marked.sum())
+    assert voicing_loss.item() == pytest.approx(expected, rel=1e-3)
+    early = output_of(np.where(known & (right == 0), 60.0, right), voicing=10.0)  # sings before the singer does
+    weighed, plain = (melody_loss(early, label, CONFIG, beginning_weight=w)[1].item() for w in (3.0, 1.0))
+    assert weighed == pytest.approx(plain * known.sum() / (known.sum() + 2 * marked.sum()), rel=1e-3)

@@ -12,7 +12,9 @@ JUMP_SEMITONES within one step of the label grid, which only spliced and synthet
 
 At a short look-ahead most frames with a wrong pitch are those where a note has just begun or f0 is on its way to
 another note: a tenth of the sung frames. These are unsettled, and count ``unsettled_weight`` times in the pitch
-loss alone: when singing begins is the labels' weakest point, what is sung then is not.
+loss. In the voicing loss only the first UNSETTLED_MS of singing count more, ``beginning_weight`` times, and not the
+silence before them: published labels begin late rather than early, and the doubt of those who sing on time is what
+delays a note.
 """
 
 from __future__ import annotations
@@ -61,10 +63,19 @@ def unsettled(pitch: Tensor, config: ModelConfig, hops: int) -> Tensor:
     """Whether a head speaks of the first UNSETTLED_MS of singing, or of f0 that moves by MOVING_CENTS or more:
     labels ``[B, n] -> [B, heads, hops]`` (bool). What sounds at a recording's first label did not begin there."""
     before, now = pitch[:, :-1], pitch[:, 1:]
-    begins = F.pad((before == 0) & (now > 0), (1, 0))
     moves = (before > 0) & (now > 0) & ((now - before).abs() * 100.0 >= MOVING_CENTS)
     either_side = F.pad(moves, (1, 0)) | F.pad(moves, (0, 1))
-    return _spoken_of(_lately(begins, UNSETTLED_MS) | either_side, config, hops)
+    return _spoken_of(_just_begun(pitch) | either_side, config, hops)
+
+
+def beginnings(pitch: Tensor, config: ModelConfig, hops: int) -> Tensor:
+    """Whether a head speaks of the first UNSETTLED_MS after singing began: labels ``[B, n] -> [B, heads, hops]``
+    (bool), of which some may be unvoiced again."""
+    return _spoken_of(_just_begun(pitch), config, hops)
+
+
+def _just_begun(pitch: Tensor) -> Tensor:
+    return _lately(F.pad((pitch[:, :-1] == 0) & (pitch[:, 1:] > 0), (1, 0)), UNSETTLED_MS)
 
 
 def _lately(moments: Tensor, reach_ms: int) -> Tensor:
@@ -79,10 +90,15 @@ def _spoken_of(moments: Tensor, config: ModelConfig, hops: int) -> Tensor:
 
 
 def melody_loss(
-    output: Output, pitch: Tensor, config: ModelConfig, fresh_weight: float = 1.0, unsettled_weight: float = 1.0
+    output: Output,
+    pitch: Tensor,
+    config: ModelConfig,
+    fresh_weight: float = 1.0,
+    unsettled_weight: float = 1.0,
+    beginning_weight: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Pitch loss and voicing loss, each a weighted mean over heads and compared frames (nats). A frame that is both
-    fresh and unsettled has the larger weight."""
+    """Pitch loss and voicing loss, each a weighted mean over heads and compared frames (nats). A frame that has two
+    of the weights has the larger."""
     hops = output.pitch_logits.size(2)
     target, known = head_targets(pitch, config, hops)
     weight = 1.0 + (fresh_weight - 1.0) * fresh(pitch, config, hops)
@@ -99,7 +115,8 @@ def melody_loss(
         pitch_loss = output.pitch_logits.sum() * 0.0
     voicing_logits = output.voicing_logits.float().transpose(1, 2)
     each = F.binary_cross_entropy_with_logits(voicing_logits, voiced.float(), reduction="none")
-    return pitch_loss, _mean(each, weight * known)
+    begun = voiced & beginnings(pitch, config, hops)
+    return pitch_loss, _mean(each, torch.maximum(weight, 1.0 + (beginning_weight - 1.0) * begun) * known)
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:

@@ -63,6 +63,7 @@ class TrainConfig:
     voicing_weight: float = 1.0
     fresh_weight: float = 1.0
     unsettled_weight: float = 1.0
+    beginning_weight: float = 1.0
     bf16: bool = True
     workers: int = 0
     save_every: int = 100
@@ -136,7 +137,9 @@ def train(args: argparse.Namespace) -> int:
                 group["lr"] = group["rate"] * config.learning_rate * schedule(step, config)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
                 output = trained(waveform.to(device))
-            pitch_loss, voicing_loss = melody_loss(output, pitch.to(device), shape, config.fresh_weight, config.unsettled_weight)
+            pitch_loss, voicing_loss = melody_loss(
+                output, pitch.to(device), shape, config.fresh_weight, config.unsettled_weight, config.beginning_weight
+            )
             optimizer.zero_grad(set_to_none=True)
             (pitch_loss + config.voicing_weight * voicing_loss).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
