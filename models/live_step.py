@@ -6,8 +6,8 @@ writes one column and reads those that its kernel meets. The numbers are those o
 the two together.
 
 Shapes have no batch: ``[position, channel]``, in which the neighbours of a position lie side by side and a
-kernel's field is a row of a matrix. The state is explicit: the caller owns it, hands it in, and goes on with
-what comes back; a state that was handed in is used up.
+kernel's field is a row of a matrix. The state is explicit and the caller's: what a hop replaces comes back, what it
+writes into is handed in again.
 """
 
 import math
@@ -20,12 +20,15 @@ from rt_melody.models.inception import InceptionBlock, StackedBlock
 from rt_melody.models.network import COMPRESSION, GRAPH_SCALE, LEVEL_FALL, LEVEL_FLOOR, LEVEL_SAMPLES, LEVEL_SCALE, TwoStageNet
 
 
-# What a stream carries from hop to hop: hops taken so far; the peak-hold of the level, nepers [1]; the past of each
-# kernel over time, a list for each block, the onset path's first; scratch, which is carried only so that no hop has
-# to allocate it, in four lists: for the onset path's two steps, for the long graph, and for the blocks, which share
-# it; the hidden state of the recurrent context [1, context_size]. Plain tuples and few tensors, because TorchScript
-# turns each of them into its own kind and back at every call.
-StreamState = Tuple[int, Tensor, List[List[Tensor]], List[List[Tensor]], Tensor]
+# What a stream carries from hop to hop. Plain tuples and few tensors, because TorchScript turns each of them into its
+# own kind at every call.
+# Replaced: hops taken so far; the peak-hold of the level, nepers [1]; the hidden state of the recurrent context
+# [1, context_size].
+Carried = Tuple[int, Tensor, Tensor]
+# Written into: the past of each kernel over time, a list for each block, the onset path's first; room to work in, so
+# that no hop has to allocate it, with the views of it that a hop needs, in four lists: for the onset path's two steps,
+# for the long graph, and for the blocks, which share it.
+Memory = Tuple[List[List[Tensor]], List[List[Tensor]]]
 
 
 def folded(weight: Tensor, norm: nn.BatchNorm2d) -> Tuple[Tensor, Tensor]:
@@ -42,18 +45,6 @@ def folded_pair(pair: nn.Sequential) -> Tuple[Tensor, Tensor]:
 def as_rows(weight: Tensor) -> Tensor:
     """A kernel over positions alone as a matrix ``[width * in, out]`` for fields that are rows."""
     return weight[:, :, 0].permute(2, 1, 0).flatten(0, 1)
-
-
-def silence(shape: List[int]) -> Tensor:
-    """Zeros that take one number's room in a model file, not to be written into; see ``fresh_state``."""
-    return torch.zeros(1).expand(shape)
-
-
-def fresh_state(step: nn.Module) -> StreamState:
-    """The state of a stream that has heard nothing but silence, of a LiveStep or its compiled form; the stream's own."""
-    hops, level, past, scratch, context = step.initial_state()
-    own = [[[tensor.clone() for tensor in part] for part in parts] for parts in (past, scratch)]
-    return hops, level.clone(), *own, context.clone()
 
 
 class Constants(nn.Module):
@@ -88,18 +79,17 @@ class Frequency(Constants):
         self.channels, self.width = weight.size(1), weight.size(3)
         self.keep(weight=as_rows(weight))
 
-    def scratch(self, positions: int) -> List[Tensor]:
-        """A column between margins of zeros; the fields that the kernel meets in it, a row each."""
-        return [
-            silence([positions + self.width - 1, self.channels]),
-            silence([positions, self.width * self.channels]),
-        ]
+    def room(self, positions: int, like: Tensor) -> List[Tensor]:
+        """A column that lies between margins of zeros; the fields that the kernel meets in both, a row each; room for
+        a copy of them, side by side."""
+        within, field = like.new_zeros([positions + self.width - 1, self.channels]), self.width * self.channels
+        column = within.narrow(0, self.width // 2, positions)
+        return [column, within.as_strided((positions, field), (self.channels, 1)), like.new_zeros([positions, field])]
 
-    def forward(self, x: Tensor, column: Tensor, fields: Tensor) -> Tensor:
+    def forward(self, x: Tensor, column: Tensor, met: Tensor, fields: Tensor) -> Tensor:
         """``x [positions, in]``, rectified -> its fields ``[positions, width * in]``, to be multiplied by ``weight``."""
-        n, half = x.size(0), self.width // 2
-        torch.clamp_min(x, 0.0, out=column[half : half + n])
-        return fields.copy_(column.as_strided((n, self.width * self.channels), (self.channels, 1)))
+        torch.clamp_min(x, 0.0, out=column)
+        return fields.copy_(met)
 
 
 class Columns(Constants):
@@ -117,27 +107,27 @@ class Columns(Constants):
         oldest_first = weight.permute(3, 2, 1, 0)  # [width, taps, in, out]
         turned = [oldest_first.roll(newest + 1, 1).flatten(0, 2) for newest in range(self.taps)]
         self.keep(weight=torch.stack(turned))  # [newest, width * taps * in, out]
+        self.out = weight.size(0)
 
-    def past(self, positions: int) -> Tensor:
-        return silence([self.dilation, positions + self.width - 1, self.taps * self.channels])
+    def past(self, positions: int, like: Tensor) -> Tensor:
+        return like.new_zeros([self.dilation, positions + self.width - 1, self.taps * self.channels])
 
-    def scratch(self, positions: int) -> List[Tensor]:
-        """The fields that the kernel meets, a row each."""
-        return [silence([positions, self.width * self.taps * self.channels])]
+    def room(self, positions: int, like: Tensor) -> List[Tensor]:
+        """For a copy of the fields that the kernel meets, a row each."""
+        return [like.new_zeros([positions, self.width * self.taps * self.channels])]
 
-    def turned(self, hops: int) -> Tensor:
-        """The weight that the fields of hop ``hops`` are multiplied by."""
-        return self.weight[(hops // self.dilation) % self.taps]
-
-    def forward(self, x: Tensor, past: Tensor, hops: int, fields: Tensor) -> Tensor:
+    def forward(self, x: Tensor, past: Tensor, hops: int, fields: Tensor) -> Tuple[Tensor, Tensor]:
         """``x [positions, in]``, rectified, is the column of hop ``hops`` -> its fields
-        ``[positions, width * taps * in]``."""
+        ``[positions, width * taps * in]`` and the weight that they are multiplied by."""
         n, c, row = x.size(0), self.channels, self.taps * self.channels
-        first = (hops % self.dilation) * (n + self.width - 1) * row  # of the hop's ring
-        newest = (hops // self.dilation) % self.taps
+        field = self.width * row
+        turn = hops // self.dilation
+        first = (hops - turn * self.dilation) * (n + self.width - 1) * row  # of the hop's ring
+        newest = turn % self.taps
         torch.clamp_min(x, 0.0, out=past.as_strided((n, c), (row, 1), first + (self.width // 2) * row + newest * c))
-        met = past.as_strided((n, self.width * row), (row, 1), first)
-        return fields.copy_(met) if self.width > 1 else met
+        met = past.as_strided((n, field), (row, 1), first)
+        weight = self.weight.as_strided((field, self.out), (self.out, 1), newest * field * self.out)
+        return fields.copy_(met) if self.width > 1 else met, weight
 
 
 class InceptionStep(Constants):
@@ -158,27 +148,31 @@ class InceptionStep(Constants):
         self.keep(bias=shift)  # of the four branches, side by side
         self.project = Pointwise(*folded_pair(block.project))
 
-    def past(self, positions: int) -> List[Tensor]:
-        return [self.motion.past(positions), self.hold.past(positions)]
+    def past(self, positions: int, like: Tensor) -> List[Tensor]:
+        return [self.motion.past(positions, like), self.hold.past(positions, like)]
 
-    def scratch(self, positions: int) -> List[Tensor]:
-        """Alike for all blocks of a network."""
+    def room(self, positions: int, like: Tensor) -> List[Tensor]:
+        """Alike for all blocks of a network: what the branches take, together and each, what they give, likewise, and
+        each branch's own."""
+        taken, given = [like.new_zeros([positions, sum(self.parts)]) for _ in range(2)]
         return (
-            [silence([positions, sum(self.parts)]), silence([positions, sum(self.parts)])]
-            + self.wide.scratch(positions) + self.narrow.scratch(positions)
-            + self.motion.scratch(positions) + self.hold.scratch(positions)
+            [taken] + list(taken.split_with_sizes(self.parts, 1)) + [given] + list(given.split_with_sizes(self.parts, 1))
+            + self.wide.room(positions, like) + self.narrow.room(positions, like)
+            + self.motion.room(positions, like) + self.hold.room(positions, like)
         )
 
-    def forward(self, x: Tensor, past: List[Tensor], hops: int, scratch: List[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, past: List[Tensor], hops: int, room: List[Tensor]) -> Tensor:
         """``x [positions, channels]`` is overwritten."""
-        reduced, joined, c1, f1, c2, f2, f3, f4 = scratch
-        wide, narrow, motion, hold = torch.split_with_sizes(self.reduce.into(x, reduced), self.parts, 1)
-        o1, o2, o3, o4 = torch.split_with_sizes(joined.copy_(self.bias), self.parts, 1)
-        o1.addmm_(self.wide(wide, c1, f1), self.wide.weight)
-        o2.addmm_(self.narrow(narrow, c2, f2), self.narrow.weight)
-        o3.addmm_(self.motion(motion, past[0], hops, f3), self.motion.turned(hops))
-        o4.addmm_(self.hold(hold, past[1], hops, f4), self.hold.turned(hops))
-        return torch.relu_(self.project.onto(joined.relu_(), x))
+        taken, wide, narrow, motion, hold, given, o1, o2, o3, o4, c1, m1, f1, c2, m2, f2, f3, f4 = room
+        self.reduce.into(x, taken)
+        given.copy_(self.bias)
+        o1.addmm_(self.wide(wide, c1, m1, f1), self.wide.weight)
+        o2.addmm_(self.narrow(narrow, c2, m2, f2), self.narrow.weight)
+        motion_met, motion_weight = self.motion(motion, past[0], hops, f3)
+        o3.addmm_(motion_met, motion_weight)
+        hold_met, hold_weight = self.hold(hold, past[1], hops, f4)
+        o4.addmm_(hold_met, hold_weight)
+        return torch.relu_(self.project.onto(given.relu_(), x))
 
 
 class StackedStep(Constants):
@@ -190,16 +184,16 @@ class StackedStep(Constants):
         self.conv = Columns(weight, block.conv.dilation)
         self.keep(bias=bias)
 
-    def past(self, positions: int) -> List[Tensor]:
-        return [self.conv.past(positions)]
+    def past(self, positions: int, like: Tensor) -> List[Tensor]:
+        return [self.conv.past(positions, like)]
 
-    def scratch(self, positions: int) -> List[Tensor]:
-        return self.conv.scratch(positions) + [silence([positions, self.bias.size(0)])]
+    def room(self, positions: int, like: Tensor) -> List[Tensor]:
+        return self.conv.room(positions, like) + [like.new_zeros([positions, self.bias.size(0)])]
 
-    def forward(self, x: Tensor, past: List[Tensor], hops: int, scratch: List[Tensor]) -> Tensor:
-        fields, out = scratch
-        met = self.conv(x, past[0], hops, fields)  # before ``out`` is written to: it may be ``x``
-        return torch.addmm(self.bias, met, self.conv.turned(hops), out=out).relu_()
+    def forward(self, x: Tensor, past: List[Tensor], hops: int, room: List[Tensor]) -> Tensor:
+        fields, out = room
+        met, weight = self.conv(x, past[0], hops, fields)  # before ``out`` is written to: it may be ``x``
+        return torch.addmm(self.bias, met, weight, out=out).relu_()
 
 
 STEPS = {InceptionBlock: InceptionStep, StackedBlock: StackedStep}
@@ -232,6 +226,7 @@ class LiveStep(Constants):
         prior_bias = prior_out.bias + prior_out.weight @ prior_in.bias
         summary_weight = net.summary.weight.clone()
         summary_weight[:, -1] *= LEVEL_SCALE
+        pooled = c.hop_samples // c.short_stride_samples // c.short_slots
         level_parts = torch.zeros(2, c.long_taps)
         for part, count in zip(level_parts, (c.hop_samples, LEVEL_SAMPLES)):
             part[-count:] = 1.0 / count
@@ -241,7 +236,8 @@ class LiveStep(Constants):
             least_power=torch.tensor(1e-12), per_log_power=torch.tensor(0.5), level_fall=torch.tensor(LEVEL_FALL),
             compression=torch.tensor(math.log(COMPRESSION)),
             long_bank=net.long_bank.weight,
-            short_bank=net.short_bank.weight.t(),
+            # A mean over what falls into a slot is a sum of what is so much smaller.
+            short_bank=net.short_bank.weight.t() / pooled, short_least_power=torch.tensor(1e-12 / pooled**2),
             stem_met=met.flatten(),
             stem_weight=GRAPH_SCALE * as_rows(stem_weight), stem_bias=stem_bias,
             onset_weight=by_position.flatten(1), onset_bias=net.onset.out.bias,
@@ -262,30 +258,32 @@ class LiveStep(Constants):
         self.keep(onset_stem_bias=onset_bias)
         self.onset = StackedStep(net.onset.block)
 
-    def initial_state(self) -> StreamState:
-        """What ``fresh_state`` copies: freezing turns zeros into constants of the module, that all streams share."""
-        past = [self.onset.past(self.short_filters)]
-        stem_out = silence([self.short_filters, self.onset_stem_bias.size(0)])
-        scratch = [self.onset_stem.scratch(self.short_filters) + [stem_out], self.onset.scratch(self.short_filters)]
-        scratch.append([silence([self.before + self.long_filters + self.after])])
+    def initial_state(self, like: Tensor) -> Tuple[Carried, Memory]:
+        """The state of a stream that has heard nothing but silence, its own: tensors as ``like``, which keeps freezing
+        from making them constants that all streams share."""
+        past = [self.onset.past(self.short_filters, like)]
+        stem_out = like.new_zeros([self.short_filters, self.onset_stem_bias.size(0)])
+        room = [self.onset_stem.room(self.short_filters, like) + [stem_out], self.onset.room(self.short_filters, like)]
+        room.append([like.new_zeros([self.before + self.long_filters + self.after])])
         for i, block in enumerate(self.blocks):
-            past.append(block.past(self.positions))
+            past.append(block.past(self.positions, like))
             if i == 0:
-                scratch.append(block.scratch(self.positions))
-        return 0, torch.full((1,), self.level_floor), past, scratch, torch.zeros(1, self.context_size)
+                room.append(block.room(self.positions, like))
+        return (0, like.new_full([1], self.level_floor), like.new_zeros([1, self.context_size])), (past, room)
 
-    def forward(self, window: Tensor, state: StreamState, head: int) -> Tuple[Tensor, Tensor, StreamState]:
+    def forward(self, window: Tensor, carried: Carried, memory: Memory, head: int) -> Tuple[Tensor, Tensor, Carried]:
         """``window [long_taps]``, its newest ``hop_samples`` new -> what ``head`` says of it: pitch logits
-        ``[pitch_bins]``, voicing logit ``[]``; and the next state."""
-        hops, held, past, scratch, context = state
+        ``[pitch_bins]``, voicing logit ``[]``; and what to carry to the next hop. ``memory`` is written into."""
+        hops, held, context = carried
+        past, room = memory
         newest, level = self._levels(window)
         held = torch.maximum(held - self.level_fall, level).clamp_(min=self.level_floor)
         gain = torch.exp(self.compression - held)
 
-        x = torch.mm(self._long_fields(window, gain, scratch[2][0]), self.stem_weight).add_(self.stem_bias).relu_()
+        x = torch.addmm(self.stem_bias, self._long_fields(window, gain, room[2][0]), self.stem_weight).relu_()
         for i, block in enumerate(self.blocks):
-            x = block(x, past[i + 1], hops, scratch[3])
-        onset = self._onset(window, gain, past[0], hops, scratch)
+            x = block(x, past[i + 1], hops, room[3])
+        onset = self._onset(window, gain, past[0], hops, room)
 
         attended = torch.mm(torch.softmax(torch.mm(x, self.attention_weight), 0).t(), x).flatten()
         summary = torch.cat([attended, x.amax(0), torch.mv(x.t(), self.evenly), onset, newest - held, held])
@@ -294,7 +292,7 @@ class LiveStep(Constants):
             joined.unsqueeze(0), context, self.input_weight, self.hidden_weight, self.input_bias, self.hidden_bias
         )
         pitch, voicing = self._read(x, joined, hidden[0], head)
-        return pitch, voicing, (hops + 1, held, past, scratch, hidden)
+        return pitch, voicing, (hops + 1, held, hidden)
 
     def _levels(self, window: Tensor) -> Tuple[Tensor, Tensor]:
         """RMS of the newest hop and of the newest 30 ms, nepers ``[1]`` each."""
@@ -311,20 +309,20 @@ class LiveStep(Constants):
         return graph.index_select(0, self.stem_met).view(self.positions, -1)
 
     def _onset(
-        self, window: Tensor, gain: Tensor, past: List[Tensor], hops: int, scratch: List[List[Tensor]]
+        self, window: Tensor, gain: Tensor, past: List[Tensor], hops: int, room: List[List[Tensor]]
     ) -> Tensor:
         """The short bank's graph, condensed ``[onset_size]``."""
-        column, fields, out = scratch[0]
-        met = self.onset_stem(self._short_graph(window, gain).t(), column, fields)
-        x = torch.addmm(self.onset_stem_bias, met, self.onset_stem.weight, out=out)
-        x = self.onset(x, past, hops, scratch[1])
+        column, met, fields, out = room[0]
+        fields = self.onset_stem(self._short_graph(window, gain).t(), column, met, fields)
+        x = torch.addmm(self.onset_stem_bias, fields, self.onset_stem.weight, out=out)
+        x = self.onset(x, past, hops, room[1])
         return torch.relu_(torch.addmv(self.onset_bias, self.onset_weight, x.flatten()))
 
     def _short_graph(self, window: Tensor, gain: Tensor) -> Tensor:
         """Stage 1, short bank, pooled ``[slots, short_filters]``."""
         newest = window[window.size(0) - self.tail :].unfold(0, self.short_taps, self.short_stride)
         y = torch.mm(newest, self.short_bank).view(self.slots, -1, 2, self.short_filters)
-        pooled = torch.sqrt_(y.square_().sum(2).add_(self.least_power)).mean(1)
+        pooled = torch.sqrt_(y.square_().sum(2).add_(self.short_least_power)).sum(1)
         return torch.log1p_(gain * pooled)
 
     def _read(self, x: Tensor, joined: Tensor, context: Tensor, head: int) -> Tuple[Tensor, Tensor]:

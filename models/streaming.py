@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rt_melody.models.live_step import fresh_state
 from rt_melody.models.torchscript import load_model
 
 SHIPPED = Path(__file__).parent / "weights" / "live.pt"
@@ -56,7 +55,8 @@ class StreamingModel:
 
     def reset(self) -> None:
         with torch.inference_mode():
-            self._states = [fresh_state(self._step) for _ in range(self._phases)]
+            states = [self._step.initial_state(torch.zeros(1)) for _ in range(self._phases)]
+        self._carried, self._memory = [carried for carried, _ in states], [memory for _, memory in states]
         self._turn = 0
 
     def step(self) -> tuple[np.ndarray, float]:
@@ -64,7 +64,7 @@ class StreamingModel:
         turn = self._turn
         self._turn = (turn + 1) % self._phases
         with torch.inference_mode():
-            pitch, voicing, self._states[turn] = self._step(self._input, self._states[turn], self._head)
+            pitch, voicing, self._carried[turn] = self._step(self._input, self._carried[turn], self._memory[turn], self._head)
             return pitch.numpy(), float(voicing)
 
     def warm_up(self) -> None:

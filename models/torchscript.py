@@ -16,7 +16,7 @@ from rt_melody.models.live_step import LiveStep
 from rt_melody.models.network import TwoStageNet
 
 META = "rt_melody.json"
-FORMAT = 2
+FORMAT = 3
 
 
 class ModelFileError(ValueError):

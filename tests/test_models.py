@@ -10,7 +10,7 @@ import torch
 from rt_melody.models.build import build_network
 from rt_melody.models.config import ModelConfig, load_config
 from rt_melody.models.filterbank import sinusoid_kernels
-from rt_melody.models.live_step import LiveStep, fresh_state
+from rt_melody.models.live_step import LiveStep
 from rt_melody.models.network import HarmonicStack
 from rt_melody.models.paper import PaperNet, Stage1, Stage1Alone, peak_order
 from rt_melody.models.streaming import SHIPPED, StreamingModel
@@ -39,13 +39,13 @@ def trained(config, seed=0):
 def stepped(net, wave, head, state=None):
     """Pitch logits and voicing logits of one head, hop by hop; the state after the last."""
     step = LiveStep(net)
-    state = state or fresh_state(step)
+    carried, memory = state or step.initial_state(wave)
     padded, pitch, voicing = torch.nn.functional.pad(wave, (800, 0)), [], []
     for start in range(0, len(wave), 160):
-        logits, logit, state = step(padded[start : start + 960], state, head)
+        logits, logit, carried = step(padded[start : start + 960], carried, memory, head)
         pitch.append(logits)
         voicing.append(logit)
-    return torch.stack(pitch), torch.stack(voicing), state
+    return torch.stack(pitch), torch.stack(voicing), (carried, memory)
 
 
 @pytest.mark.parametrize("stage2", ("inception", "stacked"))
@@ -65,10 +65,12 @@ def test_a_stream_is_its_state_and_nothing_else():
     """Two streams in turn on one network do not talk; a state that is not fresh changes what is heard."""
     net, wave = trained(SMALL), torch.randn(160 * 20)
     step, padded = LiveStep(net), torch.nn.functional.pad(wave, (800, 0))
-    states, logits = [fresh_state(step), fresh_state(step)], [[], []]
+    states, logits = [step.initial_state(wave), step.initial_state(wave)], [[], []]
     for start in range(0, len(wave), 160):
         for i, gain in enumerate((1.0, -0.3)):
-            heard, _, states[i] = step(gain * padded[start : start + 960], states[i], 0)
+            carried, memory = states[i]
+            heard, _, carried = step(gain * padded[start : start + 960], carried, memory, 0)
+            states[i] = carried, memory
             logits[i].append(heard)
     torch.testing.assert_close(torch.stack(logits[0]), stepped(net, wave, 0)[0])
     again = stepped(net, wave, 0, states[1])[0]
