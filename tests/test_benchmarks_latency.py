@@ -53,6 +53,13 @@ def test_what_end_to_end_has_more_than_the_arithmetic():
     assert told["end_to_end"] == {"median": 51.0, "max": 52.0, "found": 2, "of": 3}
     assert told["beyond_algorithmic"] == {"median": 5.0, "max": 5.0}
     assert told["beyond_algorithmic_and_plumbing"] == {"median": 3.0}
+    assert told["beyond_latest_phase"] == {"median": 5.0, "max": 5.0, "found": 2, "of": 3}
+
+
+def test_a_note_that_is_always_late_is_not_late_because_it_is_played():
+    phases = np.array([[45.0, 140.0], [49.0, 120.0]])
+    measured = {"end_to_end": np.array([51.0, 141.0]), "algorithmic": phases.ravel(), "plumbing": np.zeros(2), "said": ""}
+    assert end_to_end.figures(measured, {"median": 0.5, "max": 1.0})["beyond_latest_phase"]["max"] == 2.0
 
 
 def test_without_jack_the_layer_is_left_out_with_its_reason(monkeypatch):
