@@ -170,21 +170,27 @@ def _idle(samples: np.ndarray, group: str) -> Clip:
 # ---------------------------------------------------------------------- the parts
 
 
-def score_notes(heard: Sequence[Heard]) -> dict:
-    """Figures of NoteScores over all clips together."""
+def _scored(heard: Sequence[Heard]) -> NoteScores:
     scores = NoteScores()
     for h in heard:
         scores.add(h.clip.notes, h.notes, h.bias)
-    return scores.figures()
+    return scores
+
+
+def score_notes(heard: Sequence[Heard]) -> dict:
+    """Figures of NoteScores over all clips together."""
+    return _scored(heard).figures()
 
 
 def score_takes(heard: Sequence[Heard]) -> dict:
     """The same, the chief figures of each clip, and who is right about octave leaps (see octaves)."""
-    takes = {}
+    takes, together = {}, NoteScores()
     for h in heard:
-        own = score_notes([h])
+        scores = _scored([h])
+        together.update(scores)
+        own = scores.figures()
         takes[h.clip.name] = {"bias_cents": round(100 * h.bias, 1), **{kind: own[kind]["F"] for kind in ("onset", "note", "note_offset", "live")}}
-    return {**score_notes(heard), **_disputed_octaves(heard), "takes": takes}
+    return {**together.figures(), **_disputed_octaves(heard), "takes": takes}
 
 
 def _disputed_octaves(heard: Sequence[Heard]) -> dict:

@@ -110,6 +110,16 @@ class NoteScores:
         self._losses.update(_loss(n, played, bias) for i, n in enumerate(true) if i not in kept)
         self._extras.update(_extra(n, true) for j, n in enumerate(played) if j not in used)
 
+    def update(self, other: NoteScores) -> None:
+        """Add the items of another collection."""
+        self._true += other._true
+        self._played += other._played
+        self._minutes += other._minutes
+        self._leaps += other._leaps
+        self._delays_s += other._delays_s
+        for own, more in ((self._matched, other._matched), (self._losses, other._losses), (self._extras, other._extras)):
+            own.update(more)
+
     def figures(self) -> dict:
         """P, R and F in 0..1 by kind, delays in ms, leaps a minute of singing, and where notes were lost."""
         return {

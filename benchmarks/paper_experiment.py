@@ -24,7 +24,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import torch
@@ -268,10 +270,16 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def _interrupt(stopped_by: list[int], number: int, frame: FrameType | None) -> None:
+    stopped_by.append(number)
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_arguments(arguments)
     torch.set_num_threads(1)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what it started must not outlive it
+    stopped_by = [signal.SIGINT]
+    signal.signal(signal.SIGTERM, partial(_interrupt, stopped_by))  # as Ctrl-C: what it started must not outlive it
     began = time.monotonic()
     try:
         folder = data_folder(args.data)
@@ -284,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         refuse(str(error))
     except KeyboardInterrupt:
         print("stopped; what was trained is saved, and the same command goes on from there")
-        raise SystemExit(128 + signal.SIGINT) from None
+        raise SystemExit(128 + stopped_by[-1]) from None
     rows += others(args.out) if args.every == 1 else []
     about = f"MIR-1K test singers, {len(clips)} clips, percent, pooled over all frames; thresholds from validation singers."
     print(tables(rows, about))

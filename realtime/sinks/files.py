@@ -150,8 +150,9 @@ class _FileClock:
         """The moment at which something existed, in the file."""
         return available_s + self._begun_s
 
-    def flush_is_due(self, available_s: float) -> bool:
-        """Whether the newest frame is ``FLUSH_EVERY_S`` later than the one of which this was true."""
+    def take_flush(self, available_s: float) -> bool:
+        """Note that a frame came in; whether it is ``FLUSH_EVERY_S`` later than the last of which this was true, so
+        that the caller has to flush now."""
         self.started = True
         now_s = self.existed(available_s)
         if now_s - self._flushed_s < FLUSH_EVERY_S:
@@ -182,7 +183,7 @@ class CsvSink(EventSink):
             f"{self._clock.sounded(frame.time_s):.6f},{frame.f0_hz:.3f},{frame.voiced:d},"
             f"{frame.confidence:.4f},{self._clock.existed(frame.available_s):.6f}\n"
         ).encode()
-        if self._clock.flush_is_due(frame.available_s):
+        if self._clock.take_flush(frame.available_s):
             self._flush()
 
     def _flush(self) -> None:
@@ -327,7 +328,7 @@ class MidiFileSink(NoteSink):
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
-        if self._clock.flush_is_due(frame.available_s):
+        if self._clock.take_flush(frame.available_s):
             self._encode_until(self._clock.sounded(frame.available_s) - REORDER_S)
             self._flush()
 
