@@ -15,13 +15,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from rt_melody.realtime.types import InputError
 
 VIRTUAL = "virtual"  # the value of midi_out that asks for a port of our own
 
-Text = Annotated[str, StringConstraints(min_length=1)]
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it must not hold a NUL character, which no name of a file or device can have")
+    return text
+
+
+Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_without_nul)]
 
 
 class Settings(BaseModel):
@@ -37,7 +44,7 @@ class Settings(BaseModel):
     device: Optional[Union[int, Text]] = Field(None, description="the microphone: its number or part of its name, see --list-devices")
     rate: Optional[int] = Field(None, ge=1000, le=768000, description="sample rate in Hz, of stdin or asked of the microphone")
     channel: Optional[int] = Field(None, ge=1, le=512, description="use this channel of the microphone alone, from 1; default: the mean of all")
-    realtime: bool = Field(False, description="read files and the demo at the pace of the clock")
+    realtime: bool = Field(False, description="read files and the demo at the pace of the clock, as --midi-out and --osc do anyway")
 
     # how it is heard
     latency_ms: float = Field(
@@ -161,7 +168,7 @@ RULES = {
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises InputError for a file that cannot be read or holds no mapping."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(Path(path).read_bytes())  # of bytes it finds out the encoding, be it UTF-16
     except OSError as error:
         raise InputError(f"the configuration {path} cannot be read ({error.strerror}); give --config a YAML file") from error
     except Exception as error:  # besides its own errors PyYAML lets through whatever a malformed scalar raises
@@ -178,7 +185,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def make_settings(options: dict[str, Any], path: str | Path | None = None) -> Settings:
     """Settings from command-line ``options`` over a YAML file. Raises InputError, naming value, place and rule."""
-    stored = read_yaml(path) if path else {}
+    stored = {} if path is None else read_yaml(path)
     for key in stored:
         if key not in Settings.model_fields:
             raise InputError(f"{key} in {path} is no setting; {did_you_mean(key, Settings.model_fields)}")

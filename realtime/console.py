@@ -26,6 +26,8 @@ def reader_has_gone(error: InputError) -> bool:
 def print_text(text: str) -> int:
     """``text`` on stdout; status 0. Raises InputError where stdout does not take it."""
     try:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a device may have letters that its encoding has not
         print(text, end="", flush=True)
     except OSError as error:
         raise InputError(f"standard output cannot be written ({error.strerror}); send it elsewhere") from error

@@ -152,6 +152,10 @@ LOUDNESS = {
     "cc11": lambda channel, value: control_change(channel, "expression", value),
 }
 
+# Where a controller of ours goes at the end, of those that "reset all controllers" leaves alone (RP-015): General
+# MIDI's volume, MPE's middle.
+AT_REST = {"cc7": 100, "cc74": 64}
+
 # How its brightness may be sent.
 BRIGHTNESS = {
     "off": None,

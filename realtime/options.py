@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
-            message = self._unrecognized(message.split(": ", 1)[1].split()[0])
+            message = self._unrecognized(next(iter(message.split(": ", 1)[1].split()), ""))
         raise InputError(f"{message}; rt-melody --help lists the options")
 
     def _unrecognized(self, word: str) -> str:

@@ -45,6 +45,7 @@ class Program:
         status = 0
         with closing(live), closing(self.logs):
             self._add_live_sinks(live)
+            _panic_on_signal([sink for sink in live if hasattr(sink, "ask_panic")])
             if self.settings.stats_file:
                 self.logs.append(LineLog(self.settings.stats_file))
             for name in self.settings.input:
@@ -64,7 +65,7 @@ class Program:
         session = None
         try:
             with closing(files):
-                self._add_file_sinks(files, name)
+                self._add_file_sinks(files, name, source.paced)
                 with source:
                     self._tell_input(name, source)
                     self._prepare_engine(source.sample_rate)
@@ -76,6 +77,8 @@ class Program:
                     session.run()
         finally:
             self.speaker.close()
+            if dropped := sum(getattr(sink, "dropped", 0) for sink in files):
+                self._tell(f"{dropped} JSON lines were dropped, since their reader did not read", always=True)
             if session is not None:
                 self._tell_end(name, session)
         if source.notice:
@@ -133,10 +136,14 @@ class Program:
         if name == "mic":
             return sources.MicrophoneSource(s.device, s.rate, s.channel)
         if name == "demo":
-            return sources.DemoSource(realtime=bool(s.midi_out or s.osc or s.realtime))
+            return sources.DemoSource(realtime=self._is_paced())
         if name == "-":
             return sources.PipeSource(sys.stdin.buffer, s.rate)
-        return sources.FileSource(name, realtime=s.realtime)
+        return sources.FileSource(name, realtime=self._is_paced())
+
+    def _is_paced(self) -> bool:
+        """Whether a recording is played at the pace of the clock: somebody listens, or it was asked for."""
+        return bool(self.settings.midi_out or self.settings.osc or self.settings.realtime)
 
     # ---- what goes out -------------------------------------------------------------------------
 
@@ -185,8 +192,7 @@ class Program:
                 port = open_midi_out()
             else:
                 port = ReconnectingPort(lambda: open_midi_out(s.midi_out), self._tell_loss)
-            sinks.append(sink := MidiSink(port, self.playing.midi))
-            _panic_on_signal(sink)
+            sinks.append(MidiSink(port, self.playing.midi))
             self._tell(f"playing on the MIDI port {port.name}")
         if not s.quiet and not s.jsonl and sys.stderr is not None:
             from rt_melody.realtime.sinks.terminal import TerminalSink
@@ -194,7 +200,7 @@ class Program:
             self.display = TerminalSink(sys.stderr)
             sinks.append(self.display)
 
-    def _add_file_sinks(self, sinks: list, name: str) -> None:
+    def _add_file_sinks(self, sinks: list, name: str, live: bool) -> None:
         from rt_melody.realtime.sinks.files import CsvSink, JsonlSink, MidiFileSink
 
         s = self.settings
@@ -204,7 +210,8 @@ class Program:
             path = self._path(s.midi_file, name, ".mid")
             sinks.append(MidiFileSink(path, self.playing.midi, s.tempo_bpm, self.playing.offset_s))
         if s.jsonl:
-            sinks.append(JsonlSink(sys.stdout, label=name if self.several else None, offset_s=self.playing.offset_s))
+            label = name if self.several else None
+            sinks.append(JsonlSink(sys.stdout, label=label, offset_s=self.playing.offset_s, live=live))
 
     # ---- what is said --------------------------------------------------------------------------
 
@@ -257,8 +264,9 @@ def _same_file(one: str | Path, other: str | Path) -> bool:
     return one == other and (one.is_file() or not one.exists())
 
 
-def _panic_on_signal(sink) -> None:
-    """SIGUSR1 silences what ``sink`` plays on, where the system has that signal and we run in the main thread."""
+def _panic_on_signal(sinks: list) -> None:
+    """SIGUSR1 silences what ``sinks`` play on, and never ends the program: where the system has that signal and we run
+    in the main thread."""
     if hasattr(signal, "SIGUSR1"):
         with suppress(ValueError):
-            signal.signal(signal.SIGUSR1, lambda *_: sink.ask_panic())
+            signal.signal(signal.SIGUSR1, lambda *_: [sink.ask_panic() for sink in sinks])

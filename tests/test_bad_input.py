@@ -275,7 +275,33 @@ def test_two_outputs_in_one_file(refused):
     assert "--csv and --midi-file are both out" in refused("--input", "demo", "--csv", "out", "--midi-file", "./out")
 
 
-@pytest.mark.parametrize("address", ["nowhere", "localhost", "localhost:", ":9000", "localhost:0", "localhost:65536", "localhost:osc"])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([""], "'' stands alone"),
+        ([" "], "'' stands alone"),
+        (["--config", ""], "cannot be read"),
+        (["--note-range", "9" * 5000, "C3"], "is not known"),
+        (["--device", "\u00b2", "--input", "mic"], ""),
+    ],
+)
+def test_words_that_a_script_may_give_by_mistake(refused, arguments, said):
+    assert said in refused(*arguments)
+
+
+@pytest.mark.parametrize("line", ['csv: "a\\0b"', 'input: ["a\\0b"]', 'stats_file: "\\0"'])
+def test_a_name_with_a_nul(refused, line):
+    Path("my.yaml").write_text(line + "\n", encoding="utf-8")
+    assert "must not hold a NUL character" in refused("--config", "my.yaml")
+
+
+def test_a_configuration_as_windows_powershell_saves_it_is_read(capsys):
+    Path("my.yaml").write_text("latency_ms: 33.0\n", encoding="utf-16")
+    assert main(["--config", "my.yaml", "--print-config"]) == 0
+    assert "latency_ms: 33.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("address", ["nowhere", "localhost", "localhost:", ":9000", "localhost:0", "localhost:65536", "localhost:osc", "localhost:" + "9" * 5000])
 def test_an_osc_address_that_is_none(address, refused):
     assert repr(address) in refused("--input", "demo", "--osc", address)
 

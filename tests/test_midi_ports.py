@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from rt_melody.realtime.sinks import midi_ports
-from rt_melody.realtime.sinks.midi_ports import CHECK_EVERY, UNHEARD_MOST, list_midi_outputs, open_midi_out
+from rt_melody.realtime.sinks.midi_ports import CHECK_EVERY, UNHEARD_MOST, list_midi_outputs, open_midi_out, silence_outputs
 from rt_melody.realtime.types import InputError
 
 ALSA, CORE, JACK, WINDOWS, DUMMY = 2, 1, 3, 4, 5
@@ -192,6 +192,14 @@ def test_outputs_are_listed_once_each_and_clients_freed(use):
     assert alive == []
     use({})
     assert list_midi_outputs() == []
+
+
+def test_an_output_that_is_busy_keeps_no_other_sounding(use):
+    alive = use({ALSA: ["busy one", "synth"]})
+    with pytest.raises(InputError, match=r"busy one.*\(silenced: synth\)"):
+        silence_outputs(["busy one", "synth"])
+    assert alive == []
+    assert silence_outputs(["synth"]) == ["synth"]
 
 
 def test_without_the_library_the_way_out_is_named(monkeypatch):

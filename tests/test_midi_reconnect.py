@@ -10,7 +10,7 @@ import pytest
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_reconnect import ReconnectingPort
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
-from rt_melody.realtime.types import InputError, NoteOff, NoteOn, PitchFrame
+from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 
 class Socket:
@@ -126,6 +126,26 @@ def test_closing_ends_the_search(socket):
     socket.looked.clear()
     socket.plugged = True
     assert not socket.looked.wait(0.1) and len(socket.ports) == 1
+
+
+def test_the_note_comes_back_at_its_present_pitch_and_level(socket):
+    """In ``bend`` mode it may have gone far from where it began, and no further bend need follow."""
+    port = ReconnectingPort(socket.open, lambda text: None, watch_every_s=0.01, look_every_s=0.01)
+    sink = MidiSink(port, MidiSettings(bend_range_semitones=12, loudness="cc11"))
+    sink.start(0.0)
+    for event in (NoteOn(0.0, 0.0, 60, 90, 60.0, -30.0), PitchBend(0.01, 0.01, 60, 4.0), Loudness(0.01, 0.01, 60, -6.0)):
+        sink.event(event)
+    known = texts(socket.ports[-1].sent)[-2:]
+    socket.plugged = False
+    sink.frame(frame(2))
+    port.send_message(b"\xf8")
+    socket.plugged = True
+    wait_for_return(port, 1)
+    sink.frame(frame(3))
+    heard = texts(socket.ports[-1].sent)
+    assert heard[-3:] == [*known, "note_on channel=0 note=60 velocity=90"]
+    assert "pitchwheel channel=0 pitch=2731" in known  # 4 of 12 semitones
+    sink.close()
 
 
 def test_a_synthesiser_that_came_back_learns_the_bend_range_and_the_note_that_sounds(socket):

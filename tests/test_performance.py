@@ -132,9 +132,14 @@ def test_finish_ends_what_sounds(mode):
     assert told(perform({10: [on(10, 60)]}, mode=mode)) == ["+60", "-60"]
 
 
-def test_notes_far_apart_in_time_do_not_follow_on_each_other():
-    late = {10: [on(10, 60)], 40: [NoteOff(0.2, 0.45, 60), on(40, 62)], 50: [off(50, 62)]}
-    assert told(perform(late, mode="legato")) == ["+60", "-60", "+62", "-62"]
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("mono", ["+60", "-60", "+62", "-62"]), ("legato", ["+60", "+62 legato", "-60", "-62"]), ("bend", ["+60", "60~+2.00", "-60"])],
+)
+def test_a_slow_glide_is_no_silence(mode, expected):
+    """The tracker ends the note where the glide left it and begins the next where it arrived, 200 ms later."""
+    glide = {10: [on(10, 60)], 40: [NoteOff(0.2, 0.45, 60), on(40, 62)], 50: [off(50, 62)]}
+    assert told(perform(glide, mode=mode, bend_range_semitones=12)) == expected
 
 
 # --- pitch

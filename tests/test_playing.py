@@ -252,13 +252,14 @@ def test_panic_without_outputs_is_one_sentence(capsys, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no SIGUSR1")
-def test_sigusr1_asks_the_sink_that_plays():
+@pytest.mark.parametrize("playing", [0, 1, 2])
+def test_sigusr1_asks_the_sinks_that_play_and_ends_nothing(playing):
     asked = []
     before = signal.getsignal(signal.SIGUSR1)
     try:
-        program._panic_on_signal(type("Sink", (), {"ask_panic": lambda self: asked.append(1)})())
+        program._panic_on_signal([type("Sink", (), {"ask_panic": lambda self: asked.append(1)})() for _ in range(playing)])
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert asked == [1]
+        assert asked == [1] * playing
     finally:
         signal.signal(signal.SIGUSR1, before)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 from contextlib import contextmanager
 
 import mido
 import pytest
 
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.sinks.files import CsvSink, JsonlSink, MidiFileSink, variable_length
+from rt_melody.realtime.sinks.files import LINES_WAITING, CsvSink, JsonlSink, MidiFileSink, variable_length
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
 from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
@@ -220,6 +221,38 @@ def test_bends_that_belong_to_the_next_note_are_left_out(tmp_path):
     assert bends == [(0.0, 0.0), (0.5, 0.4), (0.6, 0.0), (0.7, -0.2), (0.75, 0.0)]
 
 
+def test_a_slurred_notes_bends_do_not_bend_the_note_after_it(tmp_path):
+    """They overlap on one channel, and the old one's last bends are dated into the overlap."""
+    with MidiFileSink(tmp_path / "a.mid") as sink:
+        sink.start(0.0)
+        for event in (
+            NoteOn(0.0, 0.0, 60, 90, 60.0),
+            PitchBend(0.605, 0.62, 60, 1.8),  # on the way: the next note began at 0.6
+            NoteOn(0.6, 0.64, 62, 90, 62.0, legato=True),
+            NoteOff(0.61, 0.64, 60),
+            PitchBend(0.7, 0.75, 62, -0.2),
+        ):
+            sink.event(event)
+    bends = [(at, round(m.pitch / 4096, 2)) for at, m in timed(tmp_path / "a.mid") if m.type == "pitchwheel"]
+    assert bends == [(0.0, 0.0), (0.7, -0.2), (0.75, 0.0)]
+
+
+def test_a_bend_that_is_dated_back_is_the_last_word(tmp_path):
+    """The held note of ``bend`` mode was on its way; then it was known to have arrived elsewhere, from 0.6 on."""
+    with MidiFileSink(tmp_path / "a.mid") as sink:
+        sink.start(0.0)
+        for event in (
+            NoteOn(0.0, 0.0, 60, 90, 60.0),
+            PitchBend(0.62, 0.63, 60, 0.4),
+            PitchBend(0.63, 0.64, 60, 0.3),
+            PitchBend(0.6, 0.65, 60, 2.0),
+            NoteOff(1.0, 1.05, 60),
+        ):
+            sink.event(event)
+    bends = [(at, round(m.pitch / 4096, 2)) for at, m in timed(tmp_path / "a.mid") if m.type == "pitchwheel"]
+    assert bends == [(0.0, 0.0), (0.6, 2.0), (1.0, 0.0)]
+
+
 def test_a_midi_file_plays_before_it_is_closed(tmp_path):
     sink = MidiFileSink(tmp_path / "a.mid")
     sink.start(0.0)
@@ -306,6 +339,43 @@ def test_jsonl_without_frames_holds_notes_only():
     ]  # fmt: skip
 
 
+def test_a_reader_that_does_not_read_holds_nobody_up():
+    """A full pipe: every line is taken at once, and what finds no room is counted."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        sink = JsonlSink(stream, live=True)
+        for i in range(LINES_WAITING + 3000):  # a pipe holds 64 KiB
+            sink.event(NoteOn(0.1 * i, 0.1 * i, 60, 90, 60.0))
+            sink.event(NoteOff(0.1 * i + 0.05, 0.1 * i + 0.05, 60))
+        assert sink.dropped > 0
+        os.close(reader)  # the thread that writes is let go
+        sink.close()
+
+
+def test_a_live_reader_gets_every_line():
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader) as lines:
+        with JsonlSink(stream, live=True) as sink:
+            for i in range(100):
+                sink.event(NoteOn(0.1 * i, 0.1 * i, 60 + i % 5, 90, 60.0 + i % 5))
+        stream.close()
+        said = [json.loads(line) for line in lines]
+    assert [line["note"] for line in said if line["type"] == "note_on"] == [60 + i % 5 for i in range(100)]
+    assert len(said) == 200 and sink.dropped == 0
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_reader_that_went_is_told_whoever_writes(live):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream, pytest.raises(InputError, match="keep their reader open") as told:
+        sink = JsonlSink(stream, live=live)
+        for i in range(1000):
+            sink.event(NoteOn(0.1 * i, 0.1 * i, 60, 90, 60.0))
+            time.sleep(0.001)
+    assert isinstance(told.value.__cause__, BrokenPipeError)
+
+
 def test_jsonl_whose_reader_has_gone_is_one_clear_error():
     reader, writer = os.pipe()
     os.close(reader)
@@ -315,5 +385,4 @@ def test_jsonl_whose_reader_has_gone_is_one_clear_error():
     with pytest.raises(InputError, match="JSON lines .*keep their reader open"):
         sink.event(NoteOn(1.0, 1.05, 69, 90, 69.0))
     sink.close()
-    with pytest.raises(BrokenPipeError):
-        stream.close()
+    stream.close()  # nothing is left in its buffer to stumble over

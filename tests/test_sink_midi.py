@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mido
 import pytest
 
@@ -167,6 +169,18 @@ def test_close_ends_the_note_centres_the_bend_and_silences(port):
     assert "control_change channel=0 control=120 value=0" in sent
     assert sent[-1] == "pitchwheel channel=0 pitch=0"
     assert port.ended == ["close_port", "delete"]
+
+
+@pytest.mark.parametrize("settings, rest", [({"loudness": "cc7"}, (7, 100)), ({"brightness": "cc74"}, (74, 64)), ({"loudness": "cc11"}, None)])
+def test_close_and_panic_put_back_what_a_reset_of_controllers_does_not(port, settings, rest):
+    """RP-015: volume and the sound controllers stay where they were."""
+    for ending in ("panic", "close"):
+        sink = started(port, **settings)
+        sink.event(replace(on(), level_db=-30.0, brightness_hz=500.0))
+        port.sent.clear()
+        getattr(sink, ending)()
+        put_back = [line for line in port.take() if "control=7 " in line or "control=74 " in line]
+        assert put_back == ([f"control_change channel=0 control={rest[0]} value={rest[1]}"] if rest else [])
 
 
 def test_panic_silences_and_the_sink_plays_on(port):

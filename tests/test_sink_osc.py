@@ -107,6 +107,16 @@ def test_ipv6_reaches_its_receiver():
     receiver.socket.close()
 
 
+def test_of_a_name_with_both_kinds_of_address_the_ipv4_one_is_taken(receiver, monkeypatch):
+    """As ``localhost`` on most systems, where SuperCollider and Pure Data listen at 127.0.0.1 alone."""
+    port = receiver.port
+    both = [(family, socket.SOCK_DGRAM, 17, "", (host, port)) for family, host in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1"))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: both)
+    with OscSink("localhost", port) as sink:
+        sink.event(EVENTS[0])
+    assert receiver.take(1)[0][0] == "/rt-melody/note/on"
+
+
 def test_a_host_that_cannot_be_resolved_is_named():
     with pytest.raises(InputError, match="'no-such-host.invalid' cannot be resolved"):
         OscSink("no-such-host.invalid", 9000)

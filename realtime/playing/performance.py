@@ -8,7 +8,8 @@ Conventions
 * The sung note is the tracker's; the played note is what goes out. Pitch is in fractional MIDI note numbers, with
   A4 at ``a4_hz`` being 69.
 * In this order: tuning, transposition, scale, range, mode. The scale is that of the played notes.
-* A note follows on another when the tracker ends the one and begins the other at once, with no silence between.
+* A note follows on another when the tracker ends the one and begins the other at one frame: no silence lies between,
+  though a slow glide may.
 
 Modes
 -----
@@ -34,7 +35,6 @@ from rt_melody.realtime.playing.scale import CHROMATIC, KeyFinder, Scale, parse_
 from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 MODES = ("mono", "legato", "bend", "mpe")
-JOIN_S = 0.1  # longest gap between the times of two notes that follow on each other
 LEGATO_OVERLAP_S = 0.01  # by which slurred notes overlap in time
 BEND_ROOM = 0.5  # semitones of the bend range kept free on either side, a quarter of it at most
 ONSET_MEMORY_S = 0.5  # how far back the level of an onset is looked for
@@ -207,7 +207,7 @@ class Performer:
             self._end(off or NoteOff(event.time_s, event.available_s, event.note), played)
             return
         held = self._played
-        follows = held is not None and off is not None and event.time_s - off.time_s <= JOIN_S
+        follows = held is not None and off is not None
         if follows and self._is_held(held, off, event, note, pitch):
             held.sung, held.target = event.note, target
             self._bend_to(pitch - held.note, event, played)

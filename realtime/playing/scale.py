@@ -91,7 +91,7 @@ def _kind(text: str) -> str | None:
 
 def parse_note(text: str) -> int:
     """MIDI note number of ``60`` or a name such as ``C4`` (60), ``Bb2``, ``F#3``. Raises ``InputError``."""
-    match = re.fullmatch(r"\s*(?:(\d+)|([A-Ga-g])([#b\u266f\u266d]?)(-?\d))\s*", text)
+    match = re.fullmatch(r"\s*(?:(\d{1,3})|([A-Ga-g])([#b\u266f\u266d]?)(-?\d))\s*", text)
     if match:
         note = int(match[1]) if match[1] else 12 * (int(match[4]) + 1) + NATURALS[match[2].upper()] + ACCIDENTALS[match[3]]
         if 0 <= note <= 127:

@@ -17,7 +17,7 @@ import io
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -26,9 +26,11 @@ from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.sinks.midi_voice import MidiSettings, make_voice
 from rt_melody.realtime.sinks.mono import NoteSink
+from rt_melody.realtime.timing.speaker import Speaker
 from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 FLUSH_EVERY_S = 1.0
+LINES_WAITING = 5000  # JSON lines; a minute or so of singing without frames
 CSV_HEADER = "time_s,f0_hz,voiced,confidence,available_s\n"
 
 TICKS_PER_BEAT = 960
@@ -215,15 +217,21 @@ class JsonlSink(NoteSink):
 
     ``offset_s`` is added to ``time_s``. Frames come only with ``frames=True``. With ``label`` each object begins with "input": the label, to
     tell several inputs apart. The stream is not closed. A reader that has gone is an ``InputError``.
+
+    With ``live`` the lines are written by a thread of their own, so that a reader that does not read holds nobody up;
+    those that find LINES_WAITING before them are dropped and counted in ``dropped``.
     """
 
     name = "JSON lines"
 
     def __init__(
-        self, stream: TextIO, frames: bool = False, label: str | None = None, offset_s: float = 0.0
+        self, stream: TextIO, frames: bool = False, label: str | None = None, offset_s: float = 0.0, live: bool = False
     ) -> None:
         super().__init__()
         self._stream = stream
+        self._speaker = Speaker(self._say, LINES_WAITING) if live else None
+        self._failure: Exception | None = None  # of the thread that writes
+        self.dropped = 0
         self._with_frames = frames
         self._label = {} if label is None else {"input": label}
         self._clock = _FileClock(offset_s)
@@ -268,25 +276,43 @@ class JsonlSink(NoteSink):
             "time_s": round(self._clock.sounded(about.time_s), 6),
             "available_s": round(self._clock.existed(about.available_s), 6),
         }
-        line = json.dumps({**self._label, "type": kind, **times, **fields})
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError) as error:  # ValueError: the stream was closed
+        line = json.dumps({**self._label, "type": kind, **times, **fields}) + "\n"
+        if self._speaker is None:
+            self._say(line)
+        elif self._failure is None:
+            self.dropped += not self._speaker.take(line)
+        if self._failure is not None:
             raise InputError(
-                f"JSON lines cannot be written further ({error}); keep their reader open"
-            ) from error
+                f"JSON lines cannot be written further ({self._failure}); keep their reader open"
+            ) from self._failure
+
+    def _say(self, line: str) -> None:
+        """Past the stream's own buffer where it can be: who waits there holds a lock that the program's end needs."""
+        try:
+            try:
+                number = self._stream.fileno()
+            except (AttributeError, io.UnsupportedOperation):
+                self._stream.write(line)
+                self._stream.flush()
+                return
+            data = line.encode()
+            while data:
+                data = data[os.write(number, data) :]
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
+            self._failure = error
 
     def _close(self) -> None:
         with suppress(InputError):  # said when it happened, or nobody reads any more
             super()._close()
+        if self._speaker is not None:
+            self._speaker.close()
 
 
 class MidiFileSink(NoteSink):
     """A standard MIDI file of type 0 in time with the sound: an event stands at its ``time_s``.
 
-    The file is complete and can be played after every flush. Bends sent while a note was still
-    believed to sound, and later known to belong to the next one, are left out.
+    The file is complete and can be played after every flush. What later events take back is left out: what was sent
+    of a note after its end or after the beginning of the next one, and bends later than one that came after them.
     Source of the format: Standard MIDI Files 1.0.
     """
 
@@ -339,22 +365,29 @@ class MidiFileSink(NoteSink):
         place = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
         self._waiting.insert(place, (time_s, event))
 
-    _bend = _loudness = _brightness = _wait
+    _loudness = _brightness = _wait
+
+    def _bend(self, event: PitchBend) -> None:
+        """A bend that is dated back, to where the held note was left for another, speaks of all that follows."""
+        self._take_back(self._clock.sounded(event.time_s), lambda old: isinstance(old, PitchBend) and old.note == event.note)
+        self._wait(event)
 
     def _note_on(self, event: NoteOn) -> None:
-        """Notes stand in the order in which they came, whatever their times say."""
+        """Notes stand in the order in which they came, whatever their times say. A note that is slurred into this one
+        says nothing more: on one channel it would bend this one."""
         self._newest_s = max(self._newest_s, self._clock.sounded(event.time_s))
+        self._take_back(self._newest_s, lambda old: not isinstance(old, (NoteOn, NoteOff)))
         self._wait(event, self._newest_s)
 
     def _note_off(self, event: NoteOff) -> None:
         """What was sent of the note after it had ended, before that was known, is taken back."""
         end_s = self._newest_s = max(self._newest_s, self._clock.sounded(event.time_s))
-        self._waiting = [
-            (at_s, old)
-            for at_s, old in self._waiting
-            if at_s < end_s or isinstance(old, (NoteOn, NoteOff)) or old.note != event.note
-        ]
+        self._take_back(end_s, lambda old: not isinstance(old, (NoteOn, NoteOff)) and old.note == event.note)
         self._wait(event, end_s)
+
+    def _take_back(self, from_s: float, is_void: Callable[[NoteEvent], bool]) -> None:
+        """Leave out what waits from ``from_s`` on and is void."""
+        self._waiting = [(at_s, old) for at_s, old in self._waiting if at_s < from_s or not is_void(old)]
 
     def _encode_until(self, time_s: float) -> None:
         count = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from rt_melody.realtime import midi_bytes
@@ -59,12 +60,14 @@ class MidiSink(NoteSink):
         self._told_s = 0.0  # when last something was announced or sounded
         self._heard_s = 0.0  # when last a voice was announced or sounded
         self._returns = 0  # of the port, as last seen
+        self._newest: dict[type, PitchBend | Loudness | Brightness] = {}  # of the sounding note
 
     def panic(self) -> None:
         """Silence every channel of the port at once, whatever left it sounding: ours or another's."""
         self._panic_asked = False
         self._silence()
         self._put(midi_bytes.panic())
+        self._send(self._voice.silence(self._now_s))  # what else we may have moved
         self._send(self._voice.announce(self._now_s))
 
     def ask_panic(self) -> None:
@@ -82,7 +85,17 @@ class MidiSink(NoteSink):
         self._voice.reset()
         self._send(self._voice.announce(self._now_s))
         if self._sounding is not None:
-            self._send(self._voice.note_on(self._sounding, self._now_s))
+            self._send(self._voice.note_on(self._as_it_is_now(self._sounding), self._now_s))
+
+    def _as_it_is_now(self, note: NoteOn) -> NoteOn:
+        """The note as if it began with what was said of it last."""
+        bend, loudness, brightness = map(self._newest.get, (PitchBend, Loudness, Brightness))
+        return replace(
+            note,
+            pitch=note.pitch if bend is None else note.note + bend.semitones,
+            level_db=note.level_db if loudness is None else loudness.level_db,
+            brightness_hz=note.brightness_hz if brightness is None else brightness.brightness_hz,
+        )
 
     def _announce_voice(self) -> None:
         """A voice is heard: announce it after a pause, once."""
@@ -111,6 +124,7 @@ class MidiSink(NoteSink):
         self._send(self._voice.due(self._now_s))
 
     def _note_on(self, event: NoteOn) -> None:
+        self._newest.clear()
         if self._leaving is None:
             self._announce_voice()
         self._send(self._voice.note_on(event, self._now_s))
@@ -120,12 +134,15 @@ class MidiSink(NoteSink):
         self._send(self._voice.note_off(event, self._now_s))
 
     def _bend(self, event: PitchBend) -> None:
+        self._newest[PitchBend] = event
         self._send(self._voice.bend(event, self._now_s))
 
     def _loudness(self, event: Loudness) -> None:
+        self._newest[Loudness] = event
         self._send(self._voice.loudness(event, self._now_s))
 
     def _brightness(self, event: Brightness) -> None:
+        self._newest[Brightness] = event
         self._send(self._voice.brightness(event, self._now_s))
 
     def _send(self, messages: Iterable[Timed]) -> None:

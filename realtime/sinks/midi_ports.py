@@ -140,8 +140,17 @@ def open_midi_out(port: str | None = None) -> OpenPort:
 
 
 def silence_outputs(names: list[str]) -> list[str]:
-    """End all sound on every channel of each of these outputs; the full names. Raises as ``open_midi_out`` does."""
-    return [_silence(open_midi_out(name)) for name in names]
+    """End all sound on every channel of each of these outputs; the full names. One that cannot be opened keeps no
+    other from being silenced; then InputError, as ``open_midi_out`` raises it, with what was silenced."""
+    silenced, failed = [], []
+    for name in names:
+        try:
+            silenced.append(_silence(open_midi_out(name)))
+        except InputError as error:
+            failed.append(str(error))
+    if failed:
+        raise InputError("; ".join(failed) + (f" (silenced: {', '.join(silenced)})" if silenced else ""))
+    return silenced
 
 
 def _silence(port: OpenPort) -> str:

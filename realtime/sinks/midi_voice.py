@@ -133,10 +133,14 @@ class MidiVoice:
         self._controls.forget()
         messages: list[bytes] = []
         for channel in self.channels:
-            messages += [*midi.silence(channel), *self._bend_at_once(channel, 0.0, now_s)]
+            messages += [*midi.silence(channel), *self._controllers_at_rest(channel), *self._bend_at_once(channel, 0.0, now_s)]
         return [(now_s, message) for message in messages]
 
     # ---- one channel ---------------------------------------------------------------------------
+
+    def _controllers_at_rest(self, channel: int) -> list[bytes]:
+        used = (("level", self.settings.loudness, self._level_message), ("bright", self.settings.brightness, self._bright_message))
+        return [message(channel, midi.AT_REST[way]) for _, way, message in used if way in midi.AT_REST]
 
     def _announcement(self, brief: bool) -> list[bytes]:
         return list(midi.bend_range(self.settings.channel, self.settings.bend_range_semitones))

@@ -51,7 +51,7 @@ def parse_osc_address(text: str) -> tuple[str, int]:
         raise InputError(
             f"OSC address {text!r} is not HOST:PORT; write for example 127.0.0.1:9000 or [::1]:9000"
         )
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
         raise InputError(f"OSC port {port!r} in {text!r} is not a number from 1 to 65535")
     return host, int(port)
 
@@ -118,12 +118,16 @@ class OscSink(NoteSink):
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple]:
-    """Family and address, resolved once, so that no name is looked up while sending."""
+    """Family and address, resolved once, so that no name is looked up while sending.
+
+    Of a name that has both kinds of address, as ``localhost`` has, the IPv4 one: SuperCollider, Pure Data and Max
+    listen there, and systems tend to name the other first.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
         raise InputError(
             f"OSC host {host!r} cannot be resolved ({error}); check the name or give an address"
         ) from error
-    family, _, _, _, address = found[0]
+    family, _, _, _, address = next((one for one in found if one[0] == socket.AF_INET), found[0])
     return family, address

@@ -10,6 +10,7 @@ Conventions
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ PORTAUDIO_PACKAGE = {
 
 # Windows lists each device once per host API; this one is both quick and shared with other programs.
 PREFERRED_HOST_API = "Windows WASAPI"
+NUMBER = re.compile(r"-?[0-9]{1,6}")
 MME_NAME_LENGTH = 31  # Windows MME cuts device names to this many characters
 
 
@@ -135,7 +137,7 @@ def find_output(device: str | int, backend: Any = None) -> AudioInput:
     if not outputs:
         raise InputError("no audio output was found; plug one in, or leave --loopback out")
     text = str(device).strip()
-    if text.lstrip("-").isdigit():
+    if NUMBER.fullmatch(text):
         return _by_number(int(text), outputs, "output")
     return _by_name(text, outputs, "output")
 
@@ -151,7 +153,7 @@ def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
     if device is None:
         return _default_input(inputs)
     text = str(device).strip()
-    if text.lstrip("-").isdigit():
+    if NUMBER.fullmatch(text):
         return _by_number(int(text), inputs, "input")
     return _by_name(text, inputs, "input")
 
