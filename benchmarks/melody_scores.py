@@ -1,7 +1,9 @@
 """Melody figures by mir_eval, pooled over the frames of a set and as means over clips.
 
 Conventions of mir_eval.melody: VR voicing recall, VFA voicing false alarm, RPA raw pitch accuracy, RCA raw
-chroma accuracy, OA overall accuracy, within 50 cents. Estimates are read at the reference's times.
+chroma accuracy, OA overall accuracy, within 50 cents. Estimates are read at the reference's times by ``read_at``, and
+mir_eval is given what was read: its own alignment holds the voicing of the estimate before, which makes that of a
+tracker whose estimates come just after the reference's times a whole hop old.
 
 What the errors are made of, in percent of all frames: missed (sung, told unvoiced), false alarm (the reverse),
 octave (voiced in both, right but for octaves), other (voiced in both, wrong otherwise). With OA they sum to 100.
@@ -23,7 +25,7 @@ RANGES_HZ = (0, 82, 110, 156, 220, 311, 440, 622, 880, 20000)  # half octaves ab
 
 @dataclass(frozen=True)
 class Frames:
-    """A clip at the reference's times, as mir_eval aligns it; cents re 10 Hz, confidence of the nearest row."""
+    """A clip at the reference's times; cents re 10 Hz, confidence of the nearest row."""
 
     ref_voicing: np.ndarray
     ref_cent: np.ndarray
@@ -42,11 +44,38 @@ class Frames:
         return np.where(sung, told & near, ~told)
 
 
+def read_at(
+    times_s: np.ndarray, est_time_s: np.ndarray, est_hz: np.ndarray, est_voiced: np.ndarray, existing: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """f0 in Hz and voicing at ``times_s`` [shape=(n,)] of estimates [shape=(m,)] in order of time.
+
+    Between two estimates f0 is interpolated in cents, after the newest it is held; voicing is the nearest estimate's.
+    ``existing`` [shape=(n,)]: how many of the estimates may be known at each time, all if None; where there is none,
+    0 Hz and unvoiced.
+    """
+    if not len(est_time_s):
+        return np.zeros(len(times_s)), np.zeros(len(times_s), bool)
+    if existing is None:
+        existing = np.full(len(times_s), len(est_time_s))
+    after = np.searchsorted(est_time_s, times_s - 1e-9)
+    left = np.clip(np.minimum(after, existing) - 1, 0, None)
+    right = np.where(after < existing, after, left)
+    left = np.where((after == 0) & (existing > 0), right, left)
+    span = est_time_s[right] - est_time_s[left]
+    part = np.clip((times_s - est_time_s[left]) / np.where(span > 0, span, 1.0), 0.0, 1.0) * (span > 0)
+    nearest = np.where(part < 0.5, left, right)
+    log_hz = np.log2(np.maximum(est_hz, 1e-6))
+    both = (est_hz[left] > 0) & (est_hz[right] > 0)
+    f0_hz = np.where(both, 2.0 ** (log_hz[left] + part * (log_hz[right] - log_hz[left])), est_hz[nearest])
+    nothing = existing == 0
+    return np.where(nothing, 0.0, f0_hz), est_voiced[nearest].astype(bool) & ~nothing
+
+
 def aligned(ref_time_s, ref_hz, est_time_s, est_hz, est_voiced, est_confidence=None) -> Frames:
     """One clip at the reference's times. ``ref_hz`` 0 where unvoiced; ``est_hz`` the guess everywhere. All
     ``[shape=(n,)]``."""
-    signed = np.where(est_voiced, est_hz, -np.asarray(est_hz))
-    cents = melody.to_cent_voicing(ref_time_s, ref_hz, est_time_s, signed)
+    read_hz, read_voiced = read_at(ref_time_s, np.asarray(est_time_s), np.asarray(est_hz), np.asarray(est_voiced))
+    cents = melody.to_cent_voicing(ref_time_s, ref_hz, ref_time_s, np.where(read_voiced, read_hz, -read_hz))
     confidence = np.ones_like(est_hz) if est_confidence is None else est_confidence
     times = np.concatenate([[0.0], ref_time_s])[-len(cents[0]) :]
     nearest = np.clip(np.round(np.interp(times, est_time_s, np.arange(len(est_time_s)))).astype(int), 0, None)

@@ -11,7 +11,7 @@ from math import inf
 
 import numpy as np
 
-from rt_melody.benchmarks.melody_scores import RIGHT_CENTS, MelodyScores
+from rt_melody.benchmarks.melody_scores import RIGHT_CENTS, MelodyScores, read_at
 
 REST = -1  # in place of a note number
 
@@ -35,37 +35,17 @@ class Truth:
 
 
 def known_at(track: Track, times_s: np.ndarray, latency_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """f0 in Hz and voicing at ``times_s`` [shape=(n,)] as they were known ``latency_s`` later.
-
-    Between two known estimates f0 is interpolated in cents, after the newest it is held; voicing is the nearest
-    estimate's. Before the first estimate: 0 Hz, unvoiced.
-    """
-    if not len(track.time_s):
-        return np.zeros(len(times_s)), np.zeros(len(times_s), bool)
+    """f0 in Hz and voicing at ``times_s`` [shape=(n,)] as they were known ``latency_s`` later, by ``read_at``."""
     existing = np.searchsorted(np.maximum.accumulate(track.available_s), times_s + latency_s + 1e-9, "right")
-    after = np.searchsorted(track.time_s, times_s - 1e-9)
-    left = np.clip(np.minimum(after, existing) - 1, 0, None)
-    right = np.where(after < existing, after, left)
-    left = np.where((after == 0) & (existing > 0), right, left)
-    span = track.time_s[right] - track.time_s[left]
-    part = np.clip((times_s - track.time_s[left]) / np.where(span > 0, span, 1.0), 0.0, 1.0) * (span > 0)
-    nearest = np.where(part < 0.5, left, right)
-    log_hz = np.log2(np.maximum(track.f0_hz, 1e-6))
-    both = (track.f0_hz[left] > 0) & (track.f0_hz[right] > 0)
-    f0_hz = np.where(both, 2.0 ** (log_hz[left] + part * (log_hz[right] - log_hz[left])), track.f0_hz[nearest])
-    nothing = existing == 0
-    return np.where(nothing, 0.0, f0_hz), track.voiced[nearest] & ~nothing
+    return read_at(times_s, track.time_s, track.f0_hz, track.voiced, existing)
 
 
 def accuracy(tracks: Iterable[Track], truths: Iterable[Truth], latency_s: float = inf) -> MelodyScores:
-    """mir_eval's figures; without a limit its own interpolation reads the track, else ``known_at``."""
+    """mir_eval's figures of what was known ``latency_s`` later, of all tools and with and without a limit alike."""
     scores = MelodyScores()
     for track, truth in zip(tracks, truths, strict=True):
-        if latency_s < inf or not len(track.time_s):
-            f0_hz, voiced = known_at(track, truth.time_s, latency_s)
-            scores.add(truth.time_s, truth.f0_hz, truth.time_s, f0_hz, voiced)
-        else:
-            scores.add(truth.time_s, truth.f0_hz, track.time_s, track.f0_hz, track.voiced)
+        f0_hz, voiced = known_at(track, truth.time_s, latency_s)
+        scores.add(truth.time_s, truth.f0_hz, truth.time_s, f0_hz, voiced)
     return scores
 
 
