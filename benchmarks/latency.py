@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from rt_melody.benchmarks import compute, onsets
-from rt_melody.benchmarks.report import write_result
+from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.types import InputError
 
@@ -108,7 +108,8 @@ def show(name: str, value: object, depth: int = 0) -> None:
 
 
 def main() -> None:
-    args = _arguments()
+    parser = _parser()
+    args = _arguments(parser)
     rows: dict = {}
     seen: dict = {}
     try:
@@ -116,7 +117,7 @@ def main() -> None:
         for bound_ms in args.bounds_ms if "algorithmic" in args.layers else ():
             Engine(onsets.SAMPLE_RATE, bound_ms, args.model)  # refused now, not when the other layers are done
     except InputError as error:
-        raise SystemExit(f"latency: {error}") from None
+        parser.error(str(error))
     engine.warm_up()
     print(engine.latency.table())
     if "compute" in args.layers:
@@ -135,7 +136,7 @@ def main() -> None:
         plot(seen, args.plot)
 
 
-def _arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--layers", nargs="+", choices=LAYERS, default=LAYERS)
     parser.add_argument("--latency-ms", type=float, default=50.0, help="bound of the last two layers")
@@ -148,9 +149,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model")
     parser.add_argument("--out", type=Path, help="write the results as JSON")
     parser.add_argument("--plot", type=Path, help="draw histograms of all layers; needs matplotlib, the extra [plot]")
+    return parser
+
+
+def _arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     args = parser.parse_args()
     if args.seconds < 2 or args.pitches < 1 or args.onsets < 1:
         parser.error("give --seconds of 2 or more, and --pitches and --onsets of 1 or more")
+    check_files(parser, out=args.out, plot=args.plot)
     return args
 
 

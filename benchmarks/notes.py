@@ -19,9 +19,9 @@ from rt_melody.benchmarks.note_hmm import hmm_tracker
 from rt_melody.benchmarks.note_parts import PARTS, listen
 from rt_melody.benchmarks.note_scores import NoteScores
 from rt_melody.benchmarks.onsets import Tracked, Tracker
-from rt_melody.benchmarks.report import write_result
+from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE
-from rt_melody.models.training.data import data_folder
+from rt_melody.models.training.data import DataError, data_folder
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.types import InputError
@@ -67,12 +67,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.every < 1:
         parser.error(f"--every is {args.every}; give 1 or more")
-    if args.out and (args.out.is_dir() or not args.out.parent.is_dir()):
-        parser.error(f"--out {args.out} cannot be written; give the name of a file in a folder that exists")
+    check_files(parser, out=args.out)
     folder = data_folder(args.data) if any(PARTS[name].needs_data for name in args.parts) else None
     try:
         rows, provenance = measure(args, folder)
-    except InputError as error:
+    except (InputError, DataError) as error:
         parser.error(str(error))
     print(table(rows))
     if args.out:

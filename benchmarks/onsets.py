@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from rt_melody.benchmarks.report import write_result
+from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE, STEPS, Sound, TrueNote, over_band, step_sounds
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
@@ -207,6 +207,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.pitches < 1:
         parser.error(f"--pitches is {args.pitches}; give 1 or more")
+    check_files(parser, out=args.out, plot=args.plot)
     try:
         rows, delays, provenance = run(args.latency_ms, args.conditions, args.pitches, args.model)
     except InputError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -12,6 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("rt-melody", "torch", "numba", "numpy", "mir_eval")
+
+
+def check_files(parser: argparse.ArgumentParser, **paths: Path | None) -> None:
+    """Leave by ``parser.error``, before hours of measuring, where a result could not be written."""
+    for name, path in paths.items():
+        if path and (path.is_dir() or not path.parent.is_dir()):
+            parser.error(f"--{name} {path} cannot be written; give the name of a file in a folder that exists")
 
 
 def machine() -> dict:

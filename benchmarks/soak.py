@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 
 from rt_melody.benchmarks.end_to_end import PERIOD_SAMPLES, delays_ms, song
-from rt_melody.benchmarks.report import write_result
+from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, RigMissing
-from rt_melody.benchmarks.rig.take import Take, listening, take
+from rt_melody.benchmarks.rig.take import Take, listening, model_heard, take
 from rt_melody.benchmarks.signals import TrueNote
 
 NOTES, SILENCE_S = 60, 8.0  # of a verse, and after it
@@ -196,6 +196,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.minutes <= 0 or args.hogs < 0:
         parser.error(f"--minutes {args.minutes:g} --hogs {args.hogs}: give minutes above 0, and no fewer hogs than 0")
+    check_files(parser, out=args.out, plot=args.plot)
     try:
         rows, points = run(args.minutes, args.latency_ms, args.hogs, args.options)
     except RigMissing as error:
@@ -203,7 +204,7 @@ def main() -> None:
     print(json.dumps(rows, indent=1))
     if args.out:
         about = f"bound {args.latency_ms:g} ms, period {PERIOD_SAMPLES} at {SAMPLE_RATE} Hz, beside {args.hogs} busy processes"
-        write_result(args.out, rows, about)
+        write_result(args.out, rows, about, model_heard(args.options))
     if args.plot:
         plot(points, args.plot)
 

@@ -113,8 +113,3 @@ def peak_order(kernels: np.ndarray) -> np.ndarray:
     """Indices that sort kernels ``[shape=(n, taps)]`` by the frequency of their largest magnitude response."""
     response = np.abs(np.fft.rfft(kernels, 4096, axis=1))
     return np.argsort(response.argmax(1), kind="stable")
-
-
-def peak_hz(kernels: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Frequency in Hz of each kernel's largest magnitude response [shape=(n,)]."""
-    return np.abs(np.fft.rfft(kernels, 4096, axis=1)).argmax(1) * sample_rate / 4096

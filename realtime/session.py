@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need
 
 READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
 TELL_EVERY_S = 3.0  # a loss is told at most so often
+RETIME_S = 0.02  # samples lost unheard move the times of outputs once they come to so much: less is the clock's jitter
 
 
 @dataclass
@@ -156,20 +157,31 @@ class Session:
         self._overflows_before = self.source.overflows
 
     def _start_sinks(self) -> None:
-        """Tell the sinks the wall-clock time of stream time 0: at the first block, and when a loss moved it.
+        """Tell the sinks the wall-clock time of stream time 0: at the first block, and when a skip moved it."""
+        if self._origin_moved():
+            self._tell_origin(lambda sink: sink.start(self._origin_unix_s))
 
-        It never moves back, so that times shifted by it never do.
-        """
+    def _retime_sinks(self) -> None:
+        """The same after samples were lost unheard, where it matters; what sounds goes on."""
+        if self._origin_moved(RETIME_S):
+            self._tell_origin(lambda sink: sink.retime(self._origin_unix_s))
+
+    def _origin_moved(self, at_least_s: float = 0.0) -> bool:
+        """Whether stream time 0 has another wall-clock time by now, which is then noted. It never moves back, so that
+        times shifted by it never do."""
         origin_unix_s = self.source.origin_unix_s
         if origin_unix_s is None:
             origin_unix_s = time.time()
         origin_unix_s += self._first_sample / self.source.sample_rate
-        if self._origin_unix_s is not None and origin_unix_s <= self._origin_unix_s:
-            return
+        if self._origin_unix_s is not None and origin_unix_s <= self._origin_unix_s + at_least_s:
+            return False
         self._origin_unix_s = origin_unix_s
+        return True
+
+    def _tell_origin(self, tell: Callable[[EventSink], None]) -> None:
         for sink in self._hearing:
             try:
-                sink.start(origin_unix_s)
+                tell(sink)
             except Exception as error:
                 self._drop(sink, error)
 
@@ -196,6 +208,7 @@ class Session:
             self._count_losses()
             self.timing.begin_anew()
             self._tell_seldom(f"the device reported dropped samples ({_count(self.tally.overflows, 'time')} so far); end other programs")
+            self._retime_sinks()
         waiting = len(block) + self.source.backlog_samples
         if self.source.live and waiting > self._bound_samples + self.source.device_block_samples:
             self._skip(len(block))

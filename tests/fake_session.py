@@ -128,6 +128,9 @@ class Recorder(EventSink):
     def _start(self, origin_unix_s) -> None:
         self._tell("start", origin_unix_s)
 
+    def _retime(self, origin_unix_s) -> None:
+        self._tell("retime", origin_unix_s)
+
     def _frame(self, frame) -> None:
         self._tell("frame", frame)
 

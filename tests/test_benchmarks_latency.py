@@ -130,7 +130,8 @@ def test_stages_add_up_to_the_hop_and_the_engine_is_left_as_it_was():
     samples = compute.singing(16_000, 2.0)
     expected = engine.feed(samples)
     engine.reset()
-    before = {**vars(engine)}
+    parts = ((engine, "_observe"), (engine, "_read"), (engine._viterbi, "feed"), (engine._resampler, "process"), (engine.model, "step"))
+    before = [getattr(owner, name) for owner, name in parts]
     heard = []
     with compute.TimedChain(engine) as chain:
         feed = engine.feed
@@ -139,9 +140,8 @@ def test_stages_add_up_to_the_hop_and_the_engine_is_left_as_it_was():
             chain.feed(samples[start : start + 160])
     assert heard == expected[: len(heard)] and len(heard) > 150, "the clocks change nothing"
     assert set(chain.stages) == set(compute.STAGES) and {len(times) for times in chain.stages.values()} == {len(range(0, len(samples) - 160, 160))}
-    medians = {name: np.median(times) for name, times in chain.stages.items()}
-    assert all(times > 0 for times in medians.values()) and max(medians, key=medians.get) == "network"
-    assert engine._read == before.get("_read", engine._read) and "timed" not in engine._observe.__name__
+    assert all(min(times) > 0 for times in chain.stages.values())
+    assert [getattr(owner, name) for owner, name in parts] == before
     from rt_melody.kernels import framing
 
     assert type(framing.condition).__name__ != "function"

@@ -409,6 +409,22 @@ def test_what_the_device_dropped_itself_is_told_and_counted_from_the_start_of_th
     assert ["(1 time so far)" in told[0], "(2 times so far)" in told[1]] == [True, True] and len(told) == 2
 
 
+@pytest.mark.parametrize("lost_s, told", [(0.005, []), (0.3, [ORIGIN_S + 0.3])])
+def test_what_a_device_dropped_moves_the_times_of_outputs_and_ends_no_note(lost_s, told):
+    source, sink = LiveSource([HOP] * 20), Recorder()
+    read = source.read
+
+    def read_and_lose(timeout_s: float):
+        if source.position_samples == 100:
+            source.overflows, source.origin_unix_s = 1, ORIGIN_S + lost_s
+        return read(timeout_s)
+
+    source.read = read_and_lose
+    played(source, sink)
+    assert [what for kind, what in sink.told if kind == "retime"] == told
+    assert [what for kind, what in sink.told if kind == "start"] == [ORIGIN_S] and len(sink.of(NoteOn)) == 1
+
+
 def test_a_wall_clock_set_back_moves_no_origin_back():
     class Backwards(LiveSource):
         origin_unix_s = property(lambda self: ORIGIN_S if self.position_samples < 500 else ORIGIN_S - 3.0)

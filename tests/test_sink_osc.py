@@ -81,6 +81,16 @@ def test_a_new_start_moves_the_time_tags(receiver):
     assert receiver.take(1)[0][2] == pytest.approx(10.55, abs=1e-5)
 
 
+def test_a_loss_moves_the_time_tags_and_ends_nothing(receiver):
+    with OscSink(receiver.host, receiver.port) as sink:
+        sink.start(ORIGIN)
+        sink.event(EVENTS[0])
+        sink.retime(ORIGIN + 2.0)
+        sink.event(EVENTS[1])
+        got = receiver.take(2)
+    assert [(address, round(after_s, 4)) for address, _, after_s in got] == [("/rt-melody/note/on", 0.55), ("/rt-melody/bend", 2.65)]
+
+
 def test_what_the_socket_refuses_is_counted_and_not_raised():
     with OscSink("255.255.255.255", 9) as sink:  # broadcasting needs leave that was not asked for
         sink.frame(FRAME)

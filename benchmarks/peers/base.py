@@ -31,10 +31,6 @@ Said = tuple[float, float, bool]  # time_s, f0_hz, voiced
 Word = Union[Said, NoteEvent]
 
 
-class Unfit(Exception):
-    """A tool that cannot be used here, and why in one sentence."""
-
-
 class Peer:
     """One tool with its settings. ``open`` imports and builds; nothing of the tool is touched before."""
 

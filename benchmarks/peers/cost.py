@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import resource
 import sys
 import time
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -88,6 +87,8 @@ def memory_mb() -> float:
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would tell the parent's peak where that was larger
         return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024 / 1e6
+    import resource  # which Windows has not
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 

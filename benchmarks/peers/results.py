@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import inf, isinf
 
-import numpy as np
 
 from rt_melody.benchmarks import onsets
 from rt_melody.benchmarks.note_parts import PARTS, Heard, bias_semitones
@@ -140,9 +139,3 @@ def median_ms(rows: Iterable[dict], peer: str, condition: str, event: str, outpu
         if (r["peer"], r["condition"], r["event"], r["output"]) == (peer, condition, event, output):
             return r["median"]
     return None
-
-
-def mean_oa(rows: Sequence[dict], peer: str, latency_ms: float | None) -> float | None:
-    """Mean OA over the conditions that the tool heard."""
-    values = [r["pooled"]["OA"] for r in rows if r["peer"] == peer and r["latency_ms"] == latency_ms]
-    return float(np.mean(values)) if values else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -18,10 +19,18 @@ from rt_melody.benchmarks.rig.studio import (
     PERIOD_SAMPLES, SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, end_with_parent,
     melody_command, wait_until,
 )
+from rt_melody.models.streaming import StreamingModel
 
 MICROPHONE = "singer"
 START_S, END_S = 120.0, 60.0  # the longest that a program may take to listen, and to end
 HOG = "while True: pass"
+
+
+def model_heard(options: Sequence[str]) -> dict:
+    """Where the model came from that a program with these options listens with."""
+    given = argparse.ArgumentParser(add_help=False)
+    given.add_argument("--model")
+    return StreamingModel(given.parse_known_args(list(options))[0].model).provenance
 
 
 @dataclass

@@ -62,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trainable", type=Path, help="write here, too, what a training can begin from")
     parser.add_argument("--note", default="", help="one sentence for the provenance")
     args = parser.parse_args(arguments)
-    if not args.out.parent.is_dir():
-        refuse(f"there is no folder {args.out.parent} to write {args.out.name} into; make it first")
+    for path in filter(None, (args.out, args.trainable)):
+        if not path.parent.is_dir():
+            refuse(f"there is no folder {path.parent} to write {path.name} into; make it first")
     try:
         export(args.checkpoint, args.out, args.note)
         if args.trainable:

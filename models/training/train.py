@@ -120,6 +120,8 @@ def train(args: argparse.Namespace) -> int:
     clips = load_mir1k(folder, "train", keep_disputed=False)
     noises, rooms = load_mono(noise_files(folder, "train")), load_mono(audio_files(folder / "rooms"))
     rendered = load_mono(audio_files(Path(args.rendered))) if args.rendered else []
+    if args.rendered and not rendered:
+        raise DataError(f"--rendered {args.rendered} holds no recordings; give the folder of the rendered bands, or leave it out")
     samples = round(config.seconds * SAMPLE_RATE)
     maker = ExampleMaker(clips, noises, rooms, samples, AugmentConfig(), config.seed, rendered)
     keys = ([(s, rank * config.batch + i) for i in range(config.batch)] for s in range(step, config.steps))
@@ -190,7 +192,10 @@ def read_config(name_or_path: str, changes: Sequence[str] = ()) -> TrainConfig:
         key, equals, value = change.partition("=")
         if not equals:
             raise DataError(f"--set {change} must be KEY=VALUE")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise DataError(f"--set {change} has a value that is not YAML; write for instance steps=100") from None
     known = {f.name: type(f.default) for f in fields(TrainConfig)}
     unknown = [key for key in values if key not in known]
     if unknown:
@@ -226,11 +231,15 @@ def as_type(path: Path, key: str, value: object, wanted: type) -> object:
 
 
 def read_shape(name_or_path: str) -> ModelConfig:
-    """The model's configuration. Raises DataError."""
+    """The configuration of a model that can be built. Raises DataError."""
     try:
-        return load_config(name_or_path)
-    except ValueError as error:
-        raise DataError(str(error)) from error
+        config = load_config(name_or_path)
+        build_network(config)
+        return config
+    except yaml.YAMLError as error:
+        raise DataError(f"{name_or_path} cannot be read as YAML ({' '.join(str(error).split())})") from error
+    except (ValueError, TypeError, AttributeError) as error:  # of a value that fits no field, too
+        raise DataError(f"{name_or_path} is no configuration of a model ({error})") from error
 
 
 class StopRequest:

@@ -1,6 +1,6 @@
 """Quick figures during training: whole clips through the network, no decoder, every head at once.
 
-The figures that are published come from the streaming engine (``evaluate``); these choose checkpoints.
+The figures that are published come from the streaming engine (``benchmarks.accuracy``); these choose checkpoints.
 """
 
 from __future__ import annotations

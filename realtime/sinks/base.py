@@ -26,6 +26,10 @@ class EventSink:
         """The stream begins: wall-clock time of its sample 0. Called again after a skip or restart."""
         self._start(origin_unix_s)
 
+    def retime(self, origin_unix_s: float) -> None:
+        """The stream goes on, and a loss moved the wall-clock time of its sample 0."""
+        self._retime(origin_unix_s)
+
     def frame(self, frame: PitchFrame) -> None:
         if self._closed:
             raise RuntimeError(f"{self.name} is closed and takes no more frames")
@@ -49,6 +53,8 @@ class EventSink:
         self.close()
 
     def _start(self, origin_unix_s: float) -> None: ...
+
+    def _retime(self, origin_unix_s: float) -> None: ...
 
     def _frame(self, frame: PitchFrame) -> None: ...
 

@@ -7,8 +7,8 @@ Conventions
 * What came in is on the disk after about ``FLUSH_EVERY_S`` of stream time, as a complete file: whatever
   ends the program, at most that much is lost. A write that fails (full disk) raises an ``InputError``
   that names the path, and the file keeps what it held.
-* When the stream begins anew (``start`` again), its times are shifted by the wall-clock time between
-  the two origins, so that a file's times go on.
+* When the stream begins anew (``start`` again) or has lost something (``retime``), its times are shifted by the
+  wall-clock time between the two origins, so that a file's times go on.
 """
 
 from __future__ import annotations
@@ -180,6 +180,8 @@ class CsvSink(EventSink):
     def _start(self, origin_unix_s: float) -> None:
         self._clock.start(origin_unix_s)
 
+    _retime = _start
+
     def _frame(self, frame: PitchFrame) -> None:
         self._rows += (
             f"{self._clock.sounded(frame.time_s):.6f},{frame.f0_hz:.3f},{frame.voiced:d},"
@@ -238,6 +240,8 @@ class JsonlSink(NoteSink):
 
     def _begin(self, origin_unix_s: float) -> None:
         self._clock.start(origin_unix_s)
+
+    _retime = _begin
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
@@ -351,6 +355,8 @@ class MidiFileSink(NoteSink):
 
     def _begin(self, origin_unix_s: float) -> None:
         self._clock.start(origin_unix_s)
+
+    _retime = _begin
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)

@@ -85,6 +85,8 @@ class OscSink(NoteSink):
     def _begin(self, origin_unix_s: float) -> None:
         self._origin_unix_s = origin_unix_s
 
+    _retime = _begin
+
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
         self._send("f0", frame.f0_hz, int(frame.voiced), frame.confidence, frame.level_db)

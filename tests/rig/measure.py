@@ -17,10 +17,10 @@ import numpy as np
 import soxr
 from rig_recordings import test_singing
 
-from rt_melody.benchmarks.report import machine
+from rt_melody.benchmarks.report import write_result
 from rt_melody.benchmarks.rig.midi_reader import agreement, perform
 from rt_melody.benchmarks.rig.studio import SAMPLE_RATE
-from rt_melody.benchmarks.rig.take import listening, take
+from rt_melody.benchmarks.rig.take import listening, model_heard, take
 
 LATENCY_MS = 50
 MAX_DELAY_S = 0.150
@@ -64,7 +64,7 @@ def main() -> None:
     print(json.dumps(rows, indent=1))
     if args.out:
         command = f"python tests/rig/measure.py --seconds {args.seconds:g}" + (" --options " + " ".join(args.options) if args.options else "")
-        args.out.write_text(json.dumps({"command": command, "machine": machine(), "rows": rows}, indent=1) + "\n")
+        write_result(args.out, rows, "of the command, from a JACK microphone", model_heard(args.options), command=command)
 
 
 if __name__ == "__main__":
