@@ -77,12 +77,17 @@ class Program:
                     session.run()
         finally:
             self.speaker.close()
-            if dropped := sum(getattr(sink, "dropped", 0) for sink in files):
-                self._tell(f"{dropped} JSON lines were dropped, since their reader did not read", always=True)
+            self._tell_unsent(live + files)
             if session is not None:
                 self._tell_end(name, session)
         if source.notice:
             self._tell_notice(name, source.notice, session.tally.frames)
+
+    def _tell_unsent(self, sinks: list) -> None:
+        """What outputs could not get rid of, so far."""
+        for what, counted in (("JSON lines were dropped, since their reader did not read", "dropped"), ("OSC messages could not be sent", "send_errors")):
+            if number := sum(getattr(sink, counted, 0) for sink in sinks):
+                self._tell(f"{number} {what}", always=True)
 
     def _tell_end(self, name: str, session: Session) -> None:
         """What was heard and lost; with --stats, how the program kept time."""

@@ -297,6 +297,8 @@ def test_a_midi_file_that_cannot_be_gone_back_in_is_refused():
     finally:
         os.close(reader)
         os.close(writer)
+    with pytest.raises(InputError, match="no regular file"):
+        MidiFileSink(os.devnull)
 
 
 @pytest.mark.parametrize("make", [CsvSink, MidiFileSink])

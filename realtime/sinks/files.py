@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -58,8 +59,8 @@ class OutputFile:
             raise InputError(self._why_not(error)) from error
 
     @property
-    def seekable(self) -> bool:
-        return self._raw.seekable()
+    def is_regular(self) -> bool:
+        return stat.S_ISREG(os.fstat(self._raw.fileno()).st_mode)
 
     def write(self, data: bytes | bytearray) -> int:
         """Append; the number of bytes written, which may be fewer than were given."""
@@ -343,7 +344,7 @@ class MidiFileSink(NoteSink):
         }
         self._ticks_per_s = tempo_bpm / 60 * TICKS_PER_BEAT
         self._file = OutputFile(path)
-        if not self._file.seekable:
+        if not self._file.is_regular:
             self._file.close()
             raise InputError(f"{path} is no regular file, which a MIDI file must be; choose another path")
         self._clock = _FileClock(offset_s)
