@@ -8,6 +8,8 @@
   voiced frames in the middle 60 % of each annotated note, frames as given out by the engine under test.
 * SSVD's takes fall into two fixed parts by the parity of the first byte of SHA-256 of their name: odd ones may
   be used to tune (``ssvd-tuning``), even ones measure. Nothing else decides, so a new take changes no other's part.
+* Synthetic melodies have two parts, too: ``clean-tuning`` and ``band-tuning`` are those on which thresholds were
+  chosen (experiments 14 to 23), ``clean`` and ``band`` are others.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ MIDDLE = 0.6  # part of an annotated note from which its bias is read
 BAND_DB = 5.0
 VIBRATO_CENTS = 70.0
 REPEAT_GAP_S = 0.1
+MEASURING_SEED = 100  # of the first melody that measures; those from 0 on tune
 MELODIES, VIBRATOS, REPEATS, BANDS, BAND_SECONDS = 20, 15, 8, 10, 15.0
 
 
@@ -119,14 +122,15 @@ def _sung(make: Callable[..., Sound], *args, group: str = "") -> Clip:
     return Clip(sound.name, sound.samples, sound.notes, group)
 
 
-def clean(folder: Path | None) -> Makers:
+def clean(folder: Path | None, first_seed: int = MEASURING_SEED) -> Makers:
     """Synthetic melodies, alone."""
-    return [partial(_sung, melody, seed) for seed in range(MELODIES)]
+    return [partial(_sung, melody, first_seed + i) for i in range(MELODIES)]
 
 
-def band(folder: Path | None) -> Makers:
+def band(folder: Path | None, first_seed: int = MEASURING_SEED) -> Makers:
     """Synthetic melodies over a random band."""
-    return [partial(_sung, lambda seed: over_band(melody(seed), BAND_DB, seed), seed) for seed in range(MELODIES)]
+    over = lambda seed: over_band(melody(seed), BAND_DB, seed)  # noqa: E731
+    return [partial(_sung, over, first_seed + i) for i in range(MELODIES)]
 
 
 def vibrato(folder: Path | None) -> Makers:
@@ -271,7 +275,9 @@ PARTS = {
     "ssvd-measuring": Part(partial(ssvd, tuning=False), score_takes, needs_data=True, biased=True),
     "ssvd-tuning": Part(partial(ssvd, tuning=True), score_takes, needs_data=True, biased=True),
     "clean": Part(clean, score_notes),
+    "clean-tuning": Part(partial(clean, first_seed=0), score_notes),
     "band": Part(band, score_notes),
+    "band-tuning": Part(partial(band, first_seed=0), score_notes),
     "vibrato": Part(vibrato, extra_notes),
     "repeats": Part(repeats, by_group(repeat_recall)),
     "noise": Part(noise, by_group(idle_notes), needs_data=True),
