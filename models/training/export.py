@@ -26,12 +26,30 @@ DATA_NOTE = (
 )
 
 
-def export(checkpoint: Path, out: Path, note: str, data: str = DATA_NOTE) -> None:
-    """Average weights of ``checkpoint`` -> ``out`` and its provenance beside it. Raises DataError."""
-    stored = load_checkpoint(checkpoint)
+def mean_checkpoint(paths: Sequence[Path]) -> dict:
+    """The last of these checkpoints with the mean of all their averaged weights, statistics of normalisation among
+    them. Raises DataError where they are not of one model.
+
+    The mean of weights that one training went on from to the other's often keeps what either is better at, at the cost of
+    one network (Wortsman et al., "Model soups", ICML 2022).
+    """
+    stored = [load_checkpoint(path) for path in paths]
+    last = stored[-1]
+    for path, other in zip(paths, stored):
+        if other["model"] != last["model"]:
+            raise DataError(f"{path} and {paths[-1]} are of different models; only weights of one model have a mean")
+    for name, tensor in last["average"].items():
+        if tensor.is_floating_point():
+            total = sum(other["average"][name].double() for other in stored)
+            last["average"][name] = (total / len(stored)).to(tensor.dtype)
+    return last
+
+
+def export(stored: dict, out: Path, note: str, data: str = DATA_NOTE) -> None:
+    """Averaged weights of a checkpoint's contents -> ``out`` and its provenance beside it. Raises DataError."""
     config = ModelConfig.from_dict(stored["model"])
     if config.family != "live":
-        raise DataError(f"{checkpoint} is of the family {config.family!r}; only 'live' runs as a stream and can be exported")
+        raise DataError(f"a model of the family {config.family!r} cannot be exported; only 'live' runs as a stream")
     net = TwoStageNet(config)
     net.load_state_dict(stored["average"])
     provenance = {
@@ -47,17 +65,16 @@ def export(checkpoint: Path, out: Path, note: str, data: str = DATA_NOTE) -> Non
     out.with_suffix(".yaml").write_text(yaml.safe_dump(beside, sort_keys=False, width=110), encoding="utf-8")
 
 
-def slim(checkpoint: Path, out: Path) -> None:
+def slim(stored: dict, out: Path) -> None:
     """The averaged weights in half precision, in a checkpoint's form: enough to begin a training from
-    (``--init-from``), to evaluate and to export. Raises DataError."""
-    stored = load_checkpoint(checkpoint)
+    (``--init-from``), to evaluate and to export."""
     halves = {name: t.half() if t.is_floating_point() else t for name, t in stored["average"].items()}
     torch.save({**stored, "average": halves, "net": {}, "optimizer": {}}, out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Turn a checkpoint into shipped weights.")
-    parser.add_argument("--checkpoint", required=True, type=Path)
+    parser.add_argument("--checkpoint", required=True, type=Path, nargs="+", help="of several, the mean of their averaged weights")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--trainable", type=Path, help="write here, too, what a training can begin from")
     parser.add_argument("--note", default="", help="one sentence for the provenance")
@@ -66,9 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not path.parent.is_dir():
             refuse(f"there is no folder {path.parent} to write {path.name} into; make it first")
     try:
-        export(args.checkpoint, args.out, args.note)
+        stored = mean_checkpoint(args.checkpoint)
+        export(stored, args.out, args.note)
         if args.trainable:
-            slim(args.checkpoint, args.trainable)
+            slim(stored, args.trainable)
     except DataError as error:
         refuse(str(error))
 
