@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -36,8 +36,8 @@ MIDDLE = 0.6  # part of an annotated note from which its bias is read
 BAND_DB = 5.0
 VIBRATO_CENTS = 70.0
 REPEAT_GAP_S = 0.1
-MEASURING_SEED = 100  # of the first melody that measures; those from 0 on tune
-MELODIES, VIBRATOS, REPEATS, BANDS, BAND_SECONDS = 20, 15, 8, 10, 15.0
+TUNING_SEEDS, MEASURING_SEEDS = range(20), range(100, 160)  # of melodies; sets of 20 differ by .06 of F over a band
+VIBRATOS, REPEATS, BANDS, BAND_SECONDS = 15, 8, 10, 15.0
 
 
 # ---------------------------------------------------------------------- what is listened to
@@ -122,15 +122,14 @@ def _sung(make: Callable[..., Sound], *args, group: str = "") -> Clip:
     return Clip(sound.name, sound.samples, sound.notes, group)
 
 
-def clean(folder: Path | None, first_seed: int = MEASURING_SEED) -> Makers:
+def clean(folder: Path | None, seeds: Iterable[int] = MEASURING_SEEDS) -> Makers:
     """Synthetic melodies, alone."""
-    return [partial(_sung, melody, first_seed + i) for i in range(MELODIES)]
+    return [partial(_sung, melody, seed) for seed in seeds]
 
 
-def band(folder: Path | None, first_seed: int = MEASURING_SEED) -> Makers:
+def band(folder: Path | None, seeds: Iterable[int] = MEASURING_SEEDS) -> Makers:
     """Synthetic melodies over a random band."""
-    over = lambda seed: over_band(melody(seed), BAND_DB, seed)  # noqa: E731
-    return [partial(_sung, over, first_seed + i) for i in range(MELODIES)]
+    return [partial(_sung, lambda seed: over_band(melody(seed), BAND_DB, seed), seed) for seed in seeds]
 
 
 def vibrato(folder: Path | None) -> Makers:
@@ -275,9 +274,9 @@ PARTS = {
     "ssvd-measuring": Part(partial(ssvd, tuning=False), score_takes, needs_data=True, biased=True),
     "ssvd-tuning": Part(partial(ssvd, tuning=True), score_takes, needs_data=True, biased=True),
     "clean": Part(clean, score_notes),
-    "clean-tuning": Part(partial(clean, first_seed=0), score_notes),
+    "clean-tuning": Part(partial(clean, seeds=TUNING_SEEDS), score_notes),
     "band": Part(band, score_notes),
-    "band-tuning": Part(partial(band, first_seed=0), score_notes),
+    "band-tuning": Part(partial(band, seeds=TUNING_SEEDS), score_notes),
     "vibrato": Part(vibrato, extra_notes),
     "repeats": Part(repeats, by_group(repeat_recall)),
     "noise": Part(noise, by_group(idle_notes), needs_data=True),

@@ -248,9 +248,10 @@ def dump_settings(settings: Settings) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """A value in YAML on one line; text always in quotes, so that no word of it is read as something else."""
+    """A value in YAML on one line; text always in quotes, so that no word of it is read as something else, and in ASCII,
+    whatever encoding a shell writes it in."""
     if isinstance(value, list):
         return f"[{', '.join(_yaml(part) for part in value)}]"
     style = '"' if isinstance(value, str) else None
-    text = yaml.safe_dump(value, default_style=style, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    text = yaml.safe_dump(value, default_style=style, default_flow_style=True, width=float("inf"))
     return text.removesuffix("\n").removesuffix("\n...")

@@ -116,6 +116,8 @@ class Engine:
         per_octave = config.bins_per_octave * config.bins_per_position
         self._low_bin = max(0, round(per_octave * np.log2(d.f0_min_hz / hz[0])))
         self._high_bin = min(config.pitch_bins, round(per_octave * np.log2(d.f0_max_hz / hz[0])) + 1)
+        if self._low_bin >= self._high_bin:
+            raise InputError(f"pitch range {d.f0_min_hz:g} .. {d.f0_max_hz:g} Hz holds none of the pitches that this model tells; widen it")
         self._read_bins, self._right_bins = round(READ_CENTS * per_cent), RIGHT_CENTS * per_cent
         self._threshold_logit = log(d.voicing_threshold / (1.0 - d.voicing_threshold))
         bins = config.pitch_bins
@@ -157,8 +159,8 @@ class Engine:
         """
         if samples.ndim != 1:
             raise ValueError(f"samples have shape {samples.shape}; feed one channel, shape (n,)")
-        if samples.dtype != np.float32 or not samples.flags.c_contiguous:
-            samples = np.ascontiguousarray(samples, np.float32)
+        if samples.dtype != np.float32 or not samples.flags.carray:  # in memory as the kernels want it, writeable too
+            samples = np.array(samples, np.float32)
         torch.set_flush_denormal(True)  # costs half a microsecond
         frames: list[PitchFrame] = []
         for start in range(0, len(samples), BLOCK):

@@ -54,13 +54,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf, isfinite, log10
 from statistics import fmean, median
 from typing import NamedTuple
 
 from rt_melody.realtime.midi_bytes import level_to_unit
 from rt_melody.realtime.types import InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame, hz_to_midi
+
+
+LEVEL_REACH_DB = 200.0  # levels beyond it are taken for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,8 @@ class NoteTracker:
 
     def feed(self, frame: PitchFrame) -> list[NoteEvent]:
         """Take the next frame; the events it caused, in the order to be sent."""
+        if not -LEVEL_REACH_DB <= frame.level_db <= LEVEL_REACH_DB:  # of no sound; NaN among them
+            frame = replace(frame, level_db=LEVEL_REACH_DB if frame.level_db > 0 else -LEVEL_REACH_DB)
         pitch = self._sung_pitch(frame)
         self._past.add(frame, pitch)
         self._hear_dip()

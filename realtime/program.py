@@ -5,6 +5,7 @@ What is cheap to check is checked first: torch is imported when the input is ope
 
 from __future__ import annotations
 
+import glob
 import json
 import signal
 import sys
@@ -30,6 +31,7 @@ class Program:
     """Settings turned into a source, an engine, a tracker and sinks, input after input."""
 
     def __init__(self, settings: Settings, thresholds: NoteSettings, playing: Playing, stop: Callable[[], bool]) -> None:
+        settings = settings.model_copy(update={"input": [name for given in settings.input for name in _meant(given)]})
         self.settings, self.thresholds, self.playing, self.stop = settings, thresholds, playing, stop
         self.several = len(settings.input) > 1
         self.engine = None
@@ -261,6 +263,13 @@ class Program:
     def _show_tally(self, tally) -> None:
         if self.display:
             self.display.status(self.engine.latency.total_ms, tally.skips)
+
+
+def _meant(name: str) -> list[str]:
+    """The files that a pattern means, where the shell has left it as it was, as those of Windows do."""
+    if name in ALONE or Path(name).exists() or not glob.has_magic(name):
+        return [name]
+    return sorted(glob.glob(name)) or [name]
 
 
 def _same_file(one: str | Path, other: str | Path) -> bool:

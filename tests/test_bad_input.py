@@ -295,6 +295,29 @@ def test_a_name_with_a_nul(refused, line):
     assert "must not hold a NUL character" in refused("--config", "my.yaml")
 
 
+@pytest.mark.parametrize("low, high", [(1460, 1470), (54.1, 54.5)])
+def test_a_pitch_range_that_holds_no_pitch_of_the_model(refused, low, high):
+    assert "holds none of the pitches" in refused("--input", "demo", "--csv", "a.csv", "--f0-min-hz", low, "--f0-max-hz", high)
+
+
+def test_a_pattern_that_the_shell_left_alone_means_files(voice, capsys):
+    for name in ("b.wav", "a.wav"):
+        soundfile.write(name, voice[:4000], RATE)
+    Path("out").mkdir()
+    assert main(["--input", "*.wav", "--csv", "out"]) == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.csv", "b.csv"]
+    assert main(["--input", "no*.wav", "--csv", "no.csv"]) == 2
+    assert "no*.wav does not exist" in capsys.readouterr().err
+
+
+def test_what_an_ascii_shell_saved_of_the_settings_is_read(capsys):
+    assert main(["--print-config", "--device", "Mikrofon (Ger\u00e4t)"]) == 0
+    printed = capsys.readouterr().out
+    Path("my.yaml").write_bytes(printed.encode("ascii"))
+    assert main(["--config", "my.yaml", "--print-config"]) == 0
+    assert capsys.readouterr().out == printed
+
+
 def test_a_configuration_as_windows_powershell_saves_it_is_read(capsys):
     Path("my.yaml").write_text("latency_ms: 33.0\n", encoding="utf-16")
     assert main(["--config", "my.yaml", "--print-config"]) == 0

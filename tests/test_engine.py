@@ -38,6 +38,16 @@ def test_chunks_change_nothing(model, sung, sizes):
     assert fed(Engine(RATE, 50, model), samples, sizes) == whole
 
 
+def test_an_array_that_must_not_be_written_to_is_heard_alike(model, sung):
+    """As ``np.frombuffer`` gives of what a socket or a callback brought."""
+    frozen = np.frombuffer(np.asarray(sung.samples[:8000], np.float32).tobytes(), np.float32)
+    assert not frozen.flags.writeable
+    engine = Engine(RATE, 50.0, model)
+    expected = engine.feed(np.array(frozen))
+    engine.reset()
+    assert engine.feed(frozen) == expected and len(expected) > 30
+
+
 @pytest.mark.parametrize("sizes", ([HOP // 2 - 1], [HOP], [997]))
 def test_chunks_change_nothing_at_half_hops(model, sung, sizes):
     whole = fed(Engine(RATE, 20, model), sung.samples, [len(sung.samples)])

@@ -130,6 +130,21 @@ def test_a_port_that_leaves_the_list_is_not_there(use, api):
     assert not port.is_there()
 
 
+def test_on_windows_another_device_that_leaves_does_not_take_this_one_along(use, monkeypatch):
+    """RtMidi numbers names there: "loopMIDI Port 2" is "loopMIDI Port 1" once a device before it is unplugged."""
+    systems = {WINDOWS: ["Microsoft GS Wavetable Synth 0", "Keyboard 1", "loopMIDI Port 2"]}
+    use(systems, compiled=(WINDOWS,))
+    port = open_midi_out("loopMIDI")
+    systems[WINDOWS][1:] = ["loopMIDI Port 1"]
+    assert not port.is_there()
+    monkeypatch.setattr(midi_ports.sys, "platform", "win32")
+    assert port.is_there()
+    systems[WINDOWS].pop()
+    assert not port.is_there()
+    port.close_port()
+    port.delete()
+
+
 def test_a_port_of_our_own_is_always_there(use):
     """It is no entry of the list of outputs, which are other programs' inputs."""
     use({ALSA: ["synth:in"]})

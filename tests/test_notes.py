@@ -454,3 +454,15 @@ def test_ten_thousand_random_sequences_of_posteriors():
         check_notes(events)
         struck += sum(isinstance(e, NoteOn) for e in events)
     assert struck > 5_000
+
+
+@pytest.mark.parametrize("level_db", [np.nan, np.inf, -np.inf, 4000.0])
+def test_a_level_of_no_sound_breaks_nothing(level_db):
+    """The engine gives none; frames may be made by hand."""
+    tracker, events = NoteTracker(), []
+    for i in range(100):
+        frame = PitchFrame(i, i / 100, i / 100 + LAG_S, 220.0, True, 0.99, 0.99, level_db if i % 7 == 3 else -20.0, 500.0)
+        events += tracker.feed(frame)
+    events += tracker.finish(1.1)
+    check_notes(events)
+    assert sum(isinstance(e, NoteOn) for e in events) >= 1

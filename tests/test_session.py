@@ -309,7 +309,7 @@ def test_a_device_block_beyond_the_bound_is_no_overload(block):
 def microphone(monkeypatch):
     """An open microphone at 1 kHz, its PortAudio, and the seconds its clock shows, in a list of one."""
     clock_s = [100.0]
-    monkeypatch.setattr(microphone_module.time, "monotonic", lambda: clock_s[0])
+    monkeypatch.setattr(microphone_module.time, "perf_counter", lambda: clock_s[0])
     audio = FakeAudio([("Studio", 0, 1, RATE)])
     source = MicrophoneSource(backend=audio)
     source.open()

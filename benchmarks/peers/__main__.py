@@ -26,8 +26,8 @@ from rt_melody.realtime.types import InputError
 PARTS = ("accuracy", "latency", "notes", "cost")
 # Sizes of a run: every n-th clip, synthetic melodies, first pitches of the step protocol, n-th clips of the note
 # parts, seconds at the true pace.
-WHOLE = {"every": 12, "sung": 12, "pitches": 2, "notes": {"clean": 4, "band": 4, "ssvd-measuring": 6}, "cost_s": COST_SECONDS}
-QUICK = {"every": 60, "sung": 2, "pitches": 1, "notes": {"clean": 10}, "cost_s": 1.5}
+WHOLE = {"every": 12, "sung": 12, "pitches": 2, "notes": {"clean": 6, "band": 6, "ssvd-measuring": 6}, "cost_s": COST_SECONDS}
+QUICK = {"every": 60, "sung": 2, "pitches": 1, "notes": {"clean": 30}, "cost_s": 1.5}
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

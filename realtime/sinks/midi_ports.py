@@ -14,6 +14,8 @@ Conventions
 from __future__ import annotations
 
 import os
+import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -81,6 +83,11 @@ class _Echo:
         self._client.delete()
 
 
+def _plain(name: str) -> str:
+    """A port's name without the number that RtMidi adds on Windows, which changes when another device leaves."""
+    return re.sub(r" \d+$", "", name) if sys.platform == "win32" else name
+
+
 class OpenPort:
     """An open output. ``send_message`` raises ``OSError`` where the system is gone.
 
@@ -108,7 +115,7 @@ class OpenPort:
 
     def is_there(self) -> bool:
         """Whether the port still stands in the system's list. For another thread than the one that sends, too."""
-        return not self._existing or self.name in self._out.get_ports()
+        return not self._existing or _plain(self.name) in map(_plain, self._out.get_ports())
 
     def close_port(self) -> None:
         with _quiet():
@@ -184,7 +191,8 @@ def _import_rtmidi() -> ModuleType:
         import rtmidi
     except ImportError as error:
         raise InputError(
-            f"MIDI ports need python-rtmidi, which cannot be loaded ({error}): pip install python-rtmidi"
+            f"MIDI ports need python-rtmidi, which cannot be loaded ({error}): pip install python-rtmidi, "
+            "which needs Python 3.10 to 3.12, or a C++ compiler"
         ) from error
     return rtmidi
 

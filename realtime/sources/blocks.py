@@ -54,7 +54,7 @@ class PacedSource(CountingSource):
     def __init__(
         self,
         realtime: bool,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._realtime = realtime

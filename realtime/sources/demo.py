@@ -63,7 +63,7 @@ class DemoSource(PacedSource):
         self,
         realtime: bool = True,
         sample_rate: int = DEMO_RATE_HZ,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(realtime, clock, sleep)

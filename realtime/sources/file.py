@@ -34,7 +34,7 @@ class FileSource(PacedSource):
         self,
         path: str | Path,
         realtime: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(realtime, clock, sleep)

@@ -6,6 +6,7 @@ Conventions
 * Channels are counted from 1, as on the front of an audio interface.
 * Times on the wall clock are when the samples reached this process; how long the device held them
   before that is ``input_latency_ms``, where it can be known.
+* Blocks are timed by ``time.perf_counter``: before Python 3.13 Windows' ``time.monotonic`` goes in steps of 15.6 ms.
 * Under JACK an input is another client's output: when that client goes, the input stays open and silent.
 * ``lost_samples`` counts what found the ring full. What the device itself dropped has no number; each
   report of it is counted in ``overflows``.
@@ -18,6 +19,7 @@ import selectors
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,8 @@ class Bell:
         self._ear, self._clapper = socket.socketpair()
         self._ear.setblocking(False)
         self._clapper.setblocking(False)
+        with suppress(OSError):  # where the pair is TCP, as on Windows, a ring must not wait for the last to be answered
+            self._clapper.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._ear, selectors.EVENT_READ)
 
@@ -148,7 +152,7 @@ class MicrophoneSource(AudioSource):
         self._device_block_samples = 0
         self._finished = False
         self._loss = ""
-        self._last_callback_s = time.monotonic()
+        self._last_callback_s = time.perf_counter()
 
     def _start(self, backend: Any, rate: int, channels: int) -> None:
         self._stream = backend.InputStream(
@@ -162,7 +166,7 @@ class MicrophoneSource(AudioSource):
             finished_callback=self._on_finished,
         )
         self._stream.start()
-        self._last_callback_s = time.monotonic()
+        self._last_callback_s = time.perf_counter()
 
     def _open_failure(self, error: Exception, rate: int, channels: int) -> str:
         device = repr(self.info.full_name)
@@ -213,7 +217,7 @@ class MicrophoneSource(AudioSource):
 
     def _measure_block(self, n_frames: int) -> None:
         """What comes within half its own duration came together: PortAudio cuts JACK's large periods in pieces."""
-        now_s = time.monotonic()
+        now_s = time.perf_counter()
         together = now_s - self._last_callback_s < 0.5 * n_frames / self.sample_rate
         self._last_callback_s = now_s
         self._together_samples = n_frames + (self._together_samples if together else 0)
@@ -234,13 +238,13 @@ class MicrophoneSource(AudioSource):
         """What has come since the last read, at most 0.1 s of it, as a view; None after ``close``."""
         if self._stream is None:
             return None
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = time.perf_counter() + timeout_s
         while True:
             given = self._ring.read(self._block)
             if given:
                 return self._block[:given]
             self._raise_if_lost()
-            left_s = deadline_s - time.monotonic()
+            left_s = deadline_s - time.perf_counter()
             if left_s <= 0.0:
                 return self._block[:0]
             self._bell.wait(left_s)
@@ -256,7 +260,7 @@ class MicrophoneSource(AudioSource):
     def _find_loss(self) -> str:
         if self._finished:
             return "the system stopped it"
-        silent_s = time.monotonic() - self._last_callback_s
+        silent_s = time.perf_counter() - self._last_callback_s
         if silent_s > SILENT_DEVICE_S:
             return f"nothing came from it for {silent_s:.1f} s"
         if not self._stream.active:
