@@ -208,7 +208,8 @@ class Session:
             self._count_losses()
             self.timing.begin_anew()
             self._tell_seldom(f"the device reported dropped samples ({_count(self.tally.overflows, 'time')} so far); end other programs")
-            self._retime_sinks()
+        if self.tally.overflows:
+            self._retime_sinks()  # how much was lost is known a while later
         waiting = len(block) + self.source.backlog_samples
         if self.source.live and waiting > self._bound_samples + self.source.device_block_samples:
             self._skip(len(block))

@@ -107,17 +107,32 @@ def test_skipping_to_the_newest_drops_the_backlog_and_moves_the_position():
     assert source.position_samples == 1005
 
 
-def test_the_wall_clock_of_sample_0_is_that_of_the_first_callback_and_moves_with_a_loss(monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: 1000.0)
+def callbacks(monkeypatch, audio, late_s, overflow_at=None, from_s=1000.0):
+    """Blocks of 10 ms, each as late by the clock as ``late_s`` tells; the seconds at which the next is due."""
+    for i, late in enumerate(late_s):
+        monkeypatch.setattr(time, "time", lambda: from_s + 0.01 * i + late)
+        audio.stream.play(np.zeros((480, 1)), overflow=i == overflow_at)
+    return from_s + 0.01 * len(late_s)
+
+
+@pytest.mark.parametrize("dropped_s", [0.0, 0.3])
+def test_the_wall_clock_of_sample_0_moves_by_what_a_device_dropped_and_not_by_how_late_it_was(monkeypatch, dropped_s):
+    """A stall of the device makes the next blocks late; what it dropped makes all later ones late."""
     source, audio = opened(rate=48000.0)
     assert source.origin_unix_s is None
-    audio.stream.play(np.zeros((480, 1)))
+    due_s = callbacks(monkeypatch, audio, [0.0, 0.004, 0.7])
     assert source.origin_unix_s == pytest.approx(1000.0 - 0.01)
-    monkeypatch.setattr(time, "time", lambda: 1001.0)
-    audio.stream.play(np.zeros((480, 1)))
-    assert source.origin_unix_s == pytest.approx(1000.0 - 0.01)
-    audio.stream.play(np.zeros((480, 1)), overflow=True)
-    assert source.origin_unix_s == pytest.approx(1001.0 - 0.03)
+    stalled = [0.2 + dropped_s, 0.15 + dropped_s, 0.1 + dropped_s] + [dropped_s + 0.001 * (i % 3) for i in range(50)]
+    callbacks(monkeypatch, audio, stalled, overflow_at=0, from_s=due_s)
+    assert source.origin_unix_s == pytest.approx(1000.0 - 0.01 + dropped_s)
+
+
+def test_what_the_ring_had_no_room_for_moves_the_wall_clock_of_sample_0_at_once(monkeypatch):
+    source, audio = opened(rate=48000.0)
+    callbacks(monkeypatch, audio, [0.0])
+    audio.stream.play(np.zeros((480 * 1100, 1)))
+    lost_s = source.lost_samples / 48000.0
+    assert lost_s > 0.9 and source.origin_unix_s == pytest.approx(1000.0 - 0.01 + lost_s)
 
 
 @pytest.mark.parametrize("latency_s, shown_ms", [(0.004, 4.0), (89478.482, None), (0.0, None)])

@@ -20,6 +20,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ READ_S = 0.1  # the most that one read gives
 MIX_SAMPLES = 1024  # samples mixed down at a time in the callback
 ALL_CHANNELS_UP_TO = 8  # a device that offers more is a matrix or a converter; its first two are taken
 SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone
+ORIGIN_S = 0.5  # of sound after a loss, from which it is measured how much was lost
 CLOSE_LOST_S = 1.0  # how long a dead device may take to close before it is left alone
 PLAUSIBLE_LATENCY_S = 5.0  # PortAudio 19.6 reports 0 or weeks under JACK
 
@@ -147,6 +149,7 @@ class MicrophoneSource(AudioSource):
         self._mono = np.zeros(MIX_SAMPLES, np.float32)
         self._bell = Bell()
         self._origin_unix_s: float | None = None
+        self._origin_due_samples, self._least_unix_s = 0, inf  # where a measurement ends, 0: none is under way
         self._overflows = 0
         self._together_samples = 0
         self._device_block_samples = 0
@@ -211,9 +214,23 @@ class MicrophoneSource(AudioSource):
         overflow = bool(status) and status.input_overflow
         if overflow:
             self._overflows += 1
-        if self._origin_unix_s is None or overflow or ring.lost_samples != lost_before:
-            self._origin_unix_s = time.time() - ring.write_index / self.sample_rate
+        self._measure_origin(overflow, ring.lost_samples - lost_before)
         self._bell.ring()
+
+    def _measure_origin(self, overflow: bool, lost: int) -> None:
+        """What the ring had no room for is known to the sample. What the device dropped is not: it shows in how much
+        later the blocks come from then on, of which the least counts, since what held the device up held these up too."""
+        written, rate = self._ring.write_index, self.sample_rate
+        if self._origin_unix_s is None:
+            self._origin_unix_s = time.time() - written / rate
+            return
+        self._origin_unix_s += lost / rate
+        if overflow:
+            self._origin_due_samples, self._least_unix_s = written + round(ORIGIN_S * rate), inf
+        if self._origin_due_samples:
+            self._least_unix_s = min(self._least_unix_s, time.time() - written / rate)
+            if written >= self._origin_due_samples:
+                self._origin_due_samples, self._origin_unix_s = 0, max(self._origin_unix_s, self._least_unix_s)
 
     def _measure_block(self, n_frames: int) -> None:
         """What comes within half its own duration came together: PortAudio cuts JACK's large periods in pieces."""
@@ -298,7 +315,7 @@ class MicrophoneSource(AudioSource):
 
     @property
     def origin_unix_s(self) -> float | None:
-        """Wall-clock time of sample 0; measured anew after a loss, so that newer samples keep their time."""
+        """Wall-clock time of sample 0; later after a loss, so that newer samples keep their time."""
         return self._origin_unix_s if self._ring else None
 
     @property
