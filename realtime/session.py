@@ -149,6 +149,7 @@ class Session:
         if self.standing.refusal:
             self.tell(self.standing.refusal)
         if self.source.live:
+            self.source.start_clock()
             self.source.skip_to_newest()
         self.timing = Timing(self.engine.hop_s, self.source.paced, self._timer)
         self._stats_due_s = self._stats_every_s or float("inf")

@@ -23,7 +23,7 @@ C_MAJOR = parse_scale("C major")
 
 def frame(i, pitch=None, level_db=-28.0, brightness_hz=0.0):
     f0_hz = 100.0 if pitch is None else midi_to_hz(pitch)
-    return PitchFrame(i, i * HOP_S, i * HOP_S + 0.05, f0_hz, pitch is not None, 0.95, 0.9, level_db, brightness_hz)
+    return PitchFrame(i, i * HOP_S, i * HOP_S + 0.05, f0_hz, pitch is not None, 0.99, 0.9, level_db, brightness_hz)
 
 
 class Score:

@@ -21,7 +21,7 @@ HEADER = "time_s,f0_hz,voiced,confidence,available_s"
 
 def frame(i, pitch=69.0, level_db=-20.0):
     f0_hz = 100.0 if pitch is None else midi_to_hz(pitch)
-    return PitchFrame(i, i * 0.01, i * 0.01 + 0.05, f0_hz, pitch is not None, 0.95, 0.5, level_db)
+    return PitchFrame(i, i * 0.01, i * 0.01 + 0.05, f0_hz, pitch is not None, 0.99, 0.5, level_db)
 
 
 def play(sink, line, tracker=None):
@@ -52,7 +52,7 @@ def test_csv_rows_are_exact(tmp_path):
         sink.frame(frame(0))
         sink.frame(frame(123, None))
     assert path.read_bytes().decode() == (
-        f"{HEADER}\n0.000000,440.000,1,0.9500,0.050000\n1.230000,100.000,0,0.9500,1.280000\n"
+        f"{HEADER}\n0.000000,440.000,1,0.9900,0.050000\n1.230000,100.000,0,0.9900,1.280000\n"
     )
 
 
@@ -322,7 +322,7 @@ def test_jsonl_is_one_object_a_line():
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
         {
             "input": "song", "type": "frame", "time_s": 1.0, "available_s": 1.05, "f0_hz": 440.0,
-            "voiced": True, "confidence": 0.95, "voicing": 0.5, "level_db": -20.0, "brightness_hz": 0.0,
+            "voiced": True, "confidence": 0.99, "voicing": 0.5, "level_db": -20.0, "brightness_hz": 0.0,
         },
         common | {"type": "note_on", "time_s": 1.0, "available_s": 1.05, "velocity": 90, "pitch": 69.0},
         common | {"type": "bend", "semitones": 0.25},

@@ -74,7 +74,7 @@ def bend(semitones, note=60, at=1.5):
 
 def frame(pitch, i, level_db=-20.0):
     f0_hz = 100.0 if pitch is None else midi_to_hz(pitch)
-    return PitchFrame(i, i * 0.01, i * 0.01 + 0.02, f0_hz, pitch is not None, 0.95, 0.9, level_db)
+    return PitchFrame(i, i * 0.01, i * 0.01 + 0.02, f0_hz, pitch is not None, 0.99, 0.9, level_db)
 
 
 @pytest.fixture

@@ -127,6 +127,16 @@ def test_the_wall_clock_of_sample_0_moves_by_what_a_device_dropped_and_not_by_ho
     assert source.origin_unix_s == pytest.approx(1000.0 - 0.01 + dropped_s)
 
 
+def test_what_was_lost_before_the_clock_started_is_of_no_account(monkeypatch):
+    """While a program gets ready, its device drops samples: times told from the first block on would jump at the next loss."""
+    source, audio = opened(rate=48000.0)
+    due_s = callbacks(monkeypatch, audio, [0.0] + [0.8] * 10, overflow_at=1)
+    source.start_clock()
+    source.skip_to_newest()
+    callbacks(monkeypatch, audio, [0.8] * 100, overflow_at=20, from_s=due_s)
+    assert source.origin_unix_s == pytest.approx(1000.8 - 0.01)
+
+
 def test_what_the_ring_had_no_room_for_moves_the_wall_clock_of_sample_0_at_once(monkeypatch):
     source, audio = opened(rate=48000.0)
     callbacks(monkeypatch, audio, [0.0])

@@ -63,6 +63,9 @@ class AudioSource:
         """Drop the backlog; the number of samples dropped."""
         return 0
 
+    def start_clock(self) -> None:
+        """Take the next block for the one from which wall-clock time is told: what was lost before is of no account."""
+
     @property
     def origin_unix_s(self) -> float | None:
         """Wall-clock time of sample 0 (``time.time`` scale), or None before the first sample."""

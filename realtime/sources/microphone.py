@@ -149,6 +149,7 @@ class MicrophoneSource(AudioSource):
         self._mono = np.zeros(MIX_SAMPLES, np.float32)
         self._bell = Bell()
         self._origin_unix_s: float | None = None
+        self._clock_starts = True  # with the next block
         self._origin_due_samples, self._least_unix_s = 0, inf  # where a measurement ends, 0: none is under way
         self._overflows = 0
         self._together_samples = 0
@@ -203,6 +204,9 @@ class MicrophoneSource(AudioSource):
     def _callback(self, frames: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         """Copy, ring, leave. ``frames`` [shape=(n_frames, n_channels)] belongs to PortAudio."""
         ring = self._ring
+        if self._clock_starts:  # before anybody can read the block
+            self._origin_unix_s = time.time() - (ring.write_index + n_frames) / self.sample_rate
+            self._clock_starts, self._origin_due_samples = False, 0
         self._measure_block(n_frames)
         lost_before = ring.lost_samples
         if self.channel is not None:
@@ -221,9 +225,6 @@ class MicrophoneSource(AudioSource):
         """What the ring had no room for is known to the sample. What the device dropped is not: it shows in how much
         later the blocks come from then on, of which the least counts, since what held the device up held these up too."""
         written, rate = self._ring.write_index, self.sample_rate
-        if self._origin_unix_s is None:
-            self._origin_unix_s = time.time() - written / rate
-            return
         self._origin_unix_s += lost / rate
         if overflow:
             self._origin_due_samples, self._least_unix_s = written + round(ORIGIN_S * rate), inf
@@ -291,6 +292,9 @@ class MicrophoneSource(AudioSource):
         """
         self._device_block_samples = 0
         return self._ring.skip_to(self._ring.write_index) if self._ring else 0
+
+    def start_clock(self) -> None:
+        self._clock_starts = True
 
     @property
     def backlog_samples(self) -> int:
