@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -270,16 +269,15 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _interrupt(stopped_by: list[int], number: int, frame: FrameType | None) -> None:
-    stopped_by.append(number)
-    raise KeyboardInterrupt
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """As Ctrl-C, and says which signal it was."""
+    raise KeyboardInterrupt(number)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_arguments(arguments)
     torch.set_num_threads(1)
-    stopped_by = [signal.SIGINT]
-    signal.signal(signal.SIGTERM, partial(_interrupt, stopped_by))  # as Ctrl-C: what it started must not outlive it
+    signal.signal(signal.SIGTERM, _interrupt)  # what was started must not outlive it
     began = time.monotonic()
     try:
         folder = data_folder(args.data)
@@ -290,9 +288,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = networks(args, folder, clips)
     except DataError as error:
         refuse(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped; what was trained is saved, and the same command goes on from there")
-        raise SystemExit(128 + stopped_by[-1]) from None
+        number = stop.args[0] if stop.args else signal.SIGINT
+        raise SystemExit(128 + number) from None
     rows += others(args.out) if args.every == 1 else []
     about = f"MIR-1K test singers, {len(clips)} clips, percent, pooled over all frames; thresholds from validation singers."
     print(tables(rows, about))

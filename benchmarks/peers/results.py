@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import inf, isinf
 
-
 from rt_melody.benchmarks import onsets
 from rt_melody.benchmarks.note_parts import PARTS, Heard, bias_semitones
 from rt_melody.benchmarks.note_scores import PlayedNote

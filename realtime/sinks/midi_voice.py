@@ -139,8 +139,8 @@ class MidiVoice:
     # ---- one channel ---------------------------------------------------------------------------
 
     def _controllers_at_rest(self, channel: int) -> list[bytes]:
-        used = (("level", self.settings.loudness, self._level_message), ("bright", self.settings.brightness, self._bright_message))
-        return [message(channel, midi.AT_REST[way]) for _, way, message in used if way in midi.AT_REST]
+        used = ((self.settings.loudness, self._level_message), (self.settings.brightness, self._bright_message))
+        return [message(channel, midi.AT_REST[way]) for way, message in used if way in midi.AT_REST]
 
     def _announcement(self, brief: bool) -> list[bytes]:
         return list(midi.bend_range(self.settings.channel, self.settings.bend_range_semitones))

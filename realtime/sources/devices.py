@@ -136,10 +136,7 @@ def find_output(device: str | int, backend: Any = None) -> AudioInput:
     outputs = list_audio_outputs(backend)
     if not outputs:
         raise InputError("no audio output was found; plug one in, or leave --loopback out")
-    text = str(device).strip()
-    if NUMBER.fullmatch(text):
-        return _by_number(int(text), outputs, "output")
-    return _by_name(text, outputs, "output")
+    return _meant(device, outputs, "output")
 
 
 def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
@@ -152,10 +149,12 @@ def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
         raise InputError("no audio input was found; plug in a microphone, or use --input PATH or --input demo")
     if device is None:
         return _default_input(inputs)
+    return _meant(device, inputs, "input")
+
+
+def _meant(device: str | int, among: list[AudioInput], what: str) -> AudioInput:
     text = str(device).strip()
-    if NUMBER.fullmatch(text):
-        return _by_number(int(text), inputs, "input")
-    return _by_name(text, inputs, "input")
+    return _by_number(int(text), among, what) if NUMBER.fullmatch(text) else _by_name(text, among, what)
 
 
 def _default_input(inputs: list[AudioInput]) -> AudioInput:
