@@ -9,7 +9,7 @@ Stages
 ring      write to and read from the ring buffer, as the device's thread and the session do
 condition what no voice is taken out, and the sample rate converted
 network   one step of the compiled model
-decode    likelihoods, fixed-lag Viterbi, the frame read out
+decode    likelihoods, Viterbi, the frame read out
 framing   the rest of ``Engine.feed``: windows, levels, book-keeping
 notes     the note tracker
 sinks     a MIDI sink whose port takes bytes and does nothing

@@ -89,6 +89,8 @@ CONSONANTS = {
 
 @dataclass(frozen=True, slots=True)
 class SungNote:
+    """One note as it is to be sung."""
+
     start_s: float
     duration_s: float
     pitch: float  # fractional MIDI note number

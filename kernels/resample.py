@@ -47,7 +47,7 @@ def convert(history, first, count, table, state, out, up):
 def polyphase_table(up: int, down: int) -> np.ndarray:
     """Kernel taps for each phase [shape=(up, 2 * half)]; each row sums to 1, so DC passes unchanged."""
     stretch = max(1.0, down / up)
-    half = int(ZEROS * stretch)  # rounded down: never later than 1 ms
+    half = int(ZEROS * stretch)  # rounded down: never later than 1 ms from 16 kHz up
     offsets = np.arange(-half + 1, half + 1)[None, :] - np.arange(up)[:, None] / up
     cutoff = ROLLOFF / stretch
     inside = np.clip(1.0 - (offsets / (half + 1)) ** 2, 0.0, None)
@@ -58,13 +58,16 @@ def polyphase_table(up: int, down: int) -> np.ndarray:
 class StreamResampler:
     """Converts a stream from ``rate_in`` to ``rate_out`` Hz. One stream, one instance; ``reset`` starts anew.
 
-    Raises ValueError for a rate outside 1 kHz .. 768 kHz.
+    Raises ValueError for a rate outside 1 kHz .. 768 kHz, or that is no whole number of Hz.
     """
 
     def __init__(self, rate_in: int, rate_out: int):
         for rate in (rate_in, rate_out):
             if not 1000 <= rate <= 768000:
                 raise ValueError(f"sample rate {rate} Hz is outside 1000 .. 768000 Hz")
+            if rate != int(rate):
+                raise ValueError(f"sample rate {rate} Hz must be a whole number of Hz")
+        rate_in, rate_out = int(rate_in), int(rate_out)
         common = gcd(rate_in, rate_out)
         self.rate_in, self.rate_out = rate_in, rate_out
         self.up, self.down = rate_out // common, rate_in // common
@@ -82,7 +85,9 @@ class StreamResampler:
 
     @property
     def delay_ms(self) -> float:
-        return 1000.0 * self.delay_samples / self.rate_in
+        """The most that an output is later than its own position; with rising rates an input brings several."""
+        more = 0.0 if self.identity else max(0.0, 1.0 - self.down / self.up)
+        return 1000.0 * (self.delay_samples + more) / self.rate_in
 
     def inputs_for(self, outputs: int) -> int:
         """How many inputs must have come before ``outputs`` outputs are there."""
@@ -95,6 +100,7 @@ class StreamResampler:
         return inputs * self.up // self.down + 2
 
     def reset(self) -> None:
+        """Begin anew, after silence."""
         self._history[:] = 0.0
         self._held = self._half  # zeros before the stream, so that the first output finds its past
         self._first = -self._half

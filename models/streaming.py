@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,23 @@ class StreamingModel:
         torch.set_flush_denormal(True)
         self.path = Path(path) if path else SHIPPED
         self._step, self.config, self.provenance = load_model(self.path)
+        self._begin()
+
+    def _begin(self) -> None:
         self.window = np.zeros(self.config.long_taps, np.float32)
         self._input = torch.from_numpy(self.window)  # shares memory with ``window``
         self._head = len(self.config.look_ahead_ms) - 1
         self.set_phases(1)
 
+    def for_another_stream(self) -> "StreamingModel":
+        """One that shares what is loaded and compiled, and nothing of this one's stream."""
+        other = copy.copy(self)
+        other._begin()
+        return other
+
     @property
     def look_ahead_ms(self) -> float:
+        """Of the head that is read."""
         return self.config.look_ahead_ms[self._head]
 
     @property
@@ -54,6 +65,7 @@ class StreamingModel:
         self.reset()
 
     def reset(self) -> None:
+        """Forget what was heard: each phase begins in silence."""
         with torch.inference_mode():
             states = [self._step.initial_state(torch.zeros(1)) for _ in range(self._phases)]
         self._carried, self._memory = [carried for carried, _ in states], [memory for _, memory in states]

@@ -6,6 +6,7 @@ text with the whole configuration and the provenance, so that a model file canno
 """
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def save_model(path: Path, net: TwoStageNet, provenance: dict) -> None:
 
 def load_model(path: Path) -> tuple[torch.jit.ScriptModule, ModelConfig, dict]:
     """The compiled step, its configuration and its provenance. Raises ModelFileError."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise ModelFileError(f"there is no model file {path}; leave --model out to use the model that is shipped")
     extra = {META: ""}
     try:

@@ -33,7 +33,7 @@ _HOMES = {
     "EventSink": "sinks.base",
     "CsvSink": "sinks.files",
     "JsonlSink": "sinks.files",
-    "MidiFileSink": "sinks.files",
+    "MidiFileSink": "sinks.midi_file",
     "MidiSink": "sinks.midi",
     "MidiSettings": "sinks.midi_voice",
     "OscSink": "sinks.osc",

@@ -25,6 +25,7 @@ class Melody:
     available_s: np.ndarray  # stream time at which a live listener would have had the values
     notes: list[NoteEvent]  # as sent: each NoteOn with its NoteOff, PitchBend, Loudness and Brightness between
     latency: LatencyBudget
+    replaced_samples: int = 0  # not finite, taken for silence
 
 
 def track(
@@ -55,6 +56,7 @@ def track(
         available_s=np.array([f.available_s for f in frames]),
         notes=events,
         latency=engine.latency,
+        replaced_samples=engine.replaced_samples,
     )
 
 

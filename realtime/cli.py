@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from rt_melody.realtime.options import make_parser
 from rt_melody.realtime.playing.setup import make_playing
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.types import InputError
+
+BEND_SPARE = 0.1  # semitones of the bend range that a note's centre leaves to the voice's movement
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 
@@ -106,13 +109,17 @@ def _note_options(pairs: list[str]) -> dict[str, str]:
 
 
 def _note_settings(settings: Settings, options: dict, path: str | None) -> NoteSettings:
-    """The thresholds with the changes asked for. Raises InputError for one that is unknown or out of range."""
+    """The thresholds with the changes asked for. Raises InputError for one that is unknown or out of range.
+
+    What a synthesiser cannot bend to has to be another note, unless somebody says otherwise.
+    """
     known = NoteSettings.__slots__
     where = f" in {path}" if path and not options.get("notes") else ""
     for name in settings.notes:
         if name not in known:
             raise InputError(f"notes.{name}{where} is no threshold; {did_you_mean(name, known)}")
-    return NoteSettings(**settings.notes)
+    bent = {} if settings.bend_range is None else {"drift_semitones": min(NoteSettings().drift_semitones, settings.bend_range - BEND_SPARE)}
+    return NoteSettings(**{**bent, **settings.notes})
 
 
 # ---- what is done at once -----------------------------------------------------------------------
@@ -150,7 +157,7 @@ def _self_test(settings: Settings, seconds: str, loopback: str | None, stop: Cal
 def _copy_examples(folder: Path) -> int:
     """The patches that receive our OSC; raises InputError where one is there already, or cannot be written."""
     sources = sorted((Path(__file__).parent / "examples").iterdir())
-    there = next((folder / source.name for source in sources if (folder / source.name).exists()), None)
+    there = next((folder / source.name for source in sources if os.path.exists(folder / source.name)), None)
     if there:
         raise InputError(f"{there} is there already and may hold your changes; name another folder: --examples DIR")
     try:
@@ -163,15 +170,10 @@ def _copy_examples(folder: Path) -> int:
 
 
 def _list_devices() -> int:
-    from rt_melody.realtime.sinks.midi_ports import list_midi_outputs
+    from rt_melody.realtime.sinks.midi_ports import describe_midi_outputs
     from rt_melody.realtime.sources import describe_devices
 
-    ports = list_midi_outputs()
-    if ports:
-        midi = "\n  ".join(["MIDI outputs:", *ports])
-    else:
-        midi = "MIDI outputs: none found; where ALSA, CoreMIDI or JACK runs, --midi-out without a name makes one"
-    return print_text(f"{describe_devices()}\n{midi}\n")
+    return print_text(f"{describe_devices()}\n{describe_midi_outputs()}\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError, field_validator
 
 from rt_melody.realtime.types import InputError
 
@@ -28,6 +28,16 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _file_name(value: Any) -> str:
+    """Any name that the system has, also one that is no valid UTF-8."""
+    if not isinstance(value, str):
+        raise ValueError("it must be text; put it in quotes")
+    if not value:
+        raise ValueError("it must not be empty")
+    return _without_nul(value)
+
+
+FileName = Annotated[Any, PlainValidator(_file_name)]
 Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_without_nul)]
 
 
@@ -37,14 +47,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # what comes in
-    input: list[Text] = Field(
+    input: list[FileName] = Field(
         ["mic"], min_length=1,
         description="mic, demo, - (raw mono float32 on stdin, with --rate), or audio files",
     )
     device: Optional[Union[int, Text]] = Field(None, description="the microphone: its number or part of its name, see --list-devices")
     rate: Optional[int] = Field(None, ge=1000, le=768000, description="sample rate in Hz, of stdin or asked of the microphone")
     channel: Optional[int] = Field(None, ge=1, le=512, description="use this channel of the microphone alone, from 1; default: the mean of all")
-    realtime: bool = Field(False, description="read files and the demo at the pace of the clock, as --midi-out and --osc do anyway")
+    realtime: bool = Field(False, description="read files, the demo and stdin at the pace of the clock, as --midi-out and --osc do with files anyway")
 
     # how it is heard
     latency_ms: float = Field(
@@ -52,21 +62,22 @@ class Settings(BaseModel):
         description="bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer",
     )
     priority: bool = Field(True, description="live, ask the system for real-time priority and locked memory")
-    model: Optional[Text] = Field(None, description="model file; default: the one that is shipped")
+    model: Optional[FileName] = Field(None, description="model file; default: the one that is shipped")
     voicing_threshold: float = Field(0.7, gt=0, lt=1, description="probability of singing from which a frame is voiced")
     f0_min_hz: float = Field(55.0, gt=0, description="lowest pitch that is looked for, in Hz")
     f0_max_hz: float = Field(1450.0, gt=0, description="highest pitch that is looked for, in Hz")
 
     # what goes out
     midi_out: Optional[Text] = Field(None, description="play on the MIDI port of this name or part of it; without a name on a virtual port rt-melody")
-    osc: Optional[Text] = Field(None, description="send OSC to HOST:PORT")
-    midi_file: Optional[Text] = Field(None, description="write a standard MIDI file; an existing folder where there are several inputs")
+    osc: list[Text] = Field([], description="send OSC to HOST:PORT, or to several of them")
+    midi_file: Optional[FileName] = Field(None, description="write a standard MIDI file; with several inputs a folder, in which each gets its own")
     tempo_bpm: float = Field(120.0, ge=4, le=999, description="tempo of the MIDI file, beats a minute")
-    csv: Optional[Text] = Field(None, description="write one row a hop; an existing folder where there are several inputs")
+    csv: Optional[FileName] = Field(None, description="write one row a hop; with several inputs a folder, in which each gets its own")
     offset_ms: float = Field(0.0, ge=-5000, le=5000, description="add to the times in files, JSON lines and OSC time tags; what is sent live is sent at once all the same")
     jsonl: bool = Field(False, description="note events as JSON lines on stdout")
+    jsonl_frames: bool = Field(False, description="the same, and a line for each hop: f0, voicing, level")
     stats: Optional[float] = Field(None, ge=0, description="tell how the program keeps time: at the end, and every so many seconds if a number is given")
-    stats_file: Optional[Text] = Field(None, description="write those figures as JSON lines, every second if --stats gives no number")
+    stats_file: Optional[FileName] = Field(None, description="write those figures as JSON lines, every second if --stats gives no number")
     quiet: bool = Field(False, description="no latency budget, no live line, no summary")
 
     # how the notes are played
@@ -77,7 +88,7 @@ class Settings(BaseModel):
     scale: Text = Field("off", description="draw notes to a scale such as 'D minor'; auto: to the key that is heard; off")
     snap: Text = Field("hard", description="how notes are drawn to the scale: hard, off, or at most by so many cents")
     note_range: list[Text] = Field(["C-1", "G9"], min_length=2, max_length=2, description="lowest and highest note that is played, as names (C4 is 60) or MIDI numbers; others are left out")
-    gate: Text = Field("off", description="hear nothing below a level in dBFS; auto: below the noise of the room; off")
+    gate: Text = Field("off", description="hear nothing below a level in dBFS; auto: nothing that is not 12 dB above the noise of the room; off")
 
     # how MIDI says them
     channel_out: int = Field(1, ge=1, le=16, description="MIDI channel; of no meaning in MPE")
@@ -99,6 +110,11 @@ class Settings(BaseModel):
     @classmethod
     def _one_input(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("osc", mode="before")
+    @classmethod
+    def _one_receiver(cls, value: Any) -> Any:
+        return [] if value is None else [value] if isinstance(value, str) else value
 
     @field_validator("device", mode="before")
     @classmethod
@@ -156,6 +172,7 @@ RULES = {
     "string_too_short": "it must not be empty",
     "literal_error": "it must be one of {expected}",
     "list_type": "it must be a list",
+    "osc.list_type": "it must be HOST:PORT or a list of them",
     "input.list_type": "it must be a name or a list of names",
     "input.too_short": "it must name one input at least",
     "too_short": "it must have {min_length} at least",

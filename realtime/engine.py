@@ -3,8 +3,8 @@
 Conventions
 -----------
 * The frame of hop k is made when the model-rate sample ``(k + 1) * hop - 1`` can be computed; that moment of
-  stream time is ``available_s``. It speaks of ``time_s``, earlier by the look-ahead of the model's head and
-  the decoder's lag (and, where the input has another rate, by the resampler's delay).
+  stream time is ``available_s``. It speaks of ``time_s``, earlier by the look-ahead of the model's head
+  (and, where the input has another rate, by the resampler's delay).
 * Frames that would speak of a time before 0 are not given out.
 * ``flush`` feeds silence until the last sample taken in has been spoken of, then resets.
 * Whole or piece by piece, in whichever thread, the frames are the same to the bit. Denormal numbers are flushed
@@ -15,7 +15,7 @@ Conventions
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, exp, log, pi
+from math import ceil, exp, floor, log, pi
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ import torch
 from rt_melody.kernels import framing, posterior
 from rt_melody.kernels.brightness import brightness_hz
 from rt_melody.kernels.resample import BLOCK, StreamResampler
-from rt_melody.kernels.viterbi import FixedLagViterbi
+from rt_melody.kernels.viterbi import OnlineViterbi
 from rt_melody.models.streaming import StreamingModel
 from rt_melody.models.torchscript import ModelFileError
 from rt_melody.realtime.types import InputError, LatencyBudget, LatencyPart, PitchFrame, midi_to_hz
@@ -59,7 +59,8 @@ class Engine:
     sample_rate : rate of the samples that will be fed, Hz.
     latency_ms : bound on how far an estimate lies behind the newest sample taken in. The largest look-ahead
         that fits is used.
-    model : path of a model file, a StreamingModel, or None for the shipped one.
+    model : path of a model file, a StreamingModel (its stream is left alone, what is compiled is shared), or None for
+        the shipped one.
     decoder : see DecoderSettings.
     hop_ms : how often a frame is given, the model's own hop or a whole part of it; None: see ``choose_hop_ms``.
 
@@ -75,24 +76,23 @@ class Engine:
         hop_ms: float | None = None,
     ):
         self.decoder = decoder or DecoderSettings()
-        self.model = model if isinstance(model, StreamingModel) else _load(model)
+        self.model = model.for_another_stream() if isinstance(model, StreamingModel) else _load(model)
         config = self.model.config
         hop_ms = choose_hop_ms(latency_ms, config.hop_ms) if hop_ms is None else hop_ms
         phases = round(config.hop_ms / hop_ms) if hop_ms > 0 else 0
         if phases < 1 or abs(phases * hop_ms - config.hop_ms) > 1e-9 or config.hop_samples % phases:
             raise InputError(f"a hop of {hop_ms:g} ms cannot be had: it must be a whole part of the model's, {config.hop_ms:g} ms")
         self.model.set_phases(phases)
-        self.sample_rate, self.hop_s = sample_rate, hop_ms / 1000.0
+        self.hop_s = hop_ms / 1000.0
         try:
             self._resampler = StreamResampler(sample_rate, config.sample_rate)
         except ValueError as error:
             raise InputError(str(error)) from error
+        self.sample_rate = self._resampler.rate_in
         self._hop, self._level_samples = config.hop_samples // phases, config.hop_samples
-        self.latency, look_ahead_ms, self._lag = plan_latency(
-            latency_ms, hop_ms, self.model.heads_ms, self._resampler.delay_ms
-        )
+        self.latency, look_ahead_ms = plan_latency(latency_ms, hop_ms, self.model.heads_ms, self._resampler.delay_ms)
         self.model.choose_head(look_ahead_ms)
-        self._behind_s = look_ahead_ms / 1000.0 + self._lag * self.hop_s
+        self._behind_s = look_ahead_ms / 1000.0
         self._prepare_decoder()
         self._keep, self._dc = exp(-2.0 * pi * DC_CORNER_HZ / sample_rate), np.zeros(2)
         self._conditioned = np.zeros(BLOCK, np.float32)
@@ -108,30 +108,34 @@ class Engine:
         grid = config.pitch_midi()
         self._lowest, self._per_bin = float(grid[0]), 1.0 / config.bins_per_semitone
         hz = midi_to_hz(self._lowest), midi_to_hz(float(grid[-1]))
-        if not hz[0] - 1.0 <= d.f0_min_hz < d.f0_max_hz <= hz[1] + 25.0:
+        lowest_hz, highest_hz = floor(hz[0]), 10.0 * ceil(0.1 * hz[1])  # round numbers for people to write
+        if not lowest_hz <= d.f0_min_hz < d.f0_max_hz <= highest_hz:
             raise InputError(
-                f"pitch range {d.f0_min_hz:g} .. {d.f0_max_hz:g} Hz must ascend within "
-                f"{hz[0]:.0f} .. {hz[1]:.0f} Hz, which this model covers"
+                f"pitch range {d.f0_min_hz:g} .. {d.f0_max_hz:g} Hz must ascend within {lowest_hz:g} .. {highest_hz:g} Hz, "
+                "which this model covers; see --f0-min-hz and --f0-max-hz"
             )
         per_octave = config.bins_per_octave * config.bins_per_position
         self._low_bin = max(0, round(per_octave * np.log2(d.f0_min_hz / hz[0])))
         self._high_bin = min(config.pitch_bins, round(per_octave * np.log2(d.f0_max_hz / hz[0])) + 1)
-        if self._low_bin >= self._high_bin:
-            raise InputError(f"pitch range {d.f0_min_hz:g} .. {d.f0_max_hz:g} Hz holds none of the pitches that this model tells; widen it")
         self._read_bins, self._right_bins = round(READ_CENTS * per_cent), RIGHT_CENTS * per_cent
         self._threshold_logit = log(d.voicing_threshold / (1.0 - d.voicing_threshold))
         bins = config.pitch_bins
-        self._viterbi = FixedLagViterbi(
-            bins, self._lag, d.move_cents * per_cent, round(d.move_limit_cents * per_cent), d.leap, d.begin, d.end
+        self._viterbi = OnlineViterbi(
+            bins, d.move_cents * per_cent, round(d.move_limit_cents * per_cent), d.leap, d.begin, d.end
         )
         self._observed = np.zeros(bins + 1, np.float32)
-        self._posteriors = np.zeros((self._lag + 1, bins), np.float32)
-        self._voicings = np.zeros(self._lag + 1)
+        self._posterior = np.zeros(bins, np.float32)
 
     # ---- the stream ----------------------------------------------------------------------------
 
     def reset(self, start_s: float = 0.0) -> None:
-        """Forget what was heard. The next sample fed stands at ``start_s`` of stream time."""
+        """Forget what was heard. The next sample fed stands at ``start_s`` of stream time; where that is 0, frames and
+        samples that were replaced are counted anew."""
+        if start_s == 0.0:
+            self.replaced_samples = 0
+        self._begin(start_s)
+
+    def _begin(self, start_s: float) -> None:
         self.model.reset()
         self._resampler.reset()
         self._viterbi.reset()
@@ -143,7 +147,6 @@ class Engine:
         self.fed_samples = 0
         if start_s == 0.0:
             self._index = 0
-            self.replaced_samples = 0
 
     def warm_up(self) -> None:
         """Run every part once so that nothing compiles while streaming, then reset."""
@@ -155,8 +158,11 @@ class Engine:
         """Take in mono samples ``[shape=(n,)]``, full scale 1; the frames that they complete.
 
         Values that are not finite count as 0 and are counted in ``replaced_samples``. Raises ValueError for
-        an array of another shape.
+        an array of another shape, or of integers, whose full scale nobody knows.
         """
+        samples = np.asarray(samples)
+        if samples.dtype.kind != "f":
+            raise ValueError(f"samples are {samples.dtype}; feed floats of full scale 1, for instance samples / 32768 of 16-bit ones")
         if samples.ndim != 1:
             raise ValueError(f"samples have shape {samples.shape}; feed one channel, shape (n,)")
         if samples.dtype != np.float32 or not samples.flags.carray:  # in memory as the kernels want it, writeable too
@@ -168,13 +174,14 @@ class Engine:
         return frames
 
     def flush(self) -> list[PitchFrame]:
-        """The frames that still speak of what was taken in; then reset."""
+        """The frames that still speak of what was taken in. The next sample fed begins another stream, but for
+        ``replaced_samples``, which tells of this one until ``reset``."""
         last_s = self._start_s + self.fed_samples / self.sample_rate
         frames: list[PitchFrame] = []
         hop = np.zeros(max(1, round(self.hop_s * self.sample_rate)), np.float32)
         while self.fed_samples and self._time_of(self._hops) < last_s - 1e-9:
             frames += [f for f in self.feed(hop) if f.time_s < last_s - 1e-9]
-        self.reset()
+        self._begin(0.0)
         return frames
 
     def _feed_block(self, block: np.ndarray, frames: list[PitchFrame]) -> None:
@@ -202,17 +209,16 @@ class Engine:
         framing.frame(self._ring, self._written, window)
         logits, voicing_logit = self.model.step()
         hop, self._hops = self._hops, self._hops + 1
-        slot = hop % (self._lag + 1)
-        self._observe(logits, voicing_logit - self._threshold_logit, self._posteriors[slot])
-        self._voicings[slot] = 1.0 / (1.0 + exp(-max(-40.0, min(40.0, voicing_logit))))
+        self._observe(logits, voicing_logit - self._threshold_logit)
         state = self._viterbi.feed(self._observed)
         time_s = self._time_of(hop)
-        if state is None or time_s < self._start_s - 1e-9:
+        if time_s < self._start_s - 1e-9:
             return None
-        return self._read(state, (hop - self._lag) % (self._lag + 1), hop, time_s)
+        return self._read(state, 1.0 / (1.0 + exp(-max(-40.0, min(40.0, voicing_logit)))), hop, time_s)
 
-    def _observe(self, logits: np.ndarray, voicing_logit: float, row: np.ndarray) -> None:
+    def _observe(self, logits: np.ndarray, voicing_logit: float) -> None:
         """Log-likelihoods for the decoder: pitch bins relative to the best, shifted by the voicing."""
+        row = self._posterior
         posterior.softmax(logits, row)
         row[: self._low_bin] = 0.0
         row[self._high_bin :] = 0.0
@@ -225,8 +231,8 @@ class Engine:
         np.maximum(self._observed, -40.0, out=self._observed)
         self._observed[-1] = 0.0
 
-    def _read(self, state: int, slot: int, hop: int, time_s: float) -> PitchFrame:
-        row, voicing = self._posteriors[slot], float(self._voicings[slot])
+    def _read(self, state: int, voicing: float, hop: int, time_s: float) -> PitchFrame:
+        row = self._posterior
         voiced = state < len(row)
         centre = state if voiced else posterior.peak(row, self._low_bin, self._high_bin)
         bins = posterior.local_mean(row, centre, self._read_bins)
@@ -263,26 +269,25 @@ def choose_hop_ms(bound_ms: float, model_hop_ms: float) -> float:
 
 def plan_latency(
     bound_ms: float, hop_ms: float, heads_ms: tuple[float, ...], resampler_ms: float
-) -> tuple[LatencyBudget, float, int]:
-    """The budget for a bound, the look-ahead in ms and the decoder's lag in hops that fill it best.
+) -> tuple[LatencyBudget, float]:
+    """The budget for a bound, and the longest look-ahead in ms that fits.
 
     Raises InputError, with the sum, for a bound that the shortest look-ahead does not meet.
     """
-    def budget(look_ahead_ms: float, lag: int) -> LatencyBudget:
+    def budget(look_ahead_ms: float) -> LatencyBudget:
         parts = [
             LatencyPart("hop", hop_ms, "a sound waits until its hop is full"),
-            LatencyPart("resampler", resampler_ms, "none at the model's own rate"),
+            LatencyPart("resampler", resampler_ms, "to the model's own rate" if resampler_ms else "the input has the model's own rate"),
             LatencyPart("look-ahead", look_ahead_ms, "of the model"),
-            LatencyPart("decoder", lag * hop_ms, f"lag of {lag} hops"),
         ]
         return LatencyBudget(bound_ms, tuple(parts))
 
-    fitting = [h for h in heads_ms if budget(h, 0).total_ms <= bound_ms + 1e-6]
+    fitting = [h for h in heads_ms if budget(h).total_ms <= bound_ms + 1e-6]
     if not fitting:
-        least = budget(min(heads_ms), 0)
+        least = budget(min(heads_ms))
         raise InputError(
             f"a latency bound of {bound_ms:g} ms cannot be met: the shortest setting needs {least.total_ms:.2f} ms;"
             f" give --latency-ms {ceil(least.total_ms - 1e-6)} or more. The sum:\n{least.table()}"
         )
     look_ahead = max(fitting)
-    return budget(look_ahead, 0), look_ahead, 0
+    return budget(look_ahead), look_ahead

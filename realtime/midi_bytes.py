@@ -42,8 +42,6 @@ BEND_MAX = 16383
 BEND_RANGE_MAX_SEMITONES = 48
 MPE_MANAGER = 1  # channel of the lower zone that speaks for all its members
 MPE_MEMBERS_MAX = 15
-LEVEL_FLOOR_DB = -50.0  # dBFS RMS that velocity and controllers give as their least
-LEVEL_CEILING_DB = -6.0  # dBFS RMS that they give as their most
 
 
 def _message(kind: str, channel: int, *data: int) -> bytes:
@@ -81,11 +79,6 @@ def bend_to_14bit(semitones: float, range_semitones: float) -> int:
     """The 14-bit value 0..16383 of a bend, clipped to the range."""
     steps = round(semitones / range_semitones * BEND_CENTRE)
     return min(max(BEND_CENTRE + steps, 0), BEND_MAX)
-
-
-def bend_to_semitones(value: int, range_semitones: float) -> float:
-    """The bend in semitones that a receiver makes of a 14-bit value."""
-    return (value - BEND_CENTRE) / BEND_CENTRE * range_semitones
 
 
 def pitch_bend(channel: int, value: int) -> bytes:
@@ -135,12 +128,6 @@ def panic() -> list[bytes]:
         for channel in range(1, 17)
         for message in (*silence(channel), pitch_bend(channel, BEND_CENTRE))
     ]
-
-
-def level_to_unit(level_db: float) -> float:
-    """A level as 0..1, linear in dB between ``LEVEL_FLOOR_DB`` and ``LEVEL_CEILING_DB``."""
-    unit = (level_db - LEVEL_FLOOR_DB) / (LEVEL_CEILING_DB - LEVEL_FLOOR_DB)
-    return min(1.0, max(0.0, unit))  # in this order NaN gives 0
 
 
 # How the voice's level may be sent while a note sounds: name -> message of (channel, 0..127).

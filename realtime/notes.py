@@ -37,6 +37,8 @@ then has left the note for another when one of these holds, r being the newest p
 * r was flat for `flat_ms`: a small step. (A 4 Hz vibrato that crosses a note boundary is never so flat.)
 * c itself is away from the centre after `flat_ms`: the voice moved on for good.
 
+A slide that is too slow to be a step is followed likewise, by its newest pitch, and where it ends the number is right.
+
 A note left before it was `young_ms` old, for a pitch nearer than `scoop_semitones`, was on its way there: the note
 stays and is bent. A centre that has drifted `drift_semitones` from the note's number, which is as far as most
 synthesisers bend, takes the number that it has reached. A new note is dated as one from silence is.
@@ -59,11 +61,14 @@ from math import ceil, inf, isfinite, log10
 from statistics import fmean, median
 from typing import NamedTuple
 
-from rt_melody.realtime.midi_bytes import level_to_unit
+from rt_melody.realtime.playing.expression import velocity_curve
 from rt_melody.realtime.types import InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame, hz_to_midi
 
 
+VELOCITY = velocity_curve()  # of a tracker alone; a Performer has the player's own
 LEVEL_REACH_DB = 200.0  # levels beyond it are taken for it
+SLIDE_PART = 0.9  # of its spread, at least, is what a slide moved on
+LEVEL_LEAD_MS = 100.0  # by which levels may be ahead of pitches: the longest look-ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class NoteSettings:
     scoop_ms: float = 60.0  # voiced for so long, settling is enough
     settle_semitones: float = 0.15  # spread within which a pitch that left a note, or glides, has arrived
     arrive_semitones: float = 0.3  # distance from its pitch within which a new note has begun
+    back_voicing: float = 0.4  # unvoiced frames before the first voiced one that guess its pitch belong to it if surer ...
+    back_ms: float = 100.0  # ... up to so long before
     attack_db: float = 4.0  # level below the loudest yet within which a new note has begun
     hold_voicing: float = 0.25  # voicing above which an unvoiced frame at the note's pitch still holds it ...
     hold_db: float = 6.0  # ... while the level has not fallen by so much
@@ -97,7 +104,7 @@ class NoteSettings:
     away_semitones: float = 0.6  # distance from the centre of the held note that counts as away from it
     centre_ms: float = 400.0  # time constant with which the centre follows the voice
     drift_semitones: float = 1.9  # a centre this far from the note's number is another note
-    change_ms: float = 60.0  # least time away after which a note is left
+    change_ms: float = 80.0  # least time away after which a note is left
     step_ms: float = 40.0  # ... or after so long, where the newest frames have ...
     step_confidence: float = 0.8  # ... at least this confidence
     reach_semitones: float = 1.3  # distance from the mean pitch that no vibrato explains
@@ -113,7 +120,7 @@ class NoteSettings:
     fade_db: float = 6.0  # ... unless the level has fallen by so much
     clear_of_room_db: float = 7.0  # level over that of the room, from which on a dip is the voice's; nearer to it ...
     room_ms: float = 1000.0  # (time constant with which the level of the room follows, while nobody sings)
-    doubt_confidence: float = 0.85  # ... a frame must have been less sure than this
+    doubt_confidence: float = 0.75  # ... a frame must have been less sure than this
     rest_ms: float = 100.0  # and not again, nor on a younger note, before this is over
     bend_step_semitones: float = 0.01  # smallest change of pitch worth an event
     loudness_step_db: float = 1.0  # smallest change of level worth an event
@@ -134,6 +141,8 @@ class _Heard(NamedTuple):
     level_db: float
     clear_db: float  # of the first difference: level times brightness, smoothed
     confidence: float
+    guess: float | None  # the best guess of the pitch, sung or not
+    voicing: float
 
 
 @dataclass(slots=True)
@@ -149,18 +158,18 @@ class _Sounding:
     level_db: float  # as last sent
     frames: int  # that the centre is a mean of, until it follows
     gap_frames: int = 0  # unvoiced frames since the last voiced one
+    slid: bool = False  # it began amid a slide, and is no scoop to where that ends
 
 
 class _History:
-    """What the last frames told, oldest first: as far back as any rule looks."""
+    """What the last ``frames`` told, oldest first."""
 
-    MEMORY_MS = 900.0
     SMOOTH_MS = 30.0  # against the beating of level and period
     BRIGHT_HZ = 1000.0  # brightness that leaves a level as it is
 
-    def __init__(self, hop_s: float) -> None:
+    def __init__(self, hop_s: float, frames: int) -> None:
         self.hop_s = hop_s
-        self._memory = max(8, round(self.MEMORY_MS / 1000 / hop_s))
+        self._memory = frames
         self.heard: list[_Heard] = []
         self._powers: deque[float] = deque(maxlen=max(1, round(self.SMOOTH_MS / 1000 / hop_s)))
 
@@ -169,7 +178,7 @@ class _History:
         self._powers.append(_power(frame.level_db) * bright * bright)
         clear_db = _db(sum(self._powers) / len(self._powers))
         level_s = frame.available_s - self.hop_s
-        self.heard.append(_Heard(frame.time_s, pitch, level_s, frame.level_db, clear_db, frame.confidence))
+        self.heard.append(_Heard(frame.time_s, pitch, level_s, frame.level_db, clear_db, frame.confidence, _pitch_of(frame), frame.voicing))
         if len(self.heard) > self._memory:
             del self.heard[0]
 
@@ -190,7 +199,7 @@ class NoteTracker:
     """Makes notes of pitch frames that come every ``hop_s`` seconds.
 
     ``feed`` gives the events that a frame caused, each note-on with exactly one note-off; ``finish``
-    closes what sounds; ``reset`` forgets all without a word (call ``finish`` first).
+    closes what sounds where the stream breaks off; ``reset`` forgets all without a word (call ``finish`` first).
     """
 
     def __init__(self, settings: NoteSettings | None = None, hop_s: float = 0.01) -> None:
@@ -208,6 +217,12 @@ class NoteTracker:
         self._scoop_frames = self._frames(s.scoop_ms)
         self._window_frames = self._frames(s.window_ms)
         self._dip_frames = self._frames(s.dip_ms)
+        self._longest_run = max(
+            self._on_frames, self._window_frames, self._flat_frames, self._change_frames, self._step_frames,
+            self._leap_frames, self._glide_frames,
+        )
+        reach_ms = max(s.first_ms + s.back_ms, s.rise_ms, 2 * s.dip_ms, 1000 * self._longest_run * hop_s)
+        self._memory = self._frames(reach_ms + LEVEL_LEAD_MS)  # as far back as any rule looks
         self.reset()
 
     def _frames(self, ms: float) -> int:
@@ -219,17 +234,23 @@ class NoteTracker:
         return (self._on_frames - 1) * self.hop_s * 1000
 
     def reset(self) -> None:
-        self._past = _History(self.hop_s)
-        self._sounding: _Sounding | None = None
+        """Forget everything, as at the beginning of a stream."""
         self._last_pitch: float | None = None  # of the note before
         self._last_sung_s = -inf  # when it ended
-        self._run = 0  # newest frames in a row: voiced while no note sounds, else away from the note on one side
         self._room, self._room_frames = 0.0, 0  # mean power while nobody sings, of how many frames
+        self._forget_frames()
+
+    def _forget_frames(self) -> None:
+        self._past = _History(self.hop_s, self._memory)
+        self._sounding: _Sounding | None = None
+        self._run = 0  # newest frames in a row: voiced while no note sounds, else away from the note on one side
         self._attack_s: float | None = None  # of a dip's end that frames have yet to reach
         self._last_dip_s = -inf
 
     def feed(self, frame: PitchFrame) -> list[NoteEvent]:
         """Take the next frame; the events it caused, in the order to be sent."""
+        if not self._past.heard and frame.time_s < self._last_sung_s:  # another stream
+            self.reset()
         if not -LEVEL_REACH_DB <= frame.level_db <= LEVEL_REACH_DB:  # of no sound; NaN among them
             frame = replace(frame, level_db=LEVEL_REACH_DB if frame.level_db > 0 else -LEVEL_REACH_DB)
         pitch = self._sung_pitch(frame)
@@ -261,9 +282,10 @@ class NoteTracker:
         return not levels or levels[-1] > max(levels) - s.hold_db
 
     def finish(self, available_s: float) -> list[NoteEvent]:
-        """Close the note that sounds, at stream time ``available_s``, and start afresh."""
+        """Close the note that sounds: at stream time ``available_s`` the stream ends or breaks off. If it goes on, the
+        room and the note before are those that they were."""
         events = self._end(available_s) if self._sounding else []
-        self.reset()
+        self._forget_frames()
         return events
 
     def _end(self, available_s: float) -> list[NoteEvent]:
@@ -284,7 +306,19 @@ class NoteTracker:
         reach = self.settings.agree_semitones if self._run < self._scoop_frames else self.settings.settle_semitones
         if _spread(near) > reach or not self._believed(near):
             return []
-        return self._start(frame, self._begun(run, near[-1].pitch), run[0].time_s, near, near[-1].pitch)
+        pitch = near[-1].pitch
+        begun_s = self._begun(self._doubtful(run, pitch) + run, pitch)
+        return self._start(frame, max(begun_s, self._last_sung_s + self.hop_s), run[0].time_s, near, pitch)
+
+    def _doubtful(self, run: list[_Heard], pitch: float) -> list[_Heard]:
+        """The frames right before ``run`` that guessed its pitch and were not sure enough that somebody sang: now that
+        somebody does, they tell when it began."""
+        s, heard = self.settings, self._past.heard
+        first = begin = len(heard) - len(run)
+        earliest_s = max(run[0].time_s - s.back_ms / 1000, self._last_sung_s + self.hop_s / 2)
+        while begin and heard[begin - 1].time_s > earliest_s and _guesses(heard[begin - 1], pitch, s):
+            begin -= 1
+        return [h._replace(pitch=h.guess) for h in heard[begin:first]]
 
     def _believed(self, near: list[_Heard]) -> bool:
         """Whether frames are sure enough to start a note: surer, or for longer, for a leap from the note before and
@@ -321,11 +355,11 @@ class NoteTracker:
         """A note around ``centre`` that began at ``on_s``; ``heard`` gives its pitch now and velocity."""
         note = round(centre)
         pitch = median(h.pitch for h in heard)
-        loud = level_to_unit(max(h.level_db for h in heard))
+        velocity = VELOCITY.velocity(max(h.level_db for h in heard))
         self._sounding = _Sounding(note, centre, on_s, since_s, frame.time_s, pitch - note, frame.level_db, len(heard))
         self._run = 0
         return [
-            NoteOn(on_s, frame.available_s, note, 1 + round(126 * loud), pitch),
+            NoteOn(on_s, frame.available_s, note, velocity, pitch),
             Loudness(frame.time_s, frame.available_s, note, frame.level_db),
         ]
 
@@ -405,8 +439,9 @@ class NoteTracker:
             return self._change(frame, run, centre)
         if centre is not None:
             self._move(run, centre)
-        if self._has_drifted(frame):
-            return self._rename(frame)
+        drifted_to = self._drifted_to(frame, pitch)
+        if drifted_to is not None:
+            return self._rename(frame, drifted_to)
         return self._express(frame, pitch)
 
     def _follow(self, pitch: float) -> None:
@@ -414,7 +449,7 @@ class NoteTracker:
         held = self._sounding
         crossed = self._run and (self._past.heard[-2].pitch > held.centre) != (pitch > held.centre)
         away = self._is_away(pitch)
-        self._run = 0 if not away else 1 if crossed else min(self._run + 1, self._window_frames)
+        self._run = 0 if not away else 1 if crossed else min(self._run + 1, self._longest_run)
         if abs(pitch - held.centre) < self.settings.reach_semitones:
             held.frames += 1
             step = max(self.hop_s / (self.settings.centre_ms / 1000), 1 / held.frames)
@@ -470,7 +505,7 @@ class NoteTracker:
         """Whether the note had only begun and came from nearby: it then was on its way to its pitch."""
         s, held = self.settings, self._sounding
         young = run[0].time_s - held.on_s < s.young_ms / 1000
-        return young and abs(centre - held.note) < s.scoop_semitones
+        return young and not held.slid and abs(centre - held.note) < s.scoop_semitones
 
     def _change(self, frame: PitchFrame, run: list[_Heard], centre: float) -> list[NoteEvent]:
         """Leave the note for the one around ``centre``: it began where the run first came near that pitch."""
@@ -479,18 +514,43 @@ class NoteTracker:
         on_s = max(self._begun(run, centre), held.on_s)
         return [off, *self._start(frame, on_s, run[0].time_s, run[-self._on_frames :], centre)]
 
-    def _has_drifted(self, frame: PitchFrame) -> bool:
+    def _drifted_to(self, frame: PitchFrame, pitch: float) -> float | None:
+        """Where the voice has got without a step, if that is too far from the note's number; else None."""
         s, held = self.settings, self._sounding
-        old_enough = frame.time_s - held.on_s >= s.flat_ms / 1000
-        return old_enough and not self._run and abs(held.centre - held.note) > s.drift_semitones
+        if frame.time_s - held.on_s < s.flat_ms / 1000:
+            return None
+        if self._is_sliding() and abs(pitch - held.note) < s.leap_semitones:
+            here, reach = pitch, s.drift_semitones  # it slides, and the centre lags behind
+        elif held.slid and not self._run and self._is_flat():
+            here, reach = held.centre, s.away_semitones  # the slide in which the note began has ended
+        elif not self._run:
+            here, reach = held.centre, s.drift_semitones
+        else:
+            return None
+        return here if abs(here - held.note) > reach else None
 
-    def _rename(self, frame: PitchFrame) -> list[NoteEvent]:
+    def _is_sliding(self) -> bool:
+        """Whether the voice is away and moved one way for `glide_ms`, longer than half a cycle of any vibrato."""
+        if self._run < self._glide_frames:
+            return False
+        run = self._past.last(self._glide_frames)
+        spread = _spread(run)
+        return spread > self.settings.flat_semitones and abs(run[-1].pitch - run[0].pitch) > SLIDE_PART * spread
+
+    def _is_flat(self) -> bool:
+        newest = self._past.last(self._flat_frames)
+        return all(h.pitch is not None for h in newest) and _spread(newest) <= self.settings.flat_semitones
+
+    def _rename(self, frame: PitchFrame, centre: float) -> list[NoteEvent]:
         """The same voice, a note whose number is nearer to where it has got."""
-        held = self._sounding
+        held, slides = self._sounding, self._run > 0  # a note is not renamed away from its centre but in a slide
         off = NoteOff(frame.time_s, frame.available_s, held.note)
         near = [h for h in self._past.last(self._on_frames) if h.pitch is not None]
-        events = [off, *self._start(frame, frame.time_s, held.since_s, near, held.centre)]
-        self._sounding.frames = held.frames
+        events = [off, *self._start(frame, frame.time_s, held.since_s, near, centre)]
+        if slides:  # what was sung before says nothing of the new centre's mean
+            self._sounding.since_s, self._sounding.slid = frame.time_s, True
+        else:
+            self._sounding.frames = held.frames
         return events
 
     def _express(self, frame: PitchFrame, pitch: float) -> list[NoteEvent]:
@@ -513,6 +573,11 @@ def _pitch_of(frame: PitchFrame) -> float | None:
         return None
     pitch = hz_to_midi(frame.f0_hz)
     return pitch if -0.5 < pitch < 127.5 else None
+
+
+def _guesses(heard: _Heard, pitch: float, s: NoteSettings) -> bool:
+    near = heard.guess is not None and abs(heard.guess - pitch) <= s.arrive_semitones
+    return near and heard.voicing >= s.back_voicing
 
 
 def _power(level_db: float) -> float:

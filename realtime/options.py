@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import NoReturn, get_args
 
 from rt_melody.realtime.config import VIRTUAL, Settings, nearest
@@ -60,8 +61,21 @@ EXAMPLES = """examples:
 WITHOUT_VALUE = {"midi_out": VIRTUAL, "stats": 0.0}  # what an option means that is given alone
 
 
+class Once(argparse.Action):
+    """Stores a value, and refuses a second one, which would silently win over the first."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice; give it once")
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """Errors are InputErrors: one sentence, without the usage."""
+
+    def __init__(self, *args, **kw) -> None:
+        super().__init__(*args, **kw)
+        self._negative_number_matcher = re.compile(r"^-\.?\d")  # -45dB and -1e2 are values, which our own rules judge
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
@@ -79,6 +93,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """The parser, an option for each field of ``Settings``; what was not given is None."""
     parser = Parser(
         prog="rt-melody",
         usage="rt-melody [--input mic|demo|-|FILE...] [--midi-out [PORT]] [--osc HOST:PORT] [--csv PATH] [options]",
@@ -112,16 +127,16 @@ def _add_option(group, name: str, field) -> None:
     flags = [flag, *([OTHER_FLAGS[name]] if name in OTHER_FLAGS else [])]
     if field.annotation is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
-    elif name in ("input", "notes"):
+    elif name in ("input", "osc", "notes"):
         group.add_argument(flag, nargs="+", action="extend", metavar=_metavar(name, field), help=text + _default(field))
     elif name in WORDS:
-        group.add_argument(*flags, nargs="+", metavar=_metavar(name, field), help=text + _default(field))
+        group.add_argument(*flags, nargs="+", action=Once, metavar=_metavar(name, field), help=text + _default(field))
     elif isinstance(_metavar(name, field), tuple):
-        group.add_argument(*flags, nargs=2, metavar=_metavar(name, field), help=text + _default(field))
+        group.add_argument(*flags, nargs=2, action=Once, metavar=_metavar(name, field), help=text + _default(field))
     elif name in WITHOUT_VALUE:
-        group.add_argument(flag, nargs="?", const=WITHOUT_VALUE[name], metavar=_metavar(name, field), help=text)
+        group.add_argument(flag, nargs="?", action=Once, const=WITHOUT_VALUE[name], metavar=_metavar(name, field), help=text)
     else:
-        group.add_argument(*flags, metavar=_metavar(name, field), help=text + _default(field))
+        group.add_argument(*flags, action=Once, metavar=_metavar(name, field), help=text + _default(field))
 
 
 def _metavar(name: str, field) -> str:

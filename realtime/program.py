@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rt_melody.realtime.config import VIRTUAL, Settings
@@ -47,19 +49,21 @@ class Program:
         status = 0
         with closing(live), closing(self.logs):
             self._add_live_sinks(live)
-            _panic_on_signal([sink for sink in live if hasattr(sink, "ask_panic")])
+            if self.several:
+                self._make_folders()
             if self.settings.stats_file:
                 self.logs.append(LineLog(self.settings.stats_file))
-            for name in self.settings.input:
-                try:
-                    self._run_one(name, live)
-                except InputError as error:
-                    if not self.several or reader_has_gone(error):
-                        raise
-                    self._tell(f"{name}: {error}", always=True)
-                    status = 2
-                if self.stop():
-                    break
+            with _panic_on_signal([sink for sink in live if hasattr(sink, "ask_panic")]):
+                for name in self.settings.input:
+                    try:
+                        self._run_one(name, live)
+                    except InputError as error:
+                        if not self.several or reader_has_gone(error):
+                            raise
+                        self._tell(f"{name}: {error}", always=True)
+                        status = 2
+                    if self.stop():
+                        break
         return status
 
     def _run_one(self, name: str, live: list) -> None:
@@ -71,9 +75,11 @@ class Program:
                 with source:
                     self._tell_input(name, source)
                     self._prepare_engine(source.sample_rate)
-                    tracker = Performer(NoteTracker(self.thresholds, self.engine.hop_s), self.playing.performance)
+                    performer = Performer(NoteTracker(self.thresholds, self.engine.hop_s), self.playing.performance)
+                    if self.display and self.playing.performance.find_key:
+                        self.display.watch_key(lambda: performer.key and performer.key.name)
                     session = Session(
-                        source, self.engine, tracker, live + files, self.stop, self._tell_loss, self._show_tally,
+                        source, self.engine, performer, live + files, self.stop, self._tell_loss, self._show_tally,
                         self._note_stats, self._stats_every_s(), self.settings.priority, gate=self.playing.gate,
                     )
                     session.run()
@@ -93,12 +99,16 @@ class Program:
 
     def _tell_end(self, name: str, session: Session) -> None:
         """What was heard and lost; with --stats, how the program kept time."""
+        performer = session.tracker
         figures, label = session.stats(), f"{name}: " if self.several else ""
         if self.settings.stats is not None:
             self._tell(label + sentence(figures), always=True)
         self._log(figures)
         missed = f"; {session.timing.missed} of {session.timing.turns} deadlines missed" if session.timing.live else ""
-        self._tell(label + session.tally.line() + missed)
+        key = f"; in {performer.key.name}" if self.playing.performance.find_key and performer.key else ""
+        self._tell(label + session.tally.line() + missed + key)
+        if performer.left_out:
+            self._tell(f"{label}{performer.left_out} notes lay outside the range of notes that are played and were left out; see --note-range and --transpose")
 
     def _tell_notice(self, name: str, notice: str, frames: int) -> None:
         if not frames:
@@ -133,7 +143,7 @@ class Program:
             raise InputError("--input - needs --rate HZ, since raw samples do not say their rate; for instance --rate 48000")
         if "-" in s.input and sys.stdin is None:
             raise InputError("--input - needs a standard input, which is closed; pipe samples in")
-        if s.model is not None and not Path(s.model).is_file():
+        if s.model is not None and not os.path.isfile(s.model):
             raise InputError(f"there is no model file {s.model}; leave --model out to use the one that is shipped")
 
     def _source(self, name: str):
@@ -145,7 +155,7 @@ class Program:
         if name == "demo":
             return sources.DemoSource(realtime=self._is_paced())
         if name == "-":
-            return sources.PipeSource(sys.stdin.buffer, s.rate)
+            return sources.PipeSource(sys.stdin.buffer, s.rate, s.realtime)
         return sources.FileSource(name, realtime=self._is_paced())
 
     def _is_paced(self) -> bool:
@@ -156,19 +166,24 @@ class Program:
 
     def _check_outputs(self) -> None:
         s = self.settings
-        if s.jsonl and sys.stdout is None:
+        for option, given in (("--csv", s.csv), ("--midi-file", s.midi_file)):
+            if given == "-":
+                raise InputError(f"{option} - names no file; for lines on standard output give --jsonl, or --jsonl-frames")
+        if self._writes_lines() and sys.stdout is None:
             raise InputError("--jsonl needs a standard output, which is closed; leave it out or send it to a file")
         if self.several:
             self._check_folders()
-        elif s.csv and s.midi_file and _same_file(s.csv, s.midi_file):
+        elif s.csv and s.midi_file and (name := _regular_file(s.csv)) and name == _regular_file(s.midi_file):
             raise InputError(f"--csv and --midi-file are both {s.csv}; give each a file of its own")
         files = [name for name in s.input if name not in ALONE]
-        if s.stats_file and any(_same_file(s.stats_file, name) for name in (*files, *filter(None, (s.csv, s.midi_file)))):
+        given = [(folder, suffix) for folder, suffix in ((s.csv, ".csv"), (s.midi_file, ".mid")) if folder]
+        written = [self._path(folder, name, suffix) for folder, suffix in given for name in s.input]
+        read = set(filter(None, map(_regular_file, files)))
+        if s.stats_file and _regular_file(s.stats_file) in read.union(filter(None, map(_regular_file, written))):
             raise InputError(f"--stats-file {s.stats_file} is an input or another output; give it a name of its own")
-        for given, suffix in ((s.csv, ".csv"), (s.midi_file, ".mid")):
-            for path in {self._path(given, name, suffix) for name in s.input} if given else ():
-                if any(_same_file(path, name) for name in files):
-                    raise InputError(f"{path} is an input and would be written over; give the output another name")
+        for path in written:
+            if _regular_file(path) in read:
+                raise InputError(f"{path} is an input and would be written over; give the output another name")
 
     def _check_folders(self) -> None:
         """With several inputs the output paths are folders; two inputs of one stem would share a file."""
@@ -177,19 +192,29 @@ class Program:
             twice = next((stem for stem in stems if stems.count(stem) > 1), None)
             if twice:
                 raise InputError(f"two inputs are called {twice}; their outputs in {given} would be one file: rename one")
-            if not Path(given).is_dir():
-                raise InputError(f"{given} is no folder; with several inputs give an existing folder")
+            if os.path.lexists(given) and not os.path.isdir(given):
+                raise InputError(f"{given} is no folder; with several inputs give the name of one")
 
     def _path(self, given: str, name: str, suffix: str) -> Path:
-        return Path(given) / (Path(name).stem + suffix) if self.several else Path(given)
+        """In a folder each input has a file of its own name; so it does where one file alone matched a pattern."""
+        stem = "stdin" if name == "-" else Path(name).stem
+        return Path(given) / (stem + suffix) if self.several or os.path.isdir(given) else Path(given)
+
+    def _make_folders(self) -> None:
+        for given in filter(None, (self.settings.csv, self.settings.midi_file)):
+            try:
+                Path(given).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"the folder {given} cannot be made ({error.strerror}); choose another place") from error
 
     def _add_live_sinks(self, sinks: list) -> None:
         """Outputs that last over all inputs; the quick checks come first."""
         s = self.settings
-        if s.osc is not None:
+        if s.osc:
             from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
 
-            sinks.append(OscSink(*parse_osc_address(s.osc), self.playing.offset_s))
+            for address in [parse_osc_address(text) for text in s.osc]:
+                sinks.append(OscSink(*address, self.playing.offset_s, self._tell_loss))
         if s.midi_out is not None:
             from rt_melody.realtime.sinks.midi import MidiSink
             from rt_melody.realtime.sinks.midi_ports import open_midi_out
@@ -201,24 +226,28 @@ class Program:
                 port = ReconnectingPort(lambda: open_midi_out(s.midi_out), self._tell_loss)
             sinks.append(MidiSink(port, self.playing.midi))
             self._tell(f"playing on the MIDI port {port.name}")
-        if not s.quiet and not s.jsonl and sys.stderr is not None:
+        if not s.quiet and not self._writes_lines() and sys.stderr is not None:
             from rt_melody.realtime.sinks.terminal import TerminalSink
 
-            self.display = TerminalSink(sys.stderr)
+            self.display = TerminalSink(sys.stderr, self.playing.performance.shift_semitones)
             sinks.append(self.display)
 
     def _add_file_sinks(self, sinks: list, name: str, live: bool) -> None:
-        from rt_melody.realtime.sinks.files import CsvSink, JsonlSink, MidiFileSink
+        from rt_melody.realtime.sinks.files import CsvSink, JsonlSink
+        from rt_melody.realtime.sinks.midi_file import MidiFileSink
 
         s = self.settings
         if s.csv:
-            sinks.append(CsvSink(self._path(s.csv, name, ".csv"), self.playing.offset_s))
+            sinks.append(CsvSink(self._path(s.csv, name, ".csv"), self.playing.offset_s, live))
         if s.midi_file:
             path = self._path(s.midi_file, name, ".mid")
-            sinks.append(MidiFileSink(path, self.playing.midi, s.tempo_bpm, self.playing.offset_s))
-        if s.jsonl:
+            sinks.append(MidiFileSink(path, self.playing.midi, s.tempo_bpm, self.playing.offset_s, live))
+        if self._writes_lines():
             label = name if self.several else None
-            sinks.append(JsonlSink(sys.stdout, label=label, offset_s=self.playing.offset_s, live=live))
+            sinks.append(JsonlSink(sys.stdout, s.jsonl_frames, label, self.playing.offset_s, live))
+
+    def _writes_lines(self) -> bool:
+        return self.settings.jsonl or self.settings.jsonl_frames
 
     # ---- what is said --------------------------------------------------------------------------
 
@@ -232,13 +261,11 @@ class Program:
         s = self.settings
         if name == "mic":
             self._tell(f"listening to {source.info.full_name}; Ctrl-C ends")
-        elif self.engine is None and not (s.midi_out or s.osc or s.midi_file or s.csv or s.jsonl):
+        elif self.engine is None and not (s.midi_out or s.osc or s.midi_file or s.csv or self._writes_lines()):
             self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
 
     def _tell_loss(self, text: str) -> None:
-        """Called by the thread that computes: handed over, since a terminal may make its writer wait."""
-        if self.display:
-            self.display.clear()
+        """Called by threads that must not wait, as a terminal may make its writer do: handed over."""
         self.speaker.take(text)
 
     def _say_over_line(self, text: str) -> None:
@@ -267,20 +294,29 @@ class Program:
 
 def _meant(name: str) -> list[str]:
     """The files that a pattern means, where the shell has left it as it was, as those of Windows do."""
-    if name in ALONE or Path(name).exists() or not glob.has_magic(name):
+    if name in ALONE or os.path.exists(name) or not glob.has_magic(name):
         return [name]
     return sorted(glob.glob(name)) or [name]
 
 
-def _same_file(one: str | Path, other: str | Path) -> bool:
-    """Whether both name one regular file, there already or yet to be made."""
-    one, other = Path(one).resolve(), Path(other).resolve()
-    return one == other and (one.is_file() or not one.exists())
+def _regular_file(path: str | Path) -> str | None:
+    """What tells a regular file, there already or yet to be made, from all others; None for a device, a pipe, a folder."""
+    name = os.path.realpath(path)
+    if os.path.isfile(name):
+        there = os.stat(name)
+        return f"{there.st_dev}:{there.st_ino}"  # one file may have several names
+    return None if os.path.exists(name) else name
 
 
-def _panic_on_signal(sinks: list) -> None:
-    """SIGUSR1 silences what ``sinks`` play on, and never ends the program: where the system has that signal and we run
-    in the main thread."""
-    if hasattr(signal, "SIGUSR1"):
-        with suppress(ValueError):
-            signal.signal(signal.SIGUSR1, lambda *_: [sink.ask_panic() for sink in sinks])
+@contextmanager
+def _panic_on_signal(sinks: list) -> Iterator[None]:
+    """Meanwhile SIGUSR1 silences what ``sinks`` play on, and never ends the program: where the system has that signal
+    and we run in the main thread."""
+    if not hasattr(signal, "SIGUSR1") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGUSR1, lambda *_: [sink.ask_panic() for sink in sinks])
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)

@@ -17,7 +17,6 @@ from rt_melody.realtime.timing.pace import true_pace
 from rt_melody.realtime.timing.scheduling import Standing, live_thread
 from rt_melody.realtime.types import InputError
 
-DEFAULT_S = 10.0
 USUAL_RATE_HZ = 48_000  # where no microphone tells another
 LISTEN_S = 2.0
 SILENT_DB = -110.0  # quieter than any converter: digital silence
@@ -76,25 +75,36 @@ def recommend_block(pace: Pace, rate_hz: int) -> int:
     return next((block for block in BLOCKS_SAMPLES if block >= needed), BLOCKS_SAMPLES[-1])
 
 
-def measure_pace(settings: Settings, rate_hz: int, seconds: float, stop: Stop) -> tuple[Pace, float]:
-    """The settings' own engine over the demo song; with it the least bound that the model can keep."""
+def measure_pace(settings: Settings, rate_hz: int, seconds: float, stop: Stop) -> tuple[Pace, float] | None:
+    """The settings' own engine over the demo song; with it the least bound that the model can keep. None where it was
+    stopped before the first hop."""
     from rt_melody.realtime.engine import DecoderSettings, Engine
-    from rt_melody.realtime.sources.demo import demo_phrase
 
     decoder = DecoderSettings(settings.voicing_threshold, settings.f0_min_hz, settings.f0_max_hz)
     engine = Engine(rate_hz, settings.latency_ms, settings.model, decoder)
     engine.warm_up()
-    song = demo_phrase(rate_hz).samples
+    song = _song(rate_hz)
     samples = np.tile(song, int(np.ceil(seconds * rate_hz / len(song))))[: int(seconds * rate_hz)]
     with live_thread(priority=settings.priority) as standing:
         cpu_s, began_s = time.process_time(), time.perf_counter()
         work, late = true_pace(engine.feed, samples, round(engine.hop_s * rate_hz), engine.hop_s, stop)
         share = (time.process_time() - cpu_s) / max(time.perf_counter() - began_s, 1e-9)
     if not len(work):
-        raise InputError(f"--self-test {seconds:g} is shorter than one hop; give a second or more")
+        return None
     marks = (tuple(float(1000.0 * q) for q in np.quantile(times, QUANTILES)) for times in (work, late))
     least_ms = engine.latency.total_ms - engine.model.look_ahead_ms + min(engine.model.heads_ms)
     return Pace(*marks, 1000.0 * engine.hop_s, share, standing), least_ms
+
+
+def _song(rate_hz: int) -> np.ndarray:
+    """The demo song at any rate, which is more than the voice can be rendered at: good enough to be timed."""
+    from rt_melody.kernels.voice import MAX_RATE_HZ, MIN_RATE_HZ
+    from rt_melody.realtime.sources.demo import demo_phrase
+
+    rendered_hz = min(max(rate_hz, MIN_RATE_HZ), MAX_RATE_HZ)
+    song = demo_phrase(rendered_hz).samples
+    at = np.arange(0.0, len(song), rendered_hz / rate_hz)
+    return song if rendered_hz == rate_hz else np.interp(at, np.arange(len(song)), song).astype(np.float32)
 
 
 def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> Heard:
@@ -132,11 +142,14 @@ class SelfTest:
         """All of it; 0 where everything asked for works here, else 1. Raises InputError for settings that are wrong."""
         if "mic" in self.settings.input or self.loopback:
             self._microphone()
-        pace, least_ms = self._pace()
+        measured = self._pace()
+        if measured is None:
+            self.say("Stopped before anything was measured.")
+            return 1
         self._devices()
         if self.loopback and not self.stop():
             self._round_trip()
-        self._recommend(pace, least_ms)
+        self._recommend(*measured)
         return self._verdict()
 
     def _microphone(self) -> None:
@@ -157,9 +170,12 @@ class SelfTest:
         if heard.overflows:
             self.say(f"It dropped samples {heard.overflows} times in {LISTEN_S:g} s; end other programs.")
 
-    def _pace(self) -> tuple[Pace, float]:
+    def _pace(self) -> tuple[Pace, float] | None:
         self.say(f"Measuring for {self.seconds:g} s what a hop costs at the true pace.")
-        pace, least_ms = measure_pace(self.settings, self.rate_hz, self.seconds, self.stop)
+        measured = measure_pace(self.settings, self.rate_hz, self.seconds, self.stop)
+        if measured is None:
+            return None
+        pace = measured[0]
         self.say(f"A hop of {pace.hop_ms:g} ms takes {_spread(pace.work_ms)}, {100 * pace.cpu_share:.0f} % of one core.")
         self.say(f"The system wakes the program late by {_spread(pace.late_ms)}, with nothing to do.")
         self.say(f"Granted: {pace.standing.line()}.")
@@ -170,15 +186,15 @@ class SelfTest:
                 f"This machine is too slow now: a hop of {pace.hop_ms:g} ms takes {pace.work_ms[1]:.1f} ms at p99; "
                 "end other programs, or give it mains power"
             )
-        return pace, least_ms
+        return measured
 
     def _devices(self) -> None:
-        from rt_melody.realtime.sinks.midi_ports import list_midi_outputs
+        from rt_melody.realtime.sinks.midi_ports import describe_midi_outputs
         from rt_melody.realtime.sources.devices import describe_devices, describe_outputs
 
         self.say(describe_devices(self.backend))
         self.say(describe_outputs(self.backend))
-        self.say("\n  ".join(["MIDI outputs:", *(list_midi_outputs() or ["none found"])]))
+        self.say(describe_midi_outputs())
 
     def _round_trip(self) -> None:
         from rt_melody.realtime.sources.roundtrip import CHIRPS, measure

@@ -255,7 +255,7 @@ class Session:
         self.tally.replaced_samples = self.engine.replaced_samples
 
     def stats(self) -> dict:
-        """How the newest run keeps time (see timing.py), what it lost, and what the system granted it."""
+        """How the newest run keeps time (see timing/figures.py), what it lost, and what the system granted it."""
         lost = {name: getattr(self.tally, name) for name in ("skips", "skipped_s", "lost_s", "overflows")}
         return {**self.timing.figures(), **lost, "standing": self.standing.line()}
 

@@ -40,6 +40,8 @@ class PitchFrame:
 
 @dataclass(frozen=True, slots=True)
 class NoteOn:
+    """A note begins."""
+
     time_s: float
     available_s: float
     note: int  # MIDI note number
@@ -52,6 +54,8 @@ class NoteOn:
 
 @dataclass(frozen=True, slots=True)
 class NoteOff:
+    """It ends."""
+
     time_s: float
     available_s: float
     note: int
@@ -92,6 +96,8 @@ NoteEvent = Union[NoteOn, NoteOff, PitchBend, Loudness, Brightness]
 
 @dataclass(frozen=True, slots=True)
 class LatencyPart:
+    """One summand of the latency."""
+
     name: str
     ms: float
     note: str = ""  # one clause of explanation for the printed budget
@@ -106,6 +112,7 @@ class LatencyBudget:
 
     @property
     def total_ms(self) -> float:
+        """The sum of the parts."""
         return sum(part.ms for part in self.parts)
 
     def table(self) -> str:
@@ -113,6 +120,14 @@ class LatencyBudget:
         rows = [f"  {p.ms:6.2f} ms  {p.name}{': ' + p.note if p.note else ''}" for p in self.parts]
         rows.append(f"  {self.total_ms:6.2f} ms  in all, bound {self.bound_ms:g} ms")
         return "\n".join(rows)
+
+
+PITCH_CLASSES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+
+
+def note_name(note: int) -> str:
+    """Name of a MIDI note number, 60 being C4."""
+    return f"{PITCH_CLASSES[note % 12]}{note // 12 - 1}"
 
 
 def hz_to_midi(f0_hz: float) -> float:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -122,7 +125,10 @@ def test_devices_are_listed_where_there_are_some(capsys, monkeypatch):
     monkeypatch.setattr(midi_ports, "list_midi_outputs", lambda: ["Synth", "Organ"])
     assert said(capsys, "--list-devices") == (0, "Audio inputs (* is the default):\n*   0  Studio\nMIDI outputs:\n  Synth\n  Organ\n", "")
     monkeypatch.setattr(midi_ports, "list_midi_outputs", list)
-    assert "MIDI outputs: none found" in said(capsys, "--list-devices")[1]
+    assert "MIDI outputs: none found; --midi-out without a name makes one" in said(capsys, "--list-devices")[1]
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "rtmidi", None)
+    assert "MIDI outputs: MIDI ports need python-rtmidi" in said(capsys, "--list-devices")[1]
 
 
 # --- what a run says and writes
@@ -337,3 +343,53 @@ def test_the_log_of_figures_writes_over_no_input_or_output(song, capsys):
 def test_an_interval_that_is_none_is_refused(capsys, value, sentence):
     status, _, err = said(capsys, "--input", "demo", f"--stats={value}")
     assert status == 2 and sentence in err
+
+
+# --- several of one kind
+
+
+def test_one_file_that_matched_a_pattern_goes_into_the_folder_like_several(song, capsys):
+    os.mkdir("out")
+    assert said(capsys, "--input", song, "--csv", "out", "--midi-file", "out", "--quiet")[0] == 0
+    stem = os.path.splitext(os.path.basename(song))[0]
+    assert sorted(os.listdir("out")) == [f"{stem}.csv", f"{stem}.mid"]
+
+
+def test_a_folder_for_several_inputs_is_made(song, capsys):
+    shutil.copy(song, "other.wav")
+    assert said(capsys, "--input", song, "other.wav", "--csv", "new/out", "--quiet")[0] == 0
+    assert len(os.listdir("new/out")) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are valid Unicode")
+def test_a_name_that_is_no_utf_8_is_a_name(song, capsys):
+    name = os.fsdecode(b"a\xff\xfe.wav")
+    shutil.copy(song, name)
+    assert said(capsys, "--input", name, "--csv", "out.csv", "--quiet")[0] == 0
+    assert os.path.getsize("out.csv") > 1000
+
+
+def test_frames_come_as_json_lines_where_they_are_asked_for(song, capsys):
+    status, out, _ = said(capsys, "--input", song, "--jsonl-frames")
+    kinds = [json.loads(line)["type"] for line in out.splitlines()]
+    assert status == 0 and kinds.count("frame") > 10 * kinds.count("note_on") > 0
+
+
+def test_several_osc_receivers_get_the_same(song, capsys):
+    receivers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    try:
+        for receiver in receivers:
+            receiver.bind(("127.0.0.1", 0))
+            receiver.settimeout(10.0)
+        addresses = [f"127.0.0.1:{receiver.getsockname()[1]}" for receiver in receivers]
+        assert said(capsys, "--input", song, "--osc", addresses[0], "--osc", addresses[1], "--quiet")[0] == 0
+        first, second = ([receiver.recv(1000) for _ in range(20)] for receiver in receivers)
+        assert first == second
+    finally:
+        for receiver in receivers:
+            receiver.close()
+
+
+def test_what_is_left_out_of_the_range_and_the_key_are_told(song, capsys):
+    assert "notes lay outside the range of notes that are played and were left out" in said(capsys, "--input", song, "--csv", "a.csv", "--note-range", "C8", "G9")[2]
+    assert "; in G major" in said(capsys, "--input", "demo", "--csv", "a.csv", "--scale", "auto")[2]

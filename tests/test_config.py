@@ -46,11 +46,12 @@ OTHER = {
     "brightness_range": [200.0, 4000.0],
     "midi_rate": 300,
     "offset_ms": -20.5,
-    "osc": "[::1]:9000",
+    "osc": ["[::1]:9000", "localhost:9001"],
     "midi_file": "2024-01-01",
     "tempo_bpm": 99.9,
     "csv": "a\nb\u0007.csv",
     "jsonl": True,
+    "jsonl_frames": True,
     "quiet": True,
     "notes": {"on_ms": 20.0, "bridge_ms": 30.0},
 }

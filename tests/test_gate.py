@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rt_melody.realtime.playing.gate import CLOSE_DB, HOLD_S, OPEN_DB, Gate, parse_gate
@@ -31,6 +33,15 @@ def test_a_fixed_gate_opens_at_its_level_and_closes_below_after_a_hold():
     levels = [-60.0] * 20 + [-40.0] * 20 + [-44.0] * 20 + [-60.0] * 40
     assert opened(Gate(-40.0), levels) == list(range(20, 60 + hold))  # -44 lies within the hysteresis
     assert opened(Gate(-39.9), levels) == []
+
+
+def test_a_gap_in_the_stream_teaches_nothing_of_the_room():
+    """The first hops after it are the singer's: unvoiced yet, and no louder room."""
+    gate = Gate()
+    for frame in frames([-60.0] * 500, [False] * 500):
+        gate.feed(frame)
+    later = [replace(f, time_s=f.time_s + 10.0, available_s=f.available_s + 10.0) for f in frames([-20.0] * 200, [False] * 5 + [True] * 195)]
+    assert sum(gate.feed(f).voiced for f in later) == 195
 
 
 def test_levels_between_the_thresholds_do_not_flicker():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt_melody.kernels.viterbi import FixedLagViterbi
+from rt_melody.kernels.viterbi import OnlineViterbi
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
@@ -62,7 +62,7 @@ def test_a_steady_tone_is_one_note_and_starts_at_the_second_frame():
     assert given_at == [0, 2, 0, 0, 0]
     assert tracker.lag_ms == pytest.approx(10)
     on = events_of([None] * 7 + [60.2] * 50)[0]
-    assert (on.note, on.velocity) == (60, 64)  # halfway between -50 and -6 dBFS
+    assert (on.note, on.velocity) == (60, 56)  # -28 dBFS on the way from -45 to -6
     assert on.pitch == pytest.approx(60.2)
     assert (on.time_s, on.available_s) == pytest.approx((0.07, 0.08 + LAG_S))
 
@@ -71,8 +71,8 @@ def test_a_tone_ends_where_the_voice_ended():
     assert notes_of([60.0] * 50 + [None] * 50) == [(60, 0, 500)]
 
 
-@pytest.mark.parametrize("confidence, waited_s", [(0.85, 0.03), (0.75, 0.05)])
-def test_a_step_is_left_once_the_fourth_sure_or_the_sixth_frame_says_so_and_dated_back(confidence, waited_s):
+@pytest.mark.parametrize("confidence, waited_s", [(0.85, 0.03), (0.75, 0.07)])
+def test_a_step_is_left_once_the_fourth_sure_or_the_eighth_frame_says_so_and_dated_back(confidence, waited_s):
     frames = sure_until(40, confidence, frames_of([60.0] * 40 + [62.0] * 40))
     tracker = NoteTracker()
     off, on = [e for f in frames for e in tracker.feed(f) if type(e) in (NoteOff, NoteOn)][1:3]
@@ -261,7 +261,7 @@ def test_a_note_hardly_louder_than_the_room_must_be_surer(over_room_db, confiden
 
 @pytest.mark.parametrize(
     ("room_db", "confidence", "count"),
-    [(-60.0, 0.95, 3), (-25.0, 0.95, 2), (-25.0, 0.8, 3)],  # a clear voice; a drum in a band; a consonant over it
+    [(-60.0, 0.95, 3), (-25.0, 0.95, 2), (-25.0, 0.8, 2), (-25.0, 0.7, 3)],  # a clear voice; a drum in a band; a consonant over it
 )
 def test_a_dip_over_a_band_strikes_again_only_where_the_pitch_was_in_doubt(room_db, confidence, count):
     pitches = [60.0] * 20 + [None] * 60 + [60.0] * 86
@@ -337,7 +337,7 @@ def test_loudness_is_told_at_the_onset_and_at_each_decibel():
     assert told == pytest.approx([-29.7, -28.5, -27.3])
 
 
-@pytest.mark.parametrize(("level_db", "velocity"), [(-90, 1), (-50, 1), (-28, 64), (-6, 127), (0, 127)])
+@pytest.mark.parametrize(("level_db", "velocity"), [(-90, 1), (-50, 1), (-45, 1), (-28, 56), (-6, 127), (0, 127)])
 def test_velocity_follows_the_level(level_db, velocity):
     tracker = NoteTracker()
     events = [e for f in frames_of([60.0] * 3, level_db=level_db) for e in tracker.feed(f)]
@@ -437,7 +437,7 @@ def test_whatever_is_sung_notes_alternate_and_time_goes_on(runs):
 def test_ten_thousand_random_sequences_of_posteriors():
     """Posteriors that wander, leap and vanish, through the decoder; levels, voicing and confidence at random."""
     rng = np.random.default_rng(7)
-    decoder, bins, hops, struck = FixedLagViterbi(BINS, 0, 2.0, 6, 0.3, 0.9, 0.9), np.arange(BINS), 24, 0
+    decoder, bins, hops, struck = OnlineViterbi(BINS, 2.0, 6, 0.3, 0.9, 0.9), np.arange(BINS), 24, 0
     for _ in range(10_000):
         decoder.reset()
         tracker, events = NoteTracker(NoteSettings(first_confidence=0.5, step_confidence=0.5)), []
@@ -466,3 +466,52 @@ def test_a_level_of_no_sound_breaks_nothing(level_db):
     events += tracker.finish(1.1)
     check_notes(events)
     assert sum(isinstance(e, NoteOn) for e in events) >= 1
+
+
+@pytest.mark.parametrize("semitones_per_s", [1.0, 1.5, 1.6, 1.8, 2.0, 2.3, 3.0, 4.0, 6.0])
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_slide_of_any_speed_stays_within_reach_of_a_bend(semitones_per_s, way):
+    """Seven semitones: the sounding note is left where the usual bend of two semitones ends, or soon after."""
+    line = [60.0] * 40 + [60 + way * semitones_per_s * i / 100 for i in range(int(700 / semitones_per_s))]
+    line += [60.0 + 7 * way] * 60
+    tracker, note, away = NoteTracker(), None, []
+    for frame, pitch in zip(frames_of(line), line, strict=True):
+        for event in tracker.feed(frame):
+            note = event.note if isinstance(event, NoteOn) else note
+        away.append(abs(pitch - (pitch if note is None else note)))
+    assert max(away) < 2.7 and away[-1] < 2.1
+
+
+@pytest.mark.parametrize("name, to", [("leap_ms", 72.0), ("change_ms", 63.0)])
+def test_a_threshold_longer_than_the_window_still_lets_a_note_be_left(name, to):
+    tracker = NoteTracker(NoteSettings(**{name: 400.0, "step_confidence": 2.0}))
+    assert [note for note, _, _ in notes_of([60.0] * 60 + [to] * 120, tracker=tracker)] == [60, to]
+
+
+def test_a_first_note_that_had_to_last_is_dated_to_where_it_began():
+    doubted = NoteTracker(NoteSettings(first_confidence=2.0, first_ms=2000.0))
+    assert notes_of([None] * 10 + [60.0] * 300, tracker=doubted) == [(60, 100, 3100)]
+
+
+def test_a_stream_that_breaks_off_leaves_the_singer_and_the_room_known():
+    """After a skip in mid-phrase the next note is no first one after a pause; in another stream it is."""
+    frames = [replace(f, confidence=0.8) for f in frames_of([60.0] * 40 + [None] * 6 + [62.0] * 30)]
+    for break_off, heard in ((NoteTracker.finish, [62]), (lambda tracker, at_s: tracker.reset(), [])):
+        tracker = NoteTracker()
+        for frame in frames_of([60.0] * 40):
+            tracker.feed(frame)
+        break_off(tracker, 0.5)
+        events = [event for frame in frames[46:] for event in tracker.feed(frame)]
+        assert [event.note for event in events if isinstance(event, NoteOn)] == heard
+
+
+def test_frames_that_guessed_a_note_before_it_was_sure_date_it():
+    """Half sure that somebody sings, at the pitch that then is sung; what was surely nobody stays silence."""
+    line = [(60.0, 0.1, False)] * 5 + [(60.2, 0.5, False)] * 4 + [(60.2, 0.9, True)] * 30
+    frames = [
+        replace(f, f0_hz=midi_to_hz(pitch), voicing=voicing, voiced=voiced)
+        for f, (pitch, voicing, voiced) in zip(frames_of([60.0] * len(line)), line, strict=True)
+    ]
+    tracker = NoteTracker()
+    on = next(event for f in frames for event in tracker.feed(f))
+    assert on.time_s == pytest.approx(0.05)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, log2
+from math import inf, log2, pi, sin
 
 import pytest
 
@@ -238,10 +238,51 @@ def test_brightness_is_told_where_it_changes_while_a_note_sounds():
     frames = [frame(i, brightness_hz=hz[i]) for i in range(150)]
     events = perform({10: [on(10, 60)], 85: [off(85, 60)]}, frames)
     assert events[0].brightness_hz == pytest.approx(500.0)
-    bright = [e for e in events if isinstance(e, Brightness)]
+    first, *bright = [e for e in events if isinstance(e, Brightness)]
+    assert events[1] is first and first.brightness_hz == events[0].brightness_hz, "for outputs whose note-ons carry none"
     assert all(0.35 <= e.available_s < 0.9 and e.note == 60 for e in bright)
     steps = [log2(b.brightness_hz / a.brightness_hz) for a, b in zip(bright, bright[1:])]
     assert min(steps) >= BRIGHTNESS_STEP_OCTAVES and bright[-1].brightness_hz == pytest.approx(1000.0, rel=0.05)
+
+
+def test_hiss_after_the_voice_is_not_its_brightness():
+    """The voice has stopped, which is not known yet; what sounds is the room, far below."""
+    frames = [frame(i, level_db=-20.0 if i < 40 else -60.0, brightness_hz=400.0 if i < 40 else 5000.0) for i in range(60)]
+    events = perform({10: [on(10, 60)], 46: [off(46, 60)]}, frames)
+    assert [round(e.brightness_hz) for e in events if isinstance(e, Brightness)] == [400]
+
+
+def slid(pitches, **settings):
+    """What is played of a note 64 that is bent along ``pitches`` from its tenth frame on, in C major."""
+    score = {10: [on(10, 64)]} | {11 + i: [bend(11 + i, 64, p - 64)] for i, p in enumerate(pitches)}
+    return told(perform(score, [frame(i) for i in range(20 + len(pitches))], scale=C_MAJOR, **settings))
+
+
+F_HELD = [64 + i / 10 for i in range(10)] + [65.0] * 30
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ["+64", "-64", "+65", "-65"]),
+        ({"mode": "legato"}, ["+64", "+65 legato", "-64", "-65"]),
+        ({"mode": "bend"}, ["+64", "64~+1.00", "-64"]),
+        ({"pull_semitones": 2.0}, ["+64", "-64", "+65", "-65"]),
+        ({"highest": 64}, ["+64", "-64"]),
+    ],
+)
+def test_a_slide_to_another_note_of_the_scale_is_followed(settings, expected):
+    assert slid(F_HELD, **settings) == expected
+
+
+def test_a_soft_pull_lets_go_where_the_voice_has_slid():
+    words = slid(F_HELD, pull_semitones=0.3)
+    assert words[0] == "+64" and words[-2:] == ["+65", "-65"], "drawn by 0.3, the F was 30 cents flat"
+
+
+@pytest.mark.parametrize("rate_hz", [4, 5, 8])
+def test_vibrato_on_a_scale_stays_on_its_note(rate_hz):
+    assert slid([64 + 0.3 + 0.7 * sin(2 * pi * rate_hz * i * HOP_S) for i in range(150)]) == ["+64", "-64"]
 
 
 def test_without_brightness_none_is_told():

@@ -194,6 +194,18 @@ def test_bad_words_are_a_sentence(capsys, arguments, sentence):
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rate_hz", [4000, 44_100, 192_000])
+def test_the_song_is_there_at_any_rate(rate_hz):
+    song = selftest._song(rate_hz)
+    assert song.dtype == np.float32 and len(song) / rate_hz == pytest.approx(7.7, abs=0.1) and np.abs(song).max() > 0.1
+
+
+def test_stopped_at_once_it_says_so():
+    said = []
+    assert SelfTest(Settings(input=["demo"]), 2.0, None, said.append, lambda: True).run() == 1
+    assert said[-1] == "Stopped before anything was measured."
+
+
 def test_the_command_measures_this_machine(capsys):
     """Whether it is quick enough is not ours to assert; that it says so is."""
     status = cli.main(["--input", "demo", "--self-test", "1", "--no-priority"])

@@ -12,7 +12,9 @@ import mido
 import pytest
 
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.sinks.files import LINES_WAITING, CsvSink, JsonlSink, MidiFileSink, variable_length
+from rt_melody.realtime.sinks import output_file
+from rt_melody.realtime.sinks.files import LINES_WAITING, CsvSink, JsonlSink
+from rt_melody.realtime.sinks.midi_file import MidiFileSink, variable_length
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
 from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
@@ -111,6 +113,68 @@ def test_a_place_that_cannot_be_written_is_told_when_the_sink_is_made(make, tmp_
         make(tmp_path)
     with pytest.raises(InputError, match="a cannot be written .Not a directory"):
         make(tmp_path / "file" / "a")
+
+
+@pytest.mark.parametrize("make", [CsvSink, MidiFileSink])
+def test_a_file_that_a_thread_writes_is_the_same(make, tmp_path):
+    line = [60 + (i // 20) % 5 for i in range(500)]
+    for name, live in (("at once", False), ("live", True)):
+        with make(tmp_path / name, live=live) as sink:
+            sink.start(0.0)
+            play(sink, line)
+    assert (tmp_path / "live").read_bytes() == (tmp_path / "at once").read_bytes() != b""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_that_nobody_reads_holds_nobody_up_live(tmp_path, monkeypatch):
+    """More than a pipe takes; the end waits a moment for its reader, then tells."""
+    monkeypatch.setattr(output_file, "CLOSE_S", 0.05)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        sink = CsvSink(path, live=True)
+        sink.start(0.0)
+        for i in range(5000):
+            sink.frame(frame(i))
+        with pytest.raises(InputError, match="pipe took nothing for 0.05 s"):
+            sink.close()
+        sink.close()
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_a_full_disk_refused_is_written_at_the_end_if_there_is_room(live, tmp_path):
+    sink = CsvSink(tmp_path / "a.csv", live=live)
+    sink.start(0.0)
+    with full_disk(10_000), pytest.raises(InputError, match="cannot be written further"):
+        for i in range(500):
+            sink.frame(frame(i))
+            time.sleep(0.001 if live else 0.0)
+    sink.close()
+    rows = (tmp_path / "a.csv").read_text().splitlines()[1:]
+    assert rows and [row.split(",")[0] for row in rows] == [f"{j / 100:.6f}" for j in range(len(rows))]
+    assert len(rows) >= i, "all but the frame at which the failure was told"
+
+
+def test_a_negative_offset_leaves_out_what_lies_before_the_file(tmp_path):
+    """A note that ended by then is no note; one that sounds on begins with the file, bent as it is by then."""
+    with MidiFileSink(tmp_path / "a.mid", offset_s=-1.0) as sink:
+        sink.start(0.0)
+        for event in (
+            NoteOn(0.1, 0.15, 60, 64, 60.0), NoteOff(0.5, 0.55, 60),
+            NoteOn(0.6, 0.65, 62, 64, 62.4), PitchBend(0.7, 0.75, 62, 0.2), PitchBend(0.8, 0.85, 62, 0.0), NoteOff(2.0, 2.05, 62),
+        ):
+            sink.event(event)
+    told, now_s = [], 0.0
+    for message in mido.MidiFile(tmp_path / "a.mid"):
+        now_s += message.time
+        told.append((round(now_s, 2), message.type, getattr(message, "note", getattr(message, "pitch", None))))
+    sounding = told[[kind for _, kind, _ in told].index("note_on") :]
+    assert sounding[0] == (0.0, "note_on", 62) and (1.0, "note_off", 62) in sounding and len([w for w in told if w[1] == "note_on"]) == 1
+    bends = [bend for at_s, kind, bend in told if kind == "pitchwheel" and at_s < 0.99]
+    assert bends[-1] == 0, "in tune from the file's beginning on"
 
 
 def test_a_full_disk_keeps_the_csv_rows_before_it(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import pytest
 from pythonosc.osc_bundle import OscBundle
@@ -92,10 +93,22 @@ def test_a_loss_moves_the_time_tags_and_ends_nothing(receiver):
 
 
 def test_what_the_socket_refuses_is_counted_and_not_raised():
-    with OscSink("255.255.255.255", 9) as sink:  # broadcasting needs leave that was not asked for
+    told = []
+    with OscSink("127.0.0.1", 0, tell=told.append) as sink:  # no port that can be sent to
         sink.frame(FRAME)
         sink.frame(FRAME)
     assert sink.send_errors == 2
+    assert len(told) == 1 and told[0].startswith("OSC cannot be sent to 127.0.0.1, port 0 (")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the loopback network of other systems has no broadcast address")
+def test_a_broadcast_reaches_whoever_listens():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("", 0))
+        listener.settimeout(10.0)
+        with OscSink("127.255.255.255", listener.getsockname()[1]) as sink:
+            sink.frame(FRAME)
+        assert b"/rt-melody/f0" in listener.recv(1000)
 
 
 def test_nobody_listening_is_no_error(receiver):

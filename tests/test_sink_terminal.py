@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from rt_melody.realtime.sinks.terminal import DRAWS_A_SECOND, TerminalSink, note_name
-from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, midi_to_hz
+from rt_melody.realtime.sinks.terminal import DRAWS_A_SECOND, TerminalSink
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, midi_to_hz, note_name
 
 
 class Terminal(io.StringIO):
@@ -31,7 +31,7 @@ def frame(pitch=69.0, level_db=-30.0):
 
 def drawn(pitch, level_db=-30.0, event=None):
     terminal = Terminal()
-    sink = TerminalSink(terminal, Clock())
+    sink = TerminalSink(terminal, clock=Clock())
     sink.status(46.2, 3)
     if event:
         sink.event(event)
@@ -47,7 +47,24 @@ def test_the_line_shows_level_note_cents_f0_latency_and_skips():
 
 def test_cents_are_those_from_the_note_that_sounds():
     assert "A4    -80 c" in drawn(68.2, event=NoteOn(0, 0, 69, 90, 69.0))
-    assert "G#4   +20 c" in drawn(68.2, event=NoteOff(0, 0, 69))
+    assert "Ab4   +20 c" in drawn(68.2, event=NoteOff(0, 0, 69))
+
+
+def test_cents_are_those_of_the_note_that_is_played():
+    """An octave down, and A4 meant at 432 Hz, where 440 are 32 cents sharp."""
+    for shift, event, shown in ((-12.0, NoteOn(0, 0, 57, 90, 57.0), "A3     +0 c    440.0 Hz"), (0.3177, None, "A4    +32 c    440.0 Hz")):
+        sink = TerminalSink(Terminal(), shift, Clock())
+        if event:
+            sink.event(event)
+        assert shown in sink.line(frame(69.0))
+
+
+def test_the_key_is_shown_once_it_is_heard():
+    sink, key = TerminalSink(Terminal(), clock=Clock()), []
+    sink.watch_key(lambda: key[-1] if key else None)
+    assert sink.line(frame()).endswith("skips 0")
+    key.append("D minor")
+    assert sink.line(frame()).endswith("skips 0  in D minor")
 
 
 @pytest.mark.parametrize(("level_db", "cells"), [(-120.0, 0), (-60.0, 0), (-3.0, 15), (0.0, 16), (6.0, 16)])
@@ -62,7 +79,7 @@ def test_unvoiced_shows_no_pitch():
 
 def test_a_second_of_frames_is_drawn_as_often_as_the_table_says():
     terminal, clock = Terminal(), Clock()
-    sink = TerminalSink(terminal, clock)
+    sink = TerminalSink(terminal, clock=clock)
     for i in range(1000):
         clock.s = i / 1000
         sink.frame(frame())
@@ -71,7 +88,7 @@ def test_a_second_of_frames_is_drawn_as_often_as_the_table_says():
 
 def test_a_shorter_line_covers_the_longer_one_and_clear_takes_it_away():
     terminal, clock = Terminal(), Clock()
-    sink = TerminalSink(terminal, clock)
+    sink = TerminalSink(terminal, clock=clock)
     sink.status(1234.0, 0)
     sink.frame(frame())
     sink.status(1.0, 0)
@@ -95,12 +112,20 @@ def test_a_stream_that_is_no_terminal_gets_nothing():
 
 
 def test_a_terminal_that_goes_is_given_up():
-    terminal = Terminal()
-    sink = TerminalSink(terminal, Clock())
-    terminal.close()
-    sink.frame(frame())
-    sink.frame(frame())
+    class Gone(Terminal):
+        tried = 0
+
+        def write(self, text):
+            self.tried += 1
+            raise OSError("it has gone")
+
+    terminal, clock = Gone(), Clock()
+    sink = TerminalSink(terminal, clock=clock)
+    for second in range(3):
+        clock.s = float(second)
+        sink.frame(frame())
     sink.close()
+    assert terminal.tried == 1
 
 
 def test_a_stopped_terminal_is_not_waited_for():
@@ -108,7 +133,7 @@ def test_a_stopped_terminal_is_not_waited_for():
     controller, terminal = pty.openpty()
     clock = Clock()
     with os.fdopen(terminal, "w") as stream:
-        sink = TerminalSink(stream, clock)
+        sink = TerminalSink(stream, clock=clock)
         sink.frame(frame())
         assert b"A4" in os.read(controller, 1000)
         os.set_blocking(terminal, False)
@@ -131,7 +156,7 @@ def test_a_terminal_that_cannot_be_opened_anew_is_written_by_another_thread(monk
     with os.fdopen(terminal, "w") as stream:
         write, written = stream.write, []
         stream.write = lambda text: (go_on.wait(10), written.append(text), write(text))
-        sink = TerminalSink(stream, clock)
+        sink = TerminalSink(stream, clock=clock)
         for second in range(5):
             clock.s = float(second)
             sink.status(0.0, second)

@@ -190,3 +190,21 @@ def test_a_compressed_file_cut_off_gives_what_is_there_and_says_so(recording, na
         assert 0.5 < n / (20 * len(NOISE)) < 0.62
         assert f"{name} is damaged after 2." in source.notice
         assert source.read() is None
+
+
+def test_an_mp3_that_does_not_say_its_length_is_read_to_its_end(tmp_path):
+    """Without its first frame, which holds the length and no sound, libsndfile would guess from the next ones: loud
+    ones promise a short file. Constant or not, what is there is read, and nothing is called damaged."""
+    rng = np.random.default_rng(0)
+    sound = np.concatenate([0.5 * rng.standard_normal(RATE), 0.2 * np.sin(0.05 * np.arange(6 * RATE))])
+    soundfile.write(tmp_path / "whole.mp3", sound.clip(-1, 1), RATE, subtype="MPEG_LAYER_III", bitrate_mode="VARIABLE")
+    data = (tmp_path / "whole.mp3").read_bytes()
+    assert b"Xing" in data[:2048] or b"Info" in data[:2048]
+    second = next(i for i in range(200, 4000) if data[i : i + 2] == data[:2] and abs(data[i + 2] - data[2]) < 0x100)
+    (tmp_path / "cut.mp3").write_bytes(data[second:])
+    with FileSource(tmp_path / "cut.mp3") as source:
+        count = 0
+        while (block := source.read()) is not None:
+            count += len(block)
+        assert source.notice is None
+    assert count == pytest.approx(len(sound), abs=3000)

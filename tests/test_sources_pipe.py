@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -120,3 +121,16 @@ def test_a_terminal_is_refused_with_an_example():
     with os.fdopen(terminal, "rb", buffering=0) as stream, pytest.raises(InputError, match="is a terminal.*ffmpeg"):
         PipeSource(stream, 48_000).open()
     os.close(controller)
+
+
+def test_asked_for_the_clock_sets_the_pace():
+    """0.3 s of sound, all there at once, takes as long to be given; nothing is lost and no block is large."""
+    samples = np.arange(4800, dtype="<f4")
+    source = PipeSource(io.BytesIO(samples.tobytes()), 16_000, realtime=True)
+    with source:
+        began_s, blocks = time.perf_counter(), []
+        while (block := source.read(0.1)) is not None:
+            blocks.append(block.copy())
+        took_s = time.perf_counter() - began_s
+    np.testing.assert_array_equal(np.concatenate(blocks), samples)
+    assert source.paced and took_s >= 0.299 and len(blocks[0]) == 160

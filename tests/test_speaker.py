@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 
 import pytest
@@ -41,6 +42,26 @@ def test_a_text_after_the_end_begins_anew():
     assert said == ["one", "two"]
 
 
+def test_many_who_speak_first_at_once_start_one_speaker():
+    started = []
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            speaker = Speaker(lambda text: started.append(threading.get_ident()))
+            start = threading.Barrier(4)
+            threads = [threading.Thread(target=lambda: (start.wait(), speaker.take("x"))) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            speaker.close()
+            assert len(started) == 4 and len(set(started)) == 1
+            started.clear()
+    finally:
+        sys.setswitchinterval(before)
+
+
 def test_a_log_holds_whole_lines_once_closed(tmp_path):
     log = LineLog(tmp_path / "log.jsonl")
     log.take('{"a": 1}')
@@ -58,7 +79,8 @@ def test_the_speaker_of_a_thread_that_runs_first_runs_first_too(live):
     """Else it could be held up with the interpreter in its hands, and the live thread would wait for it."""
     policies = []
     speaker = Speaker(lambda text: policies.append(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK))
+    speaker.take("zero")
     with live_thread(live) as standing:
         speaker.take("one")
         speaker.close()
-    assert policies == [os.SCHED_FIFO if standing.priority else os.SCHED_OTHER]
+    assert policies == [os.SCHED_OTHER, os.SCHED_FIFO if standing.priority else os.SCHED_OTHER]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from rt_melody.models.training import augment
 from rt_melody.models.training.augment import (
     AugmentConfig, ExampleMaker, bump, codec, fit, scaled, shift_formants, swell, voiced_rms,
 )
@@ -14,7 +15,7 @@ from rt_melody.models.training.data import SAMPLE_RATE, Clip
 LEVEL_DB = -6.0
 # Nothing but the voice, at one level; each test switches on what it looks at.
 PLAIN = AugmentConfig(
-    shift=0.0, own_band=0.0, no_band=1.0, no_voice=0.0, splice=0.0, noise_alone=0.0, synthetic_voice=0.0, synthetic_band=0.0, lead=0.0,
+    shift=0.0, own_band=0.0, no_band=1.0, no_voice=0.0, splice=0.0, noise_alone=0.0, synthetic_voice=0.0, synthetic_band=0.0, among_synthetic=0.0, lead=0.0,
     noise=0.0, room=0.0, tilt=0.0, narrow=0.0, swell=0.0, bump=0.0, level_db=(LEVEL_DB, LEVEL_DB), clip=0.0,
     formants=0.0, low=1.0, lone=0.0, rendered_band=0.0, codec=0.0, dropout=0.0,
 )
@@ -414,3 +415,15 @@ def test_rendered_accompaniments_are_used_where_there_are_some():
     without = ExampleMaker([clip(sine(400, 3.0))], [], [], SAMPLE_RATE, config, 3).make(0, 0)
     assert amplitude(with_them.waveform, 3000) == pytest.approx(amplitude(with_them.waveform, 400), rel=0.02)
     assert amplitude(without.waveform, 3000) < 1e-3
+
+
+def test_what_is_synthetic_or_unsung_hears_synthetic_bands_of_its_own_odds(monkeypatch):
+    """A band of ones in place of the synthetic one: where a real voice sings it is never drawn, else always."""
+    monkeypatch.setattr(augment, "random_band", lambda rng, samples: np.ones(samples, np.float32))
+    drawn = {}
+    for kind, changes in {"voice": {}, "synthetic": {"synthetic_voice": 1.0}, "unsung": {"no_voice": 1.0}}.items():
+        bands = []
+        monkeypatch.setattr(augment, "scaled", lambda track, reference_rms, below_db: (bands.append(bool((track == 1).all())), track)[1])
+        maker([clip(sine(400, 3.0), band=sine(100, 3.0))], **OWN_BAND, among_synthetic=1.0, **changes).make(0, 0)
+        drawn[kind] = bands[0]
+    assert drawn == {"voice": False, "synthetic": True, "unsung": True}

@@ -38,9 +38,10 @@ class AugmentConfig:
     splice: float = 0.25  # of a voice cut into pieces of other pitches, so that f0 steps within splice_ms ...
     splice_semitones: tuple[float, float] = (-5.0, 5.0)  # ... on top of the example's own shift
     splice_ms: float = 3.0
-    synthetic_voice: float = 0.15  # of synthetic singing in place of a recorded voice
+    synthetic_voice: float = 0.2  # of synthetic singing in place of a recorded voice
     lone: float = 0.05  # of a steady instrument alone, as the melody
     synthetic_band: float = 0.12  # of a synthetic band in place of a recorded one ...
+    among_synthetic: float = 0.5  # ... where the voice is synthetic, too, or nobody sings
     rendered_band: float = 0.15  # ... and of a rendered one, where there are some
     lead: float = 0.2  # of an instrument that plays a second melody ...
     lead_db: tuple[float, float] = (-3.0, 15.0)  # ... so far under the voice
@@ -62,6 +63,8 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class Example:
+    """A waveform of 16 kHz and its labels."""
+
     waveform: np.ndarray  # [shape=(n_samples,)]
     pitch: np.ndarray  # [shape=(n_labels,)] 5 ms grid, 0 = unvoiced
 
@@ -78,6 +81,7 @@ class ExampleMaker:
         self.bands = [c.accompaniment for c in clips if c.accompaniment is not None]
 
     def make(self, step: int, index: int) -> Example:
+        """The example of this place in the training, always the same."""
         rng = np.random.default_rng([self.seed, step, index])
         c = self.config
         if rng.random() < c.lone:
@@ -85,7 +89,8 @@ class ExampleMaker:
         clip = self.clips[rng.choice(len(self.clips), p=self.odds)]
         speed = 2.0 ** (rng.uniform(*c.shift_semitones) / 12.0) if rng.random() < c.shift else 1.0
         start = self._start(rng, len(clip.voice), speed)
-        if rng.random() < c.synthetic_voice:
+        synthetic = rng.random() < c.synthetic_voice
+        if synthetic:
             voice, pitch = random_singing(rng, self.samples)
         else:
             voice, pitch = self._voice(rng, clip, start, speed)
@@ -93,7 +98,8 @@ class ExampleMaker:
                 voice = shift_formants(voice, rng.uniform(*c.formants_scale) / speed)
         silent = rng.random() < c.no_voice
         noise_alone = silent and rng.random() < c.noise_alone
-        band, share = (None, 1.0) if noise_alone else self._band(rng, clip, start, speed)
+        synthetic_band = c.among_synthetic if synthetic or silent else c.synthetic_band
+        band, share = (None, 1.0) if noise_alone else self._band(rng, clip, start, speed, synthetic_band)
         if silent:
             pitch = np.zeros_like(pitch)
         if rng.random() < c.tilt:
@@ -152,13 +158,14 @@ class ExampleMaker:
         return np.where(values > 0, values + np.float32(12.0 * np.log2(speed)), 0.0).astype(np.float32)
 
     def _band(
-        self, rng: np.random.Generator, clip: Clip, start: int, speed: float
+        self, rng: np.random.Generator, clip: Clip, start: int, speed: float, synthetic: float
     ) -> tuple[np.ndarray | None, float]:
-        """An accompaniment, and the share of the example in which it sounds."""
+        """An accompaniment, with the probability ``synthetic`` a synthetic one, and the share of the example in
+        which it sounds."""
         draw = rng.random()
         if draw < self.config.no_band:
             return None, 1.0
-        if rng.random() < self.config.synthetic_band:
+        if rng.random() < synthetic:
             return random_band(rng, self.samples), 1.0
         if self.rendered and rng.random() < self.config.rendered_band:
             piece = self.rendered[rng.integers(len(self.rendered))]

@@ -49,6 +49,8 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class LabelledNote:
+    """A note as annotated."""
+
     onset_s: float
     offset_s: float
     pitch: float  # fractional MIDI note number

@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in filter(None, (args.out, args.trainable)):
         if not path.parent.is_dir():
             refuse(f"there is no folder {path.parent} to write {path.name} into; make it first")
+        if path.is_dir():
+            refuse(f"{path} is a folder; give the name of a file")
     try:
         stored = mean_checkpoint(args.checkpoint)
         export(stored, args.out, args.note)

@@ -101,7 +101,10 @@ def train(args: argparse.Namespace) -> int:
     shape = read_shape(config.model)
     rank, world, device = start_processes()
     out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--out {out} cannot be made ({error.strerror}); give the name of a folder") from error
 
     # The network, its averaged twin, the optimiser.
     torch.manual_seed(config.seed)

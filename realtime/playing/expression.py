@@ -38,10 +38,12 @@ class Curve:
     exponent: float = 1.0
 
     def unit(self, value: float) -> float:
+        """0..1, clipped; NaN gives 0."""
         part = (value - self.low) / (self.high - self.low)
         return min(1.0, max(0.0, part)) ** self.exponent  # in this order NaN gives 0
 
     def byte(self, value: float) -> int:
+        """The same as 0..127."""
         return round(127 * self.unit(value))
 
 
@@ -52,6 +54,7 @@ class BrightnessCurve:
     octaves: Curve
 
     def byte(self, brightness_hz: float) -> int:
+        """0..127 of a brightness in Hz; 0 where it is not known."""
         return self.octaves.byte(log2(brightness_hz)) if brightness_hz > 0 else 0
 
 
@@ -63,6 +66,7 @@ class VelocityCurve:
     fixed: int | None = None
 
     def velocity(self, level_db: float) -> int:
+        """1..127 of a level in dBFS."""
         return self.fixed or 1 + round(126 * self.curve.unit(level_db))
 
 

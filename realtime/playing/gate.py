@@ -21,6 +21,7 @@ HOLD_S = 0.05  # stays open so long below the lower threshold
 FIRST_FLOOR_DB = -75.0  # until the room has been heard
 FALL_PART = 0.2  # of the way down to a quieter hop, each hop
 RISE_DB_PER_S = 12.0
+MOST_STEP_S = 0.05  # of a rise: through a gap in the stream nobody heard the room
 OFF, AUTO = "off", "auto"
 LEAST_DB, MOST_DB = -120.0, 0.0
 
@@ -36,6 +37,7 @@ class Gate:
         self.reset()
 
     def reset(self) -> None:
+        """Forget the room."""
         self.floor_db = FIRST_FLOOR_DB
         self._open = False
         self._above_s = float("-inf")  # when the level last was above the lower threshold
@@ -44,10 +46,12 @@ class Gate:
 
     @property
     def opens_at_db(self) -> float:
+        """The level in dBFS from which the gate opens now."""
         return self.floor_db + OPEN_DB if self._fixed_db is None else self._fixed_db
 
     def feed(self, frame: PitchFrame) -> PitchFrame:
-        step_s = 0.0 if self._last_s is None else max(0.0, frame.available_s - self._last_s)
+        """The frame as it passes: itself, or unvoiced."""
+        step_s = 0.0 if self._last_s is None else min(MOST_STEP_S, max(0.0, frame.available_s - self._last_s))
         self._last_s = frame.available_s
         self._follow_floor(frame, step_s)
         self._verdicts.append((frame.available_s, self._judge(frame)))

@@ -10,6 +10,8 @@ Conventions
 * In this order: tuning, transposition, scale, range, mode. The scale is that of the played notes.
 * A note follows on another when the tracker ends the one and begins the other at one frame: no silence lies between,
   though a slow glide may.
+* What a held note is drawn to is chosen again when the voice has slid to another note of the scale and stayed nearer to
+  it for ``SETTLE_S``, longer than a vibrato does: what is played then follows, as on a new note that was sung.
 
 Modes
 -----
@@ -38,9 +40,13 @@ MODES = ("mono", "legato", "bend", "mpe")
 LEGATO_OVERLAP_S = 0.01  # by which slurred notes overlap in time
 BEND_ROOM = 0.5  # semitones of the bend range kept free on either side, a quarter of it at most
 ONSET_MEMORY_S = 0.5  # how far back the level of an onset is looked for
-BRIGHTNESS_SMOOTH_S = 0.03  # time constant
+BRIGHTNESS_SMOOTH_S = 0.03  # time constant; louder hops count more, so that what is left when the voice ends is the voice's
+NEARER_SEMITONES = 0.5  # by which another note of the scale must be nearer than the one that is drawn to ...
+SETTLE_S = 0.15  # ... for so long: the slow vibrato of 4 Hz is away for less
 BRIGHTNESS_STEP_OCTAVES = 0.04  # smallest change worth an event: a step or two of CC 74
 A4_HZ = 440.0
+SLID = -1  # in place of a note number: the note before was no other one, but slid
+LEAST_POWER = 1e-13  # below it no brightness is known: -130 dBFS
 
 
 class Tracker(Protocol):
@@ -75,6 +81,11 @@ class PerformanceSettings:
     highest: int = 127
     velocity: VelocityCurve = field(default_factory=velocity_curve)
 
+    @property
+    def shift_semitones(self) -> float:
+        """From what is sung, at 440 Hz, to what is played, but for the scale."""
+        return self.transpose_semitones + 12.0 * log2(A4_HZ / self.a4_hz)
+
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise InputError(f"mode {self.mode!r} is unknown; use one of {', '.join(MODES)}")
@@ -94,17 +105,18 @@ class _Sound:
 
     def reset(self) -> None:
         self._levels: deque[tuple[float, float]] = deque(maxlen=max(1, round(ONSET_MEMORY_S / self._hop_s)))
-        self._octaves: float | None = None  # log2 of the brightness in Hz
+        self._power = self._octave_power = 0.0  # smoothed: the power, and log2 of the brightness in Hz times it
 
     def feed(self, frame: PitchFrame) -> None:
         self._levels.append((frame.available_s, frame.level_db))
         if frame.brightness_hz > 0:
-            new = log2(frame.brightness_hz)
-            self._octaves = new if self._octaves is None else new + self._keep * (self._octaves - new)
+            power = 10.0 ** (frame.level_db / 10.0)
+            self._power = self._keep * self._power + power
+            self._octave_power = self._keep * self._octave_power + power * log2(frame.brightness_hz)
 
     @property
     def brightness_hz(self) -> float | None:
-        return None if self._octaves is None else 2.0**self._octaves
+        return None if self._power < LEAST_POWER else 2.0 ** (self._octave_power / self._power)
 
     @property
     def level_db(self) -> float | None:
@@ -122,12 +134,15 @@ class _Sound:
 class _Played:
     """The note that sounds: as sung by the tracker's number, as played, and how its pitch is drawn."""
 
-    sung: int
     note: int
     on_s: float
-    target: float | None  # of the pull
     bend: float  # semitones from ``note``, as last given out
     octaves: float | None  # of the brightness, as last given out
+    sung: int = 0
+    pitch: float = 0.0  # as sung, on the scale of the played notes
+    scale: Scale | None = None  # that it is drawn to ...
+    target: float | None = None  # ... of which this note
+    nearer_s: float = 0.0  # for how long another note of the scale has been nearer
 
 
 class Performer:
@@ -145,6 +160,7 @@ class Performer:
         self._sound = _Sound(tracker.hop_s)
         self._played: _Played | None = None
         self._level_db: float | None = None
+        self.left_out = 0  # notes outside of the range
 
     @property
     def lag_ms(self) -> float:
@@ -160,10 +176,11 @@ class Performer:
         return self._finder.key if self.settings.find_key else self.settings.scale
 
     def reset(self) -> None:
+        """Forget everything, the key too."""
         self._tracker.reset()
         self._finder.reset()
         self._sound.reset()
-        self._played = None
+        self._played, self.left_out = None, 0
 
     def feed(self, frame: PitchFrame) -> list[NoteEvent]:
         """Take the next frame; the events to be played, in the order to be sent."""
@@ -171,6 +188,8 @@ class Performer:
         heard = frame if self._retune == 1.0 else replace(frame, f0_hz=frame.f0_hz * self._retune)
         events = self._shape(self._tracker.feed(heard))
         if self._played is not None:
+            self._follow_scale(frame, events)
+        if self._played is not None:  # it may have slid out of the range
             if self.settings.find_key:
                 self._finder.feed(self._played.sung + self.settings.transpose_semitones, self.hop_s)
             self._follow_brightness(frame.available_s, events)
@@ -202,22 +221,33 @@ class Performer:
         return played
 
     def _note_on(self, event: NoteOn, off: NoteOff | None, played: list[NoteEvent]) -> None:
-        note, pitch, target = self._aim(event)
+        shift, scale = self.settings.transpose_semitones, self._scale()
+        self._aim(event, off, event.note + shift, event.pitch + shift, scale, played)
+
+    def _aim(
+        self, event: NoteOn, off: NoteOff | None, sung: int, sung_pitch: float, scale: Scale | None, played: list[NoteEvent]
+    ) -> None:
+        """Play a note that was sung as ``sung``, its pitch being ``sung_pitch`` (both transposed), on ``scale``."""
+        target = None if scale is None else float(scale.nearest(sung + 0.5 * min(0.5, max(-0.5, sung_pitch - sung))))
+        note = sung if target is None or target == sung else round(self._drawn(sung, target))
+        pitch = self._drawn(sung_pitch, target)
         if not self.settings.lowest <= note <= self.settings.highest:
             self._end(off or NoteOff(event.time_s, event.available_s, event.note), played)
+            self.left_out += 1
             return
         held = self._played
         follows = held is not None and off is not None
         if follows and self._is_held(held, off, event, note, pitch):
-            held.sung, held.target = event.note, target
             self._bend_to(pitch - held.note, event, played)
-            return
-        slurred = follows and self.settings.mode == "legato" and note != held.note
-        if not slurred:
-            self._end(off, played)
-        self._strike(event, note, pitch, target, slurred, played)
-        if slurred:
-            played.append(NoteOff(max(off.time_s, event.time_s + LEGATO_OVERLAP_S), off.available_s, held.note))
+        else:
+            slurred = follows and self.settings.mode == "legato" and note != held.note
+            if not slurred:
+                self._end(off, played)
+            self._strike(event, note, pitch, slurred, played)
+            if slurred:
+                played.append(NoteOff(max(off.time_s, event.time_s + LEGATO_OVERLAP_S), off.available_s, held.note))
+        now = self._played
+        now.sung, now.pitch, now.scale, now.target, now.nearer_s = event.note, sung_pitch, scale, target, 0.0
 
     def _is_held(self, held: _Played, off: NoteOff, on: NoteOn, note: int, pitch: float) -> bool:
         """Whether a note that follows on the held one is no new note to be played."""
@@ -225,16 +255,16 @@ class Performer:
             return abs(pitch - held.note) <= self._room
         return note == held.note and on.note != off.note  # two notes drawn onto one
 
-    def _strike(
-        self, event: NoteOn, note: int, pitch: float, target: float | None, slurred: bool, played: list[NoteEvent]
-    ) -> None:
+    def _strike(self, event: NoteOn, note: int, pitch: float, slurred: bool, played: list[NoteEvent]) -> None:
         loudest_db, brightness_hz = self._sound.loudest_since(event.time_s), self._sound.brightness_hz
         velocity = event.velocity if loudest_db is None else self.settings.velocity.velocity(loudest_db)
         octaves = None if brightness_hz is None else log2(brightness_hz)
-        self._played = _Played(event.note, note, event.time_s, target, pitch - note, octaves)
+        self._played = _Played(note, event.time_s, pitch - note, octaves)
         played.append(
             NoteOn(event.time_s, event.available_s, note, velocity, pitch, self._level_db, brightness_hz, slurred)
         )
+        if brightness_hz is not None:
+            played.append(Brightness(event.time_s, event.available_s, note, brightness_hz))
 
     def _end(self, off: NoteOff | None, played: list[NoteEvent]) -> None:
         """End the played note, if one sounds, where the sung one ended."""
@@ -245,8 +275,8 @@ class Performer:
     def _express(self, event: PitchBend | Loudness, played: list[NoteEvent]) -> None:
         held = self._played
         if isinstance(event, PitchBend):
-            pitch = event.note + event.semitones + self.settings.transpose_semitones
-            self._bend_to(self._drawn(pitch, held.target) - held.note, event, played)
+            held.pitch = event.note + event.semitones + self.settings.transpose_semitones
+            self._bend_to(self._drawn(held.pitch, held.target) - held.note, event, played)
         elif isinstance(event, Loudness):
             played.append(replace(event, time_s=event.available_s - self.hop_s, note=held.note))
 
@@ -255,6 +285,20 @@ class Performer:
         if abs(semitones - held.bend) > 1e-9:
             held.bend = semitones
             played.append(PitchBend(event.time_s, event.available_s, held.note, semitones))
+
+    def _follow_scale(self, frame: PitchFrame, played: list[NoteEvent]) -> None:
+        """The voice may have slid from the note that it is drawn to: the tracker bends, and says nothing more."""
+        held = self._played
+        if held.scale is None:
+            return
+        nearest = held.scale.nearest(held.pitch)
+        nearer = abs(held.pitch - held.target) - abs(held.pitch - nearest) >= NEARER_SEMITONES
+        held.nearer_s = held.nearer_s + self.hop_s if nearer else 0.0
+        if held.nearer_s < SETTLE_S - 1e-9:
+            return
+        at = frame.time_s, frame.available_s
+        on = NoteOn(*at, held.sung, 64, held.pitch - self.settings.transpose_semitones)
+        self._aim(on, NoteOff(*at, SLID), round(held.pitch), held.pitch, held.scale, played)
 
     def _follow_brightness(self, available_s: float, played: list[NoteEvent]) -> None:
         held, brightness_hz = self._played, self._sound.brightness_hz
@@ -266,16 +310,6 @@ class Performer:
             played.append(Brightness(available_s - self.hop_s, available_s, held.note, brightness_hz))
 
     # ---- pitch ---------------------------------------------------------------------------------
-
-    def _aim(self, event: NoteOn) -> tuple[int, float, float | None]:
-        """Number and pitch of the played note, and what its pitch is drawn to."""
-        shift, scale = self.settings.transpose_semitones, self._scale()
-        note, pitch = event.note + shift, event.pitch + shift
-        if scale is None:
-            return note, pitch, None
-        target = float(scale.nearest(note + 0.5 * min(0.5, max(-0.5, pitch - note))))
-        number = round(self._drawn(note, target)) if target != note else note
-        return number, self._drawn(pitch, target), target
 
     def _scale(self) -> Scale | None:
         """Until a key is known, every note of the chromatic scale is as good."""

@@ -14,11 +14,10 @@ from math import exp
 
 import numpy as np
 
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.types import PITCH_CLASSES, InputError
 
 NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 ACCIDENTALS = {"": 0, "#": 1, "b": -1, "\u266f": 1, "\u266d": -1}
-NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 DEGREES = {  # semitones above the tonic
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -61,7 +60,7 @@ CHROMATIC = Scale("chromatic", frozenset(range(12)))
 
 def make_scale(tonic: int, kind: str) -> Scale:
     """The scale of a kind in ``DEGREES`` on a pitch class."""
-    return Scale(f"{NAMES[tonic]} {kind}", frozenset((tonic + degree) % 12 for degree in DEGREES[kind]))
+    return Scale(f"{PITCH_CLASSES[tonic]} {kind}", frozenset((tonic + degree) % 12 for degree in DEGREES[kind]))
 
 
 def parse_scale(text: str) -> Scale:

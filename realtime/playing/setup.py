@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from rt_melody.realtime.config import Settings
 from rt_melody.realtime.playing.expression import brightness_curve, loudness_curve, velocity_curve
@@ -10,6 +11,7 @@ from rt_melody.realtime.playing.gate import Gate, parse_gate
 from rt_melody.realtime.playing.performance import (
     PerformanceSettings, parse_note_range, parse_pull, parse_scale_setting,
 )
+from rt_melody.realtime.playing.scale import CHROMATIC
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
 
 OCTAVE = 12  # semitones
@@ -17,7 +19,7 @@ OCTAVE = 12  # semitones
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """Everything between the tracker's frames and the outputs. Raises ``InputError`` where a setting cannot be used."""
+    """Everything between the tracker's frames and the outputs."""
 
     gate: Gate | None
     performance: PerformanceSettings
@@ -26,6 +28,7 @@ class Playing:
 
 
 def make_playing(s: Settings) -> Playing:
+    """What the settings ask for. Raises ``InputError`` where one cannot be used."""
     midi = _midi(s)
     return Playing(parse_gate(s.gate), _performance(s, midi.bend_range_semitones), midi, s.offset_ms / 1000.0)
 
@@ -48,6 +51,8 @@ def _performance(s: Settings, bend_range_semitones: int) -> PerformanceSettings:
     pull = parse_pull(s.snap)
     if pull is None:
         scale, find_key = None, False
+    elif scale is None and not find_key and pull < inf:  # a pull in cents that names no scale means every semitone
+        scale = CHROMATIC
     lowest, highest = parse_note_range(s.note_range)
     return PerformanceSettings(
         mode=s.mode,

@@ -31,11 +31,13 @@ class EventSink:
         self._retime(origin_unix_s)
 
     def frame(self, frame: PitchFrame) -> None:
+        """Take a frame. Raises RuntimeError after ``close``."""
         if self._closed:
             raise RuntimeError(f"{self.name} is closed and takes no more frames")
         self._frame(frame)
 
     def event(self, event: NoteEvent) -> None:
+        """Take an event. Raises RuntimeError after ``close``."""
         if self._closed:
             raise RuntimeError(f"{self.name} is closed and takes no more events")
         self._event(event)

@@ -4,6 +4,7 @@ Conventions
 -----------
 * Systems are tried in the order of ``SYSTEMS``; a virtual port is made on the first that answers, an
   existing port is looked for on each and taken from the first that has it.
+* Of outputs of one name in a system, such as those of two interfaces of one make, the second is NAME#2, and so on.
 * No JACK server is started by asking, and what the systems' libraries print to standard error while
   being asked is kept away: the sentence of the ``InputError`` says it.
 * Under JACK, RtMidi's ``send_message`` waits for ever once the server is gone and its buffer of some
@@ -29,8 +30,8 @@ CLIENT_NAME = "rt-melody"
 WATCH_NAME = "rt-melody-watch"
 PORT_NAME = "out"
 CHECK_EVERY = 256  # messages between two looks at whether the JACK server is still there
-UNHEARD_MOST = 1024  # messages sent without an echo before we stop to listen for one
-LISTEN_S = 1.0  # how long we then listen; JACK's longest period is under 0.2 s
+UNHEARD_MOST = 1024  # messages sent without an echo before one is listened for at each
+LISTEN_S = 0.5  # how long; JACK's longest period is under 0.2 s
 ECHO_QUEUE = 4096  # messages; RtMidi complains on standard error when it overflows
 
 # (name of the constant in rtmidi, what people call it, whether it has virtual ports)
@@ -57,18 +58,22 @@ class _Echo:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._unheard = 0
+        self._doubted_s: float | None = None  # since when too many are unheard
+
+    @property
+    def doubts(self) -> bool:
+        """Whether the next message is the time to ask again."""
+        return self._doubted_s is not None
 
     def is_silent(self, sent: int) -> bool:
-        """Whether the server is gone, ``sent`` messages after the last call; waits only if it may be."""
+        """Whether the server is gone, ``sent`` messages after the last call. Never waits: it is asked again."""
         self._unheard += sent
         if self._heard() or self._unheard < UNHEARD_MOST:
+            self._doubted_s = None
             return False
-        end_s = time.monotonic() + LISTEN_S
-        while time.monotonic() < end_s:
-            time.sleep(0.005)
-            if self._heard():
-                return False
-        return True
+        if self._doubted_s is None:
+            self._doubted_s = time.monotonic()
+        return time.monotonic() - self._doubted_s >= LISTEN_S
 
     def _heard(self) -> bool:
         if self._client.get_message() is None:
@@ -104,7 +109,7 @@ class OpenPort:
 
     def send_message(self, message: bytes) -> None:
         self._unchecked += 1
-        if self._unchecked >= CHECK_EVERY:
+        if self._unchecked >= CHECK_EVERY or (self._echo is not None and self._echo.doubts):
             self._check()
         self._out.send_message(message)
 
@@ -115,7 +120,7 @@ class OpenPort:
 
     def is_there(self) -> bool:
         """Whether the port still stands in the system's list. For another thread than the one that sends, too."""
-        return not self._existing or _plain(self.name) in map(_plain, self._out.get_ports())
+        return not self._existing or _plain(self.name) in map(_plain, _ports(self._out))
 
     def close_port(self) -> None:
         with _quiet():
@@ -138,8 +143,8 @@ class OpenPort:
 def open_midi_out(port: str | None = None) -> OpenPort:
     """Open the virtual port ``rt-melody:out``, or the existing output whose name contains ``port``.
 
-    Case does not matter; a name that is equal beats one that contains. Raises ``InputError`` where no
-    MIDI system answers, no name or several names fit, or the port cannot be opened.
+    Case does not matter; a name that is equal beats one that contains, and of outputs of one name the first is it.
+    Raises ``InputError`` where no MIDI system answers, no name or several names fit, or the port cannot be opened.
     """
     rtmidi = _import_rtmidi()
     with _quiet():
@@ -173,17 +178,27 @@ def _silence(port: OpenPort) -> str:
 
 
 def list_midi_outputs() -> list[str]:
-    """Names of the existing MIDI outputs, each once; empty where no MIDI system answers."""
-    try:
-        rtmidi = _import_rtmidi()
-    except InputError:
-        return []
+    """Names of the existing MIDI outputs, each once. Raises InputError where no MIDI system answers."""
+    rtmidi = _import_rtmidi()
     names: list[str] = []
+    answered = False
     with _quiet():
         for _, _, client in _clients(rtmidi):
+            answered = True
             names += [name for name in _ports(client) if name not in names]
             client.delete()
+    if not answered:
+        raise _no_system(rtmidi)
     return names
+
+
+def describe_midi_outputs() -> str:
+    """The MIDI outputs as text, or the reason why there are none to show; raises nothing."""
+    try:
+        names = list_midi_outputs()
+    except InputError as error:
+        return f"MIDI outputs: {error}"
+    return "\n  ".join(["MIDI outputs:", *names]) if names else "MIDI outputs: none found; --midi-out without a name makes one"
 
 
 def _import_rtmidi() -> ModuleType:
@@ -251,7 +266,7 @@ def _open(rtmidi: ModuleType, system: str, client: Any, existing: str | None) ->
         if existing is None:
             client.open_virtual_port(PORT_NAME)
         else:
-            client.open_port(client.get_ports().index(existing), PORT_NAME)
+            client.open_port(_told_apart(client.get_ports()).index(existing), PORT_NAME)
     except (OSError, ValueError) as error:  # ValueError: the existing port has just gone
         client.delete()
         what = "a virtual MIDI port" if existing is None else f"the MIDI output {existing!r}"
@@ -274,7 +289,13 @@ def _listen(watch: Any, before: list[str]) -> _Echo | None:
 
 
 def _ports(client: Any) -> list[str]:
-    return [name for name in client.get_ports() if not name.startswith(WATCH_NAME)]
+    return [name for name in _told_apart(client.get_ports()) if not name.startswith(WATCH_NAME)]
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """The same names, the second of one name with #2 behind it, and so on."""
+    counts = [names[:i].count(name) + 1 for i, name in enumerate(names)]
+    return [name if count == 1 else f"{name}#{count}" for name, count in zip(names, counts, strict=True)]
 
 
 def _fitting(wanted: str, ports: list[str]) -> list[str]:

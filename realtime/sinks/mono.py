@@ -22,7 +22,7 @@ class NoteSink(EventSink):
         super().__init__()
         self._sounding: NoteOn | None = None
         self._leaving: NoteOn | None = None  # slurred into the sounding one, its note-off to come
-        self._now_s = 0.0  # newest available_s seen
+        self._now_s = 0.0  # newest available_s seen; a new start may set it back with the next frame
         self._handlers = {PitchBend: self._bend, Loudness: self._loudness, Brightness: self._brightness}
 
     def _begin(self, origin_unix_s: float) -> None:
@@ -43,7 +43,6 @@ class NoteSink(EventSink):
 
     def _start(self, origin_unix_s: float) -> None:
         self._silence()
-        self._now_s = 0.0
         self._begin(origin_unix_s)
 
     def _frame(self, frame: PitchFrame) -> None:

@@ -17,7 +17,8 @@ Conventions
   brought it: the origin of the stream plus ``available_s``, plus the offset. Before a start it is "immediately".
 * A slurred note's note/on comes before the note/off of the note before it.
 * UDP answers nothing: a receiver may be absent, start later, or lose messages. What the socket itself
-  refuses is counted in ``send_errors`` and never raised, and nothing waits for it.
+  refuses is counted in ``send_errors`` and never raised, and nothing waits for it; the first reason is told.
+* A broadcast address reaches all receivers of its network.
 
 Source: Open Sound Control 1.0 specification.
 """
@@ -25,6 +26,7 @@ Source: Open Sound Control 1.0 specification.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
@@ -72,13 +74,17 @@ class OscSink(NoteSink):
 
     name = "OSC output"
 
-    def __init__(self, host: str, port: int, offset_s: float = 0.0) -> None:
-        """``offset_s`` is added to the time tags, for receivers that play by them."""
+    def __init__(self, host: str, port: int, offset_s: float = 0.0, tell: Callable[[str], object] = lambda text: None) -> None:
+        """``offset_s`` is added to the time tags, for receivers that play by them. ``tell`` takes one sentence, once,
+        when a message cannot be sent; it must not wait."""
         super().__init__()
         self._offset_s = offset_s
         family, self._address = _resolve(host, port)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
+        if family == socket.AF_INET:  # IPv6 has no broadcast
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        self._tell = tell
         self._origin_unix_s: float | None = None
         self.send_errors = 0
 
@@ -112,8 +118,10 @@ class OscSink(NoteSink):
         try:
             # sendto, not connect: a connected socket loses a message for each refused one
             self._socket.sendto(encode(message, arguments, unix_s), self._address)
-        except OSError:
+        except OSError as error:
             self.send_errors += 1
+            if self.send_errors == 1:
+                self._tell(f"OSC cannot be sent to {self._address[0]}, port {self._address[1]} ({error.strerror or error}); check the address and the network")
 
     def _end(self) -> None:
         self._socket.close()

@@ -20,18 +20,12 @@ from typing import TextIO
 
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.timing.speaker import Speaker
-from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
+from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi, note_name
 
 DRAWS_A_SECOND = 15.0
 METER_CELLS = 16
 METER_FLOOR_DB = -60.0
-NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 DEFAULT_COLUMNS = 80
-
-
-def note_name(note: int) -> str:
-    """Name of a MIDI note number, 60 being C4."""
-    return f"{NOTE_NAMES[note % 12]}{note // 12 - 1}"
 
 
 class TerminalSink(EventSink):
@@ -39,8 +33,11 @@ class TerminalSink(EventSink):
 
     name = "terminal"
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: TextIO, shift_semitones: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """``shift_semitones``: from what is sung to what is played, tuning included; cents are told of the latter."""
         super().__init__()
+        self._shift = shift_semitones
+        self._key: Callable[[], str | None] = lambda: None
         self._stream = stream
         self._clock = clock
         self._alive = stream.isatty()
@@ -55,6 +52,10 @@ class TerminalSink(EventSink):
         """What the next drawing says of the session: latency in ms, skips so far."""
         self._latency_ms = latency_ms
         self._skips = skips
+
+    def watch_key(self, key: Callable[[], str | None]) -> None:
+        """Ask ``key`` at each drawing for the key that is heard, None as long as none is."""
+        self._key = key
 
     def _event(self, event: NoteEvent) -> None:
         if isinstance(event, NoteOn):
@@ -75,14 +76,14 @@ class TerminalSink(EventSink):
         """The line for a frame, without carriage return."""
         return (
             f"{_meter(frame.level_db)} {frame.level_db:6.1f} dB  {self._pitch(frame)}"
-            f"  latency {self._latency_ms:.0f} ms  skips {self._skips}"
+            f"  latency {self._latency_ms:.0f} ms  skips {self._skips}{'  in ' + key if (key := self._key()) else ''}"
         )
 
     def _pitch(self, frame: PitchFrame) -> str:
-        """Note, cents and f0, relative to the note that sounds if one does; blank where unvoiced."""
+        """Note and cents as played, relative to the note that sounds if one does; f0 as sung. Blank where unvoiced."""
         if not frame.voiced or not frame.f0_hz > 0:
             return " " * 23
-        pitch = hz_to_midi(frame.f0_hz)
+        pitch = hz_to_midi(frame.f0_hz) + self._shift
         note = round(pitch) if self._note is None else self._note
         return f"{note_name(note):4}{100 * (pitch - note):+5.0f} c {frame.f0_hz:8.1f} Hz"
 

@@ -35,7 +35,8 @@ RING_S = 10.0  # how far the reader may fall behind before samples are lost
 READ_S = 0.1  # the most that one read gives
 MIX_SAMPLES = 1024  # samples mixed down at a time in the callback
 ALL_CHANNELS_UP_TO = 8  # a device that offers more is a matrix or a converter; its first two are taken
-SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone
+SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone ...
+LOOK_EVERY_S = 0.5  # ... if we have looked so often meanwhile; else it was our process that stood still
 ORIGIN_S = 0.5  # of sound after a loss, from which it is measured how much was lost
 CLOSE_LOST_S = 1.0  # how long a dead device may take to close before it is left alone
 PLAUSIBLE_LATENCY_S = 5.0  # PortAudio 19.6 reports 0 or weeks under JACK
@@ -156,7 +157,7 @@ class MicrophoneSource(AudioSource):
         self._device_block_samples = 0
         self._finished = False
         self._loss = ""
-        self._last_callback_s = time.perf_counter()
+        self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
 
     def _start(self, backend: Any, rate: int, channels: int) -> None:
         self._stream = backend.InputStream(
@@ -170,7 +171,7 @@ class MicrophoneSource(AudioSource):
             finished_callback=self._on_finished,
         )
         self._stream.start()
-        self._last_callback_s = time.perf_counter()
+        self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
 
     def _open_failure(self, error: Exception, rate: int, channels: int) -> str:
         device = repr(self.info.full_name)
@@ -265,7 +266,7 @@ class MicrophoneSource(AudioSource):
             left_s = deadline_s - time.perf_counter()
             if left_s <= 0.0:
                 return self._block[:0]
-            self._bell.wait(left_s)
+            self._bell.wait(min(left_s, LOOK_EVERY_S / 2))
 
     def _raise_if_lost(self) -> None:
         self._loss = self._loss or self._find_loss()
@@ -278,12 +279,21 @@ class MicrophoneSource(AudioSource):
     def _find_loss(self) -> str:
         if self._finished:
             return "the system stopped it"
-        silent_s = time.perf_counter() - self._last_callback_s
+        silent_s = self._silent_s()
         if silent_s > SILENT_DEVICE_S:
             return f"nothing came from it for {silent_s:.1f} s"
         if not self._stream.active:
             return "it is no longer active"
         return ""
+
+    def _silent_s(self) -> float:
+        """For how long we have been looking and nothing came: a process that was stopped or starved stands still whole,
+        the device's thread too, and that one may be the later to wake up."""
+        now_s = time.perf_counter()
+        if now_s - self._looked_s > LOOK_EVERY_S:
+            self._looking_since_s = now_s
+        self._looked_s = now_s
+        return now_s - max(self._last_callback_s, self._looking_since_s)
 
     def skip_to_newest(self) -> int:
         """Drop everything captured and not yet read; the number of samples.

@@ -39,14 +39,13 @@ class Spread:
 
     def reset(self) -> None:
         self._counts = [0] * self._bins
-        self.count, self.max_s, self.total_s = 0, 0.0, 0.0
+        self.count, self.max_s = 0, 0.0
 
     def add(self, time_s: float) -> None:
         """Negative times count as 0."""
         place = int(log(max(time_s, SHORTEST_S) / SHORTEST_S) * self._per_bin)
         self._counts[min(place, self._bins - 1)] += 1
         self.count += 1
-        self.total_s += time_s
         if time_s > self.max_s:
             self.max_s = time_s
 

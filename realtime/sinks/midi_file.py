@@ -1,0 +1,187 @@
+"""Notes as a standard MIDI file that grows while the music plays."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from rt_melody.realtime.sinks.controls import Timed
+from rt_melody.realtime.sinks.midi_voice import MidiSettings, make_voice
+from rt_melody.realtime.sinks.mono import NoteSink
+from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
+from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+
+TICKS_PER_BEAT = 960
+DEFAULT_TEMPO_BPM = 120.0
+END_OF_TRACK = b"\x00\xff\x2f\x00"
+TRACK_LENGTH_AT = 18  # byte offset of MTrk's length: MThd is 14 bytes long, "MTrk" 4
+REORDER_S = 1.0  # a note's time may lie this far before the newest event's; the first after a pause is dated back by up
+# to ``first_ms`` and a little (see notes.py), which is .9 s. One from before that stands where the file has got to
+
+
+class MidiFileSink(NoteSink):
+    """A standard MIDI file of type 0 in time with the sound: an event stands at its ``time_s``.
+
+    The file is complete and can be played after every flush. What later events take back is left out: what was sent
+    of a note after its end or after the beginning of the next one, and bends later than one that came after them.
+    Source of the format: Standard MIDI Files 1.0.
+    """
+
+    name = "MIDI file"
+
+    def __init__(
+        self,
+        path: str | Path,
+        settings: MidiSettings | None = None,
+        tempo_bpm: float = DEFAULT_TEMPO_BPM,
+        offset_s: float = 0.0,
+        live: bool = False,
+    ) -> None:
+        """``offset_s`` is added to all times. With ``live`` a thread of its own writes (see output_file). Raises
+        ``InputError`` for a tempo outside 4..999 beats a minute."""
+        super().__init__()
+        if not 4 <= tempo_bpm <= 999:
+            raise InputError(f"tempo {tempo_bpm} is not usable; give 4 to 999 beats a minute")
+        self._voice = make_voice(settings)
+        self._encoders = {
+            NoteOn: self._voice.note_on,
+            NoteOff: self._voice.note_off,
+            PitchBend: self._voice.bend,
+            Loudness: self._voice.loudness,
+            Brightness: self._voice.brightness,
+        }
+        self._ticks_per_s = tempo_bpm / 60 * TICKS_PER_BEAT
+        self._file = OutputFile(path)
+        if not self._file.is_regular:
+            self._file.close()
+            raise InputError(f"{path} is no regular file, which a MIDI file must be; choose another path")
+        self._writer = Writer(self._file, live)
+        self._unwritten = bytearray()  # the writer's own
+        self._clock = FileClock(offset_s)
+        self._waiting: list[tuple[float, NoteEvent]] = []  # by time; not yet encoded
+        self._newest_s = 0.0  # of the note-ons and note-offs
+        self._tick = 0  # where the encoded part ends
+        self._encoded = _opening(tempo_bpm)  # not yet handed to the writer
+        self._put(self._voice.announce(0.0))
+
+    def _begin(self, origin_unix_s: float) -> None:
+        self._clock.start(origin_unix_s)
+
+    _retime = _begin
+
+    def _frame(self, frame: PitchFrame) -> None:
+        super()._frame(frame)
+        if self._clock.take_flush(frame.available_s):
+            self._encode_until(self._clock.sounded(frame.available_s) - REORDER_S)
+            self._flush()
+
+    def _wait(self, event: NoteEvent, at_s: float | None = None) -> None:
+        """Keep an event in its place by time; of equal times the later comer stands later."""
+        self._clock.started = True
+        time_s = max(0.0, self._clock.sounded(event.time_s) if at_s is None else at_s)
+        place = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
+        self._waiting.insert(place, (time_s, event))
+
+    _loudness = _brightness = _wait
+
+    def _bend(self, event: PitchBend) -> None:
+        """A bend that is dated back, to where the held note was left for another, speaks of all that follows."""
+        self._take_back(self._clock.sounded(event.time_s), lambda old: isinstance(old, PitchBend) and old.note == event.note)
+        self._wait(event)
+
+    def _note_on(self, event: NoteOn) -> None:
+        """Notes stand in the order in which they came, whatever their times say. A note that is slurred into this one
+        says nothing more: on one channel it would bend this one."""
+        self._newest_s = max(self._newest_s, self._clock.sounded(event.time_s))
+        self._take_back(self._newest_s, lambda old: not isinstance(old, (NoteOn, NoteOff)))
+        self._wait(event, self._newest_s)
+
+    def _note_off(self, event: NoteOff) -> None:
+        """What was sent of the note after it had ended, before that was known, is taken back; all of it, where an offset
+        puts its end before the file's beginning."""
+        off_s = self._clock.sounded(event.time_s)
+        if off_s <= 0.0:
+            self._take_back(0.0, lambda old: old.note == event.note)  # all that waits has been put to 0 or later
+            return
+        end_s = self._newest_s = max(self._newest_s, off_s)
+        self._take_back(end_s, lambda old: not isinstance(old, (NoteOn, NoteOff)) and old.note == event.note)
+        self._wait(event, end_s)
+
+    def _take_back(self, from_s: float, is_void: Callable[[NoteEvent], bool]) -> None:
+        """Leave out what waits from ``from_s`` on and is void."""
+        self._waiting = [(at_s, old) for at_s, old in self._waiting if at_s < from_s or not is_void(old)]
+
+    def _encode_until(self, time_s: float) -> None:
+        count = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
+        for at_s, event in self._waiting[:count]:
+            self._put(self._voice.due(at_s))
+            self._put(self._encoders[type(event)](event, at_s))
+        del self._waiting[:count]
+
+    def _put(self, messages: list[Timed]) -> None:
+        for time_s, message in messages:
+            tick = max(self._tick, round(time_s * self._ticks_per_s))
+            self._encoded += variable_length(tick - self._tick) + message
+            self._tick = tick
+
+    def _flush(self) -> None:
+        if self._encoded:
+            encoded, self._encoded = self._encoded, bytearray()
+            self._writer.do(partial(self._append, encoded))
+
+    def _append(self, encoded: bytearray) -> None:
+        """Write over the end of the track, and a new end; or leave the file as it was, and try again the next time."""
+        self._unwritten += encoded
+        if not self._unwritten:
+            return
+        before, data = self._file.size, self._unwritten + END_OF_TRACK
+        if before:
+            self._file.cut(before - len(END_OF_TRACK))
+        try:
+            while data:
+                del data[: self._file.write(data)]
+        except InputError:
+            with suppress(InputError):
+                self._go_back(before)
+            raise
+        self._unwritten.clear()
+        length = self._file.size - TRACK_LENGTH_AT - 4
+        self._file.write_at(TRACK_LENGTH_AT, length.to_bytes(4, "big"))
+
+    def _go_back(self, size: int) -> None:
+        self._file.cut(max(0, size - len(END_OF_TRACK)))
+        if size:
+            self._file.write(END_OF_TRACK)
+
+    def _end(self) -> None:
+        if not self._clock.started:
+            self._writer.finish(None)
+            return
+        self._encode_until(float("inf"))
+        self._put(self._voice.rest())
+        self._writer.finish(partial(self._append, self._encoded))
+
+
+def _opening(tempo_bpm: float) -> bytearray:
+    """Header, start of the one track (its length to be filled in) and tempo."""
+    header = b"MThd" + (6).to_bytes(4, "big") + (0).to_bytes(2, "big") + (1).to_bytes(2, "big")
+    beat_us = round(60e6 / tempo_bpm)
+    return bytearray(
+        header
+        + TICKS_PER_BEAT.to_bytes(2, "big")
+        + b"MTrk\x00\x00\x00\x00"
+        + b"\x00\xff\x51\x03"
+        + beat_us.to_bytes(3, "big")
+    )
+
+
+def variable_length(value: int) -> bytes:
+    """A number as MIDI files write it: seven bits a byte, the most significant first."""
+    low = value & 0x7F
+    groups = [low]
+    while value := value >> 7:
+        groups.append(0x80 | (value & 0x7F))
+    return bytes(reversed(groups))
