@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import soundfile
 from rt_melody.realtime import cli, options, program
@@ -109,8 +108,8 @@ def test_what_is_cheap_to_check_does_not_wait_for_torch():
     """In processes of their own: none of these refusals has imported torch."""
     Path("text.wav").write_text("no audio")
     after = "assert 'torch' not in sys.modules, 'torch was imported'\nassert status == 2"
-    for options in ("--rate 3", "--input gone.wav", "--input text.wav --csv a.csv", "--input demo --csv no/a.csv", "--input demo --osc x", "--model gone.pt"):
-        done = shell(f"rt-melody {options}", after)
+    for refused in ("--rate 3", "--input gone.wav", "--input text.wav --csv a.csv", "--input demo --csv no/a.csv", "--input demo --osc x", "--model gone.pt"):
+        done = shell(f"rt-melody {refused}", after)
         assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
 
 

@@ -134,7 +134,7 @@ def test_a_stall_is_counted_told_and_ends_the_note(stall_s):
     assert tally.lost_s == pytest.approx(stall_s - kept_s, abs=2 * HOP_S)
     assert len(told) == 1 and "fell behind" in told[0] and "fell behind 1 time" in tally.line()
     assert session.timing.missed == 1 and session.timing.work.max_s == pytest.approx(stall_s + WORK_S)
-    (first_on, second_on), (first_off, second_off) = sink.of(NoteOn), sink.of(NoteOff)
+    (_, second_on), (first_off, second_off) = sink.of(NoteOn), sink.of(NoteOff)
     assert first_off.time_s <= STALL_AT_S + HOP_S < second_on.time_s
     order = [event for kind, event in sink.told if kind == "event"]
     assert order.index(first_off) < order.index(second_on) < order.index(second_off)

@@ -22,7 +22,6 @@ class FakeLinux:
 
     SCHED_OTHER, SCHED_FIFO, SCHED_RR, SCHED_RESET_ON_FORK = 0, 1, 2, 0x40000000
     strerror = staticmethod(os.strerror)
-    sched_param = SimpleNamespace
 
     def __init__(self, policy: int = 0, refuse: tuple[int, ...] = ()) -> None:
         self.policy, self.priority, self.refuse = policy, 7 if policy else 0, refuse

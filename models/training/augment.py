@@ -33,8 +33,8 @@ class AugmentConfig:
     own_band: float = 0.45  # of the clip's own accompaniment, in time with it
     no_band: float = 0.26  # of none; else another song's
     band_db: tuple[float, float] = (-5.0, 12.0)  # voice over accompaniment
-    no_voice: float = 0.12  # of a band without its singer ...
-    noise_alone: float = 0.45  # ... and, of these, of noise without a band
+    no_voice: float = 0.18  # of a band without its singer ...
+    noise_alone: float = 0.35  # ... and, of these, of noise without a band
     splice: float = 0.25  # of a voice cut into pieces of other pitches, so that f0 steps within splice_ms ...
     splice_semitones: tuple[float, float] = (-5.0, 5.0)  # ... on top of the example's own shift
     splice_ms: float = 3.0

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, VirtualMicrophone
 
+TRIES = 5  # a busy machine's device drops samples, and says so
 LISTENER = """
 import json, sys
 import numpy as np
@@ -27,7 +28,7 @@ with source:
     except DeviceLost as error:
         lost = str(error)
     told = dict(rate=source.sample_rate, lost_samples=source.lost_samples, position=source.position_samples,
-                latency_ms=source.input_latency_ms, lost=lost)
+                latency_ms=source.input_latency_ms, lost=lost, overflows=source.overflows)
 np.save(sys.argv[1], np.concatenate(blocks))
 print(json.dumps(told), flush=True)
 """
@@ -55,11 +56,16 @@ def ended(process: subprocess.Popen) -> dict:
 
 def test_the_samples_arrive_bit_by_bit(jack_server, listen, tmp_path, children):
     sound = np.random.default_rng(0).uniform(-1, 1, SAMPLE_RATE).astype(np.float32)
-    children.append(VirtualMicrophone(jack_server, sound, tmp_path))
-    process = listen(jack_server, 3 * SAMPLE_RATE)
-    children[-1].wait_for_listener()
-    children[-1].play()
-    told = ended(process)
+    for _ in range(TRIES):
+        singer = VirtualMicrophone(jack_server, sound, tmp_path)
+        children.append(singer)
+        process = listen(jack_server, 3 * SAMPLE_RATE)
+        singer.wait_for_listener()
+        singer.play()
+        told = ended(process)
+        singer.close()
+        if not told["overflows"]:
+            break
     heard = np.load(tmp_path / "heard.npy")
     first = int(np.flatnonzero(heard)[0])
     np.testing.assert_array_equal(heard[first : first + len(sound)], sound)
