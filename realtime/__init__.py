@@ -45,6 +45,7 @@ _HOMES = {
     "PitchBend": "types",
     "Loudness": "types",
     "Brightness": "types",
+    "KeyHeard": "types",
     "LatencyBudget": "types",
 }
 __all__ = sorted(_HOMES)

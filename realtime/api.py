@@ -23,7 +23,7 @@ class Melody:
     voiced: np.ndarray  # bool
     confidence: np.ndarray  # 0..1
     available_s: np.ndarray  # stream time at which a live listener would have had the values
-    notes: list[NoteEvent]  # as sent: each NoteOn with its NoteOff, PitchBend, Loudness and Brightness between
+    notes: list[NoteEvent]  # as sent: each NoteOn with its NoteOff, PitchBend, Loudness and Brightness between; KeyHeard
     latency: LatencyBudget
     replaced_samples: int = 0  # not finite, taken for silence
 

@@ -91,7 +91,17 @@ class Brightness:
     brightness_hz: float
 
 
-NoteEvent = Union[NoteOn, NoteOff, PitchBend, Loudness, Brightness]
+@dataclass(frozen=True, slots=True)
+class KeyHeard:
+    """The key that is sung in, once it is known and whenever it changes."""
+
+    time_s: float
+    available_s: float
+    tonic: int  # pitch class, 0 is C
+    name: str  # such as "A minor"
+
+
+NoteEvent = Union[NoteOn, NoteOff, PitchBend, Loudness, Brightness, KeyHeard]
 
 
 @dataclass(frozen=True, slots=True)

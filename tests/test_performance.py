@@ -14,7 +14,7 @@ from rt_melody.realtime.playing.performance import (
 )
 from rt_melody.realtime.playing.scale import parse_scale
 from rt_melody.realtime.types import (
-    Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
+    Brightness, InputError, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
 )
 
 HOP_S = 0.01
@@ -201,13 +201,16 @@ def test_the_key_that_is_heard_draws_notes_once_it_is_known():
     last = told(perform(score, find_key=True))[-2:]
     assert last == ["+65", "-65"]
     performer = Performer(Score(score), PerformanceSettings(find_key=True))
-    for j in range(i):
-        performer.feed(frame(j))
+    heard = [e for j in range(i) for e in performer.feed(frame(j)) if isinstance(e, KeyHeard)]
     assert performer.key.name == "C major"
+    assert [(e.tonic, e.name) for e in heard][-1] == (0, "C major") and len(heard) <= 3, "told once for each change"
+    assert heard[0].available_s >= 3.0, "of so much singing at least a key is heard"
     performer.finish(9.0)
     assert performer.key.name == "C major"
     performer.reset()
     assert performer.key is None
+    again = [e for j in range(i) for e in performer.feed(frame(j)) if isinstance(e, KeyHeard)]
+    assert again == heard
 
 
 # --- velocity, loudness, brightness

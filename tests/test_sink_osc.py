@@ -9,7 +9,7 @@ import pytest
 from pythonosc.osc_bundle import OscBundle
 
 from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
-from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.types import InputError, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ORIGIN = 1_700_000_000.25
 FRAME = PitchFrame(3, 0.5, 0.55, 440.0, True, 0.75, 0.9, -20.5)
@@ -63,6 +63,16 @@ def test_every_message_comes_as_the_table_says(receiver):
     ]
     assert [after_s for *_, after_s in got] == pytest.approx([0.55, 0.55, 0.65, 0.75, 0.85], abs=1e-5)
     assert receiver.is_empty()
+
+
+def test_a_key_is_told_whether_a_note_sounds_or_not(receiver):
+    with OscSink(receiver.host, receiver.port) as sink:
+        sink.event(KeyHeard(3.0, 3.1, 9, "A minor"))
+        sink.event(EVENTS[0])
+        sink.event(KeyHeard(4.0, 4.1, 0, "C major"))
+    assert [t[:2] for t in receiver.take(4)] == [
+        ("/rt-melody/key", [9, "A minor"]), ("/rt-melody/note/on", [69, 90, 69.25]), ("/rt-melody/key", [0, "C major"]), ("/rt-melody/note/off", [69]),
+    ]
 
 
 def test_close_ends_the_note_that_sounds(receiver):

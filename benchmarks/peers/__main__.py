@@ -26,7 +26,7 @@ from rt_melody.realtime.types import InputError
 PARTS = ("accuracy", "latency", "notes", "cost")
 # Sizes of a run: every n-th clip, synthetic melodies, first pitches of the step protocol, n-th clips of the note
 # parts, seconds at the true pace.
-WHOLE = {"every": 12, "sung": 12, "pitches": 2, "notes": {"clean": 6, "band": 6, "ssvd-measuring": 6}, "cost_s": COST_SECONDS}
+WHOLE = {"every": 12, "sung": 12, "pitches": 2, "notes": {"clean": 2, "band": 2, "ssvd-measuring": 1}, "cost_s": COST_SECONDS}
 QUICK = {"every": 60, "sung": 2, "pitches": 1, "notes": {"clean": 30}, "cost_s": 1.5}
 
 

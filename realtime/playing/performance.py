@@ -34,7 +34,7 @@ from typing import Protocol
 
 from rt_melody.realtime.playing.expression import VelocityCurve, velocity_curve
 from rt_melody.realtime.playing.scale import CHROMATIC, KeyFinder, Scale, parse_note, parse_scale, pulled
-from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.types import Brightness, InputError, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 MODES = ("mono", "legato", "bend", "mpe")
 LEGATO_OVERLAP_S = 0.01  # by which slurred notes overlap in time
@@ -160,6 +160,7 @@ class Performer:
         self._sound = _Sound(tracker.hop_s)
         self._played: _Played | None = None
         self._level_db: float | None = None
+        self._told_key: Scale | None = None
         self.left_out = 0  # notes outside of the range
 
     @property
@@ -180,7 +181,7 @@ class Performer:
         self._tracker.reset()
         self._finder.reset()
         self._sound.reset()
-        self._played, self.left_out = None, 0
+        self._played, self._told_key, self.left_out = None, None, 0
 
     def feed(self, frame: PitchFrame) -> list[NoteEvent]:
         """Take the next frame; the events to be played, in the order to be sent."""
@@ -192,8 +193,15 @@ class Performer:
         if self._played is not None:  # it may have slid out of the range
             if self.settings.find_key:
                 self._finder.feed(self._played.sung + self.settings.transpose_semitones, self.hop_s)
+                self._tell_key(frame, events)
             self._follow_brightness(frame.available_s, events)
         return events
+
+    def _tell_key(self, frame: PitchFrame, events: list[NoteEvent]) -> None:
+        key = self._finder.key
+        if key is not None and key is not self._told_key:
+            self._told_key = key
+            events.append(KeyHeard(frame.time_s, frame.available_s, key.tonic, key.name))
 
     def finish(self, available_s: float) -> list[NoteEvent]:
         events = self._shape(self._tracker.finish(available_s))

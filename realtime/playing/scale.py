@@ -48,6 +48,7 @@ FIT = {
 class Scale:
     name: str
     classes: frozenset[int]
+    tonic: int | None = None  # pitch class, 0 is C; None of a scale without one
 
     def nearest(self, pitch: float) -> int:
         """The note of the scale nearest to a pitch; of two equally near the lower."""
@@ -60,7 +61,7 @@ CHROMATIC = Scale("chromatic", frozenset(range(12)))
 
 def make_scale(tonic: int, kind: str) -> Scale:
     """The scale of a kind in ``DEGREES`` on a pitch class."""
-    return Scale(f"{PITCH_CLASSES[tonic]} {kind}", frozenset((tonic + degree) % 12 for degree in DEGREES[kind]))
+    return Scale(f"{PITCH_CLASSES[tonic]} {kind}", frozenset((tonic + degree) % 12 for degree in DEGREES[kind]), tonic)
 
 
 def parse_scale(text: str) -> Scale:

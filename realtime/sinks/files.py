@@ -14,7 +14,7 @@ from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.mono import NoteSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
 from rt_melody.realtime.timing.speaker import Speaker
-from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.types import Brightness, InputError, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 LINES_WAITING = 5000  # JSON lines; a minute or so of singing without frames
 CSV_HEADER = "time_s,f0_hz,voiced,confidence,available_s\n"
@@ -71,6 +71,7 @@ class JsonlSink(NoteSink):
     "bend"        time_s, available_s, note, semitones
     "loudness"    time_s, available_s, note, level_db
     "brightness"  time_s, available_s, note, brightness_hz
+    "key"         time_s, available_s, tonic (0 is C), name; with --scale auto, when it changes
     "frame"       time_s, available_s, f0_hz, voiced, confidence, voicing, level_db, brightness_hz
     ============  ==========================================================================
 
@@ -134,6 +135,9 @@ class JsonlSink(NoteSink):
 
     def _brightness(self, event: Brightness) -> None:
         self._write("brightness", event, note=event.note, brightness_hz=round(event.brightness_hz, 1))
+
+    def _key(self, event: KeyHeard) -> None:
+        self._write("key", event, tonic=event.tonic, name=event.name)
 
     def _write(self, kind: str, about: NoteEvent | PitchFrame, **fields: object) -> None:
         times = {

@@ -12,7 +12,7 @@ Conventions
 from __future__ import annotations
 
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.types import Brightness, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 
 class NoteSink(EventSink):
@@ -38,6 +38,8 @@ class NoteSink(EventSink):
 
     def _brightness(self, event: Brightness) -> None: ...
 
+    def _key(self, event: KeyHeard) -> None: ...
+
     def _end(self) -> None:
         """The output ends; no note sounds."""
 
@@ -54,6 +56,8 @@ class NoteSink(EventSink):
             self._take_on(event)
         elif isinstance(event, NoteOff):
             self._take_off(event)
+        elif isinstance(event, KeyHeard):
+            self._key(event)
         elif self._sounding is not None and self._sounding.note == event.note:
             self._handlers[type(event)](event)
 

@@ -9,6 +9,7 @@ address                  types  arguments
 /rt-melody/bend          f      semitones relative to the sounding note, not clipped
 /rt-melody/loudness      f      level_db while a note sounds
 /rt-melody/brightness    f      RMS frequency of the voice in Hz, while a note sounds
+/rt-melody/key           is     tonic (0 is C, 11 is B), name such as "A minor"; with --scale auto, when it changes
 =======================  =====  =============================================================
 
 Conventions
@@ -32,7 +33,7 @@ from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from rt_melody.realtime.sinks.mono import NoteSink
-from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.types import Brightness, InputError, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ADDRESSES = {  # message -> (address, OSC type tags)
     "f0": ("/rt-melody/f0", "fiff"),
@@ -41,6 +42,7 @@ ADDRESSES = {  # message -> (address, OSC type tags)
     "bend": ("/rt-melody/bend", "f"),
     "loudness": ("/rt-melody/loudness", "f"),
     "brightness": ("/rt-melody/brightness", "f"),
+    "key": ("/rt-melody/key", "is"),
 }
 
 
@@ -112,7 +114,10 @@ class OscSink(NoteSink):
     def _brightness(self, event: Brightness) -> None:
         self._send("brightness", event.brightness_hz)
 
-    def _send(self, message: str, *arguments: float) -> None:
+    def _key(self, event: KeyHeard) -> None:
+        self._send("key", event.tonic, event.name)
+
+    def _send(self, message: str, *arguments: float | str) -> None:
         origin_s = self._origin_unix_s
         unix_s = None if origin_s is None else origin_s + self._now_s + self._offset_s
         try:
