@@ -55,16 +55,17 @@
     "box": {
      "id": "obj-3",
      "maxclass": "newobj",
-     "numinlets": 7,
-     "numoutlets": 7,
+     "numinlets": 8,
+     "numoutlets": 8,
      "patching_rect": [
       20,
       80,
       940,
       22.0
      ],
-     "text": "route /rt-melody/note/on /rt-melody/note/off /rt-melody/bend /rt-melody/loudness /rt-melody/brightness /rt-melody/f0",
+     "text": "route /rt-melody/note/on /rt-melody/note/off /rt-melody/bend /rt-melody/loudness /rt-melody/brightness /rt-melody/f0 /rt-melody/key",
      "outlettype": [
+      "",
       "",
       "",
       "",
@@ -583,6 +584,21 @@
       45.0
      ]
     }
+   },
+   {
+    "box": {
+     "id": "obj-33",
+     "maxclass": "newobj",
+     "numinlets": 1,
+     "numoutlets": 0,
+     "patching_rect": [
+      840,
+      110,
+      110,
+      22.0
+     ],
+     "text": "s rt-melody-key"
+    }
    }
   ],
   "lines": [
@@ -991,6 +1007,18 @@
      "destination": [
       "obj-32",
       1
+     ]
+    }
+   },
+   {
+    "patchline": {
+     "source": [
+      "obj-3",
+      6
+     ],
+     "destination": [
+      "obj-33",
+      0
      ]
     }
    }

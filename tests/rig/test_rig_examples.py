@@ -25,7 +25,7 @@ def events_of(program) -> list[dict]:
 @pytest.fixture
 def pure_data_example(tmp_path, children, rig):
     with rig():
-        children.append(PureDataExample(tmp_path, ("rt-melody-hz", "rt-melody-note", "rt-melody-gate", "rt-melody-level")))
+        children.append(PureDataExample(tmp_path, ("rt-melody-hz", "rt-melody-note", "rt-melody-gate", "rt-melody-level", "rt-melody-key")))
     return children[-1]
 
 
@@ -49,6 +49,14 @@ def test_the_pure_data_patch_makes_of_it_what_it_says(run_melody, pure_data_exam
     assert gates[0::2] == pytest.approx([e["velocity"] / 127 for e in begun], abs=1e-4) and set(gates[1::2]) == {0.0}
     levels = [e["level_db"] for e in events if e["type"] == "loudness"]
     assert pure_data_example.values("rt-melody-level") == pytest.approx(levels, abs=0.01)
+
+
+def test_the_pure_data_patch_is_told_the_key(run_melody, pure_data_example):
+    keys = [(e["tonic"], e["name"]) for e in events_of(run_melody(*DEMO, "--scale", "auto")) if e["type"] == "key"]
+    pure_data_example.wait_for_quiet()
+    printed = (line.replace("\\ ", " ") for line in pure_data_example.lines)  # as Pure Data shows a space in a symbol
+    told = [line.split(maxsplit=2)[1:] for line in printed if line.startswith("rt-melody-key:")]
+    assert keys and [(int(tonic), name) for tonic, name in told] == keys
 
 
 def test_the_pure_data_patch_sounds(tmp_path, rig):
