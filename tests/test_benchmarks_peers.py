@@ -16,7 +16,7 @@ from rt_melody.benchmarks.melody_scores import MelodyScores  # noqa: E402
 from rt_melody.benchmarks.note_parts import Clip  # noqa: E402
 from rt_melody.benchmarks.note_scores import PlayedNote  # noqa: E402
 from rt_melody.benchmarks.peers import base, child, results, scores, sounds, tables  # noqa: E402
-from rt_melody.benchmarks.peers.__main__ import hears, main  # noqa: E402
+from rt_melody.benchmarks.peers.__main__ import beside, hears, main, read_earlier  # noqa: E402
 from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, OfflinePeer, Window, hear, note_events  # noqa: E402
 from rt_melody.benchmarks.peers.offline import one_voice  # noqa: E402
 from rt_melody.benchmarks.peers.run import Bench, Told, slug  # noqa: E402
@@ -24,7 +24,7 @@ from rt_melody.benchmarks.peers.scores import Track, Truth, accuracy, known_at, 
 from rt_melody.benchmarks.peers.table import all_peers  # noqa: E402
 from rt_melody.benchmarks.signals import Sound, TrueNote, step_sounds  # noqa: E402
 from rt_melody.realtime.engine import Engine  # noqa: E402
-from rt_melody.realtime.types import NoteOff, NoteOn, hz_to_midi  # noqa: E402
+from rt_melody.realtime.types import InputError, NoteOff, NoteOn, hz_to_midi  # noqa: E402
 
 STEP_S = 0.01
 TIMES = np.arange(600) * STEP_S
@@ -347,6 +347,31 @@ def test_the_report_has_every_part_and_names_what_is_left_out():
     assert "| whole | 60.0 |  | offline | offline |  |  |" in brief
     widths = [{line.count("|") for line in part.splitlines() if line.startswith("|")} for part in text.split("###")]
     assert all(len(w) <= 1 for w in widths), "a table with lines of different widths"
+
+
+def test_what_is_not_measured_anew_is_kept_from_an_earlier_result():
+    old = {**whole_result(), "sets": {"voice": {"sounds": 15}}, "model": {"steps": 1}, "commit": "abc"}
+    note = {**old["rows"]["notes"][1], "octave_leaps_a_minute": 3.0}
+    new = {
+        "rows": {"accuracy": [], "stability": [], "latency": [], "notes": [note]}, "costs": {"lost": {"install_mb": 2.0}}, "unfit": {},
+        "peers": {n: {"version": "2", "live": False, "settings": "new"} for n in ("whole", "lost")}, "sets": {"notes, clean": {"sounds": 3}}, "model": None,
+    }
+    both = beside(new, old)
+    assert both["rows"]["notes"] == [old["rows"]["notes"][0], note], "the newer of a tool's rows in a part"
+    assert {key: both["rows"][key] for key in ("latency", "stability")} == {key: old["rows"][key] for key in ("latency", "stability")}
+    assert len(both["rows"]["accuracy"]) == len(old["rows"]["accuracy"])
+    assert list(both["peers"]) == list(old["peers"]) and both["peers"]["whole"]["settings"] == "new" and both["unfit"] == {}
+    assert set(both["costs"]) == {"echo", "whole", "lost"} and set(both["sets"]) == {"voice", "notes, clean"} and both["model"] == {"steps": 1}
+
+
+def test_a_file_that_is_no_result_is_refused_in_a_sentence(tmp_path):
+    for text in ("no json", "[]", '{"rows": {}}', None):
+        path = tmp_path / "r.json"
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(InputError, match="no result of a comparison"):
+            read_earlier(path)
 
 
 def test_pictures_are_drawn(tmp_path):

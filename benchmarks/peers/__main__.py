@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--bounds-ms", nargs="+", type=float, default=[20.0, 50.0, 100.0], help="settings of rt-melody")
     parser.add_argument("--model", help="model file of rt-melody; default: the shipped one")
     parser.add_argument("--jobs", type=int, default=2, help="tools that hear at the same time (default: %(default)s)")
+    parser.add_argument("--beside", type=Path, metavar="FILE", help="an earlier result: what it says of tools, parts and costs that are not measured now is kept")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run in --out has heard")
     parser.add_argument("--list", action="store_true", help="say which tools there are and which are installed, and leave")
     args = parser.parse_args(arguments)
@@ -118,10 +120,37 @@ def measure(args: argparse.Namespace, peers: dict[str, Peer]) -> dict:
     }
 
 
+def read_earlier(path: Path) -> dict:
+    """An earlier result. Raises InputError for a file that is none."""
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        return {key: earlier[key] for key in ("rows", "costs", "unfit", "peers", "sets", "model", "commit")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no result of a comparison ({' '.join(str(error).split())}); give the NAME.json that one wrote") from error
+
+
+def beside(new: dict, earlier: dict) -> dict:
+    """Both results as one. Of each tool and part the newer rows; tools in the order of the earlier result."""
+    peers = {**earlier["peers"], **new["peers"]}
+    rows = {}
+    for part in earlier["rows"]:
+        measured = {row["peer"] for row in new["rows"][part]}
+        together = [row for row in earlier["rows"][part] if row["peer"] not in measured] + new["rows"][part]
+        rows[part] = sorted(together, key=lambda row: list(peers).index(row["peer"]))
+    unfit = {name: why for name, why in earlier["unfit"].items() if name not in new["peers"]}
+    return {
+        "rows": rows, "peers": peers, "unfit": {**unfit, **new["unfit"]}, "costs": {**earlier["costs"], **new["costs"]},
+        "sets": {**earlier["sets"], **new["sets"]}, "model": new["model"] or earlier["model"],
+        "earlier_commit": earlier["commit"],
+    }
+
+
 def write(result: dict, args: argparse.Namespace) -> None:
     folder = args.results or args.out
     folder.mkdir(parents=True, exist_ok=True)
     about = f"{'quick look, ' if args.quick else ''}every {args.size['every']}. clip of MIR-1K's held-out singers, the same for all tools"
+    if "earlier_commit" in result:
+        about += f"; what this command did not measure is of the result at {result['earlier_commit']}"
     extra = {k: result[k] for k in ("costs", "unfit", "peers", "sets")}
     write_result(folder / f"{args.name}.json", result["rows"], about, result["model"], **extra)
     (folder / f"{args.name}.md").write_text(report(result), encoding="utf-8")
@@ -140,7 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name:24} {'live' if peer.live else 'offline':8} {absent.get(name) or version_of(peer.distribution)}")
         return
     try:
+        earlier = read_earlier(args.beside) if args.beside else None
         result = measure(args, peers)
+        if earlier:
+            result = beside(result, earlier)
     except (DataError, InputError) as error:
         refuse(str(error))
     print(report(result))
