@@ -17,7 +17,8 @@ does not agree, and is waited out for `scoop_ms`. Where the level is hardly abov
 while nobody sings, frames must be surer (`room_confidence`): somebody who begins to sing adds to it. After a pause
 they must be surer yet (`first_confidence`), last (`first_ms`) or come with a rise of the level (`rise_db`), as a
 voice does: where nobody sings, an instrument is taken for one now and then, but seldom surely, and within a sound
-that goes on. A leap of an octave from the note before must
+that goes on. It seldom stays sure, either: where the mean confidence of what was sung lately (`trust_ms`) is under
+`trust_confidence`, the next note from silence must be surer, too (`untrusted_confidence`). A leap of an octave from the note before must
 be surer (`leap_confidence`) or last `leap_ms`. The note is dated to its first frame within `arrive_semitones` of its
 pitch and `attack_db` of the loudest yet: later than the first voiced frame where it begins with a glide or a murmur.
 
@@ -36,6 +37,8 @@ then has left the note for another when one of these holds, r being the newest p
   trackers err by octaves; bends are withheld meanwhile.
 * r was flat for `flat_ms`: a small step. (A 4 Hz vibrato that crosses a note boundary is never so flat.)
 * c itself is away from the centre after `flat_ms`: the voice moved on for good.
+
+Where the newest frames are less sure than `change_confidence` the note ends, and the other must start as from silence.
 
 A slide that is too slow to be a step is followed likewise, by its newest pitch, and where it ends the number is right.
 
@@ -57,7 +60,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import ceil, inf, isfinite, log10
+from math import ceil, exp, inf, isfinite, log10
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -88,6 +91,9 @@ class NoteSettings:
     first_ms: float = 800.0  # ... unless it has been voiced for so long ...
     rise_db: float = 8.0  # ... or the level has risen by so much ...
     rise_ms: float = 80.0  # ... over so long
+    trust_confidence: float = 0.75  # ... where what was sung since such a pause was less sure than this in the mean, ...
+    trust_ms: float = 500.0  # (whose time constant this is, of singing alone)
+    untrusted_confidence: float = 0.85  # ... the next note from silence must be as sure as this, but for the same exceptions
     agree_semitones: float = 0.12  # spread within which frames agree when a note starts
     scoop_ms: float = 60.0  # voiced for so long, settling is enough
     settle_semitones: float = 0.15  # spread within which a pitch that left a note, or glides, has arrived
@@ -107,6 +113,7 @@ class NoteSettings:
     change_ms: float = 80.0  # least time away after which a note is left
     step_ms: float = 40.0  # ... or after so long, where the newest frames have ...
     step_confidence: float = 0.8  # ... at least this confidence
+    change_confidence: float = 0.5  # of the newest frames on average, without which a note is left for none
     reach_semitones: float = 1.3  # distance from the mean pitch that no vibrato explains
     window_ms: float = 240.0  # stretch of the mean pitch, a cycle of slow vibrato
     flat_ms: float = 150.0  # stretch over which a small step must be flat
@@ -222,6 +229,7 @@ class NoteTracker:
             self._leap_frames, self._glide_frames,
         )
         reach_ms = max(s.first_ms + s.back_ms, s.rise_ms, 2 * s.dip_ms, 1000 * self._longest_run * hop_s)
+        self._trust_step = 1.0 - exp(-1000 * hop_s / s.trust_ms)
         self._memory = self._frames(reach_ms + LEVEL_LEAD_MS)  # as far back as any rule looks
         self.reset()
 
@@ -238,6 +246,7 @@ class NoteTracker:
         self._last_pitch: float | None = None  # of the note before
         self._last_sung_s = -inf  # when it ended
         self._room, self._room_frames = 0.0, 0  # mean power while nobody sings, of how many frames
+        self._trust, self._trust_weight = 0.0, 0.0  # mean confidence of what was sung since a pause, times its weight
         self._forget_frames()
 
     def _forget_frames(self) -> None:
@@ -306,6 +315,8 @@ class NoteTracker:
         reach = self.settings.agree_semitones if self._run < self._scoop_frames else self.settings.settle_semitones
         if _spread(near) > reach or not self._believed(near):
             return []
+        if self._has_paused(near):
+            self._trust = self._trust_weight = 0.0
         pitch = near[-1].pitch
         begun_s = self._begun(self._doubtful(run, pitch) + run, pitch)
         return self._start(frame, max(begun_s, self._last_sung_s + self.hop_s), run[0].time_s, near, pitch)
@@ -321,19 +332,31 @@ class NoteTracker:
         return [h._replace(pitch=h.guess) for h in heard[begin:first]]
 
     def _believed(self, near: list[_Heard]) -> bool:
-        """Whether frames are sure enough to start a note: surer, or for longer, for a leap from the note before and
-        for the first one after a pause that does not raise the level."""
+        """Whether frames are sure enough to start a note: surer, or for longer, for a leap from the note before, and
+        where the level does not rise for the first one after a pause and those that follow on doubtful ones."""
         s, needed = self.settings, self.settings.on_confidence
-        paused = near[0].time_s - self._last_sung_s > s.pause_ms / 1000
+        paused = self._has_paused(near)
         leaps = not paused and abs(near[-1].pitch - self._last_pitch) >= s.leap_semitones
         if self._run < self._first_frames:
             if self._over_room_db(near[0].time_s) < s.near_room_db:
                 needed = s.room_confidence
-            if paused and not self._has_risen():
-                needed = max(needed, s.first_confidence)
+            if (paused or not self._is_trusted()) and not self._has_risen():
+                needed = max(needed, s.first_confidence if paused else s.untrusted_confidence)
         if leaps and self._run < self._leap_frames:
             needed = max(needed, s.leap_confidence)
         return fmean(h.confidence for h in near) >= needed
+
+    def _has_paused(self, near: list[_Heard]) -> bool:
+        return near[0].time_s - self._last_sung_s > self.settings.pause_ms / 1000
+
+    def _hear_trust(self, confidence: float) -> None:
+        """A voiced frame of a note was so sure."""
+        self._trust += self._trust_step * (confidence - self._trust)
+        self._trust_weight += self._trust_step * (1.0 - self._trust_weight)
+
+    def _is_trusted(self) -> bool:
+        """Whether what was sung lately was sure: an instrument that is taken for a voice for a while seldom is."""
+        return self._trust >= self.settings.trust_confidence * self._trust_weight
 
     def _has_risen(self) -> bool:
         """Whether the level rose lately, as it does when somebody begins to sing."""
@@ -429,13 +452,17 @@ class NoteTracker:
 
     def _hold(self, frame: PitchFrame, pitch: float) -> list[NoteEvent]:
         """A voiced frame while a note sounds: stay on it, or leave it for another."""
-        held = self._sounding
+        held, s = self._sounding, self.settings
         held.gap_frames = 0
         held.last_voiced_s = frame.time_s
+        if frame.voiced:
+            self._hear_trust(frame.confidence)
         self._follow(pitch)
         run = self._past.last(self._run)
         centre = self._new_centre(frame, run)
         if centre is not None and not self._is_scoop(run, centre):
+            if fmean(h.confidence for h in run[-self._on_frames :]) < s.change_confidence:
+                return self._lose(frame, run)
             return self._change(frame, run, centre)
         if centre is not None:
             self._move(run, centre)
@@ -513,6 +540,12 @@ class NoteTracker:
         off = NoteOff(max(run[0].time_s, held.on_s), frame.available_s, held.note)
         on_s = max(self._begun(run, centre), held.on_s)
         return [off, *self._start(frame, on_s, run[0].time_s, run[-self._on_frames :], centre)]
+
+    def _lose(self, frame: PitchFrame, run: list[_Heard]) -> list[NoteEvent]:
+        """End the note where the voice left it, for a pitch too doubtful to start another."""
+        held, self._sounding = self._sounding, None
+        self._last_pitch, self._last_sung_s = held.centre, run[0].time_s - self.hop_s
+        return [NoteOff(max(run[0].time_s, held.on_s), frame.available_s, held.note)]
 
     def _drifted_to(self, frame: PitchFrame, pitch: float) -> float | None:
         """Where the voice has got without a step, if that is too far from the note's number; else None."""

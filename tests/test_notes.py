@@ -245,6 +245,38 @@ def test_the_first_note_after_a_pause_of_a_second_must_be_surer_or_last(rest, co
     assert first_after(rest, confidence) == pytest.approx(waited)
 
 
+@pytest.mark.parametrize(
+    ("before", "confidence", "rise_db", "waited"),
+    [(0.65, 0.8, 0.0, 0.79), (0.65, 0.86, 0.0, 0.01), (0.65, 0.8, 8.5, 0.01), (0.85, 0.8, 0.0, 0.01)],
+)
+def test_a_note_that_follows_on_doubtful_ones_must_be_surer_or_raise_the_level_or_last(before, confidence, rise_db, waited):
+    """A second of singing, sure at first or nobody would believe it, then a gap of a fifth of a second."""
+    frames = frames_of([60.0] * 100 + [None] * 20 + [62.0] * 90, level_db=-40.0)
+    frames = [replace(f, confidence=0.97 if f.index < 3 else before if f.index < 100 else confidence) for f in frames]
+    frames = [replace(f, level_db=f.level_db + rise_db * (f.index >= 117)) for f in frames]
+    tracker = NoteTracker()
+    on = [e for f in frames for e in tracker.feed(f) if isinstance(e, NoteOn)][1]
+    assert (on.note, on.time_s) == (62, pytest.approx(1.2)) and on.available_s == pytest.approx(1.2 + waited + LAG_S)
+
+
+def test_doubt_is_forgotten_with_the_next_sure_note_after_a_pause():
+    """Of what was sung before a pause nothing counts: .75 is enough for the third note."""
+    confidences = [0.97] * 3 + [0.6] * 97 + [0.97] * 145 + [0.75] * 40
+    pitches = [60.0] * 100 + [None] * 110 + [62.0] * 15 + [None] * 20 + [64.0] * 40
+    frames = [replace(f, confidence=c) for f, c in zip(frames_of(pitches, level_db=-40.0), confidences, strict=True)]
+    assert strikes(frames) == pytest.approx([0.0, 2.1, 2.45])
+
+
+@pytest.mark.parametrize(("confidence", "notes"), [(0.45, [60]), (0.55, [60, 62])])
+def test_a_note_is_left_for_none_where_the_other_is_in_doubt(confidence, notes):
+    frames = sure_until(40, confidence, frames_of([60.0] * 40 + [62.0] * 40))
+    tracker = NoteTracker()
+    events = [e for f in frames for e in tracker.feed(f)] + tracker.finish(0.9)
+    off = next(e for e in events if isinstance(e, NoteOff))
+    assert [e.note for e in events if isinstance(e, NoteOn)] == notes
+    assert off.time_s == pytest.approx(0.4) and off.available_s == pytest.approx(0.47 + LAG_S)
+
+
 @pytest.mark.parametrize(("rise_db", "before", "waited"), [(8.5, 3, 0.01), (7.5, 3, 0.79), (8.5, 12, 0.79)])
 def test_or_it_must_raise_the_level_within_80_ms(rise_db, before, waited):
     """The level is told ``before`` frames ahead of the pitch: too long ago, and it speaks of something else."""
