@@ -13,14 +13,13 @@ Conventions
 How a note starts
 -----------------
 From silence when frames are voiced for `on_ms`, agree in pitch and are sure; a scoop or a fall towards the note
-does not agree, and is waited out for `scoop_ms`. Where the level is hardly above the room's, which is what sounds
-while nobody sings, frames must be surer (`room_confidence`): somebody who begins to sing adds to it. After a pause
-they must be surer yet (`first_confidence`), last (`first_ms`) or come with a rise of the level (`rise_db`), as a
-voice does: where nobody sings, an instrument is taken for one now and then, but seldom surely, and within a sound
-that goes on. It seldom stays sure, either: where the mean confidence of what was sung lately (`trust_ms`) is under
-`trust_confidence`, the next note from silence must be surer, too (`untrusted_confidence`). A leap of an octave from the note before must
-be surer (`leap_confidence`) or last `leap_ms`. The note is dated to its first frame within `arrive_semitones` of its
-pitch and `attack_db` of the loudest yet: later than the first voiced frame where it begins with a glide or a murmur.
+does not agree, and is waited out for `scoop_ms`. After a pause they must be surer (`first_confidence`), last
+(`first_ms`) or come with a rise of the level (`rise_db`), as a voice does: where nobody sings, an instrument is taken
+for one now and then, but seldom surely, and within a sound that goes on. It seldom stays sure, either: where what was
+sung since the pause was less sure than `trust_confidence` in the mean, the next note from silence must be surer, too
+(`untrusted_confidence`). A leap of an octave from the note before must be surer (`leap_confidence`) or last `leap_ms`.
+The note is dated to its first frame within `arrive_semitones` of its pitch and `attack_db` of the loudest yet: later
+than the first voiced frame where it begins with a glide or a murmur.
 
 How a held note ends
 --------------------
@@ -79,14 +78,12 @@ class NoteSettings:
     """Thresholds of the tracker. Times in ms are rounded up to whole hops.
 
     Defaults are chosen on the takes of SSVD for tuning, on synthetic singing, and on karaoke without its singer
-    and with validation singers; see benchmarks/note_parts.py and experiments 14 to 18, 23 and 25 of benchmarks/results.
+    and with validation singers; see benchmarks/note_parts.py and experiments 14 to 28 of benchmarks/results.
     """
 
     on_ms: float = 15.0  # voiced and agreeing for this long before a note starts
     on_confidence: float = 0.6  # with at least this confidence on average ...
-    near_room_db: float = 3.0  # ... or, where the level is not so far above the room's, ...
-    room_confidence: float = 0.7  # ... this ...
-    first_confidence: float = 0.96  # ... or this, for the first note after `pause_ms` without one ...
+    first_confidence: float = 0.92  # ... or this, for the first note after `pause_ms` without one ...
     pause_ms: float = 1000.0
     first_ms: float = 800.0  # ... unless it has been voiced for so long ...
     rise_db: float = 8.0  # ... or the level has risen by so much ...
@@ -337,11 +334,8 @@ class NoteTracker:
         s, needed = self.settings, self.settings.on_confidence
         paused = self._has_paused(near)
         leaps = not paused and abs(near[-1].pitch - self._last_pitch) >= s.leap_semitones
-        if self._run < self._first_frames:
-            if self._over_room_db(near[0].time_s) < s.near_room_db:
-                needed = s.room_confidence
-            if (paused or not self._is_trusted()) and not self._has_risen():
-                needed = max(needed, s.first_confidence if paused else s.untrusted_confidence)
+        if (paused or not self._is_trusted()) and self._run < self._first_frames and not self._has_risen():
+            needed = max(needed, s.first_confidence if paused else s.untrusted_confidence)
         if leaps and self._run < self._leap_frames:
             needed = max(needed, s.leap_confidence)
         return fmean(h.confidence for h in near) >= needed
