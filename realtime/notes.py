@@ -295,9 +295,13 @@ class NoteTracker:
         return events
 
     def _end(self, available_s: float) -> list[NoteEvent]:
-        held, self._sounding, self._run = self._sounding, None, 0
-        self._last_pitch, self._last_sung_s = held.centre, held.last_voiced_s
-        end_s = min(held.last_voiced_s + self.hop_s, available_s)
+        self._run = 0
+        return self._close(self._sounding.last_voiced_s, available_s)
+
+    def _close(self, sung_until_s: float, available_s: float) -> list[NoteEvent]:
+        held, self._sounding = self._sounding, None
+        self._last_pitch, self._last_sung_s = held.centre, sung_until_s
+        end_s = min(sung_until_s + self.hop_s, available_s)
         return [NoteOff(max(end_s, held.on_s), available_s, held.note)]
 
     # ---- from silence
@@ -446,7 +450,7 @@ class NoteTracker:
 
     def _hold(self, frame: PitchFrame, pitch: float) -> list[NoteEvent]:
         """A voiced frame while a note sounds: stay on it, or leave it for another."""
-        held, s = self._sounding, self.settings
+        held = self._sounding
         held.gap_frames = 0
         held.last_voiced_s = frame.time_s
         if frame.voiced:
@@ -455,9 +459,8 @@ class NoteTracker:
         run = self._past.last(self._run)
         centre = self._new_centre(frame, run)
         if centre is not None and not self._is_scoop(run, centre):
-            if fmean(h.confidence for h in run[-self._on_frames :]) < s.change_confidence:
-                return self._lose(frame, run)
-            return self._change(frame, run, centre)
+            sure = fmean(h.confidence for h in run[-self._on_frames :]) >= self.settings.change_confidence
+            return self._change(frame, run, centre) if sure else self._lose(frame, run)
         if centre is not None:
             self._move(run, centre)
         drifted_to = self._drifted_to(frame, pitch)
@@ -536,10 +539,8 @@ class NoteTracker:
         return [off, *self._start(frame, on_s, run[0].time_s, run[-self._on_frames :], centre)]
 
     def _lose(self, frame: PitchFrame, run: list[_Heard]) -> list[NoteEvent]:
-        """End the note where the voice left it, for a pitch too doubtful to start another."""
-        held, self._sounding = self._sounding, None
-        self._last_pitch, self._last_sung_s = held.centre, run[0].time_s - self.hop_s
-        return [NoteOff(max(run[0].time_s, held.on_s), frame.available_s, held.note)]
+        """End the note where the voice left it, for a pitch too doubtful to start another: the run may start it yet."""
+        return self._close(max(run[0].time_s, self._sounding.on_s) - self.hop_s, frame.available_s)
 
     def _drifted_to(self, frame: PitchFrame, pitch: float) -> float | None:
         """Where the voice has got without a step, if that is too far from the note's number; else None."""
