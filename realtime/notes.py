@@ -78,7 +78,7 @@ class NoteSettings:
     """Thresholds of the tracker. Times in ms are rounded up to whole hops.
 
     Defaults are chosen on the takes of SSVD for tuning, on synthetic singing, and on karaoke without its singer
-    and with validation singers; see benchmarks/note_parts.py and experiments 14 to 28 of benchmarks/results.
+    and with validation singers; see benchmarks/note_parts.py and experiments 14 to 29 of benchmarks/results.
     """
 
     on_ms: float = 15.0  # voiced and agreeing for this long before a note starts
