@@ -26,8 +26,8 @@ How a held note ends
 By silence longer than `bridge_ms`. What holds a note need not be enough to start one: an unvoiced frame whose best
 guess stays at the note's pitch holds it while voicing is above `hold_voicing` and the level stays.
 
-By another pitch. A note has a centre: the mean of its pitch while it is young, then one that follows with
-`centre_ms`, so that a singer may drift without a new note. The voice must be away from the centre, on one side,
+By another pitch. A note has a centre: the mean of its pitch in its first `centre_ms`, then one that follows at that pace
+while the voice is not away from it, so that a singer may drift without a new note, and a narrow step draws it not along. The voice must be away from the centre, on one side,
 for `change_ms`, or for `step_ms` where frames are sure of where it is now, and its pitch must have settled. It
 then has left the note for another when one of these holds, r being the newest pitch, m and c means over
 `window_ms`, c drawn to the centre while the window is not full:
@@ -105,7 +105,7 @@ class NoteSettings:
     young_ms: float = 150.0  # a note that is left before this age ...
     scoop_semitones: float = 1.4  # ... for one nearer than this was on its way there: no new note
     away_semitones: float = 0.6  # distance from the centre of the held note that counts as away from it
-    centre_ms: float = 400.0  # time constant with which the centre follows the voice
+    centre_ms: float = 400.0  # time constant with which the centre follows the voice, once it is no longer the mean
     drift_semitones: float = 1.9  # a centre this far from the note's number is another note
     change_ms: float = 80.0  # least time away after which a note is left
     step_ms: float = 40.0  # ... or after so long, where the newest frames have ...
@@ -113,8 +113,8 @@ class NoteSettings:
     change_confidence: float = 0.5  # of the newest frames on average, without which a note is left for none
     reach_semitones: float = 1.3  # distance from the mean pitch that no vibrato explains
     window_ms: float = 240.0  # stretch of the mean pitch, a cycle of slow vibrato
-    flat_ms: float = 150.0  # stretch over which a small step must be flat
-    flat_semitones: float = 0.2  # spread within which it is flat
+    flat_ms: float = 100.0  # stretch over which a small step must be flat
+    flat_semitones: float = 0.15  # spread within which it is flat
     glide_ms: float = 150.0  # a glide that has not settled by then is followed note by note
     leap_semitones: float = 10.5  # leaps from here on may be octave errors
     leap_confidence: float = 0.8  # of the frames that start a note so far from the last, without which ...
@@ -220,6 +220,7 @@ class NoteTracker:
         self._first_frames = self._frames(s.first_ms)
         self._scoop_frames = self._frames(s.scoop_ms)
         self._window_frames = self._frames(s.window_ms)
+        self._centre_frames = self._frames(s.centre_ms)
         self._dip_frames = self._frames(s.dip_ms)
         self._longest_run = max(
             self._on_frames, self._window_frames, self._flat_frames, self._change_frames, self._step_frames,
@@ -476,8 +477,10 @@ class NoteTracker:
         self._run = 0 if not away else 1 if crossed else min(self._run + 1, self._longest_run)
         if abs(pitch - held.centre) < self.settings.reach_semitones:
             held.frames += 1
-            step = max(self.hop_s / (self.settings.centre_ms / 1000), 1 / held.frames)
-            held.centre += min(1.0, step) * (pitch - held.centre)
+            if held.frames <= self._centre_frames:
+                held.centre += (pitch - held.centre) / held.frames
+            elif not away:
+                held.centre += (pitch - held.centre) / self._centre_frames
 
     def _move(self, run: list[_Heard], centre: float) -> None:
         """The note was on its way and has arrived at ``centre``; what was sung before says nothing of its mean."""

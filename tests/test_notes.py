@@ -85,6 +85,15 @@ def test_a_semitone_step_is_two_notes():
     assert notes_of([60.0] * 40 + [61.0] * 40) == [(60, 0, 400), (61, 400, 800)]
 
 
+@pytest.mark.parametrize("step", [0.8, -0.8])
+@pytest.mark.parametrize("before", [45, 100])
+def test_a_narrow_semitone_that_the_voice_glides_to_is_left_however_long_the_note(step, before):
+    glide = [60 + step * i / 7 for i in range(1, 7)]
+    (_, _, off_ms), (note, on_ms, _) = notes_of([60.0] * before + glide + [60 + step] * 40)
+    assert note == 60 + round(step)
+    assert 0 <= off_ms - 10 * before <= 60 and 0 <= on_ms - 10 * before <= 70
+
+
 @pytest.mark.parametrize("n_frames", [1, 2, 3])
 def test_a_short_excursion_leaves_nothing(n_frames):
     assert notes_of([60.0] * 40 + [63.0] * n_frames + [60.0] * 40) == [(60, 0, 800 + 10 * n_frames)]
