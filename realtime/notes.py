@@ -27,10 +27,10 @@ By silence longer than `bridge_ms`. What holds a note need not be enough to star
 guess stays at the note's pitch holds it while voicing is above `hold_voicing` and the level stays.
 
 By another pitch. A note has a centre: the mean of its pitch in its first `centre_ms`, then one that follows at that pace
-while the voice is not away from it, so that a singer may drift without a new note, and a narrow step draws it not along. The voice must be away from the centre, on one side,
-for `change_ms`, or for `step_ms` where frames are sure of where it is now, and its pitch must have settled. It
-then has left the note for another when one of these holds, r being the newest pitch, m and c means over
-`window_ms`, c drawn to the centre while the window is not full:
+while the voice is not away from it, so that a singer may drift without a new note and a narrow step does not draw it
+along. The voice must be away from the centre, on one side, for `change_ms`, or for `step_ms` where frames are sure of
+where it is now, and its pitch must have settled. It then has left the note for another when one of these holds, r
+being the newest pitch, m and c means over `window_ms`, c drawn to the centre while the window is not full:
 
 * r is further from m than a vibrato reaches: a step. An octave or more must last `leap_ms`, since
   trackers err by octaves; bends are withheld meanwhile.
