@@ -19,7 +19,8 @@ for one now and then, but seldom surely, and within a sound that goes on. It sel
 sung since the pause was less sure than `trust_confidence` in the mean, the next note from silence must be surer, too
 (`untrusted_confidence`). A leap of an octave from the note before must be surer (`leap_confidence`) or last `leap_ms`.
 The note is dated to its first frame within `arrive_semitones` of its pitch and `attack_db` of the loudest yet: later
-than the first voiced frame where it begins with a glide or a murmur.
+than the first voiced frame where it begins with a glide or a murmur. Where the voice is not `clear_of_room_db` above
+the room, the level is the room's and dates nothing.
 
 How a held note ends
 --------------------
@@ -96,9 +97,9 @@ class NoteSettings:
     settle_semitones: float = 0.15  # spread within which a pitch that left a note, or glides, has arrived
     arrive_semitones: float = 0.3  # distance from its pitch within which a new note has begun
     back_voicing: float = 0.4  # unvoiced frames before the first voiced one that guess its pitch belong to it if surer ...
-    back_ms: float = 100.0  # ... up to so long before
+    back_ms: float = 130.0  # ... up to so long before
     attack_db: float = 4.0  # level below the loudest yet within which a new note has begun
-    hold_voicing: float = 0.25  # voicing above which an unvoiced frame at the note's pitch still holds it ...
+    hold_voicing: float = 0.35  # voicing above which an unvoiced frame at the note's pitch still holds it ...
     hold_db: float = 6.0  # ... while the level has not fallen by so much
     bridge_ms: float = 25.0  # unvoiced gaps up to this long do not end a note
     min_note_ms: float = 60.0  # a note is not replaced by another before this age
@@ -112,10 +113,10 @@ class NoteSettings:
     step_confidence: float = 0.8  # ... at least this confidence
     change_confidence: float = 0.5  # of the newest frames on average, without which a note is left for none
     reach_semitones: float = 1.3  # distance from the mean pitch that no vibrato explains
-    window_ms: float = 240.0  # stretch of the mean pitch, a cycle of slow vibrato
+    window_ms: float = 320.0  # stretch of the mean pitch, a cycle of slow vibrato
     flat_ms: float = 100.0  # stretch over which a small step must be flat
     flat_semitones: float = 0.15  # spread within which it is flat
-    glide_ms: float = 150.0  # a glide that has not settled by then is followed note by note
+    glide_ms: float = 200.0  # a glide that has not settled by then is followed note by note
     leap_semitones: float = 10.5  # leaps from here on may be octave errors
     leap_confidence: float = 0.8  # of the frames that start a note so far from the last, without which ...
     leap_ms: float = 100.0  # ... such a leap must last for so long to be believed
@@ -125,7 +126,7 @@ class NoteSettings:
     clear_of_room_db: float = 7.0  # level over that of the room, from which on a dip is the voice's; nearer to it ...
     room_ms: float = 1000.0  # (time constant with which the level of the room follows, while nobody sings)
     doubt_confidence: float = 0.75  # ... a frame must have been less sure than this
-    rest_ms: float = 100.0  # and not again, nor on a younger note, before this is over
+    rest_ms: float = 130.0  # and not again, nor on a younger note, before this is over
     bend_step_semitones: float = 0.01  # smallest change of pitch worth an event
     loudness_step_db: float = 1.0  # smallest change of level worth an event
 
@@ -364,10 +365,12 @@ class NoteTracker:
 
     def _begun(self, run: list[_Heard], centre: float) -> float:
         """When a note around ``centre`` began: at the first frame of the run near it in pitch and in level."""
-        s, levels = self.settings, self._past.levels(run[0].time_s)
-        enough_db = max(h.clear_db for h in levels) - s.attack_db if levels else -inf
-        loud = next((h for h in levels if h.clear_db >= enough_db), None)
-        from_s = -inf if loud is None or loud is levels[0] else loud.level_s - self.hop_s / 2
+        s, from_s = self.settings, -inf
+        if self._is_clear(run[0].time_s):
+            levels = self._past.levels(run[0].time_s)
+            enough_db = max(h.clear_db for h in levels) - s.attack_db if levels else -inf
+            loud = next((h for h in levels if h.clear_db >= enough_db), None)
+            from_s = -inf if loud is None or loud is levels[0] else loud.level_s - self.hop_s / 2
         near = (h.time_s for h in run if h.time_s >= from_s and abs(h.pitch - centre) <= s.arrive_semitones)
         return next(near, run[-1].time_s)
 
@@ -428,13 +431,12 @@ class NoteTracker:
         """Whether the dip before ``attack_s`` is the voice's: it is well above the room, or its pitch was in doubt."""
         s = self.settings
         around = [h for h in self._past.heard if h.time_s >= attack_s - s.dip_ms / 1000]
-        clear = self._over_room_db(self._sounding.on_s) >= s.clear_of_room_db
-        return clear or min(h.confidence for h in around) < s.doubt_confidence
+        return self._is_clear(self._sounding.on_s) or min(h.confidence for h in around) < s.doubt_confidence
 
-    def _over_room_db(self, from_s: float) -> float:
-        """The level since ``from_s``, over that of the room."""
+    def _is_clear(self, from_s: float) -> bool:
+        """Whether the level since ``from_s`` is so far above that of the room that it is the voice's."""
         powers = [_power(h.level_db) for h in self._past.levels(from_s)]
-        return _db(fmean(powers) if powers else 0.0) - _db(self._room)
+        return _db(fmean(powers) if powers else 0.0) - _db(self._room) >= self.settings.clear_of_room_db
 
     def _restrike(self, frame: PitchFrame, heard: list[_Heard]) -> list[NoteEvent]:
         held, on_s = self._sounding, heard[0].time_s
@@ -536,10 +538,19 @@ class NoteTracker:
 
     def _change(self, frame: PitchFrame, run: list[_Heard], centre: float) -> list[NoteEvent]:
         """Leave the note for the one around ``centre``: it began where the run first came near that pitch."""
-        held = self._sounding
+        held, run = self._sounding, self._arriving(run, centre) + run
         off = NoteOff(max(run[0].time_s, held.on_s), frame.available_s, held.note)
         on_s = max(self._begun(run, centre), held.on_s)
         return [off, *self._start(frame, on_s, run[0].time_s, run[-self._on_frames :], centre)]
+
+    def _arriving(self, run: list[_Heard], centre: float) -> list[_Heard]:
+        """The frames right before ``run`` that were near its pitch already, and not yet away from the note: after a
+        narrow step."""
+        heard = self._past.heard
+        first = begin = len(heard) - len(run)
+        while begin and heard[begin - 1].pitch is not None and abs(heard[begin - 1].pitch - centre) <= self.settings.arrive_semitones:
+            begin -= 1
+        return heard[begin:first]
 
     def _lose(self, frame: PitchFrame, run: list[_Heard]) -> list[NoteEvent]:
         """End the note where the voice left it, for a pitch too doubtful to start another: the run may start it yet."""
