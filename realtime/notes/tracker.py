@@ -144,9 +144,10 @@ class NoteTracker:
         run = self._past.last(self._run)
         near = run[-self._on_frames :]
         reach = self.settings.agree_semitones if self._run < self._scoop_frames else self.settings.settle_semitones
-        if spread(near) > reach or not self._believed(near):
+        paused = near[0].time_s - self._last_sung_s > self.settings.pause_ms / 1000
+        if spread(near) > reach or not self._believed(near, paused):
             return []
-        if self._has_paused(near):
+        if paused:
             self._trust.forget()
         pitch = near[-1].pitch
         begun_s = self._begun(self._doubtful(run, pitch) + run, pitch)
@@ -162,20 +163,16 @@ class NoteTracker:
             begin -= 1
         return [h._replace(pitch=h.guess) for h in heard[begin:first]]
 
-    def _believed(self, near: list[Heard]) -> bool:
+    def _believed(self, near: list[Heard], paused: bool) -> bool:
         """Whether frames are sure enough to start a note: surer, or for longer, for a leap from the note before, and
         where the level does not rise for the first one after a pause and those that follow on doubtful ones."""
         s, needed = self.settings, self.settings.on_confidence
-        paused = self._has_paused(near)
         leaps = not paused and abs(near[-1].pitch - self._last_pitch) >= s.leap_semitones
         if (paused or not self._trust.is_deserved()) and self._run < self._first_frames and not self._has_risen():
             needed = max(needed, s.first_confidence if paused else s.untrusted_confidence)
         if leaps and self._run < self._leap_frames:
             needed = max(needed, s.leap_confidence)
         return fmean(h.confidence for h in near) >= needed
-
-    def _has_paused(self, near: list[Heard]) -> bool:
-        return near[0].time_s - self._last_sung_s > self.settings.pause_ms / 1000
 
     def _has_risen(self) -> bool:
         """Whether the level rose lately, as it does when somebody begins to sing."""
