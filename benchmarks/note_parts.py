@@ -36,6 +36,7 @@ MIDDLE = 0.6  # part of an annotated note from which its bias is read
 BAND_DB = 5.0
 VIBRATO_CENTS = 70.0
 REPEAT_GAP_S = 0.1
+QUICK_S = 0.125  # from note to note: sixteenths at 120 beats a minute
 TUNING_SEEDS, MEASURING_SEEDS = range(20), range(100, 160)  # of melodies; sets of 20 differ by .06 of F over a band
 VIBRATOS, REPEATS, BANDS, BAND_SECONDS = 15, 8, 10, 15.0
 
@@ -138,11 +139,14 @@ def vibrato(folder: Path | None) -> Makers:
 
 
 def repeats(folder: Path | None) -> Makers:
-    """Repeated notes, by what parts them: a gap of 100 ms, a voiced consonant, another consonant."""
-    kinds = (("gap", ("",), REPEAT_GAP_S), ("voiced consonant", ("m", "n"), 0.0), ("consonant", DETACHED, 0.0))
+    """Repeated notes, by what parts them: a gap of 100 ms, a voiced consonant, another consonant; a voiced one, quickly."""
+    kinds = (
+        ("gap", ("",), REPEAT_GAP_S, None), ("voiced consonant", ("m", "n"), 0.0, None), ("consonant", DETACHED, 0.0, None),
+        ("quick voiced consonant", ("m", "n"), 0.0, QUICK_S),
+    )
     return [
-        partial(_sung, repeated, seed, onsets[seed % len(onsets)], gap_s, group=group)
-        for group, onsets, gap_s in kinds for seed in range(REPEATS)
+        partial(_sung, repeated, seed, onsets[seed % len(onsets)], gap_s, 8, step_s, group=group)
+        for group, onsets, gap_s, step_s in kinds for seed in range(REPEATS)
     ]
 
 

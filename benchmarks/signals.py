@@ -207,13 +207,16 @@ def held_vibrato(seed: int, cents: float = 70.0, seconds: float = 4.0) -> Sound:
     return _sound(f"vibrato {seed}", render_phrase([note], SAMPLE_RATE, int(rng.integers(2**31)), singer))
 
 
-def repeated(seed: int, onset: str, gap_s: float, count: int = 8) -> Sound:
-    """One pitch sung ``count`` times, parted by a gap or by the consonant ``onset``."""
+def repeated(seed: int, onset: str, gap_s: float, count: int = 8, step_s: float | None = None) -> Sound:
+    """One pitch sung ``count`` times, parted by a gap or by the consonant ``onset``; from note to note ``step_s``, else as
+    long as a vowel of 0.2 to 0.4 s takes with what parts it."""
     rng = np.random.default_rng((3, seed))
     pitch = 43.0 + (MURMUR_TOP - 43.0) * (seed * 0.618034 % 1.0)
     vowel, duration = VOWELS[rng.integers(len(VOWELS))], rng.uniform(0.2, 0.4)
-    pitch_step_s = duration + gap_s + CONSONANTS[onset].duration_s
-    notes = [SungNote(0.4 + i * pitch_step_s, duration, pitch, vowel, onset) for i in range(count)]
+    parted_s = gap_s + CONSONANTS[onset].duration_s
+    if step_s is not None:
+        duration = step_s - parted_s
+    notes = [SungNote(0.4 + i * (duration + parted_s), duration, pitch, vowel, onset) for i in range(count)]
     return _sound(f"repeated {onset or 'gap'} {seed}", render_phrase(notes, SAMPLE_RATE, int(rng.integers(2**31)), plain_singer(rng, pitch)))
 
 

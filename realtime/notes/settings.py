@@ -60,7 +60,7 @@ class NoteSettings:
     clear_of_room_db: float = 7.0  # level over that of the room, from which on a dip is the voice's; nearer to it ...
     room_ms: float = 1000.0  # (time constant with which the level of the room follows, while nobody sings)
     doubt_confidence: float = 0.75  # ... a frame must have been less sure than this
-    rest_ms: float = 130.0  # and not again, nor on a younger note, before this is over
+    rest_ms: float = 100.0  # and not again, nor on a younger note, before this is over
     bend_step_semitones: float = 0.01  # smallest change of pitch worth an event
     loudness_step_db: float = 1.0  # smallest change of level worth an event
 
