@@ -9,7 +9,7 @@
 * SSVD's takes fall into two fixed parts by the parity of the first byte of SHA-256 of their name: odd ones may
   be used to tune (``ssvd-tuning``), even ones measure. Nothing else decides, so a new take changes no other's part.
 * Synthetic melodies have two parts, too: ``clean-tuning`` and ``band-tuning`` are those on which thresholds were
-  chosen (experiments 14 to 30), ``clean`` and ``band`` are others.
+  chosen (experiments 14 to 31), ``clean`` and ``band`` are others.
 """
 
 from __future__ import annotations
