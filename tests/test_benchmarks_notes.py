@@ -271,6 +271,13 @@ def test_recall_of_repeated_notes(onset, gap_s):
     assert note_parts.repeat_recall([Heard(clip, [note(n, shift_s=0.08) for n in sound.notes])])["recall"] == 0.0
 
 
+@pytest.mark.parametrize("onset", ["m", "n", "t"])
+def test_quick_repeats_come_at_the_step_that_is_asked_for(onset):
+    sound = signals.repeated(1, onset, 0.0, 6, 0.125)
+    starts = [n.on_s for n in sound.notes]
+    assert len(starts) == 6 and np.diff(starts[1:]) == pytest.approx(0.125)
+
+
 def test_notes_a_minute_where_nobody_sings():
     events = [NoteOn(0.1, 0.1, 60, 64, 60.0), NoteOff(0.2, 0.2, 60)]
     heard = []
