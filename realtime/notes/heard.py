@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from math import inf, isfinite, log10
+from collections.abc import Callable, Iterable
+from math import ceil, inf, isfinite, log10
 from typing import NamedTuple
 
 from rt_melody.realtime.types import PitchFrame, hz_to_midi
@@ -56,6 +56,18 @@ class History:
         """The frames whose level is of one time to another."""
         return [h for h in self.heard if from_s - 1e-6 <= h.level_s <= until_s + 1e-6]
 
+    def leading_to(self, run: list[Heard], belongs: Callable[[Heard], bool]) -> list[Heard]:
+        """The frames right before ``run``, the newest ones, that belong to it, without a gap."""
+        first = begin = len(self.heard) - len(run)
+        while begin and belongs(self.heard[begin - 1]):
+            begin -= 1
+        return self.heard[begin:first]
+
+
+def whole_hops(ms: float, hop_s: float) -> int:
+    """Hops that are not shorter than a time; at least one."""
+    return max(1, ceil(ms / 1000 / hop_s - 1e-6))
+
 
 def pitch_of(frame: PitchFrame) -> float | None:
     """The frame's pitch, sung or not, or None where MIDI cannot name it."""
@@ -69,9 +81,9 @@ def power(level_db: float) -> float:
     return 10 ** (level_db / 10)
 
 
-def decibels(power: float) -> float:
+def decibels(mean_power: float) -> float:
     """At least -120."""
-    return 10 * log10(power + 1e-12)
+    return 10 * log10(mean_power + 1e-12)
 
 
 def spread(heard: Iterable[Heard]) -> float:

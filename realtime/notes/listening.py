@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp, inf
 from statistics import fmean
 
-from rt_melody.realtime.notes.heard import History, decibels, power
+from rt_melody.realtime.notes.heard import History, decibels, power, whole_hops
 from rt_melody.realtime.notes.settings import NoteSettings
 
 
@@ -14,13 +14,12 @@ class Room:
 
     def __init__(self, settings: NoteSettings, hop_s: float) -> None:
         self._clear_db, self._least_step = settings.clear_of_room_db, hop_s / (settings.room_ms / 1000)
-        self._hop_s = hop_s
         self._power, self._frames = 0.0, 0  # mean, of how many frames
 
     def hear(self, past: History, pitch: float | None) -> None:
         """Take the level of the newest moment whose pitch is known: nobody sings there if it is None."""
         newest = past.heard[-1]
-        behind = round((newest.level_s - newest.time_s) / self._hop_s)
+        behind = round((newest.level_s - newest.time_s) / past.hop_s)
         if pitch is None and 0 <= behind < len(past.heard):
             self._frames += 1
             step = max(1 / self._frames, self._least_step)
@@ -59,8 +58,7 @@ class Dips:
 
     def __init__(self, settings: NoteSettings, hop_s: float) -> None:
         self._settings = settings
-        self._hop_s = hop_s
-        self._frames = settings.frames("dip_ms", hop_s)
+        self._frames = whole_hops(settings.dip_ms, hop_s)
         self._attack_s: float | None = None  # of a dip's end that pitches have yet to reach
         self._last_s = -inf
 
@@ -74,7 +72,7 @@ class Dips:
             return
         at = len(heard) - len(recent) + recent.index(low)
         before = heard[max(0, at - self._frames) : at]
-        if len(before) * self._hop_s <= past.SMOOTH_MS / 1000 or max(h.clear_db for h in before) - low.clear_db < s.dip_db:
+        if len(before) * past.hop_s <= past.SMOOTH_MS / 1000 or max(h.clear_db for h in before) - low.clear_db < s.dip_db:
             return
         if max(h.level_db for h in recent[-3:]) > max(h.level_db for h in before) - s.fade_db:
             self._attack_s = next(h.level_s for h in heard[at:] if h.clear_db - low.clear_db >= s.dip_db / 2)

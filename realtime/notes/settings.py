@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import isfinite
 
 from rt_melody.realtime.types import InputError
 
@@ -47,7 +47,7 @@ class NoteSettings:
     step_confidence: float = 0.8  # ... at least this confidence
     change_confidence: float = 0.5  # of the newest frames on average, without which a note is left for none
     reach_semitones: float = 1.3  # distance from the mean pitch that no vibrato explains
-    window_ms: float = 320.0  # stretch of the mean pitch, a cycle of slow vibrato
+    window_ms: float = 320.0  # stretch of the mean pitch, more than a cycle of slow vibrato
     flat_ms: float = 100.0  # stretch over which a small step must be flat
     flat_semitones: float = 0.15  # spread within which it is flat
     glide_ms: float = 200.0  # a glide that has not settled by then is followed note by note
@@ -57,9 +57,9 @@ class NoteSettings:
     dip_db: float = 8.0  # fall and rise of level times brightness that strike a held note again ...
     dip_ms: float = 120.0  # ... within this time ...
     fade_db: float = 6.0  # ... unless the level has fallen by so much
-    clear_of_room_db: float = 7.0  # level over that of the room, from which on a dip is the voice's; nearer to it ...
+    clear_of_room_db: float = 7.0  # level over that of the room, from which on it is the voice's: it dates notes and strikes again; nearer to it ...
     room_ms: float = 1000.0  # (time constant with which the level of the room follows, while nobody sings)
-    doubt_confidence: float = 0.75  # ... a frame must have been less sure than this
+    doubt_confidence: float = 0.75  # ... a frame must have been less sure than this for a dip to strike again
     rest_ms: float = 100.0  # and not again, nor on a younger note, before this is over
     bend_step_semitones: float = 0.01  # smallest change of pitch worth an event
     loudness_step_db: float = 1.0  # smallest change of level worth an event
@@ -69,7 +69,3 @@ class NoteSettings:
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
                 raise InputError(f"notes.{name} is {value}; it must be a number above 0")
-
-    def frames(self, name: str, hop_s: float) -> int:
-        """Whole hops of a time in ms; at least one."""
-        return max(1, ceil(getattr(self, name) / 1000 / hop_s - 1e-6))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil, inf
+from math import inf
 from statistics import fmean, median
 
-from rt_melody.realtime.notes.heard import Heard, History, pitch_of, spread
+from rt_melody.realtime.notes.heard import Heard, History, pitch_of, spread, whole_hops
 from rt_melody.realtime.notes.listening import Dips, Room, Trust
 from rt_melody.realtime.notes.settings import NoteSettings
 from rt_melody.realtime.playing.expression import velocity_curve
@@ -44,24 +44,24 @@ class NoteTracker:
     def __init__(self, settings: NoteSettings | None = None, hop_s: float = 0.01) -> None:
         self.settings = s = settings or NoteSettings()
         self.hop_s = hop_s
-        self._on_frames = s.frames("on_ms", hop_s)
-        self._change_frames = s.frames("change_ms", hop_s)
-        self._step_frames = s.frames("step_ms", hop_s)
-        self._flat_frames = s.frames("flat_ms", hop_s)
-        self._leap_frames = s.frames("leap_ms", hop_s)
-        self._glide_frames = s.frames("glide_ms", hop_s)
-        self._rise_frames = s.frames("rise_ms", hop_s)
-        self._first_frames = s.frames("first_ms", hop_s)
-        self._scoop_frames = s.frames("scoop_ms", hop_s)
-        self._window_frames = s.frames("window_ms", hop_s)
-        self._centre_frames = s.frames("centre_ms", hop_s)
+        self._on_frames = whole_hops(s.on_ms, hop_s)
+        self._change_frames = whole_hops(s.change_ms, hop_s)
+        self._step_frames = whole_hops(s.step_ms, hop_s)
+        self._flat_frames = whole_hops(s.flat_ms, hop_s)
+        self._leap_frames = whole_hops(s.leap_ms, hop_s)
+        self._glide_frames = whole_hops(s.glide_ms, hop_s)
+        self._rise_frames = whole_hops(s.rise_ms, hop_s)
+        self._first_frames = whole_hops(s.first_ms, hop_s)
+        self._scoop_frames = whole_hops(s.scoop_ms, hop_s)
+        self._window_frames = whole_hops(s.window_ms, hop_s)
+        self._centre_frames = whole_hops(s.centre_ms, hop_s)
         self._bridge_frames = int(s.bridge_ms / 1000 / hop_s + 1e-6)
         self._longest_run = max(
             self._on_frames, self._window_frames, self._flat_frames, self._change_frames, self._step_frames,
             self._leap_frames, self._glide_frames,
         )
         reach_ms = max(s.first_ms + s.back_ms, s.rise_ms, 2 * s.dip_ms, 1000 * self._longest_run * hop_s)
-        self._memory = ceil((reach_ms + LEVEL_LEAD_MS) / 1000 / hop_s - 1e-6)  # frames, as far back as any rule looks
+        self._memory = whole_hops(reach_ms + LEVEL_LEAD_MS, hop_s)  # frames, as far back as any rule looks
         self.reset()
 
     @property
@@ -156,12 +156,10 @@ class NoteTracker:
     def _doubtful(self, run: list[Heard], pitch: float) -> list[Heard]:
         """The frames right before ``run`` that guessed its pitch and were not sure enough that somebody sang: now that
         somebody does, they tell when it began."""
-        s, heard = self.settings, self._past.heard
-        first = begin = len(heard) - len(run)
+        s = self.settings
         earliest_s = max(run[0].time_s - s.back_ms / 1000, self._last_sung_s + self.hop_s / 2)
-        while begin and heard[begin - 1].time_s > earliest_s and _guesses(heard[begin - 1], pitch, s):
-            begin -= 1
-        return [h._replace(pitch=h.guess) for h in heard[begin:first]]
+        before = self._past.leading_to(run, lambda h: h.time_s > earliest_s and _guesses(h, pitch, s))
+        return [h._replace(pitch=h.guess) for h in before]
 
     def _believed(self, near: list[Heard], paused: bool) -> bool:
         """Whether frames are sure enough to start a note: surer, or for longer, for a leap from the note before, and
@@ -329,11 +327,8 @@ class NoteTracker:
     def _arriving(self, run: list[Heard], centre: float) -> list[Heard]:
         """The frames right before ``run`` that were near its pitch already, and not yet away from the note: after a
         narrow step."""
-        heard = self._past.heard
-        first = begin = len(heard) - len(run)
-        while begin and heard[begin - 1].pitch is not None and abs(heard[begin - 1].pitch - centre) <= self.settings.arrive_semitones:
-            begin -= 1
-        return heard[begin:first]
+        reach = self.settings.arrive_semitones
+        return self._past.leading_to(run, lambda h: h.pitch is not None and abs(h.pitch - centre) <= reach)
 
     def _lose(self, frame: PitchFrame, run: list[Heard]) -> list[NoteEvent]:
         """End the note where the voice left it, for a pitch too doubtful to start another: the run may start it yet."""
