@@ -29,7 +29,7 @@ from rt_melody.models.training.data import (
     DISPUTED, SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, noise_files, read_mir1k_labels, refuse,
 )
 from rt_melody.realtime.engine import DecoderSettings, Engine
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import RtMelodyError
 
 EVERYWHERE = ("voice", "mixture")  # conditions that are measured at every bound
 GM_PIECES, GM_SECONDS = 24, 20.0
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_arguments(arguments)
     try:
         result = measure(args)
-    except (DataError, InputError) as error:
+    except (DataError, RtMelodyError) as error:
         refuse(str(error))
     print(tables(result))
     if args.out:
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """Rows, voiceless rows and what they were made of. Raises DataError, InputError."""
+    """Rows, voiceless rows and what they were made of. Raises DataError, RtMelodyError."""
     decoder = DecoderSettings(**{name: getattr(args, name) for name in TUNED})
     engines = {bound: Engine(SAMPLE_RATE, bound, args.model, decoder) for bound in args.latency_ms}  # refused early
     folder = data_folder(args.data)

@@ -2,7 +2,7 @@
 
 At the true pace the thread sleeps between hops as it does live, so that caches go cold; only these figures tell what
 a user's machine will do. The control does the same sleeping and no work: what it overshoots is the machine's, not
-ours. All of it runs under the conditions of a live session (priority, no collection), which ``standing`` tells.
+ours. All of it runs under the conditions of a live session (priority, no collection), which ``scheduling`` tells.
 
 Stages
 ------
@@ -147,11 +147,11 @@ def at_true_pace(engine: Engine, seconds: float, priority: bool = True) -> dict:
     """``feed`` and the control at the true pace, seconds a hop [shape=(n_hops,)] each; and the conditions."""
     samples = singing(engine.sample_rate, seconds)
     engine.reset()
-    with live_thread(priority=priority) as standing:
+    with live_thread(priority=priority) as scheduling:
         cpu_s, began_s = time.process_time(), time.perf_counter()
         work, control = true_pace(engine.feed, samples, hop_samples(engine), engine.hop_s)
         share = (time.process_time() - cpu_s) / (time.perf_counter() - began_s)
-    return {"work": work, "control": control, "cpu_share": share, "standing": standing}
+    return {"work": work, "control": control, "cpu_share": share, "scheduling": scheduling}
 
 
 def by_stage(engine: Engine, seconds: float, priority: bool = True) -> dict[str, np.ndarray]:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.types import InputError, PitchFrame
+from rt_melody.realtime.errors import OutputError
+from rt_melody.realtime.types import PitchFrame
 
 FORMAT = 2
 COLUMNS = ("time_s", "available_s", "f0_hz", "voiced", "confidence", "voicing", "level_db", "brightness_hz")
@@ -26,7 +27,7 @@ Frames = Callable[[np.ndarray], list[PitchFrame]]  # samples [shape=(n,)] -> fra
 def engine_frames(engine: Engine, cache: Path | None = None) -> Frames:
     """The frames of an engine, from ``cache`` where that folder holds them; what it lacks is added to it.
 
-    Raises InputError where the folder cannot be made.
+    Raises OutputError where the folder cannot be made.
     """
 
     def fresh(samples: np.ndarray) -> list[PitchFrame]:
@@ -38,7 +39,7 @@ def engine_frames(engine: Engine, cache: Path | None = None) -> Frames:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"the frames cannot be kept in {cache} ({error.strerror}); give a folder that can be written") from error
+        raise OutputError(f"the frames cannot be kept in {cache} ({error.strerror}); give a folder that can be written") from error
 
     def kept(samples: np.ndarray) -> list[PitchFrame]:
         path = folder / f"{sha256(np.ascontiguousarray(samples, np.float32)).hexdigest()[:24]}.npy"

@@ -23,7 +23,7 @@ import numpy as np
 from rt_melody.benchmarks import compute, onsets
 from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import RtMelodyError
 
 LAYERS = ("algorithmic", "compute", "end-to-end")
 STARTS = 5
@@ -69,7 +69,7 @@ def compute_rows(engine: Engine, seconds: float, priority: bool) -> tuple[dict, 
     rows = {
         "budget_ms": {part.name: part.ms for part in engine.latency.parts},
         "hop_ms": 1000.0 * hop_s,
-        "standing": paced["standing"].line(),
+        "scheduling": paced["scheduling"].line(),
         "feed_at_true_pace_ms": compute.summary(work),
         "control_overshoot_ms": compute.summary(control),
         "longer_than_a_hop": {"feed": int((work > hop_s).sum()), "control": int((control > hop_s).sum()), "of": len(work)},
@@ -116,7 +116,7 @@ def main() -> None:
         engine = Engine(args.rate, args.latency_ms, args.model)
         for bound_ms in args.bounds_ms if "algorithmic" in args.layers else ():
             Engine(onsets.SAMPLE_RATE, bound_ms, args.model)  # refused now, not when the other layers are done
-    except InputError as error:
+    except RtMelodyError as error:
         parser.error(str(error))
     engine.warm_up()
     print(engine.latency.table())

@@ -30,7 +30,8 @@ from rt_melody.benchmarks.onsets import Tracker
 from rt_melody.benchmarks.signals import DETACHED, SAMPLE_RATE, Sound, TrueNote, held_vibrato, melody, over_band, repeated
 from rt_melody.models.training.data import load_mir1k, load_mono, noise_files
 from rt_melody.models.training.instruments import random_band
-from rt_melody.realtime.types import InputError, PitchFrame, hz_to_midi
+from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.types import PitchFrame, hz_to_midi
 
 MIDDLE = 0.6  # part of an annotated note from which its bias is read
 BAND_DB = 5.0

@@ -24,7 +24,7 @@ from rt_melody.benchmarks.signals import SAMPLE_RATE
 from rt_melody.models.training.data import DataError, data_folder
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import RtMelodyError, SettingsError
 
 
 def note_tracker(frames: Frames, hop_s: float, settings: NoteSettings | None = None) -> Tracker:
@@ -40,16 +40,16 @@ def note_tracker(frames: Frames, hop_s: float, settings: NoteSettings | None = N
 
 
 def note_settings(words: Sequence[str]) -> NoteSettings:
-    """Settings from NAME=VALUE words. Raises InputError for a name or value that cannot be used."""
+    """Settings from NAME=VALUE words. Raises RtMelodyError for a name or value that cannot be used."""
     names, values = {f.name for f in fields(NoteSettings)}, {}
     for word in words:
         name, _, value = word.partition("=")
         if name not in names:
-            raise InputError(f"--set {word}: there is no setting {name!r}; there are {', '.join(sorted(names))}")
+            raise SettingsError(f"--set {word}: there is no setting {name!r}; there are {', '.join(sorted(names))}")
         try:
             values[name] = float(value)
         except ValueError:
-            raise InputError(f"--set {word}: {value!r} is no number; write {name}=NUMBER") from None
+            raise SettingsError(f"--set {word}: {value!r} is no number; write {name}=NUMBER") from None
     return NoteSettings(**values)
 
 
@@ -71,7 +71,7 @@ def main() -> None:
     folder = data_folder(args.data) if any(PARTS[name].needs_data for name in args.parts) else None
     try:
         rows, provenance = measure(args, folder)
-    except (InputError, DataError) as error:
+    except (RtMelodyError, DataError) as error:
         parser.error(str(error))
     print(table(rows))
     if args.out:

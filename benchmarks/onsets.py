@@ -32,7 +32,8 @@ from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE, STEPS, Sound, TrueNote, over_band, step_sounds
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
-from rt_melody.realtime.types import InputError, NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
+from rt_melody.realtime.errors import RtMelodyError
+from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
 
 STAYS_S = 0.1  # how long an output must stay right to count as arrived
 RIGHT_CENTS = 50.0
@@ -210,7 +211,7 @@ def main() -> None:
     check_files(parser, out=args.out, plot=args.plot)
     try:
         rows, delays, provenance = run(args.latency_ms, args.conditions, args.pitches, args.model)
-    except InputError as error:
+    except RtMelodyError as error:
         parser.error(str(error))
     print(table(rows))
     if args.out:
@@ -224,7 +225,7 @@ def run(
 ) -> tuple[list[dict], dict[str, list[dict]], dict]:
     """Rows of all bounds and conditions; the records behind them; the provenance of the model.
 
-    Raises InputError for a bound that cannot be kept or a file that is no model.
+    Raises RtMelodyError for a bound that cannot be kept or a file that is no model.
     """
     sounds, rows, delays = step_sounds(pitches), [], {}
     for bound_ms in bounds_ms:

@@ -25,7 +25,7 @@ from rt_melody.realtime.notes import NoteSettings
 from rt_melody.realtime.options import make_parser
 from rt_melody.realtime.playing.setup import make_playing
 from rt_melody.realtime.program import Program
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, SettingsError
 
 BEND_SPARE = 0.1  # semitones of the bend range that a note's centre leaves to the voice's movement
 
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return flushed(_run(make_parser().parse_args(arguments)))
     except SystemExit as leave:  # argparse after --help
         return flushed(leave.code or 0)
-    except InputError as error:
+    except RtMelodyError as error:
         if reader_has_gone(error):
             return flushed(0)
         say(str(error))
@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.print_config:
         return print_text(dump_settings(settings.model_copy(update={"notes": asdict(thresholds)})))
     if args.loopback is not None and args.self_test is None:
-        raise InputError(f"--loopback {args.loopback} is for --self-test alone; add that, or leave it out")
+        raise SettingsError(f"--loopback {args.loopback} is for --self-test alone; add that, or leave it out")
     with _stopping() as stop:
         if args.self_test is not None:
             return _self_test(settings, args.self_test, args.loopback, stop)
@@ -104,12 +104,12 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 def _note_options(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
-            raise InputError(f"--notes {pair} has no value; give NAME=VALUE, for instance on_ms=30")
+            raise SettingsError(f"--notes {pair} has no value; give NAME=VALUE, for instance on_ms=30")
     return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _note_settings(settings: Settings, options: dict, path: str | None) -> NoteSettings:
-    """The thresholds with the changes asked for. Raises InputError for one that is unknown or out of range.
+    """The thresholds with the changes asked for. Raises RtMelodyError for one that is unknown or out of range.
 
     What a synthesiser cannot bend to has to be another note, unless somebody says otherwise.
     """
@@ -117,7 +117,7 @@ def _note_settings(settings: Settings, options: dict, path: str | None) -> NoteS
     where = f" in {path}" if path and not options.get("notes") else ""
     for name in settings.notes:
         if name not in known:
-            raise InputError(f"notes.{name}{where} is no threshold; {did_you_mean(name, known)}")
+            raise SettingsError(f"notes.{name}{where} is no threshold; {did_you_mean(name, known)}")
     bent = {} if settings.bend_range is None else {"drift_semitones": min(NoteSettings().drift_semitones, settings.bend_range - BEND_SPARE)}
     return NoteSettings(**{**bent, **settings.notes})
 
@@ -138,7 +138,7 @@ def _panic(wanted: str) -> int:
 
     names = [wanted] if wanted else list_midi_outputs()
     if not names:
-        raise InputError("no MIDI output was found to be silenced; start the synthesiser's, or name one: --panic NAME")
+        raise DeviceError("no MIDI output was found to be silenced; start the synthesiser's, or name one: --panic NAME")
     return print_text("".join(f"silenced {name}\n" for name in silence_outputs(names)))
 
 
@@ -150,22 +150,22 @@ def _self_test(settings: Settings, seconds: str, loopback: str | None, stop: Cal
     except ValueError:
         duration_s = 0.0
     if not 1.0 <= duration_s <= 3600.0:
-        raise InputError(f"--self-test {seconds} cannot be used: it must be a number of seconds from 1 to 3600")
+        raise SettingsError(f"--self-test {seconds} cannot be used: it must be a number of seconds from 1 to 3600")
     return SelfTest(settings, duration_s, loopback, lambda line: print_text(line + "\n"), stop).run()
 
 
 def _copy_examples(folder: Path) -> int:
-    """The patches that receive our OSC; raises InputError where one is there already, or cannot be written."""
+    """The patches that receive our OSC; raises RtMelodyError where one is there already, or cannot be written."""
     sources = sorted((Path(__file__).parent / "examples").iterdir())
     there = next((folder / source.name for source in sources if os.path.exists(folder / source.name)), None)
     if there:
-        raise InputError(f"{there} is there already and may hold your changes; name another folder: --examples DIR")
+        raise SettingsError(f"{there} is there already and may hold your changes; name another folder: --examples DIR")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for source in sources:
             (folder / source.name).write_bytes(source.read_bytes())
     except OSError as error:
-        raise InputError(f"the examples cannot be written to {folder} ({error.strerror}); name another folder") from error
+        raise OutputError(f"the examples cannot be written to {folder} ({error.strerror}); name another folder") from error
     return print_text("".join(f"{folder / source.name}\n" for source in sources))
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError, field_validator
 
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import SettingsError
 
 VIRTUAL = "virtual"  # the value of midi_out that asks for a port of our own
 
@@ -183,39 +183,39 @@ RULES = {
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises InputError for a file that cannot be read or holds no mapping."""
+    """The mapping in a YAML file. Raises SettingsError for a file that cannot be read or holds no mapping."""
     try:
         values = yaml.safe_load(Path(path).read_bytes())  # of bytes it finds out the encoding, be it UTF-16
     except OSError as error:
-        raise InputError(f"the configuration {path} cannot be read ({error.strerror}); give --config a YAML file") from error
+        raise SettingsError(f"the configuration {path} cannot be read ({error.strerror}); give --config a YAML file") from error
     except Exception as error:  # besides its own errors PyYAML lets through whatever a malformed scalar raises
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}," if mark else ""
-        raise InputError(f"{path}{line} is not YAML; rt-melody --print-config shows the form") from error
+        raise SettingsError(f"{path}{line} is not YAML; rt-melody --print-config shows the form") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         kind = "a list" if isinstance(values, list) else "one value"
-        raise InputError(f"{path} holds {kind}, not a mapping of settings; rt-melody --print-config shows the form")
+        raise SettingsError(f"{path} holds {kind}, not a mapping of settings; rt-melody --print-config shows the form")
     return values
 
 
 def make_settings(options: dict[str, Any], path: str | Path | None = None) -> Settings:
-    """Settings from command-line ``options`` over a YAML file. Raises InputError, naming value, place and rule."""
+    """Settings from command-line ``options`` over a YAML file. Raises SettingsError, naming value, place and rule."""
     stored = {} if path is None else read_yaml(path)
     for key in stored:
         if key not in Settings.model_fields:
-            raise InputError(f"{key} in {path} is no setting; {did_you_mean(key, Settings.model_fields)}")
+            raise SettingsError(f"{key} in {path} is no setting; {did_you_mean(key, Settings.model_fields)}")
     values = {**stored, **options}
     if isinstance(stored.get("notes"), dict) and "notes" in options:
         values["notes"] = {**stored["notes"], **options["notes"]}
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise InputError(_sentence(error, options, path)) from error
+        raise SettingsError(_sentence(error, options, path)) from error
     if not settings.f0_min_hz < settings.f0_max_hz:
         low, high = (_place(key, getattr(settings, key), options, path) for key in ("f0_min_hz", "f0_max_hz"))
-        raise InputError(f"{low} is not below {high}; the lowest pitch must lie below the highest")
+        raise SettingsError(f"{low} is not below {high}; the lowest pitch must lie below the highest")
     return settings
 
 

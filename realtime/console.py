@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import OutputError, RtMelodyError
 
 CLEAR_LINE = "\r\x1b[K"  # ECMA-48: erase to the end of the line
 
@@ -18,19 +18,19 @@ def say(text: str, over_line: bool = False) -> None:
             print(f"{CLEAR_LINE if over_line else ''}rt-melody: {text}", file=sys.stderr, flush=True)
 
 
-def reader_has_gone(error: InputError) -> bool:
+def reader_has_gone(error: RtMelodyError) -> bool:
     """Whether the error is only that of ``rt-melody ... | head -1``."""
     return isinstance(error.__cause__, BrokenPipeError)
 
 
 def print_text(text: str) -> int:
-    """``text`` on stdout; status 0. Raises InputError where stdout does not take it."""
+    """``text`` on stdout; status 0. Raises OutputError where stdout does not take it."""
     try:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a device may have letters that its encoding has not
         print(text, end="", flush=True)
     except OSError as error:
-        raise InputError(f"standard output cannot be written ({error.strerror}); send it elsewhere") from error
+        raise OutputError(f"standard output cannot be written ({error.strerror}); send it elsewhere") from error
     return 0
 
 

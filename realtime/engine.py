@@ -27,7 +27,8 @@ from rt_melody.kernels.resample import BLOCK, StreamResampler
 from rt_melody.kernels.viterbi import OnlineViterbi
 from rt_melody.models.streaming import StreamingModel
 from rt_melody.models.torchscript import ModelFileError
-from rt_melody.realtime.types import InputError, LatencyBudget, LatencyPart, PitchFrame, midi_to_hz
+from rt_melody.realtime.errors import InputError, SettingsError
+from rt_melody.realtime.types import LatencyBudget, LatencyPart, PitchFrame, midi_to_hz
 
 RING_SAMPLES = 4096  # model-rate samples kept: more than any window
 DC_CORNER_HZ = 15.0  # below it the input is no voice; an offset must not hide one
@@ -64,7 +65,7 @@ class Engine:
     decoder : see DecoderSettings.
     hop_ms : how often a frame is given, the model's own hop or a whole part of it; None: see ``choose_hop_ms``.
 
-    Raises InputError where the bound, the rate, the range or the model cannot be used.
+    Raises SettingsError for a bound, a hop or a range that cannot be had, InputError for a rate or a model file.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Engine:
         hop_ms = choose_hop_ms(latency_ms, config.hop_ms) if hop_ms is None else hop_ms
         phases = round(config.hop_ms / hop_ms) if hop_ms > 0 else 0
         if phases < 1 or abs(phases * hop_ms - config.hop_ms) > 1e-9 or config.hop_samples % phases:
-            raise InputError(f"a hop of {hop_ms:g} ms cannot be had: it must be a whole part of the model's, {config.hop_ms:g} ms")
+            raise SettingsError(f"a hop of {hop_ms:g} ms cannot be had: it must be a whole part of the model's, {config.hop_ms:g} ms")
         self.model.set_phases(phases)
         self.hop_s = hop_ms / 1000.0
         try:
@@ -103,14 +104,14 @@ class Engine:
     def _prepare_decoder(self) -> None:
         d, config = self.decoder, self.model.config
         if not 0.0 < d.voicing_threshold < 1.0:
-            raise InputError(f"voicing threshold {d.voicing_threshold:g} must lie between 0 and 1")
+            raise SettingsError(f"voicing threshold {d.voicing_threshold:g} must lie between 0 and 1")
         per_cent = config.bins_per_semitone / 100.0
         grid = config.pitch_midi()
         self._lowest, self._per_bin = float(grid[0]), 1.0 / config.bins_per_semitone
         hz = midi_to_hz(self._lowest), midi_to_hz(float(grid[-1]))
         lowest_hz, highest_hz = floor(hz[0]), 10.0 * ceil(0.1 * hz[1])  # round numbers for people to write
         if not lowest_hz <= d.f0_min_hz < d.f0_max_hz <= highest_hz:
-            raise InputError(
+            raise SettingsError(
                 f"pitch range {d.f0_min_hz:g} .. {d.f0_max_hz:g} Hz must ascend within {lowest_hz:g} .. {highest_hz:g} Hz, "
                 "which this model covers; see --f0-min-hz and --f0-max-hz"
             )
@@ -272,7 +273,7 @@ def plan_latency(
 ) -> tuple[LatencyBudget, float]:
     """The budget for a bound, and the longest look-ahead in ms that fits.
 
-    Raises InputError, with the sum, for a bound that the shortest look-ahead does not meet.
+    Raises SettingsError, with the sum, for a bound that the shortest look-ahead does not meet.
     """
     def budget(look_ahead_ms: float) -> LatencyBudget:
         parts = [
@@ -285,7 +286,7 @@ def plan_latency(
     fitting = [h for h in heads_ms if budget(h).total_ms <= bound_ms + 1e-6]
     if not fitting:
         least = budget(min(heads_ms))
-        raise InputError(
+        raise SettingsError(
             f"a latency bound of {bound_ms:g} ms cannot be met: the shortest setting needs {least.total_ms:.2f} ms;"
             f" give --latency-ms {ceil(least.total_ms - 1e-6)} or more. The sum:\n{least.table()}"
         )

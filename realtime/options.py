@@ -7,7 +7,7 @@ import re
 from typing import NoReturn, get_args
 
 from rt_melody.realtime.config import VIRTUAL, Settings, nearest
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import SettingsError
 
 GROUPS = {
     "input": "what comes in",
@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
             message = self._unrecognized(next(iter(message.split(": ", 1)[1].split()), ""))
-        raise InputError(f"{message}; rt-melody --help lists the options")
+        raise SettingsError(f"{message}; rt-melody --help lists the options")
 
     def _unrecognized(self, word: str) -> str:
         if not word.startswith("-"):

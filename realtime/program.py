@@ -22,8 +22,8 @@ from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.playing.setup import Playing
 from rt_melody.realtime.session import Session, closing
 from rt_melody.realtime.timing.figures import sentence
-from rt_melody.realtime.timing.speaker import LineLog, Speaker
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.timing.background import LineLog, BackgroundWriter
+from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
 
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 ALONE = ("mic", "demo", "-")  # inputs that are no files
@@ -38,7 +38,7 @@ class Program:
         self.several = len(settings.input) > 1
         self.engine = None
         self.display = None
-        self.speaker = Speaker(self._say_over_line)
+        self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
         self._check_inputs()
         self._check_outputs()
@@ -57,7 +57,7 @@ class Program:
                 for name in self.settings.input:
                     try:
                         self._run_one(name, live)
-                    except InputError as error:
+                    except RtMelodyError as error:
                         if not self.several or reader_has_gone(error):
                             raise
                         self._tell(f"{name}: {error}", always=True)
@@ -79,17 +79,17 @@ class Program:
                     if self.display and self.playing.performance.find_key:
                         self.display.watch_key(lambda: performer.key and performer.key.name)
                     session = Session(
-                        source, self.engine, performer, live + files, self.stop, self._tell_loss, self._show_tally,
+                        source, self.engine, performer, live + files, self.stop, self._tell_loss, self._show_skips,
                         self._note_stats, self._stats_every_s(), self.settings.priority, gate=self.playing.gate,
                     )
                     session.run()
         finally:
-            self.speaker.close()
+            self.background.close()
             self._tell_unsent(live + files)
             if session is not None:
                 self._tell_end(name, session)
         if source.notice:
-            self._tell_notice(name, source.notice, session.tally.frames)
+            self._tell_notice(name, source.notice, session.stats.frames)
 
     def _tell_unsent(self, sinks: list) -> None:
         """What outputs could not get rid of, so far."""
@@ -100,13 +100,13 @@ class Program:
     def _tell_end(self, name: str, session: Session) -> None:
         """What was heard and lost; with --stats, how the program kept time."""
         performer = session.tracker
-        figures, label = session.stats(), f"{name}: " if self.several else ""
+        figures, label = session.figures(), f"{name}: " if self.several else ""
         if self.settings.stats is not None:
             self._tell(label + sentence(figures), always=True)
         self._log(figures)
         missed = f"; {session.timing.missed} of {session.timing.turns} deadlines missed" if session.timing.live else ""
         key = f"; in {performer.key.name}" if self.playing.performance.find_key and performer.key else ""
-        self._tell(label + session.tally.line() + missed + key)
+        self._tell(label + session.stats.line() + missed + key)
         if performer.left_out:
             self._tell(f"{label}{performer.left_out} notes lay outside the range of notes that are played and were left out; see --note-range and --transpose")
 
@@ -138,13 +138,13 @@ class Program:
     def _check_inputs(self) -> None:
         s = self.settings
         if self.several and set(ALONE) & set(s.input):
-            raise InputError(f"--input {' '.join(s.input)}: several inputs must all be files; give mic, demo or - alone")
+            raise SettingsError(f"--input {' '.join(s.input)}: several inputs must all be files; give mic, demo or - alone")
         if "-" in s.input and s.rate is None:
-            raise InputError("--input - needs --rate HZ, since raw samples do not say their rate; for instance --rate 48000")
+            raise SettingsError("--input - needs --rate HZ, since raw samples do not say their rate; for instance --rate 48000")
         if "-" in s.input and sys.stdin is None:
-            raise InputError("--input - needs a standard input, which is closed; pipe samples in")
+            raise SettingsError("--input - needs a standard input, which is closed; pipe samples in")
         if s.model is not None and not os.path.isfile(s.model):
-            raise InputError(f"there is no model file {s.model}; leave --model out to use the one that is shipped")
+            raise SettingsError(f"there is no model file {s.model}; leave --model out to use the one that is shipped")
 
     def _source(self, name: str):
         from rt_melody.realtime import sources
@@ -168,22 +168,22 @@ class Program:
         s = self.settings
         for option, given in (("--csv", s.csv), ("--midi-file", s.midi_file)):
             if given == "-":
-                raise InputError(f"{option} - names no file; for lines on standard output give --jsonl, or --jsonl-frames")
+                raise SettingsError(f"{option} - names no file; for lines on standard output give --jsonl, or --jsonl-frames")
         if self._writes_lines() and sys.stdout is None:
-            raise InputError("--jsonl needs a standard output, which is closed; leave it out or send it to a file")
+            raise SettingsError("--jsonl needs a standard output, which is closed; leave it out or send it to a file")
         if self.several:
             self._check_folders()
         elif s.csv and s.midi_file and (name := _regular_file(s.csv)) and name == _regular_file(s.midi_file):
-            raise InputError(f"--csv and --midi-file are both {s.csv}; give each a file of its own")
+            raise SettingsError(f"--csv and --midi-file are both {s.csv}; give each a file of its own")
         files = [name for name in s.input if name not in ALONE]
         given = [(folder, suffix) for folder, suffix in ((s.csv, ".csv"), (s.midi_file, ".mid")) if folder]
         written = [self._path(folder, name, suffix) for folder, suffix in given for name in s.input]
         read = set(filter(None, map(_regular_file, files)))
         if s.stats_file and _regular_file(s.stats_file) in read.union(filter(None, map(_regular_file, written))):
-            raise InputError(f"--stats-file {s.stats_file} is an input or another output; give it a name of its own")
+            raise SettingsError(f"--stats-file {s.stats_file} is an input or another output; give it a name of its own")
         for path in written:
             if _regular_file(path) in read:
-                raise InputError(f"{path} is an input and would be written over; give the output another name")
+                raise SettingsError(f"{path} is an input and would be written over; give the output another name")
 
     def _check_folders(self) -> None:
         """With several inputs the output paths are folders; two inputs of one stem would share a file."""
@@ -191,9 +191,9 @@ class Program:
         for given in filter(None, (self.settings.csv, self.settings.midi_file)):
             twice = next((stem for stem in stems if stems.count(stem) > 1), None)
             if twice:
-                raise InputError(f"two inputs are called {twice}; their outputs in {given} would be one file: rename one")
+                raise SettingsError(f"two inputs are called {twice}; their outputs in {given} would be one file: rename one")
             if os.path.lexists(given) and not os.path.isdir(given):
-                raise InputError(f"{given} is no folder; with several inputs give the name of one")
+                raise SettingsError(f"{given} is no folder; with several inputs give the name of one")
 
     def _path(self, given: str, name: str, suffix: str) -> Path:
         """In a folder each input has a file of its own name; so it does where one file alone matched a pattern."""
@@ -205,7 +205,7 @@ class Program:
             try:
                 Path(given).mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise InputError(f"the folder {given} cannot be made ({error.strerror}); choose another place") from error
+                raise OutputError(f"the folder {given} cannot be made ({error.strerror}); choose another place") from error
 
     def _add_live_sinks(self, sinks: list) -> None:
         """Outputs that last over all inputs; the quick checks come first."""
@@ -266,10 +266,10 @@ class Program:
 
     def _tell_loss(self, text: str) -> None:
         """Called by threads that must not wait, as a terminal may make its writer do: handed over."""
-        self.speaker.take(text)
+        self.background.take(text)
 
     def _say_over_line(self, text: str) -> None:
-        """Said by the speaker's thread, where the display may just have drawn its line."""
+        """Said by the background writer, where the display may just have drawn its line."""
         say(text, over_line=self.display is not None and sys.stderr.isatty())
 
     # ---- figures -------------------------------------------------------------------------------
@@ -281,15 +281,15 @@ class Program:
         """Called by the thread that computes: what is written is handed over."""
         self._log(figures)
         if self.settings.stats:
-            self.speaker.take(sentence(figures))
+            self.background.take(sentence(figures))
 
     def _log(self, figures: dict) -> None:
         for log in self.logs:
             log.take(json.dumps(figures))
 
-    def _show_tally(self, tally) -> None:
+    def _show_skips(self, stats) -> None:
         if self.display:
-            self.display.status(self.engine.latency.total_ms, tally.skips)
+            self.display.status(self.engine.latency.total_ms, stats.skips)
 
 
 def _meant(name: str) -> list[str]:

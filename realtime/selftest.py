@@ -14,8 +14,8 @@ import numpy as np
 
 from rt_melody.realtime.config import Settings
 from rt_melody.realtime.timing.pace import true_pace
-from rt_melody.realtime.timing.scheduling import Standing, live_thread
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.timing.scheduling import SchedulingStatus, live_thread
+from rt_melody.realtime.errors import DeviceError
 
 USUAL_RATE_HZ = 48_000  # where no microphone tells another
 LISTEN_S = 2.0
@@ -36,7 +36,7 @@ class Pace:
     late_ms: tuple[float, ...]
     hop_ms: float
     cpu_share: float
-    standing: Standing
+    scheduling: SchedulingStatus
 
     @property
     def worst_ms(self) -> float:
@@ -49,7 +49,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Heard:
+class MicrophoneCheck:
     """What the microphone gave."""
 
     name: str
@@ -85,7 +85,7 @@ def measure_pace(settings: Settings, rate_hz: int, seconds: float, stop: Stop) -
     engine.warm_up()
     song = _song(rate_hz)
     samples = np.tile(song, int(np.ceil(seconds * rate_hz / len(song))))[: int(seconds * rate_hz)]
-    with live_thread(priority=settings.priority) as standing:
+    with live_thread(priority=settings.priority) as scheduling:
         cpu_s, began_s = time.process_time(), time.perf_counter()
         work, late = true_pace(engine.feed, samples, round(engine.hop_s * rate_hz), engine.hop_s, stop)
         share = (time.process_time() - cpu_s) / max(time.perf_counter() - began_s, 1e-9)
@@ -93,7 +93,7 @@ def measure_pace(settings: Settings, rate_hz: int, seconds: float, stop: Stop) -
         return None
     marks = (tuple(float(1000.0 * q) for q in np.quantile(times, QUANTILES)) for times in (work, late))
     least_ms = engine.latency.total_ms - engine.model.look_ahead_ms + min(engine.model.heads_ms)
-    return Pace(*marks, 1000.0 * engine.hop_s, share, standing), least_ms
+    return Pace(*marks, 1000.0 * engine.hop_s, share, scheduling), least_ms
 
 
 def _song(rate_hz: int) -> np.ndarray:
@@ -107,8 +107,8 @@ def _song(rate_hz: int) -> np.ndarray:
     return song if rendered_hz == rate_hz else np.interp(at, np.arange(len(song)), song).astype(np.float32)
 
 
-def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> Heard:
-    """Open the microphone and take what it gives. Raises InputError where it gives none."""
+def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> MicrophoneCheck:
+    """Open the microphone and take what it gives. Raises DeviceError where it gives none."""
     from rt_melody.realtime.sources import MicrophoneSource
 
     source = MicrophoneSource(settings.device, settings.rate, settings.channel, backend=backend)
@@ -120,9 +120,9 @@ def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> Heard
             power += float(np.square(block, dtype=np.float64).sum())
             count += len(block)
         if not count:
-            raise InputError(f"{source.info.full_name!r} opened and gave no sound in {seconds:g} s; choose another --device")
+            raise DeviceError(f"{source.info.full_name!r} opened and gave no sound in {seconds:g} s; choose another --device")
         level_db = 10.0 * np.log10(power / count + 1e-12)
-        return Heard(
+        return MicrophoneCheck(
             source.info.full_name, source.sample_rate, source.device_block_samples, float(level_db), source.overflows,
             source.input_latency_ms,
         )
@@ -136,10 +136,10 @@ class SelfTest:
         self.say, self.stop, self.backend = say, stop, backend
         self.faults: list[str] = []
         self.rate_hz = settings.rate or USUAL_RATE_HZ
-        self.heard: Heard | None = None
+        self.heard: MicrophoneCheck | None = None
 
     def run(self) -> int:
-        """All of it; 0 where everything asked for works here, else 1. Raises InputError for settings that are wrong."""
+        """All of it; 0 where everything asked for works here, else 1. Raises DeviceError for settings that are wrong."""
         if "mic" in self.settings.input or self.loopback:
             self._microphone()
         measured = self._pace()
@@ -155,7 +155,7 @@ class SelfTest:
     def _microphone(self) -> None:
         try:
             self.heard = heard = listen(self.settings, self.backend)
-        except InputError as error:
+        except DeviceError as error:
             self._fault(f"The microphone cannot be used: {error}")
             return
         self.rate_hz, ms = heard.rate_hz, 1000.0 * heard.block_samples / heard.rate_hz
@@ -178,9 +178,9 @@ class SelfTest:
         pace = measured[0]
         self.say(f"A hop of {pace.hop_ms:g} ms takes {_spread(pace.work_ms)}, {100 * pace.cpu_share:.0f} % of one core.")
         self.say(f"The system wakes the program late by {_spread(pace.late_ms)}, with nothing to do.")
-        self.say(f"Granted: {pace.standing.line()}.")
-        if pace.standing.refusal:
-            self.say(_sentence(pace.standing.refusal))
+        self.say(f"Granted: {pace.scheduling.line()}.")
+        if pace.scheduling.refusal:
+            self.say(_sentence(pace.scheduling.refusal))
         if not pace.fits:
             self._fault(
                 f"This machine is too slow now: a hop of {pace.hop_ms:g} ms takes {pace.work_ms[1]:.1f} ms at p99; "
@@ -201,7 +201,7 @@ class SelfTest:
 
         try:
             found = measure(self.loopback, self.settings.device, self.settings.rate, self.backend)
-        except InputError as error:
+        except DeviceError as error:
             self._fault(f"The round trip cannot be measured: {error}")
             return
         if found is None:

@@ -27,7 +27,8 @@ from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.timing.figures import Timing
 from rt_melody.realtime.timing.scheduling import NOT_LIVE, live_thread
-from rt_melody.realtime.types import InputError, NoteEvent, NoteOn, PitchFrame
+from rt_melody.realtime.errors import RtMelodyError
+from rt_melody.realtime.types import NoteEvent, NoteOn, PitchFrame
 
 if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need not wait for
     import numpy as np
@@ -41,7 +42,7 @@ RETIME_S = 0.02  # samples lost unheard move the times of outputs once they come
 
 
 @dataclass
-class Tally:
+class SessionStats:
     """What a session did. Times are in seconds of stream time."""
 
     frames: int = 0
@@ -74,13 +75,13 @@ def _count(number: int, what: str) -> str:
 class Session:
     """One run of one source, which must be open; the sinks stay open.
 
-    ``tell`` takes a sentence when the session loses audio; ``stop`` is asked once a block; ``on_tally`` hears
-    of each skip; ``on_stats`` gets ``stats()`` every ``stats_every_s`` seconds (0: never); ``priority``: ask the
+    ``tell`` takes a sentence when the session loses audio; ``stop`` is asked once a block; ``on_skip`` hears
+    of each skip; ``on_figures`` gets ``figures()`` every ``stats_every_s`` seconds (0: never); ``priority``: ask the
     system for real-time priority and locked memory while a source plays at the pace of a clock. ``clock`` is a
     stand-in for ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait. ``gate``: what may take
     frames for unvoiced before anything hears of them. The tracker may be a ``Performer``.
 
-    ``tally``, ``timing`` and ``standing`` tell of the newest run, also while it lasts and after it failed.
+    ``stats``, ``timing`` and ``scheduling`` tell of the newest run, also while it lasts and after it failed.
     """
 
     def __init__(
@@ -91,8 +92,8 @@ class Session:
         sinks: Sequence[EventSink],
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[str], None] = lambda text: None,
-        on_tally: Callable[[Tally], None] = lambda tally: None,
-        on_stats: Callable[[dict], None] = lambda stats: None,
+        on_skip: Callable[[SessionStats], None] = lambda stats: None,
+        on_figures: Callable[[dict], None] = lambda figures: None,
         stats_every_s: float = 0.0,
         priority: bool = True,
         clock: Callable[[], float] = time.monotonic,
@@ -101,12 +102,12 @@ class Session:
     ):
         self.source, self.engine, self.tracker, self.sinks = source, engine, tracker, list(sinks)
         self.gate = gate
-        self.stop, self.tell, self.on_tally, self.on_stats = stop, tell, on_tally, on_stats
+        self.stop, self.tell, self.on_skip, self.on_figures = stop, tell, on_skip, on_figures
         self._stats_every_s, self._priority, self._clock, self._timer = stats_every_s, priority, clock, timer
-        self.tally, self.standing = Tally(), NOT_LIVE
+        self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self.timing = Timing(engine.hop_s, source.paced, timer)
 
-    def run(self) -> Tally:
+    def run(self) -> SessionStats:
         """Until the source ends or ``stop`` says so.
 
         Raises what the source, the engine or a sink raised, after the sounding note was closed, and
@@ -114,7 +115,7 @@ class Session:
         """
         self._reset()
         try:
-            with live_thread(self.source.paced, self._priority) as self.standing:
+            with live_thread(self.source.paced, self._priority) as self.scheduling:
                 self._begin()
                 self._loop()
             self._give(self.engine.flush())
@@ -122,7 +123,7 @@ class Session:
             self._close_note()
         if self._error:
             raise self._error
-        return self.tally
+        return self.stats
 
     # ---- birth ---------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ class Session:
         self.tracker.reset()
         if self.gate is not None:
             self.gate.reset()
-        self.tally, self.standing = Tally(), NOT_LIVE
+        self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self._hearing = list(self.sinks)  # those that have not failed
         self._error: Exception | None = None  # the first, raised at the end
         self._available_s = 0.0
@@ -146,8 +147,8 @@ class Session:
 
     def _begin(self) -> None:
         """Of a live source, forget what came while the program was getting ready."""
-        if self.standing.refusal:
-            self.tell(self.standing.refusal)
+        if self.scheduling.refusal:
+            self.tell(self.scheduling.refusal)
         if self.source.live:
             self.source.start_clock()
             self.source.skip_to_newest()
@@ -197,7 +198,7 @@ class Session:
                 if len(block):
                     self.timing.read()
                     self._take(block)
-        except InputError as error:  # the device is lost: what was captured is still given out
+        except RtMelodyError as error:  # the device is lost: what was captured is still given out
             self._error = self._error or error
         finally:
             self._count_losses()
@@ -205,11 +206,11 @@ class Session:
     def _take(self, block: np.ndarray) -> None:
         if self._origin_unix_s is None:
             self._start_sinks()
-        if self.source.overflows - self._overflows_before != self.tally.overflows:
+        if self.source.overflows - self._overflows_before != self.stats.overflows:
             self._count_losses()
             self.timing.begin_anew()
-            self._tell_seldom(f"the device reported dropped samples ({_count(self.tally.overflows, 'time')} so far); end other programs")
-        if self.tally.overflows:
+            self._tell_seldom(f"the device reported dropped samples ({_count(self.stats.overflows, 'time')} so far); end other programs")
+        if self.stats.overflows:
             self._retime_sinks()  # how much was lost is known a while later
         waiting = len(block) + self.source.backlog_samples
         if self.source.live and waiting > self._bound_samples + self.source.device_block_samples:
@@ -224,7 +225,7 @@ class Session:
         self.timing.worked(block_samples / self.source.sample_rate, taken / self.source.sample_rate)
         if self.timing.elapsed_s >= self._stats_due_s:
             self._stats_due_s += self._stats_every_s
-            self.on_stats(self.stats())
+            self.on_figures(self.figures())
 
     def _skip(self, block_samples: int) -> None:
         """Drop the block in hand and the backlog; go on from the newest audio."""
@@ -233,13 +234,13 @@ class Session:
         self._close_note()
         self.engine.reset((self.source.position_samples - self._first_sample) / rate)
         self._start_sinks()
-        self.tally.skips += 1
-        self.tally.skipped_s += skipped / rate
+        self.stats.skips += 1
+        self.stats.skipped_s += skipped / rate
         self._count_losses()
-        self.on_tally(self.tally)
+        self.on_skip(self.stats)
         self._tell_seldom(
             f"fell behind: {1000.0 * skipped / rate:.0f} ms of sound waited where {self.engine.latency.bound_ms:g} ms may, "
-            f"and were skipped ({_count(self.tally.skips, 'skip')} so far, {self.tally.skipped_s:.2f} s in all); "
+            f"and were skipped ({_count(self.stats.skips, 'skip')} so far, {self.stats.skipped_s:.2f} s in all); "
             "end other programs, or allow more with --latency-ms"
         )
 
@@ -250,21 +251,21 @@ class Session:
             self.tell(text)
 
     def _count_losses(self) -> None:
-        self.tally.lost_s = (self.source.lost_samples - self._lost_before) / self.source.sample_rate
-        self.tally.overflows = self.source.overflows - self._overflows_before
-        self.tally.replaced_samples = self.engine.replaced_samples
+        self.stats.lost_s = (self.source.lost_samples - self._lost_before) / self.source.sample_rate
+        self.stats.overflows = self.source.overflows - self._overflows_before
+        self.stats.replaced_samples = self.engine.replaced_samples
 
-    def stats(self) -> dict:
+    def figures(self) -> dict:
         """How the newest run keeps time (see timing/figures.py), what it lost, and what the system granted it."""
-        lost = {name: getattr(self.tally, name) for name in ("skips", "skipped_s", "lost_s", "overflows")}
-        return {**self.timing.figures(), **lost, "standing": self.standing.line()}
+        lost = {name: getattr(self.stats, name) for name in ("skips", "skipped_s", "lost_s", "overflows")}
+        return {**self.timing.figures(), **lost, "scheduling": self.scheduling.line()}
 
     # ---- what goes out -------------------------------------------------------------------------
 
     def _give(self, frames: list[PitchFrame]) -> None:
         for frame in frames if self.gate is None else map(self.gate.feed, frames):
-            self.tally.frames += 1
-            self.tally.voiced_frames += frame.voiced
+            self.stats.frames += 1
+            self.stats.voiced_frames += frame.voiced
             self._available_s = frame.available_s
             for sink in self._hearing:
                 try:
@@ -275,7 +276,7 @@ class Session:
 
     def _send(self, events: list[NoteEvent]) -> None:
         for event in events:
-            self.tally.notes += isinstance(event, NoteOn)
+            self.stats.notes += isinstance(event, NoteOn)
             for sink in self._hearing:
                 try:
                     sink.event(event)
@@ -297,7 +298,7 @@ def run(
     tracker: NoteTracker | Performer | None = None,
     sinks: Sequence[EventSink] = (),
     **options,
-) -> Tally:
+) -> SessionStats:
     """Open ``source``, run it through to ``sinks``, close everything.
 
     ``engine``: an Engine, or what makes one for a sample rate in Hz, such as the class itself, since many a

@@ -16,13 +16,6 @@ from math import log2
 from typing import Union
 
 
-class InputError(Exception):
-    """Input that cannot be used. The message is one sentence: the value, the rule, the way out.
-
-    The command line prints it and leaves with status 2, without a traceback.
-    """
-
-
 @dataclass(frozen=True, slots=True)
 class PitchFrame:
     """What is known of one moment of the sound. One frame a hop."""

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.session import Tally, run
+from rt_melody.realtime.session import SessionStats, run
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sources.base import AudioSource
-from rt_melody.realtime.types import InputError, NoteOff, NoteOn, PitchFrame
+from rt_melody.realtime.errors import OutputError
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame
 
 RATE = 1000  # Hz, so that a sample is a millisecond
 HOP = 10  # samples
@@ -123,7 +124,7 @@ class Recorder(EventSink):
     def _tell(self, kind: str, what) -> None:
         self.told.append((kind, what))
         if kind == self.fail_on:
-            raise InputError(f"{self.name} cannot {kind}")
+            raise OutputError(f"{self.name} cannot {kind}")
 
     def _start(self, origin_unix_s) -> None:
         self._tell("start", origin_unix_s)
@@ -152,7 +153,7 @@ def tracker() -> NoteTracker:
     return NoteTracker(hop_s=FakeEngine.hop_s)
 
 
-def played(source, *sinks, engine=None, **options) -> Tally:
+def played(source, *sinks, engine=None, **options) -> SessionStats:
     return run(source, engine or FakeEngine(), tracker(), sinks, **options)
 
 

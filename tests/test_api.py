@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import rt_melody.realtime as api
 import soundfile
-from rt_melody.realtime import CsvSink, DecoderSettings, Engine, FileSource, InputError, NoteOff, NoteOn, NoteSettings, run, track
+from rt_melody.realtime.errors import RtMelodyError
+from rt_melody.realtime import CsvSink, DecoderSettings, Engine, FileSource, NoteOff, NoteOn, NoteSettings, run, track
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.sources.demo import demo_phrase
 
@@ -66,9 +67,9 @@ def test_the_command_writes_what_track_returns(tmp_path):
 
 def test_run_is_the_same_loop_over_any_source_and_sink(tmp_path, voice, melody):
     soundfile.write(tmp_path / "in.wav", voice, RATE, subtype="FLOAT")
-    tally = run(FileSource(tmp_path / "in.wav"), Engine, sinks=[CsvSink(tmp_path / "out.csv")])
-    assert (tally.frames, tally.voiced_frames) == (200, melody.voiced.sum())
-    assert tally.notes == sum(isinstance(event, NoteOn) for event in melody.notes)
+    stats = run(FileSource(tmp_path / "in.wav"), Engine, sinks=[CsvSink(tmp_path / "out.csv")])
+    assert (stats.frames, stats.voiced_frames) == (200, melody.voiced.sum())
+    assert stats.notes == sum(isinstance(event, NoteOn) for event in melody.notes)
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 201
 
 
@@ -119,7 +120,7 @@ def test_samples_of_another_type_or_shape(samples, said):
     ],
 )
 def test_settings_that_cannot_be_used(options, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(RtMelodyError, match=said):
         track(np.zeros(800), **options)
 
 

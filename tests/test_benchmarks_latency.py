@@ -114,7 +114,7 @@ def test_verses_are_measured_each_in_its_place():
 def test_the_figures_of_a_soak_are_json():
     rows = [{
         "elapsed_s": 70.0 + i, "memory_mb": 100.0, "drift_ppm": None, "work_ms": {}, "lateness_ms": {}, "turns": 1, "deadlines_missed": 0,
-        "cpu_share": 0.1, "standing": "", "skips": 0, "skipped_s": 0.0, "lost_s": 0.0, "overflows": 0,
+        "cpu_share": 0.1, "scheduling": "", "skips": 0, "skipped_s": 0.0, "lost_s": 0.0, "overflows": 0,
     } for i in range(5)]
     told = soak.figures(NOTES, np.array([40.0, np.nan, 42.0]), rows, np.array([0.001, 0.09]), 50.0)
     json.dumps(told, allow_nan=False)

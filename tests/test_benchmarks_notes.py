@@ -17,7 +17,8 @@ from rt_melody.benchmarks.note_parts import PARTS, Clip, Heard  # noqa: E402
 from rt_melody.benchmarks.note_scores import NoteScores, PlayedNote, played_notes  # noqa: E402
 from rt_melody.benchmarks.signals import SAMPLE_RATE, TrueNote  # noqa: E402
 from rt_melody.realtime.engine import DecoderSettings  # noqa: E402
-from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz  # noqa: E402
+from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz  # noqa: E402
 
 TRUE = [TrueNote(0.5 + 0.6 * i, 0.9 + 0.6 * i, 60.0 + 2.2 * i) for i in range(6)]
 

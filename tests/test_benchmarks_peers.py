@@ -24,7 +24,8 @@ from rt_melody.benchmarks.peers.scores import Track, Truth, accuracy, known_at, 
 from rt_melody.benchmarks.peers.table import all_peers  # noqa: E402
 from rt_melody.benchmarks.signals import Sound, TrueNote, step_sounds  # noqa: E402
 from rt_melody.realtime.engine import Engine  # noqa: E402
-from rt_melody.realtime.types import InputError, NoteOff, NoteOn, hz_to_midi  # noqa: E402
+from rt_melody.realtime.errors import RtMelodyError
+from rt_melody.realtime.types import NoteOff, NoteOn, hz_to_midi  # noqa: E402
 
 STEP_S = 0.01
 TIMES = np.arange(600) * STEP_S
@@ -370,7 +371,7 @@ def test_a_file_that_is_no_result_is_refused_in_a_sentence(tmp_path):
         path.unlink(missing_ok=True)
         if text is not None:
             path.write_text(text)
-        with pytest.raises(InputError, match="no result of a comparison"):
+        with pytest.raises(RtMelodyError, match="no result of a comparison"):
             read_earlier(path)
 
 

@@ -304,9 +304,9 @@ def test_stop_between_two_inputs_leaves_the_second_alone(song, capsys, monkeypat
 
     class Stopped(program.Session):
         def run(self):
-            tally = super().run()
+            stats = super().run()
             signal.raise_signal(signal.SIGTERM)
-            return tally
+            return stats
 
     monkeypatch.setattr(program, "Session", Stopped)
     assert said(capsys, "--input", song, "two.wav", "--csv", "out")[0] == 0
@@ -322,7 +322,7 @@ def test_stats_are_told_at_the_end_and_logged(song, capsys):
     assert "deadlines missed" in err and "work a block" in err and "% of a core" in err
     rows = [json.loads(line) for line in Path("kept.jsonl").read_text().splitlines()]
     assert rows and rows[-1]["turns"] >= 8 and rows[-1]["skips"] == 0
-    assert rows[-1]["standing"].startswith("normal priority"), "a file is not live"
+    assert rows[-1]["scheduling"].startswith("normal priority"), "a file is not live"
 
 
 def test_stats_come_at_the_interval_asked_for(song, capsys):

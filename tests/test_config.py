@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.config import VIRTUAL, Settings, did_you_mean, dump_settings, make_settings, read_yaml
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import SettingsError
 
 # One value other than the default for every setting, so that none is forgotten by a round trip.
 OTHER = {
@@ -70,7 +70,7 @@ def write(tmp_path):
 
 
 def refusal(options: dict, path: str | None = None) -> str:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(SettingsError) as caught:
         make_settings(options, path)
     text = str(caught.value)
     assert "\n" not in text and "pydantic" not in text

@@ -6,7 +6,7 @@ import pytest
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 from rt_melody.models.streaming import StreamingModel
 from rt_melody.realtime.engine import DecoderSettings, Engine, plan_latency
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import InputError, SettingsError
 
 RATE = 16000
 HOP = 160
@@ -79,7 +79,7 @@ def test_tight_bounds_are_kept_with_half_hops(model, bound_ms, hop_ms):
 
 @pytest.mark.parametrize("hop_ms", (0.0, -5.0, 3.0, 20.0, 0.01))
 def test_a_hop_that_is_no_part_of_the_models_is_refused(model, hop_ms):
-    with pytest.raises(InputError, match="whole part"):
+    with pytest.raises(SettingsError, match="whole part"):
         Engine(RATE, 50, model, hop_ms=hop_ms)
 
 
@@ -212,7 +212,7 @@ def test_the_budget_is_the_sum_of_its_parts():
 
 
 def test_a_bound_that_cannot_be_met_is_refused_with_the_sum():
-    with pytest.raises(InputError, match=r"5 ms cannot be met.*11\.00 ms.*--latency-ms 11(?s:.*)look-ahead"):
+    with pytest.raises(SettingsError, match=r"5 ms cannot be met.*11\.00 ms.*--latency-ms 11(?s:.*)look-ahead"):
         plan_latency(5.0, 10.0, (0.0, 10.0), 1.0)
 
 
@@ -220,7 +220,7 @@ def test_a_bound_that_cannot_be_met_is_refused_with_the_sum():
     "decoder", (dict(voicing_threshold=0.0), dict(f0_min_hz=20.0), dict(f0_max_hz=5000.0), dict(f0_min_hz=500.0, f0_max_hz=400.0))
 )
 def test_decoder_settings_out_of_range_are_refused(model, decoder):
-    with pytest.raises(InputError):
+    with pytest.raises(SettingsError):
         Engine(RATE, 50, model, DecoderSettings(**decoder))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rt_melody.kernels.brightness import brightness_hz
 from rt_melody.realtime.playing.expression import EXPONENTS, brightness_curve, loudness_curve, velocity_curve
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import SettingsError
 
 RATE = 16_000
 
@@ -58,7 +58,7 @@ def test_louder_is_never_less(name, one, other):
     ],
 )
 def test_what_cannot_be_used_is_named(make, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(SettingsError, match=said):
         make()
 
 

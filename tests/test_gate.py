@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rt_melody.realtime.playing.gate import CLOSE_DB, HOLD_S, OPEN_DB, Gate, parse_gate
-from rt_melody.realtime.types import InputError, PitchFrame
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.types import PitchFrame
 
 HOP_S = 0.01
 LOOK_AHEAD = 4  # hops by which the level is ahead of the voicing
@@ -103,5 +104,5 @@ def test_words_of_the_setting():
     assert parse_gate("off") is None and parse_gate("auto").opens_at_db == parse_gate("auto").floor_db + OPEN_DB
     assert parse_gate("-45").opens_at_db == -45.0
     for bad in ("on", "", "3", "-121", "nan"):
-        with pytest.raises(InputError, match="use off, auto, or a threshold"):
+        with pytest.raises(SettingsError, match="use off, auto, or a threshold"):
             parse_gate(bad)

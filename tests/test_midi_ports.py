@@ -11,7 +11,7 @@ import pytest
 
 from rt_melody.realtime.sinks import midi_ports
 from rt_melody.realtime.sinks.midi_ports import CHECK_EVERY, UNHEARD_MOST, list_midi_outputs, open_midi_out, silence_outputs
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import DeviceError
 
 ALSA, CORE, JACK, WINDOWS, DUMMY = 2, 1, 3, 4, 5
 
@@ -178,21 +178,21 @@ def test_a_name_is_found_whatever_its_case(use, wanted, opened):
 )
 def test_a_name_that_fits_none_or_several_is_told_the_ports(use, wanted, said):
     alive = use({ALSA: ["Synth A", "Synth B"], JACK: ["jack:in", "Synth A"]})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(DeviceError, match=said):
         open_midi_out(wanted)
     assert alive == []
 
 
 def test_a_busy_port_is_told(use):
     alive = use({WINDOWS: ["busy port"]}, compiled=(WINDOWS,))
-    with pytest.raises(InputError, match="cannot open the MIDI output 'busy port' .held by another program"):
+    with pytest.raises(DeviceError, match="cannot open the MIDI output 'busy port' .held by another program"):
         open_midi_out("busy")
     assert alive == []
 
 
 def test_windows_is_told_of_loopmidi(use):
     alive = use({WINDOWS: ["Microsoft GS Wavetable Synth 0"]}, compiled=(WINDOWS,))
-    with pytest.raises(InputError, match="loopMIDI.*Microsoft GS Wavetable Synth 0"):
+    with pytest.raises(DeviceError, match="loopMIDI.*Microsoft GS Wavetable Synth 0"):
         open_midi_out()
     assert alive == []
 
@@ -200,7 +200,7 @@ def test_windows_is_told_of_loopmidi(use):
 @pytest.mark.parametrize("wanted", [None, "synth"])
 def test_no_system_at_all_is_told_what_to_do(use, wanted):
     use({})
-    with pytest.raises(InputError, match=r"no MIDI system .*ALSA, JACK.*--midi-file"):
+    with pytest.raises(DeviceError, match=r"no MIDI system .*ALSA, JACK.*--midi-file"):
         open_midi_out(wanted)
 
 
@@ -209,13 +209,13 @@ def test_outputs_are_listed_once_each_and_clients_freed(use):
     assert list_midi_outputs() == ["a", "b", "c"]
     assert alive == []
     use({})
-    with pytest.raises(InputError, match="no MIDI system answers here"):
+    with pytest.raises(DeviceError, match="no MIDI system answers here"):
         list_midi_outputs()
 
 
 def test_an_output_that_is_busy_keeps_no_other_sounding(use):
     alive = use({ALSA: ["busy one", "synth"]})
-    with pytest.raises(InputError, match=r"busy one.*\(silenced: synth\)"):
+    with pytest.raises(DeviceError, match=r"busy one.*\(silenced: synth\)"):
         silence_outputs(["busy one", "synth"])
     assert alive == []
     assert silence_outputs(["synth"]) == ["synth"]
@@ -223,9 +223,9 @@ def test_an_output_that_is_busy_keeps_no_other_sounding(use):
 
 def test_without_the_library_the_way_out_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "rtmidi", None)
-    with pytest.raises(InputError, match="pip install python-rtmidi"):
+    with pytest.raises(DeviceError, match="pip install python-rtmidi"):
         open_midi_out()
-    with pytest.raises(InputError, match="pip install python-rtmidi"):
+    with pytest.raises(DeviceError, match="pip install python-rtmidi"):
         list_midi_outputs()
 
 

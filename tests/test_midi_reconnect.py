@@ -10,7 +10,8 @@ import pytest
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_reconnect import ReconnectingPort
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
-from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 
 class Socket:
@@ -22,7 +23,7 @@ class Socket:
     def open(self):
         self.looked.set()
         if not self.plugged:
-            raise InputError("no such port")
+            raise DeviceError("no such port")
         self.ports.append(Cable(self))
         return self.ports[-1]
 
@@ -73,7 +74,7 @@ def wait_for_return(port, returns):
 
 def test_the_first_opening_tells_why_it_failed(socket):
     socket.plugged = False
-    with pytest.raises(InputError, match="no such port"):
+    with pytest.raises(DeviceError, match="no such port"):
         ReconnectingPort(socket.open, print)
 
 

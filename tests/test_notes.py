@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from rt_melody.kernels.viterbi import OnlineViterbi
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
-from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
 BINS = 90  # half semitones, of random posteriors
 LAG_S = 0.03  # of the frames, as an engine's would be
@@ -441,7 +442,7 @@ def test_finish_closes_the_note_once():
     ("name", "value"), [("on_ms", 0), ("glide_ms", float("nan")), ("away_semitones", -0.4)]
 )
 def test_settings_out_of_range_are_named(name, value):
-    with pytest.raises(InputError, match=f"notes.{name} is {value}"):
+    with pytest.raises(SettingsError, match=f"notes.{name} is {value}"):
         NoteSettings(**{name: value})
 
 

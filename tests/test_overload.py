@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fake_session import BOUND_MS, HOP, RATE, FakeEngine, Recorder, assert_no_note_left_on, tracker
-from rt_melody.realtime.session import Session, Tally
+from rt_melody.realtime.session import Session, SessionStats
 from rt_melody.realtime.sources.base import AudioSource
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame
 
@@ -98,7 +98,7 @@ class Stalling(Recorder):
             self.stall_s = 0.0
 
 
-def stalled(stall_s: float) -> tuple[Stalling, Tally, list[str], Session]:
+def stalled(stall_s: float) -> tuple[Stalling, SessionStats, list[str], Session]:
     """A session of two seconds beside the stall."""
     world = World()
     device = Device(world, 2.0 + stall_s)
@@ -107,9 +107,9 @@ def stalled(stall_s: float) -> tuple[Stalling, Tally, list[str], Session]:
         device, Worker(world), tracker(), [sink], tell=told.append, priority=False,
         clock=lambda: world.now_s, timer=lambda: world.now_s,
     )
-    tally = session.run()
+    stats = session.run()
     sink.close()
-    return sink, tally, told, session
+    return sink, stats, told, session
 
 
 @pytest.mark.parametrize("stall_s", [0.1, 1.0, 5.0, 15.0])
@@ -128,11 +128,11 @@ def test_after_a_stall_the_bound_holds_again_within_a_tenth_of_a_second(stall_s)
 
 @pytest.mark.parametrize("stall_s", [0.1, 1.0, 5.0, 15.0])
 def test_a_stall_is_counted_told_and_ends_the_note(stall_s):
-    sink, tally, told, session = stalled(stall_s)
+    sink, stats, told, session = stalled(stall_s)
     kept_s = min(stall_s, RING_S)
-    assert tally.skips == 1 and tally.skipped_s == pytest.approx(kept_s, abs=2 * HOP_S)
-    assert tally.lost_s == pytest.approx(stall_s - kept_s, abs=2 * HOP_S)
-    assert len(told) == 1 and "fell behind" in told[0] and "fell behind 1 time" in tally.line()
+    assert stats.skips == 1 and stats.skipped_s == pytest.approx(kept_s, abs=2 * HOP_S)
+    assert stats.lost_s == pytest.approx(stall_s - kept_s, abs=2 * HOP_S)
+    assert len(told) == 1 and "fell behind" in told[0] and "fell behind 1 time" in stats.line()
     assert session.timing.missed == 1 and session.timing.work.max_s == pytest.approx(stall_s + WORK_S)
     (_, second_on), (first_off, second_off) = sink.of(NoteOn), sink.of(NoteOff)
     assert first_off.time_s <= STALL_AT_S + HOP_S < second_on.time_s
@@ -143,14 +143,14 @@ def test_a_stall_is_counted_told_and_ends_the_note(stall_s):
 
 @pytest.mark.parametrize("stall_s", [0.0, 0.02, 0.03])
 def test_a_stall_that_the_bound_allows_for_costs_nothing(stall_s):
-    sink, tally, told, _ = stalled(stall_s)
-    assert (tally.skips, told) == (0, [])
+    sink, stats, told, _ = stalled(stall_s)
+    assert (stats.skips, told) == (0, [])
     assert len(sink.of(NoteOn)) == 1 and np.allclose(np.diff([f.time_s for f in sink.of(PitchFrame)]), HOP_S)
 
 
 def test_the_figures_show_the_stall_as_lateness_never_as_drift():
     """Late by the stall at most, and only then; a turn without it is the measure."""
     _, _, _, session = stalled(0.03)
-    late = session.stats()["lateness_ms"]
+    late = session.figures()["lateness_ms"]
     assert late["median"] < 1.0 and late["max"] == pytest.approx(30.0, rel=0.01)
-    assert session.stats()["drift_ppm"] is None and session.stats()["skips"] == 0
+    assert session.figures()["drift_ppm"] is None and session.figures()["skips"] == 0

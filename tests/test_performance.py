@@ -13,8 +13,9 @@ from rt_melody.realtime.playing.performance import (
     parse_scale_setting,
 )
 from rt_melody.realtime.playing.scale import parse_scale
+from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.types import (
-    Brightness, InputError, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
+    Brightness, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
 )
 
 HOP_S = 0.01
@@ -342,7 +343,7 @@ def test_it_is_a_tracker():
     ],
 )
 def test_settings_that_cannot_be_used_are_named(settings, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(SettingsError, match=said):
         PerformanceSettings(**settings)
 
 
@@ -352,5 +353,5 @@ def test_words_of_the_settings():
     assert [parse_pull(text) for text in ("off", "hard", "30")] == [None, inf, 0.3]
     assert parse_note_range(["C3", "72"]) == (48, 72)
     for parse, bad in ((parse_pull, "soft"), (parse_pull, "0"), (parse_pull, "nan"), (parse_scale_setting, "H dur"), (parse_note_range, ["C3"])):
-        with pytest.raises(InputError):
+        with pytest.raises(SettingsError):
             parse(bad)

@@ -21,7 +21,8 @@ from rt_melody.realtime.sinks.files import CsvSink, JsonlSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
 from rt_melody.realtime.sources.demo import demo_phrase
-from rt_melody.realtime.types import InputError, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.errors import RtMelodyError
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame
 
 RATE = 16000
 pytestmark = pytest.mark.usefixtures("in_folder")
@@ -281,7 +282,7 @@ def test_examples_are_copied_and_never_over_anything(capsys):
 
 def test_a_port_that_fails_during_panic_is_told(outputs):
     outputs["Synth A"].send_message = lambda message: (_ for _ in ()).throw(OSError("unplugged"))
-    with pytest.raises(InputError, match="Synth A .*unplugged"):
+    with pytest.raises(RtMelodyError, match="Synth A .*unplugged"):
         midi_ports.silence_outputs(["Synth A"])
 
 

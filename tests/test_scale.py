@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt_melody.realtime.playing.scale import CHROMATIC, DEGREES, FIT, KeyFinder, make_scale, parse_note, parse_scale, pulled
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_scales_by_name(text, name, classes):
 
 @pytest.mark.parametrize("text", ["", "H major", "D moll", "minor", "C##", "7"])
 def test_what_is_no_scale_is_refused_with_those_there_are(text):
-    with pytest.raises(InputError, match="is not known; give a tonic and one of major, minor"):
+    with pytest.raises(SettingsError, match="is not known; give a tonic and one of major, minor"):
         parse_scale(text)
 
 
@@ -42,7 +42,7 @@ def test_notes_by_name(text, note):
 
 @pytest.mark.parametrize("text", ["", "H3", "128", "G#9", "C", "-1", "C44", "60.5"])
 def test_what_is_no_note_is_refused(text):
-    with pytest.raises(InputError, match="for instance|such as C4"):
+    with pytest.raises(SettingsError, match="for instance|such as C4"):
         parse_note(text)
 
 

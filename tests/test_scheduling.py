@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from rt_melody.realtime.timing import scheduling
-from rt_melody.realtime.timing.scheduling import FIFO_PRIORITY, Standing, live_thread
+from rt_melody.realtime.timing.scheduling import FIFO_PRIORITY, SchedulingStatus, live_thread
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's calls")
 
@@ -57,9 +57,9 @@ def system(monkeypatch):
 
 def test_the_thread_runs_first_while_live_and_as_before_afterwards(system):
     fake = system(FakeLinux())
-    with live_thread() as standing:
+    with live_thread() as status:
         assert fake.policy == fake.SCHED_FIFO | fake.SCHED_RESET_ON_FORK and fake.priority == FIFO_PRIORITY
-        assert standing.line() == "real-time priority 50 (FIFO), memory not locked (cannot allocate memory)"
+        assert status.line() == "real-time priority 50 (FIFO), memory not locked (cannot allocate memory)"
     assert (fake.policy, fake.priority) == (fake.SCHED_OTHER, 0)
 
 
@@ -80,34 +80,34 @@ def test_who_may_not_clear_the_flag_keeps_it_and_nothing_else(system):
 
 def test_a_refusal_is_a_sentence_with_the_way_out(system):
     system(FakeLinux(refuse=(FakeLinux.SCHED_FIFO | FakeLinux.SCHED_RESET_ON_FORK,)))
-    with live_thread() as standing:
-        assert standing.priority is None and "Operation not permitted" in standing.refusal
-        assert "rtprio" in standing.refusal and "log in again" in standing.refusal
+    with live_thread() as status:
+        assert status.priority is None and "Operation not permitted" in status.refusal
+        assert "rtprio" in status.refusal and "log in again" in status.refusal
         assert not gc.isenabled(), "the rest is done all the same"
 
 
 @pytest.mark.parametrize("policy", [FakeLinux.SCHED_FIFO, FakeLinux.SCHED_RR, FakeLinux.SCHED_FIFO | FakeLinux.SCHED_RESET_ON_FORK])
 def test_a_priority_that_somebody_chose_is_left_alone(system, policy):
     fake = system(FakeLinux(policy))
-    with live_thread() as standing:
-        assert (fake.policy, fake.priority) == (policy, 7) and "7" in standing.priority
+    with live_thread() as status:
+        assert (fake.policy, fake.priority) == (policy, 7) and "7" in status.priority
     assert (fake.policy, fake.priority) == (policy, 7)
 
 
 @pytest.mark.parametrize("options, asked", [({"live": False}, False), ({"priority": False}, False), ({}, True)])
 def test_nothing_is_asked_for_a_file_or_where_nobody_wants_it(system, options, asked):
     fake = system(FakeLinux())
-    with live_thread(**options) as standing:
+    with live_thread(**options) as status:
         assert (fake.policy != fake.SCHED_OTHER) == asked
-        assert standing.refusal == ""
+        assert status.refusal == ""
 
 
 def test_a_system_without_any_of_it_is_told(monkeypatch):
     monkeypatch.setattr(scheduling, "os", SimpleNamespace(strerror=os.strerror))
     monkeypatch.setattr(sys, "platform", "plan9")
-    with live_thread() as standing:
-        assert "plan9" in standing.refusal and standing.memory_refusal == "not possible on plan9"
-        assert "limits.d" not in standing.refusal
+    with live_thread() as status:
+        assert "plan9" in status.refusal and status.memory_refusal == "not possible on plan9"
+        assert "limits.d" not in status.refusal
 
 
 def test_macos_is_asked_for_the_quality_of_service_of_interactive_work():
@@ -143,12 +143,12 @@ def test_windows_is_asked_for_the_scheduler_of_professional_audio():
 def test_this_thread_alone_is_raised_and_what_it_starts_is_not():
     """Where the system refuses, the same with a thread that stays as it was."""
     seen = []
-    with live_thread() as standing:
+    with live_thread() as status:
         seen.append(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK)
         child = threading.Thread(target=lambda: seen.append(os.sched_getscheduler(0)))
         child.start()
         child.join()
-    assert seen == [os.SCHED_FIFO if standing.priority else os.SCHED_OTHER, os.SCHED_OTHER]
+    assert seen == [os.SCHED_FIFO if status.priority else os.SCHED_OTHER, os.SCHED_OTHER]
     assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER
 
 
@@ -160,9 +160,9 @@ def locked_kb() -> int:
 @linux
 def test_memory_is_locked_for_the_session_and_no_longer():
     before = locked_kb()
-    with live_thread() as standing:
-        assert standing.memory_locked == (locked_kb() > before)
-        assert standing.memory_locked or standing.memory_refusal
+    with live_thread() as status:
+        assert status.memory_locked == (locked_kb() > before)
+        assert status.memory_locked or status.memory_refusal
     assert locked_kb() == before
 
 
@@ -187,6 +187,6 @@ def test_a_collector_that_rested_already_goes_on_resting():
         gc.enable()
 
 
-def test_a_standing_says_both_in_one_line():
-    assert Standing("real-time priority 50 (FIFO)", memory_locked=True).line() == "real-time priority 50 (FIFO), memory locked"
-    assert Standing(memory_refusal="no").line() == "normal priority, memory not locked (no)"
+def test_a_status_says_both_in_one_line():
+    assert SchedulingStatus("real-time priority 50 (FIFO)", memory_locked=True).line() == "real-time priority 50 (FIFO), memory locked"
+    assert SchedulingStatus(memory_refusal="no").line() == "normal priority, memory not locked (no)"

@@ -7,16 +7,16 @@ import pytest
 from fake_audio import FakeAudio
 from rt_melody.realtime import cli, selftest
 from rt_melody.realtime.config import Settings
-from rt_melody.realtime.selftest import Heard, Pace, SelfTest, recommend_block, recommend_bound_ms
+from rt_melody.realtime.selftest import MicrophoneCheck, Pace, SelfTest, recommend_block, recommend_bound_ms
 from rt_melody.realtime.sources.roundtrip import CHIRPS, EVERY_S, agreed, find_delays, measure, probe_signal
 from rt_melody.realtime.timing.pace import true_pace
-from rt_melody.realtime.timing.scheduling import Standing
+from rt_melody.realtime.timing.scheduling import SchedulingStatus
 
 RATE = 48_000
 
 
 def pace(work_ms: float, late_ms: float, hop_ms: float = 10.0, share: float = 0.2) -> Pace:
-    return Pace((work_ms / 2, work_ms, work_ms, work_ms), (late_ms / 2, late_ms, late_ms, late_ms), hop_ms, share, Standing())
+    return Pace((work_ms / 2, work_ms, work_ms, work_ms), (late_ms / 2, late_ms, late_ms, late_ms), hop_ms, share, SchedulingStatus())
 
 
 # --- recommendations, by hand
@@ -113,7 +113,7 @@ def quick(monkeypatch):
     return run
 
 
-SINGING = Heard("Studio, ALSA", 48_000, 256, -40.0, 0)
+SINGING = MicrophoneCheck("Studio, ALSA", 48_000, 256, -40.0, 0)
 
 
 class Sounding(FakeAudio):
@@ -135,12 +135,12 @@ def test_what_the_microphone_gives_is_heard():
 
 
 def test_a_microphone_that_opens_and_gives_nothing_is_told():
-    with pytest.raises(selftest.InputError, match="'Studio, ALSA' opened and gave no sound in 0.05 s"):
+    with pytest.raises(selftest.DeviceError, match="'Studio, ALSA' opened and gave no sound in 0.05 s"):
         selftest.listen(Settings(), FakeAudio([("Studio", 0, 1, RATE)]), seconds=0.05)
 
 
 def test_a_latency_that_makes_sense_is_told(quick):
-    assert "holds a sound for 4.0 ms" in quick(pace(2.0, 0.3), Heard("Studio, ALSA", RATE, 256, -40.0, 0, 4.0))[1]
+    assert "holds a sound for 4.0 ms" in quick(pace(2.0, 0.3), MicrophoneCheck("Studio, ALSA", RATE, 256, -40.0, 0, 4.0))[1]
     assert "PortAudio" not in quick(pace(2.0, 0.3), SINGING)[1]
 
 
@@ -159,8 +159,8 @@ def test_a_bound_that_will_not_hold_is_told_and_no_failure(quick):
 
 @pytest.mark.parametrize("machine, heard, sentence", [
     (pace(12.0, 0.3), SINGING, "too slow now: a hop of 10 ms takes 12.0 ms at p99"),
-    (pace(2.0, 0.3), Heard("Studio, ALSA", 48_000, 256, -120.0, 0), "digital silence; unmute it"),
-    (pace(2.0, 0.3), selftest.InputError("no audio input was found; plug in a microphone"), "The microphone cannot be used: no audio input was found"),
+    (pace(2.0, 0.3), MicrophoneCheck("Studio, ALSA", 48_000, 256, -120.0, 0), "digital silence; unmute it"),
+    (pace(2.0, 0.3), selftest.DeviceError("no audio input was found; plug in a microphone"), "The microphone cannot be used: no audio input was found"),
     (pace(2.0, 900.0), SINGING, "No bound up to 200 ms would hold"),
 ])
 def test_what_is_missing_is_told_and_the_status_is_1(quick, machine, heard, sentence):
@@ -169,7 +169,7 @@ def test_what_is_missing_is_told_and_the_status_is_1(quick, machine, heard, sent
 
 
 def test_without_a_microphone_among_the_inputs_none_is_needed(quick):
-    status, said = quick(pace(2.0, 0.3), selftest.InputError("no audio input was found"), input=["demo"])
+    status, said = quick(pace(2.0, 0.3), selftest.DeviceError("no audio input was found"), input=["demo"])
     assert status == 0 and "microphone" not in said
 
 

@@ -30,21 +30,22 @@ from rt_melody.realtime.sources import microphone as microphone_module
 from rt_melody.realtime.sources.blocks import PacedSource
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.sources.microphone import MicrophoneSource
-from rt_melody.realtime.types import InputError, NoteOff, NoteOn, PitchFrame
+from rt_melody.realtime.errors import RtMelodyError
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame
 
 # --- frames and events, in order
 
 
 def test_start_comes_first_then_each_frame_before_the_events_it_caused():
     sink = Recorder()
-    tally = played(FakeSource(blocks(10)), sink)
+    stats = played(FakeSource(blocks(10)), sink)
     kinds = [kind for kind, _ in sink.told]
     assert sink.told[0] == ("start", ORIGIN_S) and kinds.count("start") == 1
     assert kinds[1:3] == ["frame"] * 2, "a note needs two frames that agree"
     assert isinstance(sink.told[3][1], NoteOn)
     assert [f.time_s for f in sink.of(PitchFrame)] == pytest.approx([i * 0.01 for i in range(10)])
     assert kinds[-2:] == ["event", "close"] and isinstance(sink.told[-2][1], NoteOff)
-    assert (tally.frames, tally.voiced_frames, tally.notes) == (10, 10, 1)
+    assert (stats.frames, stats.voiced_frames, stats.notes) == (10, 10, 1)
 
 
 def test_the_frames_held_back_by_the_engine_come_at_the_end():
@@ -92,8 +93,8 @@ def test_a_second_run_equals_the_first_and_is_not_its_sequel():
 
 def test_a_run_after_one_that_failed_equals_a_first_run():
     engine, notes, fresh, after = FakeEngine(), tracker(), Recorder(), Recorder()
-    with pytest.raises(InputError):
-        run(FakeSource([*blocks(6), InputError("unplugged")]), engine, notes, [Recorder()])
+    with pytest.raises(RtMelodyError):
+        run(FakeSource([*blocks(6), RtMelodyError("unplugged")]), engine, notes, [Recorder()])
     run(FakeSource(blocks(8)), engine, notes, [after])
     played(FakeSource(blocks(8)), fresh)
     assert after.told == fresh.told
@@ -111,8 +112,8 @@ def test_a_tracker_that_was_in_use_starts_afresh():
 
 def test_samples_that_were_not_finite_are_counted_though_the_flush_resets_the_engine():
     bad = np.full(HOP, np.nan, np.float32)
-    tally = played(FakeSource([bad, *blocks(3), bad]))
-    assert tally.replaced_samples == 2 * HOP and "20 samples not finite" in tally.line()
+    stats = played(FakeSource([bad, *blocks(3), bad]))
+    assert stats.replaced_samples == 2 * HOP and "20 samples not finite" in stats.line()
 
 
 def test_an_engine_for_another_rate_is_refused():
@@ -128,14 +129,14 @@ def test_an_engine_for_another_rate_is_refused():
 def test_stop_is_asked_once_a_block_and_the_rest_is_told():
     asked = []
     sink = Recorder()
-    tally = played(FakeSource(blocks(100)), sink, stop=lambda: asked.append(1) or len(asked) > 6)
-    assert tally.frames == 6
+    stats = played(FakeSource(blocks(100)), sink, stop=lambda: asked.append(1) or len(asked) > 6)
+    assert stats.frames == 6
     assert_no_note_left_on(sink)
 
 
 def test_a_lost_device_is_raised_after_everything_it_had_captured_was_given():
-    source, sink = FakeSource([*blocks(6), InputError("unplugged")]), Recorder()
-    with pytest.raises(InputError, match="unplugged"):
+    source, sink = FakeSource([*blocks(6), RtMelodyError("unplugged")]), Recorder()
+    with pytest.raises(RtMelodyError, match="unplugged"):
         played(source, sink)
     assert len(sink.of(PitchFrame)) == 6 and source.closed
     assert_no_note_left_on(sink)
@@ -160,7 +161,7 @@ def test_a_sink_that_fails_costs_the_others_nothing(kind, place):
     sinks = [Recorder("first"), Recorder("last")]
     broken = Recorder("broken", fail_on=kind)
     sinks.insert(place, broken)
-    with pytest.raises(InputError, match=f"broken cannot {kind}"):
+    with pytest.raises(RtMelodyError, match=f"broken cannot {kind}"):
         played(FakeSource(blocks(10, 5 * HOP)), *sinks)
     good = [sink for sink in sinks if sink is not broken]
     assert good[0].told == good[1].told and len(good[0].of(PitchFrame)) == 5
@@ -170,20 +171,20 @@ def test_a_sink_that_fails_costs_the_others_nothing(kind, place):
 
 def test_the_first_error_is_the_one_raised():
     sinks = [Recorder("late", fail_on="close"), Recorder("early", fail_on="frame"), Recorder("latest", fail_on="close")]
-    with pytest.raises(InputError, match="early cannot frame"):
+    with pytest.raises(RtMelodyError, match="early cannot frame"):
         played(FakeSource(blocks(10)), *sinks)
     assert all(sink.closed for sink in sinks)
 
 
 def test_of_two_sinks_that_fail_in_one_block_the_first_is_told():
     """The event comes with the third frame, after the other sink has failed on the first."""
-    with pytest.raises(InputError, match="second cannot frame"):
+    with pytest.raises(RtMelodyError, match="second cannot frame"):
         played(FakeSource(blocks(1, 20 * HOP)), Recorder("first", fail_on="event"), Recorder("second", fail_on="frame"))
 
 
 def test_an_error_in_closing_is_raised_when_there_was_no_other():
     sinks = [Recorder(), Recorder("second", fail_on="close"), Recorder("third", fail_on="close"), Recorder()]
-    with pytest.raises(InputError, match="second cannot close"):
+    with pytest.raises(RtMelodyError, match="second cannot close"):
         played(FakeSource(blocks(10)), *sinks)
     assert all(sink.closed for sink in sinks)
 
@@ -192,7 +193,7 @@ def test_an_error_in_closing_is_raised_also_while_the_caller_handles_another():
     try:
         raise KeyError("the caller's own")
     except KeyError:
-        with pytest.raises(InputError, match="cannot close"), closing([Recorder(fail_on="close")]):
+        with pytest.raises(RtMelodyError, match="cannot close"), closing([Recorder(fail_on="close")]):
             pass
 
 
@@ -200,10 +201,10 @@ def test_a_source_that_does_not_open_leaves_the_sinks_closed():
     source, sink = FakeSource([]), Recorder()
 
     def refuse() -> None:
-        raise InputError("busy")
+        raise RtMelodyError("busy")
 
     source.open = refuse
-    with pytest.raises(InputError, match="busy"):
+    with pytest.raises(RtMelodyError, match="busy"):
         played(source, sink)
     assert sink.closed
 
@@ -240,7 +241,7 @@ def test_while_live_the_garbage_collector_rests():
     asked = []
     source = LiveSource([HOP] * 5)
     assert gc.isenabled()
-    with pytest.raises(InputError):
+    with pytest.raises(RtMelodyError):
         played(source, Recorder(fail_on="event"), stop=lambda: asked.append(gc.isenabled()))
     assert asked and not any(asked)
     assert gc.isenabled() and gc.get_freeze_count() == 0
@@ -256,8 +257,8 @@ def test_a_live_stream_begins_with_its_newest_audio():
     """What came while the model was loaded is neither heard nor counted; time 0 is the first sample heard."""
     source, sink, engine = LiveSource([HOP] * 10, ready_samples=3000), Recorder(), FakeEngine()
     source.lost_samples = 400
-    tally = played(source, sink, engine=engine)
-    assert tally.skips == 0 and tally.lost_s == 0.0 and tally.frames == 10
+    stats = played(source, sink, engine=engine)
+    assert stats.skips == 0 and stats.lost_s == 0.0 and stats.frames == 10
     assert sink.told[0] == ("start", ORIGIN_S + 3.0)
     assert sink.of(PitchFrame)[0].time_s == 0.0
     assert engine.warmed
@@ -268,16 +269,16 @@ def test_falling_behind_is_skipped_and_time_goes_on(behind_s):
     behind = int(behind_s * RATE)
     source = LiveSource([HOP] * 20 + [behind] + [HOP] * 20, ready_samples=3000)
     sink, engine, told, shown = Recorder(), FakeEngine(), [], []
-    tally = played(source, sink, engine=engine, tell=told.append, on_tally=lambda t: shown.append(t.skips))
-    assert tally.skips == 1 and tally.skipped_s == pytest.approx(behind_s)
+    stats = played(source, sink, engine=engine, tell=told.append, on_skip=lambda t: shown.append(t.skips))
+    assert stats.skips == 1 and stats.skipped_s == pytest.approx(behind_s)
     assert engine.resets[1] == pytest.approx(0.2 + behind_s), "the engine goes on where the newest audio stands"
     assert max(source.backlogs[21:]) == 0
     times = [frame.time_s for frame in sink.of(PitchFrame)]
     assert np.all(np.diff(times) > 0) and times[-1] == pytest.approx(0.4 + behind_s - 0.01)
     assert not [t for t in times if 0.2 <= t < 0.2 + behind_s - 1e-9]
-    assert tally.frames == len(times) == 19 + 20
+    assert stats.frames == len(times) == 19 + 20
     assert told == [told[0]] and f"{behind} ms" in told[0] and "50 ms" in told[0] and "1 skip " in told[0]
-    assert shown == [1] and "fell behind 1 time " in tally.line()
+    assert shown == [1] and "fell behind 1 time " in stats.line()
 
 
 def test_the_note_that_sounded_ends_before_the_skip_and_another_begins_after_it():
@@ -301,8 +302,8 @@ def test_at_the_bound_nothing_is_skipped_and_one_sample_beyond_all_is():
 def test_a_device_block_beyond_the_bound_is_no_overload(block):
     """85 ms and more at a time, with a read limit of 100 ms: every sample is heard."""
     source = LiveSource(([block] + [0] * ((block - 1) // 100)) * 10, block=block)
-    tally = played(source)
-    assert tally.skips == 0 and tally.frames == 10 * block // HOP
+    stats = played(source)
+    assert stats.skips == 0 and stats.frames == 10 * block // HOP
 
 
 @pytest.fixture
@@ -346,8 +347,8 @@ def test_a_jam_of_the_device_is_forgotten_with_the_audio_that_is_skipped(microph
 
 def test_with_large_device_blocks_falling_behind_is_still_noticed():
     source = LiveSource([85] * 5 + [85 * 3] + [85] * 5, block=85)
-    tally = played(source)
-    assert tally.skips == 1 and tally.skipped_s == pytest.approx(0.255)
+    stats = played(source)
+    assert stats.skips == 1 and stats.skipped_s == pytest.approx(0.255)
 
 
 def test_a_machine_that_is_always_too_slow_never_lags_by_more_than_the_bound():
@@ -356,16 +357,16 @@ def test_a_machine_that_is_always_too_slow_never_lags_by_more_than_the_bound():
     engine, waited = FakeEngine(), []
     feed = engine.feed
     engine.feed = lambda samples: waited.append(len(samples) + source.backlog_samples) or feed(samples)
-    tally = played(source, engine=engine)
-    assert tally.skips > 50 and tally.frames > 50
+    stats = played(source, engine=engine)
+    assert stats.skips > 50 and stats.frames > 50
     assert max(waited) <= BOUND_MS + HOP
 
 
 def test_overload_is_told_every_few_seconds_at_most_and_counted_always():
     """Ten skips a second apart: the 1st, 4th, 7th and 10th are told."""
     seconds, told = iter(range(100)), []
-    tally = played(LiveSource([500] * 10), tell=told.append, clock=lambda: next(seconds))
-    assert tally.skips == 10 and tally.skipped_s == pytest.approx(5.0)
+    stats = played(LiveSource([500] * 10), tell=told.append, clock=lambda: next(seconds))
+    assert stats.skips == 10 and stats.skipped_s == pytest.approx(5.0)
     assert TELL_EVERY_S == 3.0
     assert [text.split("(")[1].split(" so far")[0] for text in told] == ["1 skip", "4 skips", "7 skips", "10 skips"]
 
@@ -373,8 +374,8 @@ def test_overload_is_told_every_few_seconds_at_most_and_counted_always():
 def test_a_file_that_falls_behind_skips_nothing():
     source = LiveSource([HOP] * 5 + [5000] + [HOP] * 5)
     source.live = False
-    tally = played(source)
-    assert tally.skips == 0 and tally.frames == 510
+    stats = played(source)
+    assert stats.skips == 0 and stats.frames == 510
 
 
 def test_lost_samples_are_counted_and_move_the_origin_forward_only():
@@ -389,8 +390,8 @@ def test_lost_samples_are_counted_and_move_the_origin_forward_only():
         return skip()
 
     source.skip_to_newest = skip_and_lose
-    tally = played(source, sink)
-    assert tally.lost_s == 2.0 and "2.00 s were lost" in tally.line()
+    stats = played(source, sink)
+    assert stats.lost_s == 2.0 and "2.00 s were lost" in stats.line()
     assert [what for kind, what in sink.told if kind == "start"] == [ORIGIN_S, ORIGIN_S + 2.0]
 
 
@@ -404,8 +405,8 @@ def test_what_the_device_dropped_itself_is_told_and_counted_from_the_start_of_th
         return read(timeout_s)
 
     source.read = read_and_overflow
-    tally = played(source, tell=told.append, clock=iter([10.0, 20.0]).__next__)
-    assert tally.overflows == 2 and tally.frames == 20 and "the device reported dropped samples 2 times" in tally.line()
+    stats = played(source, tell=told.append, clock=iter([10.0, 20.0]).__next__)
+    assert stats.overflows == 2 and stats.frames == 20 and "the device reported dropped samples 2 times" in stats.line()
     assert ["(1 time so far)" in told[0], "(2 times so far)" in told[1]] == [True, True] and len(told) == 2
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rt_melody.realtime.sinks.controls import BURST_BYTES, ControlStream
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import SettingsError
 
 
 def bend(value):
@@ -104,5 +104,5 @@ def test_a_second_run_equals_the_first_only_after_reset():
 
 @pytest.mark.parametrize("rate", [0, 29, 3126])
 def test_a_rate_that_no_cable_has_is_named(rate):
-    with pytest.raises(InputError, match=f"MIDI rate {rate} is not usable; give 30 to 3125"):
+    with pytest.raises(SettingsError, match=f"MIDI rate {rate} is not usable; give 30 to 3125"):
         ControlStream(rate)

@@ -16,7 +16,8 @@ from rt_melody.realtime.sinks import output_file
 from rt_melody.realtime.sinks.files import LINES_WAITING, CsvSink, JsonlSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink, variable_length
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
-from rt_melody.realtime.types import InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
+from rt_melody.realtime.errors import OutputError, SettingsError
+from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
 HEADER = "time_s,f0_hz,voiced,confidence,available_s"
 
@@ -107,11 +108,11 @@ def test_an_earlier_longer_file_leaves_nothing_behind(make, tmp_path):
 @pytest.mark.parametrize("make", [CsvSink, MidiFileSink])
 def test_a_place_that_cannot_be_written_is_told_when_the_sink_is_made(make, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="no folder .*nowhere; create it"):
+    with pytest.raises(OutputError, match="no folder .*nowhere; create it"):
         make(tmp_path / "nowhere" / "a")
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(OutputError, match="is a folder"):
         make(tmp_path)
-    with pytest.raises(InputError, match="a cannot be written .Not a directory"):
+    with pytest.raises(OutputError, match="a cannot be written .Not a directory"):
         make(tmp_path / "file" / "a")
 
 
@@ -137,7 +138,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_live(tmp_path, monkeypatch):
         sink.start(0.0)
         for i in range(5000):
             sink.frame(frame(i))
-        with pytest.raises(InputError, match="pipe took nothing for 0.05 s"):
+        with pytest.raises(OutputError, match="pipe took nothing for 0.05 s"):
             sink.close()
         sink.close()
     finally:
@@ -148,7 +149,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_live(tmp_path, monkeypatch):
 def test_what_a_full_disk_refused_is_written_at_the_end_if_there_is_room(live, tmp_path):
     sink = CsvSink(tmp_path / "a.csv", live=live)
     sink.start(0.0)
-    with full_disk(10_000), pytest.raises(InputError, match="cannot be written further"):
+    with full_disk(10_000), pytest.raises(OutputError, match="cannot be written further"):
         for i in range(500):
             sink.frame(frame(i))
             time.sleep(0.001 if live else 0.0)
@@ -182,7 +183,7 @@ def test_a_full_disk_keeps_the_csv_rows_before_it(tmp_path):
     sink = CsvSink(path)
     sink.start(0.0)
     with full_disk(10_000):
-        with pytest.raises(InputError, match=f"{path} cannot be written further"):
+        with pytest.raises(OutputError, match=f"{path} cannot be written further"):
             for i in range(1000):
                 sink.frame(frame(i))
         sink.close()
@@ -197,7 +198,7 @@ def test_a_full_disk_leaves_a_midi_file_that_plays(tmp_path):
     sink = MidiFileSink(path)
     sink.start(0.0)
     with full_disk(400):
-        with pytest.raises(InputError, match=f"{path} cannot be written further"):
+        with pytest.raises(OutputError, match=f"{path} cannot be written further"):
             play(sink, line)
         sink.close()
     kept = notes_in(path)
@@ -212,7 +213,7 @@ def test_a_disk_that_fills_at_the_end_is_still_told(tmp_path):
     sink = CsvSink(tmp_path / "a.csv")
     sink.start(0.0)
     sink.frame(frame(0))
-    with full_disk(20), pytest.raises(InputError, match="cannot be written further"):
+    with full_disk(20), pytest.raises(OutputError, match="cannot be written further"):
         sink.close()
 
 
@@ -347,7 +348,7 @@ def test_loudness_is_written_where_asked_for(tmp_path):
 
 @pytest.mark.parametrize("tempo_bpm", [0, 3, 1000, float("nan")])
 def test_a_tempo_out_of_range_is_named(tmp_path, tempo_bpm):
-    with pytest.raises(InputError, match=f"tempo {tempo_bpm}"):
+    with pytest.raises(SettingsError, match=f"tempo {tempo_bpm}"):
         MidiFileSink(tmp_path / "a.mid", tempo_bpm=tempo_bpm)
     assert os.listdir(tmp_path) == []
 
@@ -356,12 +357,12 @@ def test_a_tempo_out_of_range_is_named(tmp_path, tempo_bpm):
 def test_a_midi_file_that_cannot_be_gone_back_in_is_refused():
     reader, writer = os.pipe()
     try:
-        with pytest.raises(InputError, match="no regular file"):
+        with pytest.raises(OutputError, match="no regular file"):
             MidiFileSink(f"/dev/fd/{writer}")
     finally:
         os.close(reader)
         os.close(writer)
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(OutputError, match="no regular file"):
         MidiFileSink(os.devnull)
 
 
@@ -434,7 +435,7 @@ def test_a_live_reader_gets_every_line():
 def test_a_reader_that_went_is_told_whoever_writes(live):
     reader, writer = os.pipe()
     os.close(reader)
-    with os.fdopen(writer, "w") as stream, pytest.raises(InputError, match="keep their reader open") as told:
+    with os.fdopen(writer, "w") as stream, pytest.raises(OutputError, match="keep their reader open") as told:
         sink = JsonlSink(stream, live=live)
         for i in range(1000):
             sink.event(NoteOn(0.1 * i, 0.1 * i, 60, 90, 60.0))
@@ -448,7 +449,7 @@ def test_jsonl_whose_reader_has_gone_is_one_clear_error():
     stream = open(writer, "w")
     sink = JsonlSink(stream)
     sink.start(0.0)
-    with pytest.raises(InputError, match="JSON lines .*keep their reader open"):
+    with pytest.raises(OutputError, match="JSON lines .*keep their reader open"):
         sink.event(NoteOn(1.0, 1.05, 69, 90, 69.0))
     sink.close()
     stream.close()  # nothing is left in its buffer to stumble over

@@ -10,8 +10,9 @@ import pytest
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, PAUSE_S, MidiSink
 from rt_melody.realtime.sinks.midi_voice import MidiSettings
+from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.types import (
-    Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
+    Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
 )
 
 
@@ -322,12 +323,12 @@ def test_bends_wait_for_a_slow_cable_and_the_last_arrives(port):
 def test_a_port_that_goes_is_one_clear_error_and_still_closed(fails_after):
     port = FakePort(fails_after)
     sink = MidiSink(port)
-    with pytest.raises(InputError, match=r"MIDI output stopped .*unplugged"):
+    with pytest.raises(OutputError, match=r"MIDI output stopped .*unplugged"):
         sink.start(0.0)
         for event in (on(pitch=60.5), bend(0.7)):
             sink.event(event)
     port.fails_after = None  # even if it came back: what state it is in is unknown
-    with pytest.raises(InputError, match="MIDI output is gone"):
+    with pytest.raises(OutputError, match="MIDI output is gone"):
         sink.event(on(62))
     sink.close()
     assert port.ended == ["close_port", "delete"] and len(port.sent) == fails_after
@@ -360,7 +361,7 @@ def test_nothing_is_taken_after_close(port):
     ],
 )
 def test_settings_out_of_range_are_named(port, settings, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(SettingsError, match=said):
         MidiSink(port, MidiSettings(**settings))
 
 

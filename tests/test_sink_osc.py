@@ -9,7 +9,8 @@ import pytest
 from pythonosc.osc_bundle import OscBundle
 
 from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
-from rt_melody.realtime.types import InputError, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.errors import OutputError, SettingsError
+from rt_melody.realtime.types import KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ORIGIN = 1_700_000_000.25
 FRAME = PitchFrame(3, 0.5, 0.55, 440.0, True, 0.75, 0.9, -20.5)
@@ -151,9 +152,9 @@ def test_of_a_name_with_both_kinds_of_address_the_ipv4_one_is_taken(receiver, mo
 
 
 def test_a_host_that_cannot_be_resolved_is_named():
-    with pytest.raises(InputError, match="'no-such-host.invalid' cannot be resolved"):
+    with pytest.raises(OutputError, match="'no-such-host.invalid' cannot be resolved"):
         OscSink("no-such-host.invalid", 9000)
-    with pytest.raises(InputError, match="cannot be resolved"):
+    with pytest.raises(OutputError, match="cannot be resolved"):
         OscSink("a" * 70 + ".example", 9000)  # a label longer than names may be
 
 
@@ -175,5 +176,5 @@ def test_addresses_are_parsed(text, parsed):
     ["", "localhost", ":9000", "[]:9000", "::1:9000", "host:", "host:0", "host:65536", "host:9e3", "host:-1", "host:²"],
 )
 def test_what_is_no_address_is_refused_by_name(text):
-    with pytest.raises(InputError, match="OSC (address|port)"):
+    with pytest.raises(SettingsError, match="OSC (address|port)"):
         parse_osc_address(text)

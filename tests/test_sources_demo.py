@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rt_melody.realtime.sources.demo import DEMO_RATE_HZ, DemoSource, demo_phrase
-from rt_melody.realtime.types import InputError, hz_to_midi
+from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.types import hz_to_midi
 
 
 def read_all(source: DemoSource) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from fake_audio import FakeAudio, PortAudioError
 
 from rt_melody.realtime.sources.devices import describe_devices, find_input, list_audio_inputs, load_backend
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import DeviceError
 
 STUDIO = FakeAudio(
     [("Speakers", 0, 0, 48000.0), ("USB Mic", 0, 1, 44100.0), ("USB Mic 2", 0, 2, 48000.0), ("singer", 1, 8, 96000.0)],
@@ -65,7 +65,7 @@ def test_a_device_is_found_by_number_part_of_a_name_or_default(device, index):
     ],
 )
 def test_a_device_that_cannot_be_meant_is_refused_with_the_list(device, sentence):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(DeviceError) as error:
         find_input(device, STUDIO)
     assert str(error.value).startswith(sentence)
     assert "  1  USB Mic, ALSA (1 channel, 44100 Hz)" in str(error.value)
@@ -79,9 +79,9 @@ def test_the_quick_entry_of_a_device_listed_twice_is_taken():
 
 
 def test_no_input_at_all_and_no_default_are_told():
-    with pytest.raises(InputError, match="no audio input was found; plug in a microphone"):
+    with pytest.raises(DeviceError, match="no audio input was found; plug in a microphone"):
         find_input(None, FakeAudio([("Speakers", 0, 0, 48000.0)]))
-    with pytest.raises(InputError, match="names no default audio input; choose one with --device:\n +1  USB"):
+    with pytest.raises(DeviceError, match="names no default audio input; choose one with --device:\n +1  USB"):
         find_input(None, FakeAudio(STUDIO.devices, default=-1, host_apis=("ALSA", "JACK")))
 
 
@@ -108,7 +108,7 @@ def test_a_list_that_cannot_be_had_is_text_too(monkeypatch):
 def test_a_missing_portaudio_names_the_package(monkeypatch, platform, way_out):
     failing_import(monkeypatch, OSError("PortAudio library not found"))
     monkeypatch.setattr(sys, "platform", platform)
-    with pytest.raises(InputError, match="PortAudio library not found") as error:
+    with pytest.raises(DeviceError, match="PortAudio library not found") as error:
         load_backend()
     assert way_out in str(error.value)
     assert way_out in describe_devices()
@@ -117,11 +117,11 @@ def test_a_missing_portaudio_names_the_package(monkeypatch, platform, way_out):
 def test_a_broken_alsa_configuration_is_named(monkeypatch):
     failing_import(monkeypatch, PortAudioError("Error initializing PortAudio: Unanticipated host error", -9999))
     monkeypatch.setattr(sys, "platform", "linux")
-    with pytest.raises(InputError, match="-9999.*~/.asoundrc"):
+    with pytest.raises(DeviceError, match="-9999.*~/.asoundrc"):
         load_backend()
 
 
 def test_a_missing_python_package_is_named(monkeypatch):
     failing_import(monkeypatch, ModuleNotFoundError("No module named 'sounddevice'", name="sounddevice"))
-    with pytest.raises(InputError, match="pip install sounddevice"):
+    with pytest.raises(DeviceError, match="pip install sounddevice"):
         load_backend()

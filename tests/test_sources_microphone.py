@@ -11,7 +11,7 @@ from fake_audio import FakeAudio, PortAudioError
 
 from rt_melody.realtime.sources import microphone
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import DeviceError, InputError
 
 
 def opened(channels: int = 1, rate: float = 48000.0, **settings) -> tuple[MicrophoneSource, FakeAudio]:
@@ -64,7 +64,7 @@ def test_of_a_device_with_very_many_channels_two_are_opened():
     assert audio.stream.settings["channels"] == 2
 
 
-def test_a_read_in_vain_gives_an_empty_block_and_a_bell_ends_the_wait():
+def test_a_read_in_vain_gives_an_empty_block_and_a_block_ends_the_wait():
     source, audio = opened()
     assert len(source.read(0.0)) == 0
     callback = threading.Timer(0.05, audio.stream.play, [np.ones((3, 1))])
@@ -74,7 +74,7 @@ def test_a_read_in_vain_gives_an_empty_block_and_a_bell_ends_the_wait():
     source.close()
 
 
-def test_a_bell_that_nobody_hears_does_not_stop_the_callback():
+def test_a_wakeup_that_nobody_waits_for_does_not_stop_the_callback():
     source, audio = opened()
     for _ in range(20_000):  # more than the bell's pipe holds
         audio.stream.play(np.ones((1, 1)))
@@ -240,7 +240,7 @@ def test_close_is_final_and_open_begins_anew():
 def test_a_device_that_does_not_open_is_told_with_the_cause_and_the_way_out(code, sentence):
     audio = FakeAudio([("mic", 0, 2, 44100.0)], failure=PortAudioError("their words", code))
     source = MicrophoneSource(sample_rate=8000, backend=audio)
-    with pytest.raises(InputError) as error:
+    with pytest.raises(DeviceError) as error:
         source.open()
     assert str(error.value).startswith(sentence) and "their words" in str(error.value)
     assert source.read(0.0) is None
@@ -255,5 +255,5 @@ def test_a_rate_that_no_audio_has_is_refused_before_the_device_is_asked(rate):
 
 @pytest.mark.parametrize("channel", [0, 3, -1])
 def test_a_channel_that_does_not_exist_is_refused(channel):
-    with pytest.raises(InputError, match="has channels 1 to 2"):
+    with pytest.raises(DeviceError, match="has channels 1 to 2"):
         opened(channels=2, channel=channel)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rt_melody.realtime.sources.pipe import READ_SAMPLES, PipeSource
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import InputError
 
 SOUND = np.random.default_rng(0).normal(size=3 * READ_SAMPLES + 17).astype("<f4")
 

@@ -22,7 +22,7 @@ from rt_melody.benchmarks.peers.tables import draw, report
 from rt_melody.benchmarks.report import write_result
 from rt_melody.models.training.data import DataError, data_folder, refuse
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import InputError, RtMelodyError
 
 PARTS = ("accuracy", "latency", "notes", "cost")
 # Sizes of a run: every n-th clip, synthetic melodies, first pitches of the step protocol, n-th clips of the note
@@ -100,7 +100,7 @@ def hears(peer: Peer, sounds: SoundSet, quick: bool) -> bool:
 
 
 def measure(args: argparse.Namespace, peers: dict[str, Peer]) -> dict:
-    """Hear, measure and gather. Raises InputError and DataError for what cannot be used."""
+    """Hear, measure and gather. Raises RtMelodyError and DataError for what cannot be used."""
     ours = [p for p in peers.values() if p.name.startswith(OURS)]
     model = [Engine(p.sample_rate, p.bound_ms, args.model).model.provenance for p in ours]  # refuses what cannot run
     if args.fresh and args.out.exists():
@@ -121,7 +121,7 @@ def measure(args: argparse.Namespace, peers: dict[str, Peer]) -> dict:
 
 
 def read_earlier(path: Path) -> dict:
-    """An earlier result. Raises InputError for a file that is none."""
+    """An earlier result. Raises RtMelodyError for a file that is none."""
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))
         return {key: earlier[key] for key in ("rows", "costs", "unfit", "peers", "sets", "model", "commit")}
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result = measure(args, peers)
         if earlier:
             result = beside(result, earlier)
-    except (DataError, InputError) as error:
+    except (DataError, RtMelodyError) as error:
         refuse(str(error))
     print(report(result))
     write(result, args)

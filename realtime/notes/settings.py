@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +68,4 @@ class NoteSettings:
         for name in self.__slots__:
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
-                raise InputError(f"notes.{name} is {value}; it must be a number above 0")
+                raise SettingsError(f"notes.{name} is {value}; it must be a number above 0")

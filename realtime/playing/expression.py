@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite, log2
 
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import SettingsError
 
 EXPONENTS = {"soft": 0.6, "linear": 1.0, "hard": 1.7}
 FIXED = "fixed"
@@ -71,27 +71,27 @@ class VelocityCurve:
 
 
 def loudness_curve(name: str = "linear", range_db: tuple[float, float] = LOUDNESS_DB) -> Curve:
-    """Raises ``InputError`` for an unknown name or a range that does not ascend."""
+    """Raises ``SettingsError`` for an unknown name or a range that does not ascend."""
     return Curve(*_ascending("loudness range", range_db, "dBFS", LOUDNESS_DB), _exponent(name))
 
 
 def brightness_curve(
     name: str = "linear", range_hz: tuple[float, float] = BRIGHTNESS_HZ
 ) -> BrightnessCurve:
-    """Raises ``InputError`` for an unknown name, and a range that does not ascend from above 0."""
+    """Raises ``SettingsError`` for an unknown name, and a range that does not ascend from above 0."""
     low, high = _ascending("brightness range", range_hz, "Hz", BRIGHTNESS_HZ)
     if low <= 0:
-        raise InputError(f"brightness range {low:g} .. {high:g} Hz must lie above 0; for instance 225 1000")
+        raise SettingsError(f"brightness range {low:g} .. {high:g} Hz must lie above 0; for instance 225 1000")
     return BrightnessCurve(Curve(log2(low), log2(high), _exponent(name)))
 
 
 def velocity_curve(text: str = "linear", range_db: tuple[float, float] = LOUDNESS_DB) -> VelocityCurve:
-    """Of ``soft``, ``linear``, ``hard``, ``fixed`` or ``fixed N``. Raises ``InputError`` for anything else."""
+    """Of ``soft``, ``linear``, ``hard``, ``fixed`` or ``fixed N``. Raises ``SettingsError`` for anything else."""
     words = text.split()
     if words[:1] == [FIXED]:
         return VelocityCurve(loudness_curve(), _fixed_velocity(words[1:]))
     if len(words) != 1 or words[0] not in EXPONENTS:
-        raise InputError(f"velocity curve {text!r} is unknown; use {', '.join(EXPONENTS)}, or fixed N with N from 1 to 127")
+        raise SettingsError(f"velocity curve {text!r} is unknown; use {', '.join(EXPONENTS)}, or fixed N with N from 1 to 127")
     return VelocityCurve(Curve(*_ascending("velocity range", range_db, "dBFS", LOUDNESS_DB), _exponent(words[0])))
 
 
@@ -100,20 +100,20 @@ def _fixed_velocity(words: list[str]) -> int:
         return FIXED_VELOCITY
     number = words[0]
     if len(words) > 1 or not (number.isascii() and number.isdigit() and 1 <= int(number) <= 127):
-        raise InputError(f"fixed velocity {' '.join(words)!r} is not a whole number from 1 to 127; for instance fixed 100")
+        raise SettingsError(f"fixed velocity {' '.join(words)!r} is not a whole number from 1 to 127; for instance fixed 100")
     return int(number)
 
 
 def _exponent(name: str) -> float:
     if name not in EXPONENTS:
-        raise InputError(f"curve {name!r} is unknown; use one of {', '.join(EXPONENTS)}")
+        raise SettingsError(f"curve {name!r} is unknown; use one of {', '.join(EXPONENTS)}")
     return EXPONENTS[name]
 
 
 def _ascending(what: str, pair: tuple[float, float], unit: str, usual: tuple[float, float]) -> tuple[float, float]:
     low, high = pair
     if not (isfinite(low) and isfinite(high) and low < high):
-        raise InputError(
+        raise SettingsError(
             f"{what} {low:g} .. {high:g} {unit} must ascend; give the lower end first, for instance {usual[0]:g} {usual[1]:g}"
         )
     return low, high

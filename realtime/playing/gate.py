@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from rt_melody.realtime.types import InputError, PitchFrame
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.types import PitchFrame
 
 OPEN_DB = 12.0  # above the floor: opens
 CLOSE_DB = 6.0  # above the floor: closes. A fixed gate closes OPEN_DB - CLOSE_DB below its threshold
@@ -80,7 +81,7 @@ class Gate:
 
 
 def parse_gate(text: str) -> Gate | None:
-    """Of ``off`` (None), ``auto`` or a threshold in dBFS. Raises ``InputError`` for anything else."""
+    """Of ``off`` (None), ``auto`` or a threshold in dBFS. Raises ``SettingsError`` for anything else."""
     if text == OFF:
         return None
     if text == AUTO:
@@ -90,5 +91,5 @@ def parse_gate(text: str) -> Gate | None:
     except ValueError:
         threshold_db = float("nan")
     if not LEAST_DB <= threshold_db <= MOST_DB:
-        raise InputError(f"gate {text!r} is not known; use off, auto, or a threshold from -120 to 0 dBFS such as -45")
+        raise SettingsError(f"gate {text!r} is not known; use off, auto, or a threshold from -120 to 0 dBFS such as -45")
     return Gate(threshold_db)

@@ -34,7 +34,8 @@ from typing import Protocol
 
 from rt_melody.realtime.playing.expression import VelocityCurve, velocity_curve
 from rt_melody.realtime.playing.scale import CHROMATIC, KeyFinder, Scale, parse_note, parse_scale, pulled
-from rt_melody.realtime.types import Brightness, InputError, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 MODES = ("mono", "legato", "bend", "mpe")
 LEGATO_OVERLAP_S = 0.01  # by which slurred notes overlap in time
@@ -67,7 +68,7 @@ class PerformanceSettings:
     """``scale``: None leaves pitches alone; with ``find_key`` it is the key that is heard, once it is.
 
     ``pull_semitones``: how far pitches are drawn towards the scale; infinite puts them on it.
-    Raises ``InputError`` for an unknown mode, or an empty range.
+    Raises ``SettingsError`` for an unknown mode, or an empty range.
     """
 
     mode: str = "mono"
@@ -88,11 +89,11 @@ class PerformanceSettings:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise InputError(f"mode {self.mode!r} is unknown; use one of {', '.join(MODES)}")
+            raise SettingsError(f"mode {self.mode!r} is unknown; use one of {', '.join(MODES)}")
         if not (isfinite(self.a4_hz) and 220 <= self.a4_hz <= 880):
-            raise InputError(f"A4 of {self.a4_hz:g} Hz is not usable; give 220 to 880, for instance 442")
+            raise SettingsError(f"A4 of {self.a4_hz:g} Hz is not usable; give 220 to 880, for instance 442")
         if not 0 <= self.lowest <= self.highest <= 127:
-            raise InputError(f"note range {self.lowest} .. {self.highest} must ascend within 0 .. 127; for instance C3 C6")
+            raise SettingsError(f"note range {self.lowest} .. {self.highest} must ascend within 0 .. 127; for instance C3 C6")
 
 
 class _Sound:
@@ -328,14 +329,14 @@ class Performer:
 
 
 def parse_scale_setting(text: str) -> tuple[Scale | None, bool]:
-    """``PerformanceSettings.scale`` and ``find_key`` of ``off``, ``auto`` or a scale. Raises ``InputError``."""
+    """``PerformanceSettings.scale`` and ``find_key`` of ``off``, ``auto`` or a scale. Raises ``SettingsError``."""
     if text == "off":
         return None, False
     return (None, True) if text == "auto" else (parse_scale(text), False)
 
 
 def parse_pull(text: str) -> float | None:
-    """Semitones of ``hard`` (infinite) or a number of cents; None of ``off``. Raises ``InputError``."""
+    """Semitones of ``hard`` (infinite) or a number of cents; None of ``off``. Raises ``SettingsError``."""
     if text in ("off", "hard"):
         return None if text == "off" else inf
     try:
@@ -343,12 +344,12 @@ def parse_pull(text: str) -> float | None:
     except ValueError:
         cents = -1.0
     if not 0 < cents <= 1200:
-        raise InputError(f"snap {text!r} is not known; use off, hard, or cents of pull above 0 such as 30")
+        raise SettingsError(f"snap {text!r} is not known; use off, hard, or cents of pull above 0 such as 30")
     return cents / 100
 
 
 def parse_note_range(pair: list[str]) -> tuple[int, int]:
-    """Lowest and highest note of two names. Raises ``InputError``."""
+    """Lowest and highest note of two names. Raises ``SettingsError``."""
     if len(pair) != 2:
-        raise InputError(f"note range {' '.join(pair)!r} must be two notes, the lowest and the highest; for instance C3 C6")
+        raise SettingsError(f"note range {' '.join(pair)!r} must be two notes, the lowest and the highest; for instance C3 C6")
     return parse_note(pair[0]), parse_note(pair[1])

@@ -14,7 +14,8 @@ from math import exp
 
 import numpy as np
 
-from rt_melody.realtime.types import PITCH_CLASSES, InputError
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.types import PITCH_CLASSES
 
 NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 ACCIDENTALS = {"": 0, "#": 1, "b": -1, "\u266f": 1, "\u266d": -1}
@@ -67,7 +68,7 @@ def make_scale(tonic: int, kind: str) -> Scale:
 def parse_scale(text: str) -> Scale:
     """Of a tonic and a kind, such as ``D minor``, ``Bb major``, ``f# blues``, ``Am``, or ``chromatic`` alone.
 
-    Raises ``InputError`` for anything else.
+    Raises ``SettingsError`` for anything else.
     """
     words = " ".join(text.split())
     if words.lower() == "chromatic":
@@ -75,7 +76,7 @@ def parse_scale(text: str) -> Scale:
     match = re.fullmatch(r"([A-Ga-g])([#b\u266f\u266d]?)\s*(.*)", words)
     kind = _kind(match[3]) if match else None
     if kind is None:
-        raise InputError(
+        raise SettingsError(
             f"scale {text!r} is not known; give a tonic and one of {', '.join(DEGREES)}, for instance 'D minor' or 'Bb major'"
         )
     return make_scale((NATURALS[match[1].upper()] + ACCIDENTALS[match[2]]) % 12, kind)
@@ -90,13 +91,13 @@ def _kind(text: str) -> str | None:
 
 
 def parse_note(text: str) -> int:
-    """MIDI note number of ``60`` or a name such as ``C4`` (60), ``Bb2``, ``F#3``. Raises ``InputError``."""
+    """MIDI note number of ``60`` or a name such as ``C4`` (60), ``Bb2``, ``F#3``. Raises ``SettingsError``."""
     match = re.fullmatch(r"\s*(?:(\d{1,3})|([A-Ga-g])([#b\u266f\u266d]?)(-?\d))\s*", text)
     if match:
         note = int(match[1]) if match[1] else 12 * (int(match[4]) + 1) + NATURALS[match[2].upper()] + ACCIDENTALS[match[3]]
         if 0 <= note <= 127:
             return note
-    raise InputError(f"note {text!r} is not known; give a MIDI number 0 to 127 or a name such as C4 (which is 60) or Bb2")
+    raise SettingsError(f"note {text!r} is not known; give a MIDI number 0 to 127 or a name such as C4 (which is 60) or Bb2")
 
 
 def pulled(pitch: float, target: float, pull_semitones: float) -> float:

@@ -28,7 +28,7 @@ class Playing:
 
 
 def make_playing(s: Settings) -> Playing:
-    """What the settings ask for. Raises ``InputError`` where one cannot be used."""
+    """What the settings ask for. Raises ``SettingsError`` where one cannot be used."""
     midi = _midi(s)
     return Playing(parse_gate(s.gate), _performance(s, midi.bend_range_semitones), midi, s.offset_ms / 1000.0)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import SettingsError
 
 DIN_BYTES_PER_S = 3125
 BYTES_PER_S = 1500
@@ -30,9 +30,9 @@ class ControlStream:
     """What was sent and what waits, of each key of one port."""
 
     def __init__(self, bytes_per_s: int = BYTES_PER_S) -> None:
-        """Raises ``InputError`` for a rate outside 30..3125 bytes a second."""
+        """Raises ``SettingsError`` for a rate outside 30..3125 bytes a second."""
         if not LEAST_BYTES_PER_S <= bytes_per_s <= DIN_BYTES_PER_S:
-            raise InputError(
+            raise SettingsError(
                 f"MIDI rate {bytes_per_s} is not usable; give {LEAST_BYTES_PER_S} to {DIN_BYTES_PER_S} bytes a second"
             )
         self.bytes_per_s = bytes_per_s

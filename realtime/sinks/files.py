@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TextIO
 
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.sinks.mono import NoteSink
+from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
-from rt_melody.realtime.timing.speaker import Speaker
-from rt_melody.realtime.types import Brightness, InputError, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.timing.background import BackgroundWriter
+from rt_melody.realtime.errors import OutputError
+from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 LINES_WAITING = 5000  # JSON lines; a minute or so of singing without frames
 CSV_HEADER = "time_s,f0_hz,voiced,confidence,available_s\n"
@@ -79,7 +80,7 @@ class JsonlSink(NoteSink):
     one's note_off.
 
     ``offset_s`` is added to ``time_s``. Frames come only with ``frames=True``. With ``label`` each object begins with "input": the label, to
-    tell several inputs apart. The stream is not closed. A reader that has gone is an ``InputError``.
+    tell several inputs apart. The stream is not closed. A reader that has gone is an ``OutputError``.
 
     With ``live`` the lines are written by a thread of their own, so that a reader that does not read holds nobody up;
     those that find LINES_WAITING before them are dropped and counted in ``dropped``.
@@ -92,7 +93,7 @@ class JsonlSink(NoteSink):
     ) -> None:
         super().__init__()
         self._stream = stream
-        self._speaker = Speaker(self._say, LINES_WAITING) if live else None
+        self._background = BackgroundWriter(self._say, LINES_WAITING) if live else None
         self._failure: Exception | None = None  # of the thread that writes
         self.dropped = 0
         self._with_frames = frames
@@ -145,12 +146,12 @@ class JsonlSink(NoteSink):
             "available_s": round(self._clock.existed(about.available_s), 6),
         }
         line = json.dumps({**self._label, "type": kind, **times, **fields}) + "\n"
-        if self._speaker is None:
+        if self._background is None:
             self._say(line)
         elif self._failure is None:
-            self.dropped += not self._speaker.take(line)
+            self.dropped += not self._background.take(line)
         if self._failure is not None:
-            raise InputError(
+            raise OutputError(
                 f"JSON lines cannot be written further ({self._failure}); keep their reader open"
             ) from self._failure
 
@@ -170,7 +171,7 @@ class JsonlSink(NoteSink):
             self._failure = error
 
     def _close(self) -> None:
-        with suppress(InputError):  # said when it happened, or nobody reads any more
+        with suppress(OutputError):  # said when it happened, or nobody reads any more
             super()._close()
-        if self._speaker is not None:
-            self._speaker.close()
+        if self._background is not None:
+            self._background.close()

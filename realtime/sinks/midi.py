@@ -20,8 +20,9 @@ from typing import Protocol
 from rt_melody.realtime import midi_bytes
 from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.sinks.midi_voice import MidiSettings, make_voice
-from rt_melody.realtime.sinks.mono import NoteSink
-from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.sinks.note_sink import NoteSink
+from rt_melody.realtime.errors import OutputError
+from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ANNOUNCE_EVERY_S = 10.0  # stream time between two announcements of the bend range, while silent
 PAUSE_S = 2.0  # after so much silence, the next voice is announced
@@ -45,7 +46,7 @@ def free(port: MidiPort) -> None:
 class MidiSink(NoteSink):
     """Notes, bends, level and brightness as ``MidiSettings`` say, on a port.
 
-    A port that fails raises ``InputError``, and is not tried again; ``close`` then still closes it. ``close``
+    A port that fails raises ``OutputError``, and is not tried again; ``close`` then still closes it. ``close``
     never raises.
     """
 
@@ -150,18 +151,18 @@ class MidiSink(NoteSink):
 
     def _put(self, messages: Iterable[bytes]) -> None:
         if self._lost:
-            raise InputError("the MIDI output is gone; connect it again and restart")
+            raise OutputError("the MIDI output is gone; connect it again and restart")
         try:
             for message in messages:
                 self._port.send_message(message)
         except Exception as error:  # whatever the driver raises, the port is gone
             self._lost = True
-            raise InputError(
+            raise OutputError(
                 f"the MIDI output stopped taking messages ({error}); connect it again and restart"
             ) from error
 
     def _close(self) -> None:
-        with suppress(InputError):
+        with suppress(OutputError):
             self._silence()
             self._send(self._voice.rest())
             self._send(self._voice.silence(self._now_s))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.sinks.midi_voice import MidiSettings, make_voice
-from rt_melody.realtime.sinks.mono import NoteSink
+from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
-from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.errors import OutputError, SettingsError
+from rt_melody.realtime.types import Brightness, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 TICKS_PER_BEAT = 960
 DEFAULT_TEMPO_BPM = 120.0
@@ -41,10 +42,10 @@ class MidiFileSink(NoteSink):
         live: bool = False,
     ) -> None:
         """``offset_s`` is added to all times. With ``live`` a thread of its own writes (see output_file). Raises
-        ``InputError`` for a tempo outside 4..999 beats a minute."""
+        ``SettingsError`` for a tempo outside 4..999 beats a minute."""
         super().__init__()
         if not 4 <= tempo_bpm <= 999:
-            raise InputError(f"tempo {tempo_bpm} is not usable; give 4 to 999 beats a minute")
+            raise SettingsError(f"tempo {tempo_bpm} is not usable; give 4 to 999 beats a minute")
         self._voice = make_voice(settings)
         self._encoders = {
             NoteOn: self._voice.note_on,
@@ -57,7 +58,7 @@ class MidiFileSink(NoteSink):
         self._file = OutputFile(path)
         if not self._file.is_regular:
             self._file.close()
-            raise InputError(f"{path} is no regular file, which a MIDI file must be; choose another path")
+            raise OutputError(f"{path} is no regular file, which a MIDI file must be; choose another path")
         self._writer = Writer(self._file, live)
         self._unwritten = bytearray()  # the writer's own
         self._clock = FileClock(offset_s)
@@ -143,8 +144,8 @@ class MidiFileSink(NoteSink):
         try:
             while data:
                 del data[: self._file.write(data)]
-        except InputError:
-            with suppress(InputError):
+        except OutputError:
+            with suppress(OutputError):
                 self._go_back(before)
             raise
         self._unwritten.clear()

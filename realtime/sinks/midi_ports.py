@@ -6,7 +6,7 @@ Conventions
   existing port is looked for on each and taken from the first that has it.
 * Of outputs of one name in a system, such as those of two interfaces of one make, the second is NAME#2, and so on.
 * No JACK server is started by asking, and what the systems' libraries print to standard error while
-  being asked is kept away: the sentence of the ``InputError`` says it.
+  being asked is kept away: the sentence of the ``DeviceError`` says it.
 * Under JACK, RtMidi's ``send_message`` waits for ever once the server is gone and its buffer of some
   2300 messages is full, and lists of ports go on showing what was there. So a second client,
   ``rt-melody-watch``, listens to our own port, and the port is given up when nothing was heard of many messages.
@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from rt_melody.realtime.midi_bytes import panic as panic_messages
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import DeviceError
 
 CLIENT_NAME = "rt-melody"
 WATCH_NAME = "rt-melody-watch"
@@ -144,7 +144,7 @@ def open_midi_out(port: str | None = None) -> OpenPort:
     """Open the virtual port ``rt-melody:out``, or the existing output whose name contains ``port``.
 
     Case does not matter; a name that is equal beats one that contains, and of outputs of one name the first is it.
-    Raises ``InputError`` where no MIDI system answers, no name or several names fit, or the port cannot be opened.
+    Raises ``DeviceError`` where no MIDI system answers, no name or several names fit, or the port cannot be opened.
     """
     rtmidi = _import_rtmidi()
     with _quiet():
@@ -153,15 +153,15 @@ def open_midi_out(port: str | None = None) -> OpenPort:
 
 def silence_outputs(names: list[str]) -> list[str]:
     """End all sound on every channel of each of these outputs; the full names. One that cannot be opened keeps no
-    other from being silenced; then InputError, as ``open_midi_out`` raises it, with what was silenced."""
+    other from being silenced; then DeviceError, as ``open_midi_out`` raises it, with what was silenced."""
     silenced, failed = [], []
     for name in names:
         try:
             silenced.append(_silence(open_midi_out(name)))
-        except InputError as error:
+        except DeviceError as error:
             failed.append(str(error))
     if failed:
-        raise InputError("; ".join(failed) + (f" (silenced: {', '.join(silenced)})" if silenced else ""))
+        raise DeviceError("; ".join(failed) + (f" (silenced: {', '.join(silenced)})" if silenced else ""))
     return silenced
 
 
@@ -170,7 +170,7 @@ def _silence(port: OpenPort) -> str:
         for message in panic_messages():
             port.send_message(message)
     except OSError as error:
-        raise InputError(f"the MIDI output {port.name} takes no messages ({error}); connect it again") from error
+        raise DeviceError(f"the MIDI output {port.name} takes no messages ({error}); connect it again") from error
     finally:
         port.close_port()
         port.delete()
@@ -178,7 +178,7 @@ def _silence(port: OpenPort) -> str:
 
 
 def list_midi_outputs() -> list[str]:
-    """Names of the existing MIDI outputs, each once. Raises InputError where no MIDI system answers."""
+    """Names of the existing MIDI outputs, each once. Raises DeviceError where no MIDI system answers."""
     rtmidi = _import_rtmidi()
     names: list[str] = []
     answered = False
@@ -196,7 +196,7 @@ def describe_midi_outputs() -> str:
     """The MIDI outputs as text, or the reason why there are none to show; raises nothing."""
     try:
         names = list_midi_outputs()
-    except InputError as error:
+    except DeviceError as error:
         return f"MIDI outputs: {error}"
     return "\n  ".join(["MIDI outputs:", *names]) if names else "MIDI outputs: none found; --midi-out without a name makes one"
 
@@ -205,7 +205,7 @@ def _import_rtmidi() -> ModuleType:
     try:
         import rtmidi
     except ImportError as error:
-        raise InputError(
+        raise DeviceError(
             f"MIDI ports need python-rtmidi, which cannot be loaded ({error}): pip install python-rtmidi, "
             "which needs Python 3.10 to 3.12, or a C++ compiler"
         ) from error
@@ -222,10 +222,10 @@ def _clients(rtmidi: ModuleType) -> Iterator[tuple[str, bool, Any]]:
                 yield system, has_virtual, rtmidi.MidiOut(api, name=CLIENT_NAME)
 
 
-def _no_system(rtmidi: ModuleType) -> InputError:
+def _no_system(rtmidi: ModuleType) -> DeviceError:
     compiled = rtmidi.get_compiled_api()
     tried = [system for constant, system, _ in SYSTEMS if getattr(rtmidi, constant, None) in compiled]
-    return InputError(NO_SYSTEM.format(tried=", ".join(tried) or "none is built in"))
+    return DeviceError(NO_SYSTEM.format(tried=", ".join(tried) or "none is built in"))
 
 
 def _open_virtual(rtmidi: ModuleType) -> OpenPort:
@@ -234,7 +234,7 @@ def _open_virtual(rtmidi: ModuleType) -> OpenPort:
             return _open(rtmidi, system, client, None)
         ports = _ports(client)
         client.delete()
-        raise InputError(NO_VIRTUAL.format(ports=_listing(ports)))
+        raise DeviceError(NO_VIRTUAL.format(ports=_listing(ports)))
     raise _no_system(rtmidi)
 
 
@@ -249,13 +249,13 @@ def _open_existing(rtmidi: ModuleType, wanted: str) -> OpenPort:
             return _open(rtmidi, system, client, fits[0])
         client.delete()
         if fits:
-            raise InputError(
+            raise DeviceError(
                 f"{wanted!r} fits {len(fits)} MIDI outputs; give more of the name: {_listing(fits)}"
             )
         seen += [name for name in ports if name not in seen]
     if not answered:
         raise _no_system(rtmidi)
-    raise InputError(f"no MIDI output's name contains {wanted!r}; the outputs are: {_listing(seen)}")
+    raise DeviceError(f"no MIDI output's name contains {wanted!r}; the outputs are: {_listing(seen)}")
 
 
 def _open(rtmidi: ModuleType, system: str, client: Any, existing: str | None) -> OpenPort:
@@ -270,7 +270,7 @@ def _open(rtmidi: ModuleType, system: str, client: Any, existing: str | None) ->
     except (OSError, ValueError) as error:  # ValueError: the existing port has just gone
         client.delete()
         what = "a virtual MIDI port" if existing is None else f"the MIDI output {existing!r}"
-        raise InputError(
+        raise DeviceError(
             f"{system} cannot open {what} ({error}); close what holds it or name another by --midi-out NAME"
         ) from error
     name = existing or f"{CLIENT_NAME}:{PORT_NAME}"

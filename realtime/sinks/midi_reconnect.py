@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rt_melody.realtime.sinks.midi import MidiPort, free
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import RtMelodyError
 
 WATCH_EVERY_S = 0.25  # for the port's leaving; a synthesiser takes longer to start; a list of 30 ports costs 0.7 ms
 LOOK_EVERY_S = 1.0  # for the port, while it is away
@@ -82,7 +82,7 @@ class ReconnectingPort:
         while not self._closing.is_set():
             try:
                 port = self._open_port()
-            except InputError:
+            except RtMelodyError:
                 self._closing.wait(self._look_every_s)
                 continue
             self._port = port

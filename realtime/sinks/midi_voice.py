@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from rt_melody.realtime import midi_bytes as midi
 from rt_melody.realtime.playing.expression import BrightnessCurve, Curve, brightness_curve, loudness_curve
 from rt_melody.realtime.sinks.controls import BYTES_PER_S, ControlStream, Timed
-from rt_melody.realtime.types import Brightness, InputError, Loudness, NoteOff, NoteOn, PitchBend
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend
 
 BEND_RANGE = 2  # semitones; what synthesisers expect that were told nothing
 MPE_BEND_RANGE = 48  # what the MPE Configuration Message sets
@@ -30,7 +31,7 @@ MPE_BEND_RANGE = 48  # what the MPE Configuration Message sets
 class MidiSettings:
     """How a voice is said in MIDI. None is what suits the mode.
 
-    Raises ``InputError`` for a channel outside 1..16, a range outside 1..48, an unknown loudness or brightness.
+    Raises ``SettingsError`` for a channel outside 1..16, a range outside 1..48, an unknown loudness or brightness.
     """
 
     mpe: bool = False
@@ -54,14 +55,14 @@ class MidiSettings:
         _check_whole("bend range", self.bend_range_semitones, midi.BEND_RANGE_MAX_SEMITONES)
         for what, known in (("loudness", midi.LOUDNESS), ("brightness", midi.BRIGHTNESS)):
             if getattr(self, what) not in known:
-                raise InputError(f"{what} {getattr(self, what)!r} is unknown; use one of {', '.join(known)}")
+                raise SettingsError(f"{what} {getattr(self, what)!r} is unknown; use one of {', '.join(known)}")
 
 
 class MidiVoice:
     """One channel. Each method gives the messages of one event; its state is what it sent and what waits."""
 
     def __init__(self, settings: MidiSettings | None = None) -> None:
-        """Raises ``InputError`` for a rate that cannot be used."""
+        """Raises ``SettingsError`` for a rate that cannot be used."""
         self.settings = s = settings or MidiSettings()
         self._controls = ControlStream(s.bytes_per_s)
         self._level_message = midi.LOUDNESS[s.loudness]
@@ -217,4 +218,4 @@ def make_voice(settings: MidiSettings | None) -> MidiVoice:
 
 def _check_whole(what: str, value: int, most: int) -> None:
     if not (isinstance(value, int) and 1 <= value <= most):
-        raise InputError(f"{what} {value!r} is not usable; give a whole number from 1 to {most}")
+        raise SettingsError(f"{what} {value!r} is not usable; give a whole number from 1 to {most}")

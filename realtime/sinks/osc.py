@@ -32,8 +32,9 @@ from collections.abc import Callable
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
-from rt_melody.realtime.sinks.mono import NoteSink
-from rt_melody.realtime.types import Brightness, InputError, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.sinks.note_sink import NoteSink
+from rt_melody.realtime.errors import OutputError, SettingsError
+from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ADDRESSES = {  # message -> (address, OSC type tags)
     "f0": ("/rt-melody/f0", "fiff"),
@@ -47,16 +48,16 @@ ADDRESSES = {  # message -> (address, OSC type tags)
 
 
 def parse_osc_address(text: str) -> tuple[str, int]:
-    """(host, port) of ``HOST:PORT``, an IPv6 address standing in brackets; ``InputError`` otherwise."""
+    """(host, port) of ``HOST:PORT``, an IPv6 address standing in brackets; ``SettingsError`` otherwise."""
     name, colon, port = text.rpartition(":")
     bracketed = name.startswith("[") and name.endswith("]")
     host = name[1:-1] if bracketed else name
     if not colon or not host or (":" in host and not bracketed):
-        raise InputError(
+        raise SettingsError(
             f"OSC address {text!r} is not HOST:PORT; write for example 127.0.0.1:9000 or [::1]:9000"
         )
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
-        raise InputError(f"OSC port {port!r} in {text!r} is not a number from 1 to 65535")
+        raise SettingsError(f"OSC port {port!r} in {text!r} is not a number from 1 to 65535")
     return host, int(port)
 
 
@@ -72,7 +73,7 @@ def encode(message: str, arguments: tuple, unix_s: float | None) -> bytes:
 
 
 class OscSink(NoteSink):
-    """Sends to one receiver. A host that cannot be resolved is an ``InputError`` when it is made."""
+    """Sends to one receiver. A host that cannot be resolved is an ``OutputError`` when it is made."""
 
     name = "OSC output"
 
@@ -141,7 +142,7 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
-        raise InputError(
+        raise OutputError(
             f"OSC host {host!r} cannot be resolved ({error}); check the name or give an address"
         ) from error
     family, _, _, _, address = next((one for one in found if one[0] == socket.AF_INET), found[0])

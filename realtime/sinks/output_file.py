@@ -2,10 +2,10 @@
 
 Conventions
 -----------
-* A path is opened when its sink is made, so that what cannot be written is an ``InputError`` before any
+* A path is opened when its sink is made, so that what cannot be written is an ``OutputError`` before any
   sound is taken in; an existing file keeps its content until the first byte of the new one is there.
 * What came in is on the disk after about ``FLUSH_EVERY_S`` of stream time, as a complete file: whatever
-  ends the program, at most that much is lost. A write that fails (full disk) raises an ``InputError``
+  ends the program, at most that much is lost. A write that fails (full disk) raises an ``OutputError``
   that names the path, and the file keeps what it held.
 * When the stream begins anew (``start`` again) or has lost something (``retime``), its times are shifted by the
   wall-clock time between the two origins, so that a file's times go on.
@@ -22,15 +22,15 @@ from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 
-from rt_melody.realtime.timing.speaker import Speaker
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.timing.background import BackgroundWriter
+from rt_melody.realtime.errors import OutputError
 
 FLUSH_EVERY_S = 1.0
 CLOSE_S = 10.0  # how long the end may wait for a file that takes nothing
 
 
 class OutputFile:
-    """A file that grows, and whose bytes can be replaced. Errors are ``InputError``.
+    """A file that grows, and whose bytes can be replaced. Errors are ``OutputError``.
 
     One that was made here and never written to is taken away again by ``close``.
     """
@@ -43,7 +43,7 @@ class OutputFile:
         try:
             self._raw = io.FileIO(self.path, "wb", opener=_open_kept)
         except OSError as error:
-            raise InputError(self._why_not(error)) from error
+            raise OutputError(self._why_not(error)) from error
 
     @property
     def is_regular(self) -> bool:
@@ -85,7 +85,7 @@ class OutputFile:
         try:
             yield
         except OSError as error:
-            raise InputError(
+            raise OutputError(
                 f"{self.path} cannot be written further ({error.strerror}); what it held is kept: "
                 "free some space or choose another place"
             ) from error
@@ -106,18 +106,18 @@ def _open_kept(path: str, flags: int) -> int:
 class Writer:
     """Calls what writes to ``file``, one after the other: at once, or with ``live`` by a thread of its own.
 
-    An ``InputError`` of the thread is raised by the next ``do``, or at the end. What could not be written is for the
+    An ``OutputError`` of the thread is raised by the next ``do``, or at the end. What could not be written is for the
     job to keep, and for the next one to try again.
     """
 
     def __init__(self, file: OutputFile, live: bool = False) -> None:
         self._file = file
-        self._thread = Speaker(self._try, most=inf) if live else None
-        self._failure: InputError | None = None  # of the thread, not told yet
+        self._thread = BackgroundWriter(self._try, most=inf) if live else None
+        self._failure: OutputError | None = None  # of the thread, not told yet
         self._told = False
 
     def do(self, job: Callable[[], object]) -> None:
-        """Have ``job`` done. Raises the ``InputError`` of this one or, live, of an earlier one."""
+        """Have ``job`` done. Raises the ``OutputError`` of this one or, live, of an earlier one."""
         if self._thread is None:
             self._try(job)
         else:
@@ -127,7 +127,7 @@ class Writer:
     def _try(self, job: Callable[[], object]) -> None:
         try:
             job()
-        except InputError as error:
+        except OutputError as error:
             self._failure = error
 
     def _tell(self) -> None:
@@ -146,14 +146,14 @@ class Writer:
             finally:
                 self._end()
             self._tell()
-        except InputError:
+        except OutputError:
             if not told:
                 raise
 
     def _end(self) -> None:
         """Wait for the thread and close; a file that takes nothing is the thread's until the process ends."""
         if self._thread is not None and not self._thread.close(CLOSE_S):
-            raise InputError(f"{self._file.path} took nothing for {CLOSE_S:g} s; what it holds is kept, the rest is lost")
+            raise OutputError(f"{self._file.path} took nothing for {CLOSE_S:g} s; what it holds is kept, the rest is lost")
         self._file.close()
 
 

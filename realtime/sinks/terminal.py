@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.timing.speaker import Speaker
+from rt_melody.realtime.timing.background import BackgroundWriter
 from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi, note_name
 
 DRAWS_A_SECOND = 15.0
@@ -139,10 +139,10 @@ class _LentPen:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._speaker = Speaker(self._write, most=1)
+        self._writer = BackgroundWriter(self._write, most=1)
 
     def write(self, text: str) -> None:
-        if not self._speaker.take(text):
+        if not self._writer.take(text):
             raise BlockingIOError
 
     def _write(self, text: str) -> None:
@@ -153,7 +153,7 @@ class _LentPen:
             pass
 
     def close(self) -> None:
-        self._speaker.close()
+        self._writer.close()
 
 
 class _Pen:

@@ -14,7 +14,7 @@ from typing import Callable
 import numpy as np
 
 from rt_melody.realtime.sources.base import CountingSource
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import InputError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 PACED_BLOCK_S = 0.010  # a block of a source that plays at the pace of the clock

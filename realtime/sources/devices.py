@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import DeviceError
 
 # What to install where the library itself is missing, by `sys.platform`.
 PORTAUDIO_PACKAGE = {
@@ -54,18 +54,18 @@ class AudioInput:
 
 
 def load_backend() -> Any:
-    """The ``sounddevice`` module, with PortAudio running. Raises InputError with the way out."""
+    """The ``sounddevice`` module, with PortAudio running. Raises DeviceError with the way out."""
     try:
         import sounddevice
     except ModuleNotFoundError as error:
-        raise InputError(
+        raise DeviceError(
             f"audio devices need the Python package {error.name}, which is not installed; run `pip install sounddevice`"
         ) from error
     except OSError as error:
         way_out = PORTAUDIO_PACKAGE.get(sys.platform, "install PortAudio with your package manager")
-        raise InputError(f"the PortAudio library cannot be loaded ({error}); {way_out}") from error
+        raise DeviceError(f"the PortAudio library cannot be loaded ({error}); {way_out}") from error
     except Exception as error:  # the module that would name the type failed to import
-        raise InputError(_start_failure(error)) from error
+        raise DeviceError(_start_failure(error)) from error
     return sounddevice
 
 
@@ -82,13 +82,13 @@ def _start_failure(error: Exception) -> str:
 def list_audio_inputs(backend: Any = None) -> list[AudioInput]:
     """Every device with at least one input channel, in PortAudio's order.
 
-    Raises InputError where PortAudio is missing or cannot tell.
+    Raises DeviceError where PortAudio is missing or cannot tell.
     """
     backend = backend or load_backend()
     try:
         devices, host_apis = backend.query_devices(), backend.query_hostapis()
     except backend.PortAudioError as error:
-        raise InputError(f"the audio devices cannot be listed ({error}); check the system's sound service") from error
+        raise DeviceError(f"the audio devices cannot be listed ({error}); check the system's sound service") from error
     default = _default_index(backend, host_apis)
     return [
         _record(index, device, host_apis, default)
@@ -122,7 +122,7 @@ def list_audio_outputs(backend: Any = None) -> list[AudioInput]:
     try:
         devices, host_apis = backend.query_devices(), backend.query_hostapis()
     except backend.PortAudioError as error:
-        raise InputError(f"the audio devices cannot be listed ({error}); check the system's sound service") from error
+        raise DeviceError(f"the audio devices cannot be listed ({error}); check the system's sound service") from error
     default = backend.default.device[1]
     return [
         _record(index, {**device, "max_input_channels": device["max_output_channels"]}, host_apis, default)
@@ -132,21 +132,21 @@ def list_audio_outputs(backend: Any = None) -> list[AudioInput]:
 
 
 def find_output(device: str | int, backend: Any = None) -> AudioInput:
-    """The output that ``device`` means: a number or a part of its name. Raises InputError as ``find_input``."""
+    """The output that ``device`` means: a number or a part of its name. Raises DeviceError as ``find_input``."""
     outputs = list_audio_outputs(backend)
     if not outputs:
-        raise InputError("no audio output was found; plug one in, or leave --loopback out")
+        raise DeviceError("no audio output was found; plug one in, or leave --loopback out")
     return _meant(device, outputs, "output")
 
 
 def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
     """The input that ``device`` means: a number, a part of its name, or None for the default.
 
-    Raises InputError where none or more than one fits; the message lists what there is.
+    Raises DeviceError where none or more than one fits; the message lists what there is.
     """
     inputs = list_audio_inputs(backend)
     if not inputs:
-        raise InputError("no audio input was found; plug in a microphone, or use --input PATH or --input demo")
+        raise DeviceError("no audio input was found; plug in a microphone, or use --input PATH or --input demo")
     if device is None:
         return _default_input(inputs)
     return _meant(device, inputs, "input")
@@ -161,14 +161,14 @@ def _default_input(inputs: list[AudioInput]) -> AudioInput:
     for candidate in inputs:
         if candidate.is_default:
             return candidate
-    raise InputError(f"the system names no default audio input; choose one with --device:\n{_lines(inputs)}")
+    raise DeviceError(f"the system names no default audio input; choose one with --device:\n{_lines(inputs)}")
 
 
 def _by_number(index: int, inputs: list[AudioInput], what: str) -> AudioInput:
     for candidate in inputs:
         if candidate.index == index:
             return candidate
-    raise InputError(f"device {index} is not an audio {what}; choose one of:\n{_lines(inputs)}")
+    raise DeviceError(f"device {index} is not an audio {what}; choose one of:\n{_lines(inputs)}")
 
 
 def _by_name(text: str, inputs: list[AudioInput], what: str) -> AudioInput:
@@ -177,9 +177,9 @@ def _by_name(text: str, inputs: list[AudioInput], what: str) -> AudioInput:
     exact = [one for one in matches if wanted in (one.name.lower(), one.full_name.lower())]
     matches = _one_of_each(exact or matches)
     if not matches:
-        raise InputError(f"no audio {what} has {text!r} in its name; choose one of:\n{_lines(inputs)}")
+        raise DeviceError(f"no audio {what} has {text!r} in its name; choose one of:\n{_lines(inputs)}")
     if len(matches) > 1:
-        raise InputError(f"{text!r} fits {len(matches)} audio {what}s; give more of the name, or the number:\n{_lines(matches)}")
+        raise DeviceError(f"{text!r} fits {len(matches)} audio {what}s; give more of the name, or the number:\n{_lines(matches)}")
     return matches[0]
 
 
@@ -199,7 +199,7 @@ def describe_devices(backend: Any = None) -> str:
     """The audio inputs as text, or the reason why there are none to show; raises nothing."""
     try:
         inputs = list_audio_inputs(backend)
-    except InputError as error:
+    except DeviceError as error:
         return f"Audio inputs: {error}"
     if not inputs:
         return "Audio inputs: none found"
@@ -210,6 +210,6 @@ def describe_outputs(backend: Any = None) -> str:
     """The audio outputs as text, or the reason why there are none to show; raises nothing."""
     try:
         outputs = list_audio_outputs(backend)
-    except InputError as error:
+    except DeviceError as error:
         return f"Audio outputs: {error}"
     return f"Audio outputs (* is the default):\n{_lines(outputs)}" if outputs else "Audio outputs: none found"

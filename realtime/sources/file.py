@@ -23,7 +23,7 @@ from typing import Any, Callable
 import numpy as np
 
 from rt_melody.realtime.sources.blocks import PacedSource, check_sample_rate, mix_down
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import InputError
 
 FORMATS = "wav, flac, ogg, opus and mp3"
 FIRST_FRAME_BYTES = 2048  # an MP3 frame has at most 1441

@@ -1,4 +1,4 @@
-"""The microphone: PortAudio's thread writes the ring and leaves, ours waits for a bell and reads.
+"""The microphone: PortAudio's thread writes the ring and leaves, ours waits to be woken and reads.
 
 Conventions
 -----------
@@ -15,11 +15,8 @@ Conventions
 from __future__ import annotations
 
 import atexit
-import selectors
-import socket
 import threading
 import time
-from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -29,7 +26,8 @@ from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.base import AudioSource
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
 from rt_melody.realtime.sources.devices import AudioInput, find_input, load_backend
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.sources.wakeup import WakeupPipe
+from rt_melody.realtime.errors import DeviceError
 
 RING_S = 10.0  # how far the reader may fall behind before samples are lost
 READ_S = 0.1  # the most that one read gives
@@ -50,37 +48,8 @@ OPEN_ERRORS = {
 }
 
 
-class DeviceLost(InputError):
+class DeviceLost(DeviceError):
     """The device went away while it was in use. All that it had captured was read before this."""
-
-
-class Bell:
-    """One thread rings, the other waits; ringing never waits, and a ring before the wait is not missed."""
-
-    def __init__(self) -> None:
-        self._ear, self._clapper = socket.socketpair()
-        self._ear.setblocking(False)
-        self._clapper.setblocking(False)
-        with suppress(OSError):  # where the pair is TCP, as on Windows, a ring must not wait for the last to be answered
-            self._clapper.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._ear, selectors.EVENT_READ)
-
-    def ring(self) -> None:
-        try:
-            self._clapper.send(b"\0")
-        except OSError:  # full: it is ringing already; closed: nobody listens
-            pass
-
-    def wait(self, timeout_s: float) -> None:
-        """Return when it has been rung, or after ``timeout_s``."""
-        if self._selector.select(max(timeout_s, 0.0)):
-            self._ear.recv(4096)
-
-    def close(self) -> None:
-        self._selector.close()
-        self._ear.close()
-        self._clapper.close()
 
 
 class MicrophoneSource(AudioSource):
@@ -91,7 +60,7 @@ class MicrophoneSource(AudioSource):
     asked of PortAudio, 0 to let the device choose, which is the quickest. ``backend``: a stand-in for the
     ``sounddevice`` module.
 
-    ``open`` raises InputError, ``read`` raises DeviceLost once everything captured has been read.
+    ``open`` raises DeviceError, ``read`` raises DeviceLost once everything captured has been read.
     """
 
     name = "microphone"
@@ -117,7 +86,7 @@ class MicrophoneSource(AudioSource):
     # ------------------------------------------------------------------ birth and death
 
     def open(self) -> None:
-        """Find the device and start it. Raises InputError with one clear sentence."""
+        """Find the device and start it. Raises DeviceError with one clear sentence."""
         if self._stream is not None:
             raise RuntimeError("the microphone is open already")
         backend = self._backend = self._backend or load_backend()
@@ -132,14 +101,14 @@ class MicrophoneSource(AudioSource):
             self._start(backend, rate, channels)
         except (backend.PortAudioError, ValueError, OverflowError) as error:
             self._stop_stream()
-            self._bell.close()
-            raise InputError(self._open_failure(error, rate, channels)) from error
+            self._wakeup.close()
+            raise DeviceError(self._open_failure(error, rate, channels)) from error
 
     def _channels_to_open(self, info: AudioInput) -> int:
         if self.channel is None:
             return info.channels if info.channels <= ALL_CHANNELS_UP_TO else 2
         if not 1 <= self.channel <= info.channels:
-            raise InputError(f"channel {self.channel} does not exist: {info.full_name!r} has channels 1 to {info.channels}")
+            raise DeviceError(f"channel {self.channel} does not exist: {info.full_name!r} has channels 1 to {info.channels}")
         return self.channel
 
     def _prepare(self, rate: int) -> None:
@@ -148,7 +117,7 @@ class MicrophoneSource(AudioSource):
         self._ring = RingBuffer(int(RING_S * rate))
         self._block = np.zeros(int(READ_S * rate), np.float32)
         self._mono = np.zeros(MIX_SAMPLES, np.float32)
-        self._bell = Bell()
+        self._wakeup = WakeupPipe()
         self._origin_unix_s: float | None = None
         self._clock_starts = True  # with the next block
         self._origin_due_samples, self._least_unix_s = 0, inf  # where a measurement ends, 0: none is under way
@@ -184,7 +153,7 @@ class MicrophoneSource(AudioSource):
         """Stop the device. What the ring still holds can no longer be read. Idempotent."""
         if self._stream is not None:
             self._stop_stream()
-            self._bell.close()
+            self._wakeup.close()
 
     def _stop_stream(self) -> None:
         stream, self._stream = self._stream, None
@@ -203,7 +172,7 @@ class MicrophoneSource(AudioSource):
     # ------------------------------------------------------------------ PortAudio's thread
 
     def _callback(self, frames: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
-        """Copy, ring, leave. ``frames`` [shape=(n_frames, n_channels)] belongs to PortAudio."""
+        """Copy, wake the reader, leave. ``frames`` [shape=(n_frames, n_channels)] belongs to PortAudio."""
         ring = self._ring
         if self._clock_starts:  # before anybody can read the block
             self._origin_unix_s = time.time() - (ring.write_index + n_frames) / self.sample_rate
@@ -220,7 +189,7 @@ class MicrophoneSource(AudioSource):
         if overflow:
             self._overflows += 1
         self._measure_origin(overflow, ring.lost_samples - lost_before)
-        self._bell.ring()
+        self._wakeup.notify()
 
     def _measure_origin(self, overflow: bool, lost: int) -> None:
         """What the ring had no room for is known to the sample. What the device dropped is not: it shows in how much
@@ -249,7 +218,7 @@ class MicrophoneSource(AudioSource):
 
     def _on_finished(self) -> None:
         self._finished = True
-        self._bell.ring()
+        self._wakeup.notify()
 
     # ------------------------------------------------------------------ our thread
 
@@ -266,7 +235,7 @@ class MicrophoneSource(AudioSource):
             left_s = deadline_s - time.perf_counter()
             if left_s <= 0.0:
                 return self._block[:0]
-            self._bell.wait(min(left_s, LOOK_EVERY_S / 2))
+            self._wakeup.wait(min(left_s, LOOK_EVERY_S / 2))
 
     def _raise_if_lost(self) -> None:
         self._loss = self._loss or self._find_loss()

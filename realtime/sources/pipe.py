@@ -20,7 +20,7 @@ import numpy as np
 
 from rt_melody.realtime.sources.base import CountingSource
 from rt_melody.realtime.sources.blocks import PACED_BLOCK_S, check_sample_rate
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import InputError
 
 SAMPLE = np.dtype("<f4")
 READ_SAMPLES = 16_384  # as much as a Linux pipe holds

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rt_melody.realtime.sources.devices import find_input, find_output, load_backend
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import DeviceError
 
 CHIRPS = 5
 EVERY_S = 0.5  # also the longest round trip that can be found
@@ -72,7 +72,7 @@ def agreed(delays: list[int], sample_rate: int) -> RoundTrip | None:
 def measure(
     output: str | int, device: str | int | None = None, sample_rate: int | None = None, backend: Any = None
 ) -> RoundTrip | None:
-    """Play and record. None where the input did not hear the output. Raises InputError as the devices do."""
+    """Play and record. None where the input did not hear the output. Raises DeviceError as the devices do."""
     backend = backend or load_backend()
     source, sink = find_input(device, backend), find_output(output, backend)
     rate = sample_rate or source.default_rate_hz
@@ -84,7 +84,7 @@ def measure(
         )
     except (backend.PortAudioError, ValueError) as error:
         said = " ".join(str(error).split())
-        raise InputError(
+        raise DeviceError(
             f"{sink.full_name!r} and {source.full_name!r} do not open together ({said}); give an input and an output "
             "of one sound system"
         ) from error

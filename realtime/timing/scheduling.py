@@ -4,7 +4,7 @@ Conventions
 -----------
 * ``live_thread`` is for the thread that computes, entered after the device was opened, so that the threads of
   the sound library and of other people's code do not inherit its priority.
-* Everything is given back at its end. What the system refuses is no error: ``Standing`` says in a sentence what
+* Everything is given back at its end. What the system refuses is no error: ``SchedulingStatus`` says in a sentence what
   was refused and what would allow it.
 * Linux: SCHED_FIFO, below the priority at which sound servers run (JACK 60, PipeWire 88), reset for whatever
   the thread starts. macOS: the quality of service of interactive work. Windows: MMCSS's "Pro Audio".
@@ -34,7 +34,7 @@ ALLOW_FIFO = (
 
 
 @dataclass(frozen=True)
-class Standing:
+class SchedulingStatus:
     """What was granted: ``priority`` in a few words, None where refused; ``refusal`` is then one sentence."""
 
     priority: str | None = None
@@ -48,13 +48,13 @@ class Standing:
         return f"{self.priority or 'normal priority'}, {memory}"
 
 
-NOT_LIVE = Standing(memory_refusal="not live")
+NOT_LIVE = SchedulingStatus(memory_refusal="not live")
 
 Undo = Callable[[], object]
 
 
 @contextmanager
-def live_thread(live: bool = True, priority: bool = True) -> Iterator[Standing]:
+def live_thread(live: bool = True, priority: bool = True) -> Iterator[SchedulingStatus]:
     """The calling thread computes a live stream: priority and locked memory where the system grants them
     (``priority``), no garbage collection, quick hand-over between Python threads. Nothing where not ``live``."""
     if not live:
@@ -64,13 +64,13 @@ def live_thread(live: bool = True, priority: bool = True) -> Iterator[Standing]:
     try:
         undo.append(_stop_collection())
         undo.append(_switch_quickly())
-        yield _ask(undo) if priority else Standing(memory_refusal="not asked for")
+        yield _ask(undo) if priority else SchedulingStatus(memory_refusal="not asked for")
     finally:
         for step in reversed(undo):
             step()
 
 
-def _ask(undo: list[Undo]) -> Standing:
+def _ask(undo: list[Undo]) -> SchedulingStatus:
     locked = lock_memory()
     if isinstance(locked, str):
         memory = {"memory_refusal": locked}
@@ -80,9 +80,9 @@ def _ask(undo: list[Undo]) -> Standing:
     try:
         granted, back = raise_priority()
     except OSError as error:
-        return Standing(refusal=_refusal(error), **memory)
+        return SchedulingStatus(refusal=_refusal(error), **memory)
     undo.append(back)
-    return Standing(granted, **memory)
+    return SchedulingStatus(granted, **memory)
 
 
 def run_first() -> bool:

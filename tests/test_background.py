@@ -9,36 +9,36 @@ import threading
 import pytest
 
 from rt_melody.realtime.timing.scheduling import live_thread
-from rt_melody.realtime.timing.speaker import LineLog, Speaker
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.timing.background import LineLog, BackgroundWriter
+from rt_melody.realtime.errors import OutputError
 
 
 def test_texts_are_said_in_order_by_another_thread():
     said = []
-    speaker = Speaker(lambda text: said.append((text, threading.get_ident())))
-    assert all(speaker.take(str(i)) for i in range(50))
-    speaker.close()
+    writer = BackgroundWriter(lambda text: said.append((text, threading.get_ident())))
+    assert all(writer.take(str(i)) for i in range(50))
+    writer.close()
     assert [text for text, _ in said] == [str(i) for i in range(50)]
     assert {thread for _, thread in said} != {threading.get_ident()}
 
 
 def test_nobody_waits_for_a_listener_that_takes_nothing():
     go_on, said = threading.Event(), []
-    speaker = Speaker(lambda text: (go_on.wait(10), said.append(text)), most=3)
-    taken = [speaker.take(str(i)) for i in range(20)]
+    writer = BackgroundWriter(lambda text: (go_on.wait(10), said.append(text)), most=3)
+    taken = [writer.take(str(i)) for i in range(20)]
     assert sum(taken) in (3, 4), "what waits, and what is being said"
-    speaker.close(timeout_s=0.01)
+    writer.close(timeout_s=0.01)
     go_on.set()
     assert taken[:3] == [True] * 3 and not taken[-1]
 
 
 def test_a_text_after_the_end_begins_anew():
     said = []
-    speaker = Speaker(said.append)
-    speaker.close()
+    writer = BackgroundWriter(said.append)
+    writer.close()
     for text in ("one", "two"):
-        assert speaker.take(text)
-        speaker.close()
+        assert writer.take(text)
+        writer.close()
     assert said == ["one", "two"]
 
 
@@ -48,14 +48,14 @@ def test_many_who_speak_first_at_once_start_one_speaker():
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(100):
-            speaker = Speaker(lambda text: started.append(threading.get_ident()))
+            writer = BackgroundWriter(lambda text: started.append(threading.get_ident()))
             start = threading.Barrier(4)
-            threads = [threading.Thread(target=lambda: (start.wait(), speaker.take("x"))) for _ in range(4)]
+            threads = [threading.Thread(target=lambda: (start.wait(), writer.take("x"))) for _ in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            speaker.close()
+            writer.close()
             assert len(started) == 4 and len(set(started)) == 1
             started.clear()
     finally:
@@ -69,7 +69,7 @@ def test_a_log_holds_whole_lines_once_closed(tmp_path):
     log.close()
     log.close()
     assert (tmp_path / "log.jsonl").read_text() == '{"a": 1}\n{"a": 2}\n'
-    with pytest.raises(InputError, match="log.jsonl cannot be written"):
+    with pytest.raises(OutputError, match="log.jsonl cannot be written"):
         LineLog(tmp_path / "none" / "log.jsonl")
 
 
@@ -78,9 +78,9 @@ def test_a_log_holds_whole_lines_once_closed(tmp_path):
 def test_the_speaker_of_a_thread_that_runs_first_runs_first_too(live):
     """Else it could be held up with the interpreter in its hands, and the live thread would wait for it."""
     policies = []
-    speaker = Speaker(lambda text: policies.append(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK))
-    speaker.take("zero")
-    with live_thread(live) as standing:
-        speaker.take("one")
-        speaker.close()
-    assert policies == [os.SCHED_OTHER, os.SCHED_FIFO if standing.priority else os.SCHED_OTHER]
+    writer = BackgroundWriter(lambda text: policies.append(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK))
+    writer.take("zero")
+    with live_thread(live) as scheduling:
+        writer.take("one")
+        writer.close()
+    assert policies == [os.SCHED_OTHER, os.SCHED_FIFO if scheduling.priority else os.SCHED_OTHER]

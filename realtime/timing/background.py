@@ -1,8 +1,8 @@
-"""Words and work for somebody slow, done by a thread that does not wait for it.
+"""Slow writing, done by a thread of its own, so that the thread that computes never waits for it.
 
-A terminal that was stopped, a full pipe, a window in which the user marks text, a disk: writing to any of these can wait
-for ever. The thread that computes hands over what it has and goes on. Where that one runs at real-time priority, the
-speaker does too: held up by other programs while it holds Python's interpreter, it would hold up the music.
+A stopped terminal, a full pipe, a window in which the user marks text, a disk: a write to any of these can block for
+ever. The computing thread hands an item over and goes on. Where that thread runs at real-time priority, the writing
+thread does too: held up by other programs while it holds Python's interpreter lock, it would hold up the music.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from rt_melody.realtime.timing.scheduling import run_first, runs_first
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import OutputError
 
 T = TypeVar("T")
-END = object()  # of what a thread has to say
+END = object()  # ends the thread
 
 
-class Speaker(Generic[T]):
-    """``say`` is called with each item, in order, by a thread that begins with the first one.
+class BackgroundWriter(Generic[T]):
+    """Calls ``write`` with each item, in order, on a thread that starts with the first item.
 
-    ``most`` items wait at most; one that finds no room is dropped, which ``take`` tells. Any thread may hand over.
+    ``most``: items that may wait; an item that finds the queue full is dropped, and ``take`` returns False. Any thread
+    may call ``take``.
     """
 
-    def __init__(self, say: Callable[[T], object], most: float = 100) -> None:
-        self._say, self._most = say, most
+    def __init__(self, write: Callable[[T], object], most: float = 100) -> None:
+        self._write, self._most = write, most
         self._items: queue.SimpleQueue = queue.SimpleQueue()  # whose put takes no lock that a reader could hold
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def take(self, item: T) -> bool:
-        """Have ``item`` said; never waits. False where too many wait already."""
+        """Queue ``item`` to be written; never waits. False where too many wait already."""
         if self._items.qsize() >= self._most:
             return False
         self._items.put((item, runs_first()))
@@ -44,7 +45,7 @@ class Speaker(Generic[T]):
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="speaker", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="background-writer", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -55,10 +56,10 @@ class Speaker(Generic[T]):
                 return
             if urgent and not first:
                 first = run_first() or True
-            self._say(item)
+            self._write(item)
 
     def close(self, timeout_s: float = 1.0) -> bool:
-        """Let what was taken be said, for ``timeout_s`` at most; whether it was. What is taken afterwards begins anew."""
+        """Write what was taken, for ``timeout_s`` at most; whether all of it was. A later ``take`` starts a new thread."""
         thread, self._thread = self._thread, None
         if thread is None:
             return True
@@ -68,17 +69,17 @@ class Speaker(Generic[T]):
 
 
 class LineLog:
-    """A text file whose lines a thread of its own writes. Raises InputError where it cannot be opened."""
+    """A text file whose lines a thread of its own writes. Raises OutputError where it cannot be opened."""
 
     def __init__(self, path: str | Path) -> None:
         try:
             self._file = open(path, "w", encoding="utf-8", buffering=1)
         except OSError as error:
-            raise InputError(f"{path} cannot be written ({error.strerror}); give another path") from error
-        self._speaker: Speaker[str] = Speaker(self._write)
+            raise OutputError(f"{path} cannot be written ({error.strerror}); give another path") from error
+        self._writer: BackgroundWriter[str] = BackgroundWriter(self._write)
 
     def take(self, line: str) -> None:
-        self._speaker.take(line)
+        self._writer.take(line)
 
     def _write(self, line: str) -> None:
         try:
@@ -87,7 +88,7 @@ class LineLog:
             pass
 
     def close(self) -> None:
-        self._speaker.close()
+        self._writer.close()
         try:
             self._file.close()
         except OSError:
