@@ -9,8 +9,29 @@ class RtMelodyError(Exception):
     """Something that was asked for or given cannot be used."""
 
 
-class SettingsError(RtMelodyError):
-    """A setting that is unknown, out of range, or at odds with another."""
+class SettingsError(RtMelodyError, ValueError):
+    """A setting that is unknown, out of range, or at odds with another.
+
+    ``location``: the names that lead to it, such as ("notes", "on_ms"); ``value``: as it was given; ``rule``: what it
+    must be, or the way out; ``meaning``: what the setting is. Empty where the message says all.
+    """
+
+    location: tuple[str, ...] = ()
+    value: object = None
+    rule: str = ""
+    meaning: str = ""
+
+    @classmethod
+    def of(cls, location: tuple[str, ...], value: object, rule: str, meaning: str = "", unknown: bool = False) -> "SettingsError":
+        """One that knows where it stood, so that whoever read the value from a file or a command line can say so."""
+        name = ".".join(location)
+        clause = f" ({meaning})" if meaning else ""
+        error = cls(f"{name} is no setting; {rule}" if unknown else f"{name} {value} cannot be used: {rule}{clause}")
+        error.location, error.value, error.rule, error.meaning = location, value, rule, meaning
+        error.unknown = unknown
+        return error
+
+    unknown: bool = False  # whether it is the name that is wrong
 
 
 class InputError(RtMelodyError):

@@ -30,7 +30,7 @@ MAY_IMPORT = {
 # Inside realtime: a module may import from strictly lower ranks, and from its own sub-package.
 RANKS = (
     ("realtime.types", "realtime.errors", "realtime.timing.scheduling"),
-    ("realtime.timing", "realtime.ring", "realtime.config", "realtime.console", "realtime.midi_bytes", "realtime.playing.expression"),
+    ("realtime.settings.base", "realtime.timing", "realtime.ring", "realtime.config", "realtime.console", "realtime.midi_bytes", "realtime.playing.expression"),
     ("realtime.sources", "realtime.sinks", "realtime.engine", "realtime.notes", "realtime.playing"),
     ("realtime.selftest", "realtime.session", "realtime.api", "realtime.playing.setup"),
     ("realtime", "realtime.program", "realtime.options"),

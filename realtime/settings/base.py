@@ -1,0 +1,101 @@
+"""What all groups of settings have in common: frozen, strict about names, and one sentence for a value that does not fit.
+
+Conventions
+-----------
+* A field's description is a clause that a user reads: in ``--help``, in the file of ``--print-config``, in an error.
+* Units are in the names. A default or a limit stands in the field and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rt_melody.realtime.errors import SettingsError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# What pydantic found wrong -> the rule in our words. Placeholders are those of pydantic's context.
+RULES = {
+    "greater_than": "it must be above {gt:g}",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than": "it must be below {lt:g}",
+    "less_than_equal": "it must be at most {le}",
+    "finite_number": "it must be a finite number",
+    "float_type": "it must be a number",
+    "float_parsing": "it must be a number",
+    "int_type": "it must be a whole number",
+    "int_parsing": "it must be a whole number",
+    "int_parsing_size": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "bool_type": "it must be true or false",
+    "bool_parsing": "it must be true or false",
+    "string_type": "it must be text; put it in quotes",
+    "string_too_short": "it must not be empty",
+    "literal_error": "it must be one of {expected}",
+    "list_type": "it must be a list",
+    "too_short": "it must have {min_length} at least",
+    "too_long": "it must have {max_length} at most",
+    "dict_type": "it must be a mapping of settings, such as {{on_ms: 30}}",
+    "model_type": "it must be a mapping of settings, such as {{on_ms: 30}}",
+    "value_error": "{error}",
+}
+
+
+class SettingsModel(BaseModel):
+    """A group of settings. Raises SettingsError, of one sentence, for a name or a value that cannot be used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise first_fault(error, type(self)) from None
+
+    def changed(self, **changes: Any) -> Self:
+        """The same settings but for ``changes``, checked anew."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**given, **changes})
+
+
+def option(default: Any, description: str, *, flag: str | None = None, metavar: str | tuple[str, ...] | None = None, **limits: Any) -> Any:
+    """A field that the command line has too. ``flag``: its name there, where that is another; ``metavar``: the stand-in
+    for its value in ``--help``; ``limits``: those of ``pydantic.Field``."""
+    return Field(default, description=description, json_schema_extra={"flag": flag, "metavar": metavar}, **limits)
+
+
+def first_fault(error: ValidationError, model: type[BaseModel]) -> SettingsError:
+    """The first thing that pydantic found, as a SettingsError that knows where it stood."""
+    first = error.errors()[0]
+    location = tuple(str(part) for part in first["loc"] if isinstance(part, str))
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, SettingsError) and inner.location:  # of a group within: it knows better
+        return SettingsError.of((*location, *inner.location), inner.value, inner.rule, inner.meaning, inner.unknown)
+    name = location[-1] if location else ""
+    if first["type"] == "extra_forbidden":
+        return SettingsError.of(location, first["input"], did_you_mean(name, model.model_fields), unknown=True)
+    field = model.model_fields.get(location[0]) if location else None
+    meaning = field.description or "" if field is not None else ""
+    return SettingsError.of(location, first["input"], _rule(first, name), meaning)
+
+
+def _rule(fault: Any, name: str) -> str:
+    said = fault["msg"][0].lower() + fault["msg"][1:]
+    rule = RULES.get(f"{name}.{fault['type']}") or RULES.get(fault["type"], "{said}")
+    return rule.format(said=said, **fault.get("ctx", {}))
+
+
+def nearest(key: Any, known: Iterable[str]) -> str | None:
+    """The known name that ``key`` may be a slip of."""
+    return next(iter(get_close_matches(str(key).replace("-", "_"), list(known), n=1)), None)
+
+
+def did_you_mean(key: Any, known: Iterable[str]) -> str:
+    """The way out for a name that is not known: the one that may be meant, or all of them."""
+    near = nearest(key, known)
+    return f"did you mean {near}?" if near else f"choose from {', '.join(known)}"
