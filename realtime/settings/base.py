@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rt_melody.realtime.errors import SettingsError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+Model = TypeVar("Model", bound="SettingsModel")
 
 # What pydantic found wrong -> the rule in our words. Placeholders are those of pydantic's context.
 RULES = {
@@ -57,7 +56,7 @@ class SettingsModel(BaseModel):
         except ValidationError as error:
             raise first_fault(error, type(self)) from None
 
-    def changed(self, **changes: Any) -> Self:
+    def changed(self: Model, **changes: Any) -> Model:
         """The same settings but for ``changes``, checked anew."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**{**given, **changes})
