@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,12 +23,14 @@ from tqdm import tqdm
 from rt_melody.benchmarks.conditions import CONDITIONS, heard, load_noises, voiceless
 from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, Frames, MelodyScores, aligned
 from rt_melody.benchmarks.report import markdown, write_result
+from rt_melody.benchmarks.trackers import by_sound, melody_tracker
 from rt_melody.models.training import gm
 from rt_melody.models.training.data import (
     DISPUTED, SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, noise_files, read_mir1k_labels, refuse,
 )
-from rt_melody.realtime.engine import DecoderSettings, Engine
 from rt_melody.realtime.errors import RtMelodyError
+from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.settings import DecoderSettings
 
 EVERYWHERE = ("voice", "mixture")  # conditions that are measured at every bound
 GM_PIECES, GM_SECONDS = 24, 20.0
@@ -38,6 +39,7 @@ TUNED = ("voicing_threshold", "leap", "begin", "end", "move_cents")  # of the de
 
 Plan = list[tuple[float, str]]  # (bound in ms, condition)
 Labels = tuple[np.ndarray, np.ndarray]
+Decoder = dict[str, float]  # its settings by name
 
 
 def labels_hz(folder: Path, split: str, clip: Clip) -> Labels:
@@ -48,12 +50,12 @@ def labels_hz(folder: Path, split: str, clip: Clip) -> Labels:
 
 # ---- in each process ---------------------------------------------------------------------------
 
-ENGINES: dict[float, Engine] = {}  # by bound in ms: a process makes its engines once
+TRACKERS: dict[float, MelodyTracker] = {}  # by bound in ms: a process makes its trackers once
 PIECES: list[np.ndarray] = []
 
 
-def prepare(bounds_ms: Sequence[float], model: str | None, decoder: DecoderSettings, pieces: list[np.ndarray]) -> None:
-    ENGINES.update({bound: Engine(SAMPLE_RATE, bound, model, decoder) for bound in bounds_ms})
+def prepare(bounds_ms: Sequence[float], model: str | None, decoder: Decoder, pieces: list[np.ndarray]) -> None:
+    TRACKERS.update({bound: melody_tracker(SAMPLE_RATE, model, latency_ms=bound, decoder=decoder) for bound in bounds_ms})
     PIECES[:] = pieces
 
 
@@ -62,7 +64,7 @@ def hear_clip(task: tuple[Clip, Labels, Plan]) -> list[Frames]:
     clip, labels, plan = task
     rows = []
     for bound, condition in plan:
-        frames = ENGINES[bound].feed(heard(clip, condition, PIECES)) + ENGINES[bound].flush()
+        frames, _ = by_sound(TRACKERS[bound])(heard(clip, condition, PIECES))
         estimate = (np.array([getattr(f, name) for f in frames]) for name in ESTIMATE)
         rows.append(aligned(*labels, *estimate))
     return rows
@@ -71,7 +73,7 @@ def hear_clip(task: tuple[Clip, Labels, Plan]) -> list[Frames]:
 def hear_voiceless(task: tuple[float, np.ndarray]) -> tuple[int, int]:
     """Voiced frames and all frames of one sound."""
     bound, sound = task
-    voiced = [f.voiced for f in ENGINES[bound].feed(sound) + ENGINES[bound].flush()]
+    voiced = [f.voiced for f in by_sound(TRACKERS[bound])(sound)[0]]
     return sum(voiced), len(voiced)
 
 
@@ -84,14 +86,14 @@ def plan_of(bounds_ms: Sequence[float], conditions: Sequence[str], detail_ms: fl
     return [(bound, name) for bound, name in both if name in EVERYWHERE or bound == detail_ms]
 
 
-def row_of(engine: Engine, bound_ms: float, condition: str, found: list[tuple[Clip, Frames]]) -> dict:
+def row_of(tracker: MelodyTracker, bound_ms: float, condition: str, found: list[tuple[Clip, Frames]]) -> dict:
     """All figures of a condition at a bound."""
     scores = MelodyScores(frames for _, frames in found)
     disputed = [clip.name for clip, _ in found if clip.name.startswith(DISPUTED)]
     undisputed = [frames for clip, frames in found if clip.name not in disputed]
     singers = {s: MelodyScores(f for clip, f in found if clip.singer == s) for s in sorted({c.singer for c, _ in found})}
     return {
-        "bound_ms": bound_ms, "latency_ms": engine.latency.total_ms, "condition": condition, "clips": len(found),
+        "bound_ms": bound_ms, "latency_ms": tracker.latency.total_ms, "condition": condition, "clips": len(found),
         "pooled": scores.pooled(), "clip_mean": scores.mean(), "errors": scores.errors(), "by_range": scores.by_range(),
         "disputed": disputed, "undisputed": MelodyScores(undisputed).pooled() if undisputed else None,
         "by_singer": {name: {**s.pooled(), **s.errors()} for name, s in singers.items()},
@@ -139,7 +141,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes that hear clips")
     parser.add_argument("--gm", type=Path, help="folder that keeps the General MIDI pieces; default: made anew each time")
     parser.add_argument("--out", type=Path, help="folder for accuracy.json, accuracy.md and the pictures")
-    defaults = {f.name: f.default for f in fields(DecoderSettings)}
+    defaults = {name: field.default for name, field in DecoderSettings.model_fields.items()}
     for name in TUNED:
         parser.add_argument("--" + name.replace("_", "-"), type=float, default=defaults[name])
     args = parser.parse_args(arguments)
@@ -167,8 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace) -> dict:
     """Rows, voiceless rows and what they were made of. Raises DataError, RtMelodyError."""
-    decoder = DecoderSettings(**{name: getattr(args, name) for name in TUNED})
-    engines = {bound: Engine(SAMPLE_RATE, bound, args.model, decoder) for bound in args.latency_ms}  # refused early
+    decoder = {name: getattr(args, name) for name in TUNED}
+    trackers = {bound: melody_tracker(SAMPLE_RATE, args.model, latency_ms=bound, decoder=decoder) for bound in args.latency_ms}  # refused early
     folder = data_folder(args.data)
     clips = load_mir1k(folder, args.split)[:: args.every]
     pieces = general_midi(args.gm) if any(CONDITIONS[c].beside == "gm" for c in args.conditions) or not args.no_voiceless else []
@@ -178,18 +180,18 @@ def measure(args: argparse.Namespace) -> dict:
     sounds = {} if args.no_voiceless else voiceless(clips, load_noises(noise_files(folder, "test")), pieces)
     start = (args.latency_ms, args.model, decoder, pieces)
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), prepare, start) as pool:
-        rows = collect(engines, plan, clips, tqdm(pool.map(hear_clip, tasks), "clips", len(tasks)))
+        rows = collect(trackers, plan, clips, tqdm(pool.map(hear_clip, tasks), "clips", len(tasks)))
         quiet = voiceless_rows(args.detail_ms, sounds, pool.map)
     about = f"MIR-1K {args.split}, {len(clips)} clips, every {args.every}" if args.every > 1 else f"MIR-1K {args.split}, {len(clips)} clips"
-    return {"rows": rows, "voiceless": quiet, "about": about, "model": engines[args.detail_ms].model.provenance, "detail_ms": args.detail_ms}
+    return {"rows": rows, "voiceless": quiet, "about": about, "model": trackers[args.detail_ms].engine.model.provenance, "detail_ms": args.detail_ms}
 
 
-def collect(engines: dict[float, Engine], plan: Plan, clips: list[Clip], found: Iterator[list[Frames]]) -> list[dict]:
+def collect(trackers: dict[float, MelodyTracker], plan: Plan, clips: list[Clip], found: Iterator[list[Frames]]) -> list[dict]:
     each = [[] for _ in plan]
     for clip, several in zip(clips, found):
         for place, frames in zip(each, several):
             place.append((clip, frames))
-    return [row_of(engines[bound], bound, condition, place) for (bound, condition), place in zip(plan, each)]
+    return [row_of(trackers[bound], bound, condition, place) for (bound, condition), place in zip(plan, each)]
 
 
 def write(folder: Path, result: dict) -> None:

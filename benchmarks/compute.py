@@ -9,9 +9,9 @@ Stages
 ring      write to and read from the ring buffer, as the device's thread and the session do
 condition what no voice is taken out, and the sample rate converted
 network   one step of the compiled model
-decode    likelihoods, Viterbi, the frame read out
-framing   the rest of ``Engine.feed``: windows, levels, book-keeping
-notes     the note tracker
+decode    likelihoods, Viterbi, the estimate read out
+framing   the rest of ``MelodyTracker.feed``: windows, levels, book-keeping
+notes     the note tracker and the performance
 sinks     a MIDI sink whose port takes bytes and does nothing
 """
 
@@ -27,14 +27,12 @@ import numpy as np
 
 from rt_melody.kernels import framing
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
-from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.playing.performance import Performer
+from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.timing.pace import true_pace
 from rt_melody.realtime.timing.scheduling import live_thread
-from rt_melody.realtime.types import NoteEvent, PitchFrame
+from rt_melody.realtime.types import PitchFrame
 
 QUANTILES = {"median": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 STAGES = ("ring", "condition", "network", "decode", "framing", "notes", "sinks")
@@ -65,39 +63,38 @@ class NullPort:
 class Chain:
     """What a session does with a hop, from the ring to the MIDI bytes."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.tracker, self.sink = engine, Performer(NoteTracker(hop_s=engine.hop_s)), MidiSink(NullPort())
-        self.ring = RingBuffer(engine.sample_rate)
-        self._block = np.zeros(engine.sample_rate // 10, np.float32)
+    def __init__(self, tracker: MelodyTracker) -> None:
+        self.tracker, self.sink = tracker, MidiSink(NullPort())
+        self.ring = RingBuffer(tracker.sample_rate)
+        self._block = np.zeros(tracker.sample_rate // 10, np.float32)
         self.sink.start(0.0)
 
     def through_ring(self, samples: np.ndarray) -> np.ndarray:
         self.ring.write(samples)
         return self._block[: self.ring.read(self._block)]
 
-    def send(self, frame: PitchFrame, events: list[NoteEvent]) -> None:
-        self.sink.frame(frame)
-        for event in events:
-            self.sink.event(event)
+    def send(self, heard: list[Heard]) -> None:
+        for item in heard:
+            self.sink.frame(item) if isinstance(item, PitchFrame) else self.sink.event(item)
 
     def feed(self, samples: np.ndarray) -> None:
-        for frame in self.engine.feed(self.through_ring(samples)):
-            self.send(frame, self.tracker.feed(frame))
+        self.send(self.tracker.feed(self.through_ring(samples)))
 
 
 class TimedChain(Chain):
-    """The same with a clock between the stages; while entered, the engine's parts are timed too.
+    """The same with a clock between the stages; while entered, the tracker's parts are timed too.
 
     ``stages``: seconds of each hop so far, by stage.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, tracker: MelodyTracker) -> None:
+        super().__init__(tracker)
+        engine = tracker.engine
         self.stages: dict[str, list[float]] = {name: [] for name in STAGES}
-        self._inside = {"condition": 0.0, "network": 0.0, "decode": 0.0}
+        self._inside = dict.fromkeys(("condition", "network", "decode", "notes"), 0.0)
         self._parts = [
-            (framing, "condition", "condition"), (engine._resampler, "process", "condition"), (engine.model, "step", "network"),
-            (engine, "_observe", "decode"), (engine._viterbi, "feed", "decode"), (engine, "_read", "decode"),
+            (framing, "condition", "condition"), (engine.front.resampler, "process", "condition"), (engine.model, "step", "network"),
+            (engine.decoder, "feed", "decode"), (tracker.performer, "feed", "notes"),
         ]
 
     def __enter__(self) -> "TimedChain":
@@ -121,17 +118,14 @@ class TimedChain(Chain):
 
     def feed(self, samples: np.ndarray) -> None:
         clock = time.perf_counter
-        self._inside.update(condition=0.0, network=0.0, decode=0.0)
+        self._inside.update(dict.fromkeys(self._inside, 0.0))
         began = clock()
         block = self.through_ring(samples)
         rung = clock()
-        frames = self.engine.feed(block)
+        heard = self.tracker.feed(block)
         fed = clock()
-        events = [self.tracker.feed(frame) for frame in frames]
-        noted = clock()
-        for frame, following in zip(frames, events):
-            self.send(frame, following)
-        self._count(ring=rung - began, feed=fed - rung, notes=noted - fed, sinks=clock() - noted)
+        self.send(heard)
+        self._count(ring=rung - began, feed=fed - rung, sinks=clock() - fed)
 
     def _count(self, feed: float, **others: float) -> None:
         spent = {**self._inside, "framing": max(0.0, feed - sum(self._inside.values())), **others}
@@ -139,51 +133,51 @@ class TimedChain(Chain):
             self.stages[name].append(spent[name])
 
 
-def hop_samples(engine: Engine) -> int:
-    return round(engine.hop_s * engine.sample_rate)
+def hop_samples(tracker: MelodyTracker) -> int:
+    return round(tracker.hop_s * tracker.sample_rate)
 
 
-def at_true_pace(engine: Engine, seconds: float, priority: bool = True) -> dict:
+def at_true_pace(tracker: MelodyTracker, seconds: float, priority: bool = True) -> dict:
     """``feed`` and the control at the true pace, seconds a hop [shape=(n_hops,)] each; and the conditions."""
-    samples = singing(engine.sample_rate, seconds)
-    engine.reset()
+    samples = singing(tracker.sample_rate, seconds)
+    tracker.reset()
     with live_thread(priority=priority) as scheduling:
         cpu_s, began_s = time.process_time(), time.perf_counter()
-        work, control = true_pace(engine.feed, samples, hop_samples(engine), engine.hop_s)
+        work, control = true_pace(tracker.feed, samples, hop_samples(tracker), tracker.hop_s)
         share = (time.process_time() - cpu_s) / (time.perf_counter() - began_s)
     return {"work": work, "control": control, "cpu_share": share, "scheduling": scheduling}
 
 
-def by_stage(engine: Engine, seconds: float, priority: bool = True) -> dict[str, np.ndarray]:
+def by_stage(tracker: MelodyTracker, seconds: float, priority: bool = True) -> dict[str, np.ndarray]:
     """Seconds of each hop in each of STAGES, at the true pace."""
-    engine.reset()
-    with live_thread(priority=priority), TimedChain(engine) as chain:
-        true_pace(chain.feed, singing(engine.sample_rate, seconds), hop_samples(engine), engine.hop_s)
+    tracker.reset()
+    with live_thread(priority=priority), TimedChain(tracker) as chain:
+        true_pace(chain.feed, singing(tracker.sample_rate, seconds), hop_samples(tracker), tracker.hop_s)
     return {name: np.array(times) for name, times in chain.stages.items()}
 
 
-def tight_loop(engine: Engine, seconds: float) -> np.ndarray:
+def tight_loop(tracker: MelodyTracker, seconds: float) -> np.ndarray:
     """Seconds of each hop's ``feed`` with nothing between."""
-    hop, samples, times = hop_samples(engine), singing(engine.sample_rate, seconds), []
-    engine.reset()
+    hop, samples, times = hop_samples(tracker), singing(tracker.sample_rate, seconds), []
+    tracker.reset()
     for start in range(0, len(samples) - hop, hop):
         began = time.perf_counter()
-        engine.feed(samples[start : start + hop])
+        tracker.feed(samples[start : start + hop])
         times.append(time.perf_counter() - began)
     return np.array(times)
 
 
-def allocations(engine: Engine, seconds: float) -> dict[str, float]:
+def allocations(tracker: MelodyTracker, seconds: float) -> dict[str, float]:
     """What Python allocates in a hop from the ring to the MIDI bytes.
 
     ``kept_blocks_a_hop``: blocks that stay (a leak where it is not about 0). ``peak_bytes``: the most that a hop
     had in hand at once beyond what it began with, the median. ``page_faults_a_hop``: fresh memory that the system
     had to find, by any library; None where it does not tell.
     """
-    hop, samples = hop_samples(engine), singing(engine.sample_rate, SETTLE_S + seconds)
-    chain = Chain(engine)
-    settle = round(SETTLE_S * engine.sample_rate) // hop * hop
-    engine.reset()
+    hop, samples = hop_samples(tracker), singing(tracker.sample_rate, SETTLE_S + seconds)
+    chain = Chain(tracker)
+    settle = round(SETTLE_S * tracker.sample_rate) // hop * hop
+    tracker.reset()
     for start in range(0, settle, hop):
         chain.feed(samples[start : start + hop])
     starts = range(settle, len(samples) - hop, hop)
@@ -226,11 +220,11 @@ def _page_faults() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-def offline_speed(engine: Engine, seconds: float) -> float:
+def offline_speed(tracker: MelodyTracker, seconds: float) -> float:
     """How many times faster than real time a whole recording is tracked."""
-    samples = singing(engine.sample_rate, seconds)
-    engine.reset()
+    samples = singing(tracker.sample_rate, seconds)
+    tracker.reset()
     began = time.perf_counter()
-    engine.feed(samples)
-    engine.flush()
+    tracker.feed(samples)
+    tracker.flush()
     return seconds / (time.perf_counter() - began)

@@ -24,13 +24,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from rt_melody.benchmarks.onsets import engine_tracker
 from rt_melody.benchmarks.rig import threshold
 from rt_melody.benchmarks.rig.studio import SAMPLE_RATE
 from rt_melody.benchmarks.rig.take import MICROPHONE, listening, take
+from rt_melody.benchmarks.trackers import by_sound, melody_tracker
 from rt_melody.benchmarks.signals import VOWELS, TrueNote, plain_singer, true_notes
 from rt_melody.kernels.phrase import SungNote, render_phrase
-from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.types import NoteOn
 
 PERIOD_SAMPLES = 128
@@ -78,10 +77,10 @@ def played(samples: np.ndarray, command: Sequence[str], period_samples: int) -> 
 
 def algorithmic_ms(samples: np.ndarray, notes: Sequence[TrueNote], latency_ms: float, model: str | None) -> np.ndarray:
     """The delays by the arithmetic of the stream alone, of every note at every phase [shape=(PHASES * n_notes,)]."""
-    engine, delays = Engine(SAMPLE_RATE, latency_ms, model), []
-    track = engine_tracker(engine)
+    tracker, delays = melody_tracker(SAMPLE_RATE, model, latency_ms=latency_ms), []
+    track = by_sound(tracker)
     for phase in range(PHASES):
-        later = round(phase / PHASES * engine.hop_s * SAMPLE_RATE)
+        later = round(phase / PHASES * tracker.hop_s * SAMPLE_RATE)
         _, events = track(np.concatenate([np.zeros(later, np.float32), samples]))
         ons = [(e.available_s - later / SAMPLE_RATE, e.pitch) for e in events if isinstance(e, NoteOn)]
         delays.append(delays_ms(notes, [note.on_s for note in notes], ons))

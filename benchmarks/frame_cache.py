@@ -8,7 +8,6 @@ bound, the hop, the decoder's settings, the rate, and FORMAT, to be raised when 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def engine_frames(engine: Engine, cache: Path | None = None) -> Frames:
 
 def engine_key(engine: Engine) -> str:
     """Names all that the frames of an engine depend on besides the samples."""
-    depends = (FORMAT, engine.sample_rate, engine.latency.bound_ms, engine.hop_s, sorted(asdict(engine.decoder).items()))
+    depends = (FORMAT, engine.sample_rate, engine.latency.bound_ms, engine.hop_s, sorted(engine.decoder.settings.model_dump().items()))
     return sha256(engine.model.path.read_bytes() + repr(depends).encode()).hexdigest()[:16]
 
 

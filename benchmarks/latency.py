@@ -22,8 +22,9 @@ import numpy as np
 
 from rt_melody.benchmarks import compute, onsets
 from rt_melody.benchmarks.report import check_files, write_result
-from rt_melody.realtime.engine import Engine
+from rt_melody.benchmarks.trackers import melody_tracker
 from rt_melody.realtime.errors import RtMelodyError
+from rt_melody.realtime.melody import MelodyTracker
 
 LAYERS = ("algorithmic", "compute", "end-to-end")
 STARTS = 5
@@ -37,10 +38,10 @@ import numba
 import rt_melody.kernels.framing
 numba_s = time.perf_counter() - began
 import numpy
-from rt_melody.realtime.engine import Engine
-engine = Engine(16000)
-engine.warm_up()
-assert engine.feed(numpy.zeros(16000, numpy.float32))
+from rt_melody.realtime.melody import MelodyTracker
+tracker = MelodyTracker.from_settings(sample_rate=16000)
+tracker.warm_up()
+assert tracker.feed(numpy.zeros(16000, numpy.float32))
 print(torch_s, numba_s, flush=True)
 """
 
@@ -61,23 +62,23 @@ def start_to_pitch_s() -> dict[str, float]:
     }
 
 
-def compute_rows(engine: Engine, seconds: float, priority: bool) -> tuple[dict, dict]:
+def compute_rows(tracker: MelodyTracker, seconds: float, priority: bool) -> tuple[dict, dict]:
     """The figures of the compute layer, and the seconds behind them."""
-    paced = compute.at_true_pace(engine, seconds, priority)
-    work, control, hop_s = paced["work"], paced["control"], engine.hop_s
-    stages = compute.by_stage(engine, seconds, priority)
+    paced = compute.at_true_pace(tracker, seconds, priority)
+    work, control, hop_s = paced["work"], paced["control"], tracker.hop_s
+    stages = compute.by_stage(tracker, seconds, priority)
     rows = {
-        "budget_ms": {part.name: part.ms for part in engine.latency.parts},
+        "budget_ms": {part.name: part.ms for part in tracker.latency.parts},
         "hop_ms": 1000.0 * hop_s,
         "scheduling": paced["scheduling"].line(),
         "feed_at_true_pace_ms": compute.summary(work),
         "control_overshoot_ms": compute.summary(control),
         "longer_than_a_hop": {"feed": int((work > hop_s).sum()), "control": int((control > hop_s).sum()), "of": len(work)},
         "stages_ms": {name: compute.summary(times) for name, times in stages.items()},
-        "feed_in_tight_loop_ms": compute.summary(compute.tight_loop(engine, seconds)),
+        "feed_in_tight_loop_ms": compute.summary(compute.tight_loop(tracker, seconds)),
         "cpu_share_of_one_core": round(paced["cpu_share"], 4),
-        "allocations": compute.allocations(engine, min(seconds, 5.0)),
-        "offline_times_real_time": round(compute.offline_speed(engine, seconds), 1),
+        "allocations": compute.allocations(tracker, min(seconds, 5.0)),
+        "offline_times_real_time": round(compute.offline_speed(tracker, seconds), 1),
         **start_to_pitch_s(),
     }
     return rows, {"feed": work, "control": control, **stages}
@@ -113,15 +114,15 @@ def main() -> None:
     rows: dict = {}
     seen: dict = {}
     try:
-        engine = Engine(args.rate, args.latency_ms, args.model)
+        tracker = melody_tracker(args.rate, args.model, latency_ms=args.latency_ms)
         for bound_ms in args.bounds_ms if "algorithmic" in args.layers else ():
-            Engine(onsets.SAMPLE_RATE, bound_ms, args.model)  # refused now, not when the other layers are done
+            melody_tracker(onsets.SAMPLE_RATE, args.model, latency_ms=bound_ms)  # refused now, not when the other layers are done
     except RtMelodyError as error:
         parser.error(str(error))
-    engine.warm_up()
-    print(engine.latency.table())
+    tracker.warm_up()
+    print(tracker.latency.table())
     if "compute" in args.layers:
-        figures, seen["compute"] = compute_rows(engine, args.seconds, args.priority)
+        figures, seen["compute"] = compute_rows(tracker, args.seconds, args.priority)
         rows.update(figures)
     if "end-to-end" in args.layers:
         rows["end_to_end"], seen["end_to_end"] = end_to_end_rows(args.latency_ms, args.onsets, args.model)
@@ -131,7 +132,7 @@ def main() -> None:
         print(onsets.table(rows["algorithmic"]))
     if args.out:
         about = f"input at {args.rate} Hz, bound {args.latency_ms:g} ms; algorithmic: {onsets.about(args.pitches)}"
-        write_result(args.out, rows, about, engine.model.provenance)
+        write_result(args.out, rows, about, tracker.engine.model.provenance)
     if args.plot:
         plot(seen, args.plot)
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from rt_melody.benchmarks import octaves
 from rt_melody.benchmarks.conditions import load_noises, peaked
 from rt_melody.benchmarks.note_scores import ONSET_S, PITCH_CENTS, NoteScores, PlayedNote, octave_leaps, played_notes
-from rt_melody.benchmarks.onsets import Tracker
+from rt_melody.benchmarks.trackers import Tracker
 from rt_melody.benchmarks.signals import DETACHED, SAMPLE_RATE, Sound, TrueNote, held_vibrato, melody, over_band, repeated
 from rt_melody.models.training.data import load_mir1k, load_mono, noise_files
 from rt_melody.models.training.instruments import random_band

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,13 @@ from rt_melody.benchmarks.frame_cache import Frames, engine_frames
 from rt_melody.benchmarks.note_hmm import hmm_tracker
 from rt_melody.benchmarks.note_parts import PARTS, listen
 from rt_melody.benchmarks.note_scores import NoteScores
-from rt_melody.benchmarks.onsets import Tracked, Tracker
+from rt_melody.benchmarks.trackers import Tracked, Tracker
 from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE
 from rt_melody.models.training.data import DataError, data_folder
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
+from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
 
 
@@ -32,7 +32,7 @@ def note_tracker(frames: Frames, hop_s: float, settings: NoteSettings | None = N
 
     def track(samples: np.ndarray) -> Tracked:
         heard = frames(samples)
-        notes = NoteTracker(settings, hop_s)
+        notes = Performer(NoteTracker(settings, hop_s))
         events = [event for frame in heard for event in notes.feed(frame)]
         return heard, events + notes.finish(heard[-1].available_s if heard else 0.0)
 
@@ -41,7 +41,7 @@ def note_tracker(frames: Frames, hop_s: float, settings: NoteSettings | None = N
 
 def note_settings(words: Sequence[str]) -> NoteSettings:
     """Settings from NAME=VALUE words. Raises RtMelodyError for a name or value that cannot be used."""
-    names, values = {f.name for f in fields(NoteSettings)}, {}
+    names, values = set(NoteSettings.model_fields), {}
     for word in words:
         name, _, value = word.partition("=")
         if name not in names:

@@ -21,7 +21,7 @@ Protocol
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import inf, isnan, log2, nan
 from pathlib import Path
 
@@ -30,8 +30,7 @@ from tqdm import tqdm
 
 from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE, STEPS, Sound, TrueNote, over_band, step_sounds
-from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.notes import NoteSettings, NoteTracker
+from rt_melody.benchmarks.trackers import Tracker, by_sound, melody_tracker
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
 
@@ -46,9 +45,6 @@ KINDS = ("tone", "singing")
 OUTPUTS = ("f0", "guess", "note-on")
 EARLY = nan  # the output said so before it happened
 NEVER = inf
-
-Tracked = tuple[list[PitchFrame], list[NoteEvent]]
-Tracker = Callable[[np.ndarray], Tracked]
 
 
 # ---------------------------------------------------------------------- one event
@@ -182,21 +178,6 @@ def rows_of(records: Sequence[dict], bound_ms: float, latency_ms: float, conditi
     return rows
 
 
-# ---------------------------------------------------------------------- our tracker
-
-
-def engine_tracker(engine: Engine, settings: NoteSettings | None = None) -> Tracker:
-    """The engine with a note tracker, a fresh stream for each sound."""
-
-    def track(samples: np.ndarray) -> Tracked:
-        notes = NoteTracker(settings, engine.hop_s)
-        frames = engine.feed(samples) + engine.flush()
-        events = [event for frame in frames for event in notes.feed(frame)]
-        return frames, events + notes.finish(frames[-1].available_s if frames else 0.0)
-
-    return track
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[20.0, 50.0])
@@ -229,12 +210,12 @@ def run(
     """
     sounds, rows, delays = step_sounds(pitches), [], {}
     for bound_ms in bounds_ms:
-        engine = Engine(SAMPLE_RATE, bound_ms, model)
-        model = engine.model
+        tracker = melody_tracker(SAMPLE_RATE, model, latency_ms=bound_ms)
+        model = tracker.engine.model
         for condition in conditions:
             heard = sounds if condition == "clean" else [over_band(s, BAND_DB, i) for i, s in enumerate(sounds)]
-            records = measure(engine_tracker(engine), heard, f"{condition}, {bound_ms:g} ms")
-            rows += rows_of(records, bound_ms, engine.latency.total_ms, condition)
+            records = measure(by_sound(tracker), heard, f"{condition}, {bound_ms:g} ms")
+            rows += rows_of(records, bound_ms, tracker.latency.total_ms, condition)
             delays[f"{condition}, {bound_ms:g} ms"] = records
     return rows, delays, model.provenance
 

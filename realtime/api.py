@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from rt_melody.realtime.engine import DecoderSettings, Engine
-from rt_melody.realtime.notes import NoteSettings, NoteTracker
-from rt_melody.realtime.playing.performance import PerformanceSettings, Performer
+from rt_melody.realtime.latency import LatencyBudget
+from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.settings import Settings, make_settings
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
-from rt_melody.realtime.types import LatencyBudget, NoteEvent
+from rt_melody.realtime.types import NoteEvent, PitchFrame
 
 
 @dataclass(frozen=True)
@@ -29,34 +30,31 @@ class Melody:
 
 
 def track(
-    samples: np.ndarray,
-    sample_rate: int,
-    latency_ms: float = 50.0,
-    model: str | Path | None = None,
-    decoder: DecoderSettings | None = None,
-    notes: NoteSettings | None = None,
-    performance: PerformanceSettings | None = None,
+    samples: np.ndarray, sample_rate: int, *, settings: Settings | None = None, model: str | Path | None = None, **changes: Any
 ) -> Melody:
-    """The melody of a recording, as the live program would have heard it.
+    """The melody of a recording, as the command would have heard and played it.
 
-    ``samples``: floats of full scale 1, [shape=(n,)] or [shape=(n, n_channels)], which are averaged. Raises
-    InputError as Engine does and for a rate that no audio has, ValueError for another shape or type.
+    ``samples``: floats of full scale 1, [shape=(n,)] or [shape=(n, n_channels)], which are averaged. ``settings``: all of
+    them, or by name in ``changes``, as the command line has them: ``latency_ms=20, mode="bend", notes={"on_ms": 30}``.
+    Raises SettingsError for settings that cannot be used, InputError for a rate that no audio has or a file that is no
+    model, ValueError for samples of another shape or type, TypeError for both ``settings`` and ``changes``.
     """
+    if settings is not None and changes:
+        raise TypeError(f"give settings or {', '.join(changes)}, not both; settings.changed(...) gives others")
     mono = _as_mono(samples)
-    engine = Engine(check_sample_rate(sample_rate, "give the rate of the samples"), latency_ms, model, decoder)
-    tracker = Performer(NoteTracker(notes, engine.hop_s), performance)
-    frames = engine.feed(mono) + engine.flush()
-    events = [event for frame in frames for event in tracker.feed(frame)]
-    events += tracker.finish(frames[-1].available_s if frames else 0.0)
+    rate = check_sample_rate(sample_rate, "give the rate of the samples")
+    tracker = MelodyTracker.from_settings(settings or make_settings(changes), rate, model)
+    heard = tracker.feed(mono) + tracker.flush()
+    frames = [item for item in heard if isinstance(item, PitchFrame)]
     return Melody(
         time_s=np.array([f.time_s for f in frames]),
         f0_hz=np.array([f.f0_hz for f in frames]),
         voiced=np.array([f.voiced for f in frames], bool),
         confidence=np.array([f.confidence for f in frames]),
         available_s=np.array([f.available_s for f in frames]),
-        notes=events,
-        latency=engine.latency,
-        replaced_samples=engine.replaced_samples,
+        notes=[item for item in heard if not isinstance(item, PitchFrame)],
+        latency=tracker.latency,
+        replaced_samples=tracker.replaced_samples,
     )
 
 

@@ -11,23 +11,20 @@ import argparse
 import atexit
 import gc
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from rt_melody.realtime.config import Settings, did_you_mean, dump_settings, make_settings
 from rt_melody.realtime.console import flushed, hold_standard_files, print_text, reader_has_gone, say
-from rt_melody.realtime.notes import NoteSettings
 from rt_melody.realtime.options import make_parser
-from rt_melody.realtime.playing.setup import make_playing
 from rt_melody.realtime.program import Program
+from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings, read_yaml
+from rt_melody.realtime.settings.files import is_flat
 from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, SettingsError
-
-BEND_SPARE = 0.1  # semitones of the bend range that a note's centre leaves to the voice's movement
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 
@@ -58,19 +55,23 @@ def _run(args: argparse.Namespace) -> int:
         return _panic(args.panic)
     if args.examples is not None:
         return _copy_examples(Path(args.examples))
-    options = {k: v for k, v in vars(args).items() if k in Settings.model_fields and v is not None}
+    options = {k: v for k, v in vars(args).items() if k in FLAT and v is not None}
     if args.notes is not None:
         options["notes"] = _note_options(args.notes)
     settings = make_settings(options, args.config)
-    thresholds, playing = _note_settings(settings, options, args.config), make_playing(settings)
+    if args.config is not None and is_flat(read_yaml(args.config)):
+        say(
+            f"{args.config} names settings outside of their groups, as files did before version 0.2, and is understood; "
+            f"rt-melody --config {shlex.quote(args.config)} --print-config writes it anew"
+        )
     if args.print_config:
-        return print_text(dump_settings(settings.model_copy(update={"notes": asdict(thresholds)})))
+        return print_text(dump_settings(settings))
     if args.loopback is not None and args.self_test is None:
         raise SettingsError(f"--loopback {args.loopback} is for --self-test alone; add that, or leave it out")
     with _stopping() as stop:
         if args.self_test is not None:
             return _self_test(settings, args.self_test, args.loopback, stop)
-        return Program(settings, thresholds, playing, stop).run()
+        return Program(settings, stop).run()
 
 
 @contextmanager
@@ -106,20 +107,6 @@ def _note_options(pairs: list[str]) -> dict[str, str]:
         if "=" not in pair:
             raise SettingsError(f"--notes {pair} has no value; give NAME=VALUE, for instance on_ms=30")
     return dict(pair.split("=", 1) for pair in pairs)
-
-
-def _note_settings(settings: Settings, options: dict, path: str | None) -> NoteSettings:
-    """The thresholds with the changes asked for. Raises RtMelodyError for one that is unknown or out of range.
-
-    What a synthesiser cannot bend to has to be another note, unless somebody says otherwise.
-    """
-    known = NoteSettings.__slots__
-    where = f" in {path}" if path and not options.get("notes") else ""
-    for name in settings.notes:
-        if name not in known:
-            raise SettingsError(f"notes.{name}{where} is no threshold; {did_you_mean(name, known)}")
-    bent = {} if settings.bend_range is None else {"drift_semitones": min(NoteSettings().drift_semitones, settings.bend_range - BEND_SPARE)}
-    return NoteSettings(**{**bent, **settings.notes})
 
 
 # ---- what is done at once -----------------------------------------------------------------------

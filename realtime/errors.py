@@ -21,17 +21,22 @@ class SettingsError(RtMelodyError, ValueError):
     rule: str = ""
     meaning: str = ""
 
+    unknown: bool = False  # whether it is the name that is wrong
+
     @classmethod
     def of(cls, location: tuple[str, ...], value: object, rule: str, meaning: str = "", unknown: bool = False) -> "SettingsError":
         """One that knows where it stood, so that whoever read the value from a file or a command line can say so."""
         name = ".".join(location)
         clause = f" ({meaning})" if meaning else ""
         error = cls(f"{name} is no setting; {rule}" if unknown else f"{name} {value} cannot be used: {rule}{clause}")
-        error.location, error.value, error.rule, error.meaning = location, value, rule, meaning
-        error.unknown = unknown
+        error.location, error.value, error.rule, error.meaning, error.unknown = location, value, rule, meaning, unknown
         return error
 
-    unknown: bool = False  # whether it is the name that is wrong
+    def within(self, location: tuple[str, ...]) -> "SettingsError":
+        """The same, seen from the group around it."""
+        if not self.rule:
+            return self
+        return SettingsError.of((*location, *self.location), self.value, self.rule, self.meaning, self.unknown)
 
 
 class InputError(RtMelodyError):

@@ -1,4 +1,4 @@
-"""The options of the command: one for each setting of ``config.Settings``, and those that do one thing and leave."""
+"""The options of the command: one for each setting of ``settings.root.FLAT``, and those that do one thing and leave."""
 
 from __future__ import annotations
 
@@ -6,44 +6,14 @@ import argparse
 import re
 from typing import NoReturn, get_args
 
-from rt_melody.realtime.config import VIRTUAL, Settings, nearest
-from rt_melody.realtime.errors import SettingsError
+from pydantic.fields import FieldInfo
 
-GROUPS = {
-    "input": "what comes in",
-    "latency_ms": "how it is heard",
-    "midi_out": "what goes out",
-    "mode": "how the notes are played",
-    "channel_out": "how MIDI says them",
-    "notes": "what counts as a note",
-}
-METAVARS = {
-    "input": "INPUT",
-    "device": "NAME|INDEX",
-    "rate": "HZ",
-    "model": "FILE",
-    "voicing_threshold": "P",
-    "midi_out": "PORT",
-    "channel_out": "CHANNEL",
-    "bend_range": "SEMITONES",
-    "osc": "HOST:PORT",
-    "midi_file": "PATH",
-    "csv": "PATH",
-    "transpose": "SEMITONES",
-    "octave": "OCTAVES",
-    "scale": "off|auto|SCALE",
-    "snap": "hard|off|CENTS",
-    "note_range": ("LOW", "HIGH"),
-    "gate": "off|auto|DBFS",
-    "velocity_curve": "CURVE",
-    "velocity_range": ("DBFS", "DBFS"),
-    "loudness_range": ("DBFS", "DBFS"),
-    "brightness_range": ("HZ", "HZ"),
-    "midi_rate": "BYTES",
-    "stats": "SECONDS",
-    "stats_file": "PATH",
-    "notes": "NAME=VALUE",
-}
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.settings import FLAT, VIRTUAL, Settings
+from rt_melody.realtime.settings.base import nearest
+from rt_melody.realtime.settings.root import Place
+
+SEVERAL = ("input", "osc")  # each time one value or several
 WORDS = ("scale", "velocity_curve")  # text of one word or several
 OTHER_FLAGS = {"a4_hz": "--a4", "scale": "--key"}
 EXAMPLES = """examples:
@@ -93,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser, an option for each field of ``Settings``; what was not given is None."""
+    """The parser, an option for each flat name of a setting; what was not given is None."""
     parser = Parser(
         prog="rt-melody",
         usage="rt-melody [--input mic|demo|-|FILE...] [--midi-out [PORT]] [--osc HOST:PORT] [--csv PATH] [options]",
@@ -114,38 +84,41 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; options given here win over it")
     parser.add_argument("--print-config", action="store_true", help="print the settings as such a file, and leave")
-    group = parser
-    for name, field in Settings.model_fields.items():
-        if name in GROUPS:
-            group = parser.add_argument_group(GROUPS[name])
-        _add_option(group, name, field)
+    groups = {name: parser.add_argument_group(field.description) for name, field in Settings.model_fields.items()}
+    for name, place in FLAT.items():
+        _add_option(groups[place.group], name, place)
+    groups["notes"].add_argument("--notes", nargs="+", action="extend", metavar="NAME=VALUE", help="thresholds of the note tracker; --print-config lists them")
     return parser
 
 
-def _add_option(group, name: str, field) -> None:
-    flag, text = "--" + name.replace("_", "-"), field.description.replace("%", "%%")
-    flags = [flag, *([OTHER_FLAGS[name]] if name in OTHER_FLAGS else [])]
+def _add_option(group: argparse._ArgumentGroup, name: str, place: Place) -> None:
+    field, text = place.field, (place.field.description or "").replace("%", "%%")
+    flags = ["--" + name.replace("_", "-"), *([OTHER_FLAGS[name]] if name in OTHER_FLAGS else [])]
+    metavar = _metavar(name, place)
     if field.annotation is bool:
-        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
-    elif name in ("input", "osc", "notes"):
-        group.add_argument(flag, nargs="+", action="extend", metavar=_metavar(name, field), help=text + _default(field))
+        group.add_argument(*flags, action=argparse.BooleanOptionalAction, help=text)
+    elif name in SEVERAL:
+        group.add_argument(*flags, nargs="+", action="extend", metavar=metavar, help=text + _default(field))
     elif name in WORDS:
-        group.add_argument(*flags, nargs="+", action=Once, metavar=_metavar(name, field), help=text + _default(field))
-    elif isinstance(_metavar(name, field), tuple):
-        group.add_argument(*flags, nargs=2, action=Once, metavar=_metavar(name, field), help=text + _default(field))
+        group.add_argument(*flags, nargs="+", action=Once, metavar=metavar, help=text + _default(field))
+    elif isinstance(metavar, tuple):
+        group.add_argument(*flags, nargs=len(metavar), action=Once, metavar=metavar, help=text + _default(field))
     elif name in WITHOUT_VALUE:
-        group.add_argument(flag, nargs="?", action=Once, const=WITHOUT_VALUE[name], metavar=_metavar(name, field), help=text)
+        group.add_argument(*flags, nargs="?", action=Once, const=WITHOUT_VALUE[name], metavar=metavar, help=text)
     else:
-        group.add_argument(*flags, action=Once, metavar=_metavar(name, field), help=text + _default(field))
+        group.add_argument(*flags, action=Once, metavar=metavar, help=text + _default(field))
 
 
-def _metavar(name: str, field) -> str:
-    kinds = [field.annotation, *get_args(field.annotation)]  # of Optional[Literal[...]] the inner one
+def _metavar(name: str, place: Place) -> str | tuple[str, ...]:
+    if place.metavar is not None:
+        return place.metavar
+    annotation = place.field.annotation
+    kinds = [annotation, *get_args(annotation)]  # of Optional[Literal[...]] the inner one
     choices = [choice for kind in kinds for choice in get_args(kind) if isinstance(choice, str)]
-    return "|".join(choices) or METAVARS.get(name) or name.rsplit("_", 1)[-1].upper()
+    return "|".join(choices) or name.rsplit("_", 1)[-1].upper()
 
 
-def _default(field) -> str:
+def _default(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if not default:
         return ""

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rt_melody.realtime.config import Settings
 from rt_melody.realtime.timing.pace import true_pace
 from rt_melody.realtime.timing.scheduling import SchedulingStatus, live_thread
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.settings import Settings
 
 USUAL_RATE_HZ = 48_000  # where no microphone tells another
 LISTEN_S = 2.0
@@ -76,24 +77,21 @@ def recommend_block(pace: Pace, rate_hz: int) -> int:
 
 
 def measure_pace(settings: Settings, rate_hz: int, seconds: float, stop: Stop) -> tuple[Pace, float] | None:
-    """The settings' own engine over the demo song; with it the least bound that the model can keep. None where it was
+    """The settings' own tracker over the demo song; with it the least bound that the model can keep. None where it was
     stopped before the first hop."""
-    from rt_melody.realtime.engine import DecoderSettings, Engine
-
-    decoder = DecoderSettings(settings.voicing_threshold, settings.f0_min_hz, settings.f0_max_hz)
-    engine = Engine(rate_hz, settings.latency_ms, settings.model, decoder)
-    engine.warm_up()
+    tracker = MelodyTracker.from_settings(settings, rate_hz)
+    tracker.warm_up()
     song = _song(rate_hz)
     samples = np.tile(song, int(np.ceil(seconds * rate_hz / len(song))))[: int(seconds * rate_hz)]
-    with live_thread(priority=settings.priority) as scheduling:
+    with live_thread(priority=settings.tracking.priority) as scheduling:
         cpu_s, began_s = time.process_time(), time.perf_counter()
-        work, late = true_pace(engine.feed, samples, round(engine.hop_s * rate_hz), engine.hop_s, stop)
+        work, late = true_pace(tracker.feed, samples, round(tracker.hop_s * rate_hz), tracker.hop_s, stop)
         share = (time.process_time() - cpu_s) / max(time.perf_counter() - began_s, 1e-9)
     if not len(work):
         return None
     marks = (tuple(float(1000.0 * q) for q in np.quantile(times, QUANTILES)) for times in (work, late))
-    least_ms = engine.latency.total_ms - engine.model.look_ahead_ms + min(engine.model.heads_ms)
-    return Pace(*marks, 1000.0 * engine.hop_s, share, scheduling), least_ms
+    least_ms = tracker.latency.total_ms - tracker.engine.look_ahead_ms + min(tracker.engine.model.heads_ms)
+    return Pace(*marks, 1000.0 * tracker.hop_s, share, scheduling), least_ms
 
 
 def _song(rate_hz: int) -> np.ndarray:
@@ -111,7 +109,7 @@ def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> Micro
     """Open the microphone and take what it gives. Raises DeviceError where it gives none."""
     from rt_melody.realtime.sources import MicrophoneSource
 
-    source = MicrophoneSource(settings.device, settings.rate, settings.channel, backend=backend)
+    source = MicrophoneSource(settings.source.device, settings.source.rate, settings.source.channel, backend=backend)
     power, count = 0.0, 0
     with source:
         end_s = time.monotonic() + seconds
@@ -135,12 +133,12 @@ class SelfTest:
         self.settings, self.seconds, self.loopback = settings, seconds, loopback
         self.say, self.stop, self.backend = say, stop, backend
         self.faults: list[str] = []
-        self.rate_hz = settings.rate or USUAL_RATE_HZ
+        self.rate_hz = settings.source.rate or USUAL_RATE_HZ
         self.heard: MicrophoneCheck | None = None
 
     def run(self) -> int:
         """All of it; 0 where everything asked for works here, else 1. Raises DeviceError for settings that are wrong."""
-        if "mic" in self.settings.input or self.loopback:
+        if "mic" in self.settings.source.input or self.loopback:
             self._microphone()
         measured = self._pace()
         if measured is None:
@@ -200,7 +198,7 @@ class SelfTest:
         from rt_melody.realtime.sources.roundtrip import CHIRPS, measure
 
         try:
-            found = measure(self.loopback, self.settings.device, self.settings.rate, self.backend)
+            found = measure(self.loopback, self.settings.source.device, self.settings.source.rate, self.backend)
         except DeviceError as error:
             self._fault(f"The round trip cannot be measured: {error}")
             return
@@ -209,7 +207,7 @@ class SelfTest:
             return
         self.say(
             f"The round trip from output to input takes {found.ms:.2f} ms ({found.heard} of {CHIRPS} chirps, "
-            f"{found.spread_ms:.2f} ms apart): what is sung is heard played within {found.ms + self.settings.latency_ms:.0f} ms."
+            f"{found.spread_ms:.2f} ms apart): what is sung is heard played within {found.ms + self.settings.tracking.latency_ms:.0f} ms."
         )
 
     def _recommend(self, pace: Pace, least_ms: float) -> None:
@@ -221,8 +219,8 @@ class SelfTest:
             f"Recommended: --latency-ms {bound_ms} or more, which rides out {pace.worst_ms:.1f} ms as at p99.9; less look-ahead "
             "is quicker, more is surer."
         )
-        if bound_ms > self.settings.latency_ms:
-            self.say(f"With --latency-ms {self.settings.latency_ms:g} some sound will be skipped now and then.")
+        if bound_ms > self.settings.tracking.latency_ms:
+            self.say(f"With --latency-ms {self.settings.tracking.latency_ms:g} some sound will be skipped now and then.")
         block = recommend_block(pace, self.rate_hz)
         self.say(f"Recommended: a device block (period) of {block} samples at {self.rate_hz} Hz, set in the sound system.")
         if self.heard and self.heard.block_samples > block:

@@ -1,14 +1,14 @@
-"""The loop: a source, an engine, a note tracker and sinks. The only loop, and the overload policy.
+"""The loop: a source, a melody tracker and sinks. The only loop, and the overload policy.
 
 Conventions
 -----------
 * Two threads at most: PortAudio's, which fills the source's ring, and the caller's, which runs this.
 * Stream time 0 is the first sample that the session read; a live stream begins with its newest audio.
 * Overload: of a live source, no more may wait than the latency bound and one block of the device. When more
-  waits, the session skips to the newest audio, starts the engine anew at that stream time, closes the
-  sounding note and counts it: latency never accumulates, and stream time goes on.
+  waits, the session skips to the newest audio, ends the sounding note, has the tracker go on at that stream time
+  and counts it: latency never accumulates, and stream time goes on.
 * Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
-  Where the input ended, even badly, or a sink failed, the frames that the engine still holds come first.
+  Where the input ended, even badly, or a sink failed, the frames that the tracker still holds come first.
 * A sink that raises gets nothing more but ``close``; the others get all that was heard. Then the run ends,
   and the first error is raised.
 """
@@ -19,21 +19,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.playing.gate import Gate
-from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.timing.figures import Timing
 from rt_melody.realtime.timing.scheduling import NOT_LIVE, live_thread
 from rt_melody.realtime.errors import RtMelodyError
-from rt_melody.realtime.types import NoteEvent, NoteOn, PitchFrame
+from rt_melody.realtime.melody import Heard, MelodyTracker
+from rt_melody.realtime.types import NoteOn, PitchFrame
 
 if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need not wait for
     import numpy as np
 
-    from rt_melody.realtime.engine import Engine
     from rt_melody.realtime.sources.base import AudioSource
 
 READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
@@ -78,8 +75,7 @@ class Session:
     ``tell`` takes a sentence when the session loses audio; ``stop`` is asked once a block; ``on_skip`` hears
     of each skip; ``on_figures`` gets ``figures()`` every ``stats_every_s`` seconds (0: never); ``priority``: ask the
     system for real-time priority and locked memory while a source plays at the pace of a clock. ``clock`` is a
-    stand-in for ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait. ``gate``: what may take
-    frames for unvoiced before anything hears of them. The tracker may be a ``Performer``.
+    stand-in for ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait.
 
     ``stats``, ``timing`` and ``scheduling`` tell of the newest run, also while it lasts and after it failed.
     """
@@ -87,8 +83,7 @@ class Session:
     def __init__(
         self,
         source: AudioSource,
-        engine: Engine,
-        tracker: NoteTracker | Performer,
+        tracker: MelodyTracker,
         sinks: Sequence[EventSink],
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[str], None] = lambda text: None,
@@ -98,29 +93,27 @@ class Session:
         priority: bool = True,
         clock: Callable[[], float] = time.monotonic,
         timer: Callable[[], float] = time.perf_counter,
-        gate: Gate | None = None,
     ):
-        self.source, self.engine, self.tracker, self.sinks = source, engine, tracker, list(sinks)
-        self.gate = gate
+        self.source, self.tracker, self.sinks = source, tracker, list(sinks)
         self.stop, self.tell, self.on_skip, self.on_figures = stop, tell, on_skip, on_figures
         self._stats_every_s, self._priority, self._clock, self._timer = stats_every_s, priority, clock, timer
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
-        self.timing = Timing(engine.hop_s, source.paced, timer)
+        self.timing = Timing(tracker.hop_s, source.paced, timer)
 
     def run(self) -> SessionStats:
         """Until the source ends or ``stop`` says so.
 
-        Raises what the source, the engine or a sink raised, after the sounding note was closed, and
-        ValueError where the engine was made for another sample rate than the source has.
+        Raises what the source, the tracker or a sink raised, after the sounding note was ended, and
+        ValueError where the tracker was made for another sample rate than the source has.
         """
         self._reset()
         try:
             with live_thread(self.source.paced, self._priority) as self.scheduling:
                 self._begin()
                 self._loop()
-            self._give(self.engine.flush())
+            self._give(self.tracker.flush())
         finally:
-            self._close_note()
+            self._give(self.tracker.finish())
         if self._error:
             raise self._error
         return self.stats
@@ -128,22 +121,18 @@ class Session:
     # ---- birth ---------------------------------------------------------------------------------
 
     def _reset(self) -> None:
-        if self.engine.sample_rate != self.source.sample_rate:
+        if self.tracker.sample_rate != self.source.sample_rate:
             raise ValueError(
-                f"the engine was made for {self.engine.sample_rate} Hz and the {self.source.name} has "
+                f"the tracker was made for {self.tracker.sample_rate} Hz and the {self.source.name} has "
                 f"{self.source.sample_rate} Hz; make one for that rate"
             )
-        self.engine.reset()
         self.tracker.reset()
-        if self.gate is not None:
-            self.gate.reset()
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self._hearing = list(self.sinks)  # those that have not failed
         self._error: Exception | None = None  # the first, raised at the end
-        self._available_s = 0.0
         self._origin_unix_s: float | None = None
         self._told_s = float("-inf")
-        self._bound_samples = int(self.engine.latency.bound_ms / 1000.0 * self.source.sample_rate)
+        self._bound_samples = int(self.tracker.latency.bound_ms / 1000.0 * self.source.sample_rate)
 
     def _begin(self) -> None:
         """Of a live source, forget what came while the program was getting ready."""
@@ -152,7 +141,7 @@ class Session:
         if self.source.live:
             self.source.start_clock()
             self.source.skip_to_newest()
-        self.timing = Timing(self.engine.hop_s, self.source.paced, self._timer)
+        self.timing = Timing(self.tracker.hop_s, self.source.paced, self._timer)
         self._stats_due_s = self._stats_every_s or float("inf")
         self._first_sample = self.source.position_samples
         self._lost_before = self.source.lost_samples
@@ -216,7 +205,7 @@ class Session:
         if self.source.live and waiting > self._bound_samples + self.source.device_block_samples:
             self._skip(len(block))
         else:
-            self._give(self.engine.feed(block))
+            self._give(self.tracker.feed(block))
             self._account(len(block))
 
     def _account(self, block_samples: int) -> None:
@@ -231,15 +220,14 @@ class Session:
         """Drop the block in hand and the backlog; go on from the newest audio."""
         rate = self.source.sample_rate
         skipped = block_samples + self.source.skip_to_newest()
-        self._close_note()
-        self.engine.reset((self.source.position_samples - self._first_sample) / rate)
+        self._give(self.tracker.skip_to((self.source.position_samples - self._first_sample) / rate))
         self._start_sinks()
         self.stats.skips += 1
         self.stats.skipped_s += skipped / rate
         self._count_losses()
         self.on_skip(self.stats)
         self._tell_seldom(
-            f"fell behind: {1000.0 * skipped / rate:.0f} ms of sound waited where {self.engine.latency.bound_ms:g} ms may, "
+            f"fell behind: {1000.0 * skipped / rate:.0f} ms of sound waited where {self.tracker.latency.bound_ms:g} ms may, "
             f"and were skipped ({_count(self.stats.skips, 'skip')} so far, {self.stats.skipped_s:.2f} s in all); "
             "end other programs, or allow more with --latency-ms"
         )
@@ -253,7 +241,7 @@ class Session:
     def _count_losses(self) -> None:
         self.stats.lost_s = (self.source.lost_samples - self._lost_before) / self.source.sample_rate
         self.stats.overflows = self.source.overflows - self._overflows_before
-        self.stats.replaced_samples = self.engine.replaced_samples
+        self.stats.replaced_samples = self.tracker.replaced_samples
 
     def figures(self) -> dict:
         """How the newest run keeps time (see timing/figures.py), what it lost, and what the system granted it."""
@@ -262,55 +250,47 @@ class Session:
 
     # ---- what goes out -------------------------------------------------------------------------
 
-    def _give(self, frames: list[PitchFrame]) -> None:
-        for frame in frames if self.gate is None else map(self.gate.feed, frames):
-            self.stats.frames += 1
-            self.stats.voiced_frames += frame.voiced
-            self._available_s = frame.available_s
-            for sink in self._hearing:
-                try:
-                    sink.frame(frame)
-                except Exception as error:
-                    self._drop(sink, error)
-            self._send(self.tracker.feed(frame))
+    def _give(self, heard: list[Heard]) -> None:
+        for item in heard:
+            if isinstance(item, PitchFrame):
+                self.stats.frames += 1
+                self.stats.voiced_frames += item.voiced
+            else:
+                self.stats.notes += isinstance(item, NoteOn)
+            self._send(item)
 
-    def _send(self, events: list[NoteEvent]) -> None:
-        for event in events:
-            self.stats.notes += isinstance(event, NoteOn)
-            for sink in self._hearing:
-                try:
-                    sink.event(event)
-                except Exception as error:
-                    self._drop(sink, error)
+    def _send(self, item: Heard) -> None:
+        for sink in self._hearing:
+            try:
+                if isinstance(item, PitchFrame):
+                    sink.frame(item)
+                else:
+                    sink.event(item)
+            except Exception as error:
+                self._drop(sink, error)
 
     def _drop(self, sink: EventSink, error: Exception) -> None:
         """``sink`` failed: it hears no more, and the run will end with the first such error."""
         self._hearing = [other for other in self._hearing if other is not sink]
         self._error = self._error or error
 
-    def _close_note(self) -> None:
-        self._send(self.tracker.finish(self._available_s))
-
 
 def run(
     source: AudioSource,
-    engine: Engine | Callable[[int], Engine],
-    tracker: NoteTracker | Performer | None = None,
     sinks: Sequence[EventSink] = (),
-    **options,
+    make_tracker: Callable[[int], MelodyTracker] | None = None,
+    **options: Any,
 ) -> SessionStats:
     """Open ``source``, run it through to ``sinks``, close everything.
 
-    ``engine``: an Engine, or what makes one for a sample rate in Hz, such as the class itself, since many a
-    source knows its rate only when it is open. ``tracker``: None for the usual thresholds. ``options`` are
-    those of Session. Raises as Session.run and the source's ``open`` do.
+    ``make_tracker``: what makes the tracker for a sample rate in Hz, since many a source knows its rate only when it is
+    open; None for the usual settings. ``options`` are those of Session. Raises as Session.run and the source's ``open`` do.
     """
     with closing(sinks), source:
-        if not hasattr(engine, "feed") or isinstance(engine, type):
-            engine = engine(source.sample_rate)
+        tracker = make_tracker(source.sample_rate) if make_tracker else MelodyTracker.from_settings(sample_rate=source.sample_rate)
         if source.live:
-            engine.warm_up()
-        return Session(source, engine, tracker or Performer(NoteTracker(hop_s=engine.hop_s)), sinks, **options).run()
+            tracker.warm_up()
+        return Session(source, tracker, sinks, **options).run()
 
 
 def close_all(sinks: Sequence[EventSink]) -> Exception | None:

@@ -97,34 +97,6 @@ class KeyHeard:
 NoteEvent = Union[NoteOn, NoteOff, PitchBend, Loudness, Brightness, KeyHeard]
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyPart:
-    """One summand of the latency."""
-
-    name: str
-    ms: float
-    note: str = ""  # one clause of explanation for the printed budget
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyBudget:
-    """The algorithmic latency as arithmetic on named parts, summed here and nowhere else."""
-
-    bound_ms: float
-    parts: tuple[LatencyPart, ...]
-
-    @property
-    def total_ms(self) -> float:
-        """The sum of the parts."""
-        return sum(part.ms for part in self.parts)
-
-    def table(self) -> str:
-        """The budget as lines of text, one part a line and the sum last."""
-        rows = [f"  {p.ms:6.2f} ms  {p.name}{': ' + p.note if p.note else ''}" for p in self.parts]
-        rows.append(f"  {self.total_ms:6.2f} ms  in all, bound {self.bound_ms:g} ms")
-        return "\n".join(rows)
-
-
 PITCH_CLASSES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
+from rt_melody.realtime.latency import LatencyBudget, LatencyPart
+from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
+from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.session import SessionStats, run
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sources.base import AudioSource
@@ -24,7 +25,7 @@ class FakeEngine:
 
     hop_s = HOP / RATE
     sample_rate = RATE
-    latency = SimpleNamespace(bound_ms=BOUND_MS, total_ms=20.0)
+    latency = LatencyBudget(BOUND_MS, (LatencyPart("all", 20.0),))
 
     def __init__(self, fail_at_s: float = float("inf")) -> None:
         self.fail_at_s, self.resets, self.warmed, self.replaced_samples = fail_at_s, [], False, 0
@@ -149,12 +150,12 @@ def blocks(n: int, samples: int = HOP) -> list:
     return [np.zeros(samples, np.float32)] * n
 
 
-def tracker() -> NoteTracker:
-    return NoteTracker(hop_s=FakeEngine.hop_s)
+def tracker(engine=None) -> MelodyTracker:
+    return MelodyTracker(engine or FakeEngine(), Performer(NoteTracker(hop_s=FakeEngine.hop_s)))
 
 
 def played(source, *sinks, engine=None, **options) -> SessionStats:
-    return run(source, engine or FakeEngine(), tracker(), sinks, **options)
+    return run(source, sinks, lambda rate: tracker(engine), **options)
 
 
 def assert_no_note_left_on(sink: Recorder) -> None:

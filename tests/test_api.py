@@ -67,7 +67,7 @@ def test_the_command_writes_what_track_returns(tmp_path):
 
 def test_run_is_the_same_loop_over_any_source_and_sink(tmp_path, voice, melody):
     soundfile.write(tmp_path / "in.wav", voice, RATE, subtype="FLOAT")
-    stats = run(FileSource(tmp_path / "in.wav"), Engine, sinks=[CsvSink(tmp_path / "out.csv")])
+    stats = run(FileSource(tmp_path / "in.wav"), [CsvSink(tmp_path / "out.csv")])
     assert (stats.frames, stats.voiced_frames) == (200, melody.voiced.sum())
     assert stats.notes == sum(isinstance(event, NoteOn) for event in melody.notes)
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 201
@@ -75,9 +75,9 @@ def test_run_is_the_same_loop_over_any_source_and_sink(tmp_path, voice, melody):
 
 def test_settings_reach_the_engine_and_the_tracker(voice, melody):
     assert track(voice, RATE, latency_ms=25).latency.total_ms <= 25 < melody.latency.total_ms
-    narrow = track(voice, RATE, decoder=DecoderSettings(f0_min_hz=300, f0_max_hz=600))
+    narrow = track(voice, RATE, f0_min_hz=300, f0_max_hz=600)
     assert narrow.f0_hz[narrow.voiced].size == 0 or narrow.f0_hz[narrow.voiced].min() > 280
-    slow = track(voice, RATE, notes=NoteSettings(on_ms=5000))
+    slow = track(voice, RATE, notes={"on_ms": 5000})
     assert slow.notes == [] and np.array_equal(slow.f0_hz, melody.f0_hz)
 
 
@@ -115,8 +115,10 @@ def test_samples_of_another_type_or_shape(samples, said):
         ({"sample_rate": 44100.5}, "44100.5 Hz"),
         ({"sample_rate": RATE, "latency_ms": 4}, "4 ms cannot be met"),
         ({"sample_rate": RATE, "model": "gone.pt"}, "gone.pt"),
-        ({"sample_rate": RATE, "decoder": DecoderSettings(f0_min_hz=500, f0_max_hz=400)}, "500 .. 400 Hz"),
-        ({"sample_rate": RATE, "decoder": DecoderSettings(voicing_threshold=1.0)}, "threshold 1"),
+        ({"sample_rate": RATE, "f0_min_hz": 500, "f0_max_hz": 400}, "500 Hz is not below the highest, 400 Hz"),
+        ({"sample_rate": RATE, "voicing_threshold": 1.0}, "threshold 1.0 cannot be used: it must be below 1"),
+        ({"sample_rate": RATE, "f0_max_hz": 3000}, "55 .. 3000 Hz"),
+        ({"sample_rate": RATE, "latency": 20}, "latency is no setting; did you mean latency_ms"),
     ],
 )
 def test_settings_that_cannot_be_used(options, said):

@@ -9,9 +9,9 @@ import pytest
 
 from rt_melody.benchmarks import compute, end_to_end, latency, soak
 from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, RigMissing
-from rt_melody.benchmarks.rig.threshold import QUIET_S, ThresholdEngine, ThresholdTracker
+from rt_melody.benchmarks.rig.threshold import QUIET_S, ThresholdTracker
 from rt_melody.benchmarks.signals import TrueNote
-from rt_melody.realtime.engine import Engine
+from rt_melody.benchmarks.trackers import melody_tracker, parted
 from rt_melody.realtime.types import NoteOff, NoteOn
 
 NOTES = (TrueNote(1.0, 1.3, 60.0), TrueNote(2.0, 2.3, 64.2), TrueNote(3.0, 3.3, 67.0))
@@ -71,15 +71,13 @@ def test_without_jack_the_layer_is_left_out_with_its_reason(monkeypatch):
 
 
 def test_the_control_plays_a_note_from_the_first_loud_block_until_it_has_been_quiet():
-    engine, tracker, events = ThresholdEngine(1000), ThresholdTracker(), []
-    loud = [0.0] * 5 + [0.5, 0.0, 0.0, 0.5] + [0.0] * 30
-    for level in loud:
-        for frame in engine.feed(np.full(10, level, np.float32)):
-            events += tracker.feed(frame)
-    on, off = events
+    tracker, heard = ThresholdTracker(1000), []
+    for level in [0.0] * 5 + [0.5, 0.0, 0.0, 0.5] + [0.0] * 30:
+        heard += tracker.feed(np.full(10, level, np.float32))
+    on, off = parted(heard)[1]
     assert isinstance(on, NoteOn) and on.available_s == pytest.approx(0.06)
     assert isinstance(off, NoteOff) and off.available_s == pytest.approx(0.09 + QUIET_S)
-    assert tracker.finish(1.0) == []
+    assert tracker.finish() == []
 
 
 # --- soak
@@ -125,22 +123,24 @@ def test_the_figures_of_a_soak_are_json():
 
 
 def test_stages_add_up_to_the_hop_and_the_engine_is_left_as_it_was():
-    engine = Engine(16_000, 50.0)
-    engine.warm_up()
+    tracker = melody_tracker(16_000)
+    tracker.warm_up()
     samples = compute.singing(16_000, 2.0)
-    expected = engine.feed(samples)
-    engine.reset()
-    parts = ((engine, "_observe"), (engine, "_read"), (engine._viterbi, "feed"), (engine._resampler, "process"), (engine.model, "step"))
+    expected = tracker.feed(samples)
+    tracker.reset()
+    engine = tracker.engine
+    parts = ((engine.decoder, "feed"), (tracker.performer, "feed"), (engine.front.resampler, "process"), (engine.model, "step"))
     before = [getattr(owner, name) for owner, name in parts]
     heard = []
-    with compute.TimedChain(engine) as chain:
-        feed = engine.feed
-        engine.feed = lambda block: heard.extend(frames := feed(block)) or frames
+    with compute.TimedChain(tracker) as chain:
+        feed = tracker.feed
+        tracker.feed = lambda block: heard.extend(frames := feed(block)) or frames
         for start in range(0, len(samples) - 160, 160):
             chain.feed(samples[start : start + 160])
     assert heard == expected[: len(heard)] and len(heard) > 150, "the clocks change nothing"
     assert set(chain.stages) == set(compute.STAGES) and {len(times) for times in chain.stages.values()} == {len(range(0, len(samples) - 160, 160))}
-    assert all(min(times) > 0 for times in chain.stages.values())
+    assert all(min(times) > 0 for stage, times in chain.stages.items() if stage != "notes")
+    assert [seconds > 0 for seconds in chain.stages["notes"]] == [False] * 3 + [True] * (len(chain.stages["notes"]) - 3), "a look-ahead of 39 ms: the first frame comes with the fourth hop"
     assert [getattr(owner, name) for owner, name in parts] == before
     from rt_melody.kernels import framing
 
@@ -148,7 +148,7 @@ def test_stages_add_up_to_the_hop_and_the_engine_is_left_as_it_was():
 
 
 def test_a_hop_keeps_nothing():
-    told = compute.allocations(Engine(16_000, 50.0), 2.0)
+    told = compute.allocations(melody_tracker(16_000), 2.0)
     assert abs(told["kept_blocks_a_hop"]) < 5.0 and told["garbage_cycles"] == 0
     assert told["peak_bytes"] > 0
 

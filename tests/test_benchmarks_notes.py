@@ -314,8 +314,12 @@ class CountedEngine:
     bound_ms: float = 50.0
     hop_s: float = 0.01
     sample_rate: int = SAMPLE_RATE
-    decoder: DecoderSettings = DecoderSettings()
+    settings: DecoderSettings = DecoderSettings()
     asked: int = 0
+
+    @property
+    def decoder(self):
+        return SimpleNamespace(settings=self.settings)
 
     @property
     def latency(self):
@@ -346,7 +350,7 @@ def test_frames_come_from_the_folder_until_anything_they_depend_on_changes(tmp_p
     assert asked() == 1 and asked() == 0
     assert asked(samples=samples + 1) == 1
     assert asked(bound_ms=20.0) == 1 and asked(hop_s=0.005) == 1
-    assert asked(decoder=DecoderSettings(voicing_threshold=0.5)) == 1
+    assert asked(settings=DecoderSettings(voicing_threshold=0.5)) == 1
     assert asked() == 0 and asked(samples=np.zeros(0, np.float32)) == 1 and asked(samples=np.zeros(0, np.float32)) == 0
     weights.write_bytes(b"two")
     assert asked() == 1

@@ -145,6 +145,9 @@ class Listener:
 
     latency = type("Budget", (), {"total_ms": 40.0})
 
+    def reset(self):
+        pass
+
     def feed(self, sound):
         self.fed = len(sound)
         return []
@@ -156,8 +159,8 @@ class Listener:
 
 @pytest.fixture
 def listener(monkeypatch):
-    monkeypatch.setitem(accuracy.ENGINES, 50.0, Listener())
-    monkeypatch.setitem(accuracy.ENGINES, 20.0, Listener())
+    monkeypatch.setitem(accuracy.TRACKERS, 50.0, Listener())
+    monkeypatch.setitem(accuracy.TRACKERS, 20.0, Listener())
 
 
 def silent_clip(name):
@@ -182,7 +185,7 @@ def test_a_clip_is_heard_in_the_whole_plan(listener):
     plan = accuracy.plan_of([20.0, 50.0], ["voice", "white 10 dB"], 50.0)
     assert plan == [(20.0, "voice"), (50.0, "voice"), (50.0, "white 10 dB")]
     found = accuracy.hear_clip((clip, (TIMES, TRUTH), plan))
-    rows = accuracy.collect(accuracy.ENGINES, plan, [clip, clip], iter([found, found]))
+    rows = accuracy.collect(accuracy.TRACKERS, plan, [clip, clip], iter([found, found]))
     assert [(r["bound_ms"], r["condition"], r["clips"]) for r in rows] == [(b, c, 2) for b, c in plan]
     assert rows[0]["pooled"]["OA"] == pytest.approx(100.0, abs=1.1)
     assert rows[0]["by_singer"]["a"]["OA"] == rows[0]["pooled"]["OA"]

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from rt_melody.realtime.playing.gate import CLOSE_DB, HOLD_S, OPEN_DB, Gate, parse_gate
+from rt_melody.realtime.playing.gate import CLOSE_DB, HOLD_S, OPEN_DB, Gate, make_gate
+from rt_melody.realtime.settings import PerformanceSettings
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.types import PitchFrame
 
@@ -101,8 +102,8 @@ def test_a_second_run_equals_the_first_only_after_reset():
 
 
 def test_words_of_the_setting():
-    assert parse_gate("off") is None and parse_gate("auto").opens_at_db == parse_gate("auto").floor_db + OPEN_DB
-    assert parse_gate("-45").opens_at_db == -45.0
-    for bad in ("on", "", "3", "-121", "nan"):
+    off, auto, fixed = (make_gate(PerformanceSettings(gate=text)) for text in ("off", "auto", "-45"))
+    assert off is None and auto.opens_at_db == auto.floor_db + OPEN_DB and fixed.opens_at_db == -45.0
+    for bad in ("on", "3", "-121", "nan"):
         with pytest.raises(SettingsError, match="use off, auto, or a threshold"):
-            parse_gate(bad)
+            PerformanceSettings(gate=bad)

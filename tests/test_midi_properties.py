@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from rt_melody.realtime import midi_bytes as midi
-from rt_melody.realtime.playing.performance import MODES, PerformanceSettings, Performer
-from rt_melody.realtime.playing.scale import parse_scale
+from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.sinks.controls import BURST_BYTES
 from rt_melody.realtime.sinks.midi import MidiSink
-from rt_melody.realtime.sinks.midi_voice import MidiSettings
+from rt_melody.realtime.settings import MidiSettings, PerformanceSettings
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 HOP_S = 0.01
@@ -98,16 +97,15 @@ class Improviser:
         self.note = None
 
 
-C_MAJOR = parse_scale("C major")
+MODES = ("mono", "legato", "bend", "mpe")
 
 
 def random_settings(rng: np.random.Generator) -> tuple[PerformanceSettings, MidiSettings]:
     mode = MODES[rng.integers(len(MODES))]
     bend_range = int(rng.integers(1, 49))
     performance = PerformanceSettings(
-        mode=mode, bend_range_semitones=bend_range, transpose_semitones=int(rng.integers(-60, 61)),
-        scale=C_MAJOR if rng.random() < 0.3 else None, find_key=bool(rng.random() < 0.1),
-        pull_semitones=float(rng.choice([0.3, np.inf])), lowest=int(rng.integers(0, 50)), highest=int(rng.integers(50, 128)),
+        mode=mode, bend_range=bend_range, transpose=int(rng.integers(-60, 61)), scale=str(rng.choice(["C major", "auto", "off"], p=[0.3, 0.1, 0.6])),
+        snap=str(rng.choice(["30", "hard"])), note_range=[str(rng.integers(0, 50)), str(rng.integers(50, 128))],
     )  # fmt: skip
     said = MidiSettings(
         mpe=mode == "mpe", channel=int(rng.integers(1, 17)), bend_range_semitones=bend_range,
@@ -215,5 +213,5 @@ def test_the_last_values_arrive(bytes_per_s):
         sink.frame(PitchFrame(i, i * 0.01, i * 0.01, 220.0, True, 1.0, 1.0, -20.0))
     assert_bounded(receiver, bytes_per_s)
     assert receiver.values[0xE0, 0, None] == midi.pitch_bend(1, midi.bend_to_14bit(semitones, 12))
-    assert receiver.values[0xD0, 0, None] == midi.channel_pressure(1, said.loudness_curve.byte(level_db))
-    assert receiver.values[0xB0, 0, 74] == midi.control_change(1, "brightness", said.brightness_curve.byte(hz))
+    assert receiver.values[0xD0, 0, None] == midi.channel_pressure(1, said.level_curve.byte(level_db))
+    assert receiver.values[0xB0, 0, 74] == midi.control_change(1, "brightness", said.bright_curve.byte(hz))

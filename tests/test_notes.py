@@ -442,7 +442,7 @@ def test_finish_closes_the_note_once():
     ("name", "value"), [("on_ms", 0), ("glide_ms", float("nan")), ("away_semitones", -0.4)]
 )
 def test_settings_out_of_range_are_named(name, value):
-    with pytest.raises(SettingsError, match=f"notes.{name} is {value}"):
+    with pytest.raises(SettingsError, match=f"{name} {value} cannot be used"):
         NoteSettings(**{name: value})
 
 

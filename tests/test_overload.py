@@ -104,7 +104,7 @@ def stalled(stall_s: float) -> tuple[Stalling, SessionStats, list[str], Session]
     device = Device(world, 2.0 + stall_s)
     sink, told = Stalling(world, device, stall_s), []
     session = Session(
-        device, Worker(world), tracker(), [sink], tell=told.append, priority=False,
+        device, tracker(Worker(world)), [sink], tell=told.append, priority=False,
         clock=lambda: world.now_s, timer=lambda: world.now_s,
     )
     stats = session.run()

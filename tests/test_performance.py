@@ -7,19 +7,14 @@ from math import inf, log2, pi, sin
 import pytest
 
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.playing.expression import velocity_curve
-from rt_melody.realtime.playing.performance import (
-    BRIGHTNESS_STEP_OCTAVES, LEGATO_OVERLAP_S, PerformanceSettings, Performer, parse_note_range, parse_pull,
-    parse_scale_setting,
-)
-from rt_melody.realtime.playing.scale import parse_scale
+from rt_melody.realtime.playing.performance import BRIGHTNESS_STEP_OCTAVES, LEGATO_OVERLAP_S, Performer
+from rt_melody.realtime.settings import PerformanceSettings
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.types import (
     Brightness, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
 )
 
 HOP_S = 0.01
-C_MAJOR = parse_scale("C major")
 
 
 def frame(i, pitch=None, level_db=-28.0, brightness_hz=0.0):
@@ -106,18 +101,18 @@ PAUSE = {10: [on(10, 60)], 20: [off(20, 60)], 40: [on(40, 62)], 50: [off(50, 62)
     ],
 )
 def test_modes(mode, score, expected):
-    assert told(perform(score, mode=mode, bend_range_semitones=4)) == expected
+    assert told(perform(score, mode=mode, bend_range=4)) == expected
 
 
 def test_bend_mode_keeps_room_for_vibrato_at_the_edge_of_the_range():
-    assert told(perform(STEP, mode="bend", bend_range_semitones=2)) == ["+60", "-60", "+62", "62~+0.30", "-62"]
+    assert told(perform(STEP, mode="bend", bend_range=2)) == ["+60", "-60", "+62", "62~+0.30", "-62"]
     near = {10: [on(10, 60)], 30: [off(30, 60), on(30, 61, 61.4)], 50: [off(50, 61)]}
-    assert told(perform(near, mode="bend", bend_range_semitones=2)) == ["+60", "60~+1.40", "-60"]
+    assert told(perform(near, mode="bend", bend_range=2)) == ["+60", "60~+1.40", "-60"]
 
 
 def test_bend_mode_goes_from_note_to_note_within_the_range_of_the_first():
     score = {10: [on(10, 60)], 30: [off(30, 60), on(30, 63)], 50: [off(50, 63), on(50, 66)], 70: [off(70, 66), on(70, 61)]}
-    assert told(perform(score, mode="bend", bend_range_semitones=4)) == [
+    assert told(perform(score, mode="bend", bend_range=4)) == [
         "+60", "60~+3.00", "-60", "+66", "-66", "+61", "-61",
     ]  # fmt: skip
 
@@ -140,21 +135,21 @@ def test_finish_ends_what_sounds(mode):
 def test_a_slow_glide_is_no_silence(mode, expected):
     """The tracker ends the note where the glide left it and begins the next where it arrived, 200 ms later."""
     glide = {10: [on(10, 60)], 40: [NoteOff(0.2, 0.45, 60), on(40, 62)], 50: [off(50, 62)]}
-    assert told(perform(glide, mode=mode, bend_range_semitones=12)) == expected
+    assert told(perform(glide, mode=mode, bend_range=12)) == expected
 
 
 # --- pitch
 
 
 def test_transposition_moves_numbers_and_pitches_alike():
-    first, *_ = events = perform({10: [on(10, 60, 60.3)], 12: [bend(12, 60, -0.2)]}, transpose_semitones=-14)
+    first, *_ = events = perform({10: [on(10, 60, 60.3)], 12: [bend(12, 60, -0.2)]}, transpose=-14)
     assert (first.note, first.pitch) == (46, pytest.approx(46.3)) and told(events)[1] == "46~-0.20"
 
 
 def test_a_note_out_of_range_is_left_out_and_ends_the_one_before():
     score = STEP | {60: [on(60, 80)], 62: [bend(62, 80, 0.5)], 70: [off(70, 80)]}
-    assert told(perform(score, lowest=48, highest=61)) == ["+60", "-60"]
-    assert told(perform({10: [on(10, 5)], 20: [off(20, 5)]}, transpose_semitones=-12)) == []
+    assert told(perform(score, note_range=["48", "61"])) == ["+60", "-60"]
+    assert told(perform({10: [on(10, 5)], 20: [off(20, 5)]}, transpose=-12)) == []
 
 
 def test_tuning_is_heard_before_notes_are_made():
@@ -168,26 +163,26 @@ SUNG = {10: [on(10, 61, 61.2)], 12: [bend(12, 61, 0.4)], 14: [bend(14, 61, -0.2)
 
 
 @pytest.mark.parametrize(
-    ("pull", "expected"),
+    ("snap", "expected"),
     [
-        (inf, ["+62", "-62"]),  # on the scale, without bends
-        (0.3, ["+61", "61~+0.70", "61~+0.10", "-61"]),  # 61.2, 61.4, 60.8, each 0.3 nearer to 62
-        (0.0, ["+61", "61~+0.40", "61~-0.20", "-61"]),
+        ("hard", ["+62", "-62"]),  # on the scale, without bends
+        ("30", ["+61", "61~+0.70", "61~+0.10", "-61"]),  # 61.2, 61.4, 60.8, each 0.3 nearer to 62
+        ("off", ["+61", "61~+0.40", "61~-0.20", "-61"]),
     ],
 )
-def test_notes_are_drawn_to_the_scale(pull, expected):
-    assert told(perform(SUNG, scale=C_MAJOR, pull_semitones=pull)) == expected
+def test_notes_are_drawn_to_the_scale(snap, expected):
+    assert told(perform(SUNG, scale="C major", snap=snap)) == expected
 
 
 def test_a_pull_takes_small_errors_away_and_leaves_the_rest_of_a_vibrato():
     score = {10: [on(10, 60, 60.2)], 12: [bend(12, 60, 0.7)], 14: [bend(14, 60, -0.1)], 16: [bend(16, 60, 0.1)]}
-    first, *rest = perform(score, scale=C_MAJOR, pull_semitones=0.3)
+    first, *rest = perform(score, scale="C major", snap="30")
     assert first.pitch == 60.0 and told(rest) == ["60~+0.40", "60~+0.00", "-60"]
 
 
 def test_two_notes_drawn_onto_one_are_one_but_a_repeated_note_is_struck():
     drawn = {10: [on(10, 60)], 30: [off(30, 60), on(30, 61, 60.9)], 50: [off(50, 61), on(50, 61, 60.9)], 70: [off(70, 61)]}
-    assert told(perform(drawn, scale=C_MAJOR)) == ["+60", "-60", "+60", "-60"]
+    assert told(perform(drawn, scale="C major")) == ["+60", "-60", "+60", "-60"]
 
 
 def test_the_key_that_is_heard_draws_notes_once_it_is_known():
@@ -198,10 +193,10 @@ def test_the_key_that_is_heard_draws_notes_once_it_is_known():
         i += 50
     score |= {i: [on(i, 66)], i + 45: [off(i + 45, 66)]}
     early = {0: [on(0, 66)], 45: [off(45, 66)]}
-    assert told(perform(early, find_key=True)) == ["+66", "-66"]
-    last = told(perform(score, find_key=True))[-2:]
+    assert told(perform(early, scale="auto")) == ["+66", "-66"]
+    last = told(perform(score, scale="auto"))[-2:]
     assert last == ["+65", "-65"]
-    performer = Performer(Score(score), PerformanceSettings(find_key=True))
+    performer = Performer(Score(score), PerformanceSettings(scale="auto"))
     heard = [e for j in range(i) for e in performer.feed(frame(j)) if isinstance(e, KeyHeard)]
     assert performer.key.name == "C major"
     assert [(e.tonic, e.name) for e in heard][-1] == (0, "C major") and len(heard) <= 3, "told once for each change"
@@ -222,7 +217,7 @@ def test_velocity_is_of_the_loudest_hop_of_the_onset():
     score = {12: [NoteOn(0.12, 0.17, 60, 1, 60.0)]}  # the hop of index i ends at i * 10 + 50 ms: 8..12 are within
     first = perform(score, frames)[0]
     assert first.level_db == -50.0 and first.velocity == 1 + round(126 * 28 / 39)
-    fixed = perform(score, frames, velocity=velocity_curve("fixed 77"))[0]
+    fixed = perform(score, frames, velocity_curve="fixed 77")[0]
     assert fixed.velocity == 77
 
 
@@ -232,7 +227,7 @@ def test_a_note_begins_with_the_level_that_is_told_next():
 
 
 def test_loudness_is_dated_to_its_own_hop():
-    events = perform({10: [on(10, 60), Loudness(0.10, 0.15, 60, -20.0)]}, transpose_semitones=2)
+    events = perform({10: [on(10, 60), Loudness(0.10, 0.15, 60, -20.0)]}, transpose=2)
     loud = next(e for e in events if isinstance(e, Loudness))
     assert (loud.time_s, loud.note, loud.level_db) == (pytest.approx(0.14), 62, -20.0)
 
@@ -259,7 +254,7 @@ def test_hiss_after_the_voice_is_not_its_brightness():
 def slid(pitches, **settings):
     """What is played of a note 64 that is bent along ``pitches`` from its tenth frame on, in C major."""
     score = {10: [on(10, 64)]} | {11 + i: [bend(11 + i, 64, p - 64)] for i, p in enumerate(pitches)}
-    return told(perform(score, [frame(i) for i in range(20 + len(pitches))], scale=C_MAJOR, **settings))
+    return told(perform(score, [frame(i) for i in range(20 + len(pitches))], scale="C major", **settings))
 
 
 F_HELD = [64 + i / 10 for i in range(10)] + [65.0] * 30
@@ -271,8 +266,8 @@ F_HELD = [64 + i / 10 for i in range(10)] + [65.0] * 30
         ({}, ["+64", "-64", "+65", "-65"]),
         ({"mode": "legato"}, ["+64", "+65 legato", "-64", "-65"]),
         ({"mode": "bend"}, ["+64", "64~+1.00", "-64"]),
-        ({"pull_semitones": 2.0}, ["+64", "-64", "+65", "-65"]),
-        ({"highest": 64}, ["+64", "-64"]),
+        ({"snap": "200"}, ["+64", "-64", "+65", "-65"]),
+        ({"note_range": ["C-1", "64"]}, ["+64", "-64"]),
     ],
 )
 def test_a_slide_to_another_note_of_the_scale_is_followed(settings, expected):
@@ -280,7 +275,7 @@ def test_a_slide_to_another_note_of_the_scale_is_followed(settings, expected):
 
 
 def test_a_soft_pull_lets_go_where_the_voice_has_slid():
-    words = slid(F_HELD, pull_semitones=0.3)
+    words = slid(F_HELD, snap="30")
     assert words[0] == "+64" and words[-2:] == ["+65", "-65"], "drawn by 0.3, the F was 30 cents flat"
 
 
@@ -304,7 +299,7 @@ def melody(i):
 
 @pytest.mark.parametrize("mode", ["mono", "legato", "bend", "mpe"])
 def test_a_second_run_plays_what_the_first_did_and_only_after_a_reset(mode):
-    settings = PerformanceSettings(mode=mode, find_key=True)
+    settings = PerformanceSettings(mode=mode, scale="auto")
 
     def run(performer, n=700):
         return [e for i in range(n) for e in performer.feed(melody(i))]
@@ -319,7 +314,7 @@ def test_a_second_run_plays_what_the_first_did_and_only_after_a_reset(mode):
 
 
 def test_later_frames_never_change_earlier_events():
-    whole, part = (Performer(NoteTracker(), PerformanceSettings(mode="legato", find_key=True)) for _ in range(2))
+    whole, part = (Performer(NoteTracker(), PerformanceSettings(mode="legato", scale="auto")) for _ in range(2))
     long = [whole.feed(melody(i)) for i in range(500)]
     assert [part.feed(melody(i)) for i in range(300)] == long[:300]
 
@@ -336,10 +331,10 @@ def test_it_is_a_tracker():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"mode": "poly"}, "mode 'poly' is unknown; use one of mono"),
-        ({"a4_hz": 44.0}, "A4 of 44 Hz"),
-        ({"a4_hz": float("nan")}, "A4 of nan Hz"),
-        ({"lowest": 60, "highest": 59}, "note range 60 .. 59 must ascend"),
+        ({"mode": "poly"}, "mode poly cannot be used: it must be one of 'mono'"),
+        ({"a4_hz": 44.0}, "a4_hz 44.0 cannot be used: it must be at least 220"),
+        ({"a4_hz": float("nan")}, "a4_hz nan cannot be used: it must be a finite number"),
+        ({"note_range": ["60", "59"]}, "note range 60 .. 59 must ascend"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(settings, said):
@@ -348,10 +343,15 @@ def test_settings_that_cannot_be_used_are_named(settings, said):
 
 
 def test_words_of_the_settings():
-    assert parse_scale_setting("off") == (None, False) and parse_scale_setting("auto") == (None, True)
-    assert parse_scale_setting("C major") == (C_MAJOR, False)
-    assert [parse_pull(text) for text in ("off", "hard", "30")] == [None, inf, 0.3]
-    assert parse_note_range(["C3", "72"]) == (48, 72)
-    for parse, bad in ((parse_pull, "soft"), (parse_pull, "0"), (parse_pull, "nan"), (parse_scale_setting, "H dur"), (parse_note_range, ["C3"])):
+    said = [PerformanceSettings(snap=snap, scale=scale) for snap in ("off", "hard", "30") for scale in ("off", "auto", "C major")]
+    assert [(s.pull_semitones, s.finds_key, s.fixed_scale and s.fixed_scale.name) for s in said] == [
+        (0.0, False, None), (0.0, False, None), (0.0, False, None),
+        (inf, False, None), (inf, True, None), (inf, False, "C major"),
+        (0.3, False, "chromatic"), (0.3, True, None), (0.3, False, "C major"),
+    ]  # fmt: skip
+    ranged = PerformanceSettings(note_range=["C3", "72"], octave=-1, transpose=2)
+    assert (ranged.lowest, ranged.highest, ranged.transpose_semitones) == (48, 72, -10)
+    assert [PerformanceSettings(mode=mode).bend_range_semitones for mode in ("mono", "mpe")] == [2, 48]
+    for bad in ({"snap": "soft"}, {"snap": "0"}, {"snap": "nan"}, {"scale": "H dur"}, {"note_range": ["C3"]}, {"gate": "loud"}):
         with pytest.raises(SettingsError):
-            parse(bad)
+            PerformanceSettings(**bad)

@@ -11,15 +11,15 @@ import mido
 import pytest
 import soundfile
 from mpe_reader import MpeReader
-from rt_melody.realtime import cli, program
+from rt_melody.realtime import program
 from rt_melody.realtime.cli import main
-from rt_melody.realtime.config import make_settings
-from rt_melody.realtime.playing.scale import CHROMATIC
-from rt_melody.realtime.playing.setup import make_playing
+from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.sinks import midi_ports
-from rt_melody.realtime.sinks.files import CsvSink, JsonlSink
+from rt_melody.realtime.sinks.csv_file import CsvSink
+from rt_melody.realtime.sinks.json_lines import JsonlSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
-from rt_melody.realtime.sinks.midi_voice import MidiSettings
+from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame
@@ -72,30 +72,21 @@ def test_what_cannot_be_played_is_one_sentence_before_anything_begins(capsys, op
     assert said in err and "Traceback" not in err and out == ""
 
 
-def test_options_become_the_stage_and_the_midi():
-    playing = make_playing(
-        make_settings({
-            "mode": "mpe", "transpose": "2", "octave": "-1", "a4_hz": "442", "scale": "f# minor", "snap": "30",
-            "note_range": ["C3", "72"], "gate": "-45", "velocity_curve": ["fixed", "90"], "offset_ms": "-20",
-        })
-    )  # fmt: skip
-    p, m = playing.performance, playing.midi
-    assert (p.mode, p.transpose_semitones, p.a4_hz, p.scale.name, p.pull_semitones) == ("mpe", -10, 442.0, "F# minor", 0.3)
-    assert (p.lowest, p.highest, p.velocity.velocity(-90.0), playing.offset_s) == (48, 72, 90, -0.02)
-    assert (m.mpe, m.bend_range_semitones, m.loudness, m.brightness) == (True, 48, "pressure", "cc74")
-    assert playing.gate.opens_at_db == -45.0
+def test_options_become_the_performance():
+    s = make_settings({
+        "mode": "mpe", "transpose": "2", "octave": "-1", "a4_hz": "442", "scale": "f# minor", "snap": "30",
+        "note_range": ["C3", "72"], "gate": "-45", "velocity_curve": ["fixed", "90"], "offset_ms": "-20",
+    })  # fmt: skip
+    p = s.performance
+    assert (p.mode, p.transpose_semitones, p.a4_hz, p.fixed_scale.name, p.pull_semitones) == ("mpe", -10, 442.0, "F# minor", 0.3)
+    assert (p.lowest, p.highest, p.velocity.velocity(-90.0), s.output.offset_s) == (48, 72, 90, -0.02)
+    assert MelodyTracker.from_settings(s, RATE).gate.opens_at_db == -45.0
 
 
 def test_without_options_notes_are_as_the_tracker_made_them():
-    playing = make_playing(make_settings({}))
-    p, m = playing.performance, playing.midi
-    assert (p.mode, p.transpose_semitones, p.scale, p.find_key, playing.gate) == ("mono", 0, None, False, None)
-    assert (m.mpe, m.bend_range_semitones, m.loudness, m.brightness, playing.offset_s) == (False, 2, "off", "off", 0.0)
-
-
-def test_snap_off_leaves_a_scale_without_effect():
-    p = make_playing(make_settings({"scale": "C major", "snap": "off"})).performance
-    assert p.scale is None and not p.find_key
+    tracker = MelodyTracker.from_settings(sample_rate=RATE)
+    p = tracker.performer.settings
+    assert (p.mode, p.transpose_semitones, p.fixed_scale, p.finds_key, tracker.gate) == ("mono", 0, None, False, None)
 
 
 # --- one path for all outputs
@@ -284,13 +275,3 @@ def test_a_port_that_fails_during_panic_is_told(outputs):
     outputs["Synth A"].send_message = lambda message: (_ for _ in ()).throw(OSError("unplugged"))
     with pytest.raises(RtMelodyError, match="Synth A .*unplugged"):
         midi_ports.silence_outputs(["Synth A"])
-
-
-def test_a_pull_in_cents_that_names_no_scale_means_every_semitone():
-    assert make_playing(make_settings({"snap": "30"})).performance.scale == CHROMATIC
-    assert make_playing(make_settings({})).performance.scale is None
-
-
-@pytest.mark.parametrize(("options", "drift"), [({}, 1.9), ({"bend_range": 1}, 0.9), ({"bend_range": 12}, 1.9), ({"bend_range": 1, "notes": {"drift_semitones": 1.5}}, 1.5)])
-def test_what_a_synthesiser_cannot_bend_to_is_another_note(options, drift):
-    assert cli._note_settings(make_settings(options), options, None).drift_semitones == pytest.approx(drift)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_audio import FakeAudio
 from rt_melody.realtime import cli, selftest
-from rt_melody.realtime.config import Settings
+from rt_melody.realtime.settings import Settings, make_settings
 from rt_melody.realtime.selftest import MicrophoneCheck, Pace, SelfTest, recommend_block, recommend_bound_ms
 from rt_melody.realtime.sources.roundtrip import CHIRPS, EVERY_S, agreed, find_delays, measure, probe_signal
 from rt_melody.realtime.timing.pace import true_pace
@@ -107,7 +107,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(selftest, "listen", listen)
         monkeypatch.setattr(selftest, "measure_pace", lambda *a: (machine, 11.0))
         lines = []
-        test = SelfTest(Settings(**options), 10.0, loopback, lines.append, lambda: False, backend or FakeAudio([]))
+        test = SelfTest(make_settings(options), 10.0, loopback, lines.append, lambda: False, backend or FakeAudio([]))
         return test.run(), "\n".join(lines)
 
     return run
@@ -202,7 +202,7 @@ def test_the_song_is_there_at_any_rate(rate_hz):
 
 def test_stopped_at_once_it_says_so():
     said = []
-    assert SelfTest(Settings(input=["demo"]), 2.0, None, said.append, lambda: True).run() == 1
+    assert SelfTest(make_settings({"input": ["demo"]}), 2.0, None, said.append, lambda: True).run() == 1
     assert said[-1] == "Stopped before anything was measured."
 
 

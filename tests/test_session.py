@@ -25,7 +25,7 @@ from fake_session import (
     tracker,
 )
 from rt_melody.realtime.session import TELL_EVERY_S, Session, closing, run
-from rt_melody.realtime.sinks.files import CSV_HEADER
+from rt_melody.realtime.sinks.csv_file import CSV_HEADER
 from rt_melody.realtime.sources import microphone as microphone_module
 from rt_melody.realtime.sources.blocks import PacedSource
 from rt_melody.realtime.sources.demo import demo_phrase
@@ -81,7 +81,7 @@ def test_block_sizes_change_nothing():
 
 def test_a_second_run_equals_the_first_and_is_not_its_sequel():
     source, sinks = FakeSource(blocks(8)), [Recorder(), Recorder()]
-    session = Session(source, FakeEngine(), tracker(), sinks[:1])
+    session = Session(source, tracker(), sinks[:1])
     tallies = []
     for sink in sinks:
         session.sinks = [sink]
@@ -92,20 +92,19 @@ def test_a_second_run_equals_the_first_and_is_not_its_sequel():
 
 
 def test_a_run_after_one_that_failed_equals_a_first_run():
-    engine, notes, fresh, after = FakeEngine(), tracker(), Recorder(), Recorder()
+    used, fresh, after = tracker(), Recorder(), Recorder()
     with pytest.raises(RtMelodyError):
-        run(FakeSource([*blocks(6), RtMelodyError("unplugged")]), engine, notes, [Recorder()])
-    run(FakeSource(blocks(8)), engine, notes, [after])
+        run(FakeSource([*blocks(6), RtMelodyError("unplugged")]), [Recorder()], lambda rate: used)
+    run(FakeSource(blocks(8)), [after], lambda rate: used)
     played(FakeSource(blocks(8)), fresh)
     assert after.told == fresh.told
 
 
 def test_a_tracker_that_was_in_use_starts_afresh():
-    notes, fresh, after = tracker(), Recorder(), Recorder()
-    used = FakeEngine()
+    used, fresh, after = tracker(), Recorder(), Recorder()
     used.reset()
-    assert [event for frame in used.feed(np.zeros(10 * HOP)) for event in notes.feed(frame)], "a note sounds"
-    run(FakeSource(blocks(8)), FakeEngine(), notes, [after])
+    assert [item for item in used.feed(np.zeros(10 * HOP)) if isinstance(item, NoteOn)], "a note sounds"
+    run(FakeSource(blocks(8)), [after], lambda rate: used)
     played(FakeSource(blocks(8)), fresh)
     assert after.told == fresh.told
 
@@ -221,17 +220,10 @@ def test_an_interrupt_closes_the_note_too():
     assert_no_note_left_on(sink)
 
 
-def test_run_makes_the_engine_for_the_rate_of_the_open_source():
+def test_run_makes_the_tracker_for_the_rate_of_the_open_source():
     sink, made = Recorder(), []
-
-    class Made(FakeEngine):
-        def __init__(self, sample_rate: int) -> None:
-            super().__init__()
-            made.append(sample_rate)
-
-    assert run(FakeSource(blocks(8)), Made, sinks=[sink]).notes == 1
-    assert run(FakeSource(blocks(8)), lambda rate: Made(rate)).frames == 8
-    assert made == [RATE, RATE]
+    stats = run(FakeSource(blocks(8)), [sink], lambda rate: made.append(rate) or tracker())
+    assert (stats.frames, stats.notes, made) == (8, 1, [RATE])
 
 
 # --- live
@@ -271,7 +263,7 @@ def test_falling_behind_is_skipped_and_time_goes_on(behind_s):
     sink, engine, told, shown = Recorder(), FakeEngine(), [], []
     stats = played(source, sink, engine=engine, tell=told.append, on_skip=lambda t: shown.append(t.skips))
     assert stats.skips == 1 and stats.skipped_s == pytest.approx(behind_s)
-    assert engine.resets[1] == pytest.approx(0.2 + behind_s), "the engine goes on where the newest audio stands"
+    assert [s for s in engine.resets if s] == [pytest.approx(0.2 + behind_s)], "the engine goes on where the newest audio stands"
     assert max(source.backlogs[21:]) == 0
     times = [frame.time_s for frame in sink.of(PitchFrame)]
     assert np.all(np.diff(times) > 0) and times[-1] == pytest.approx(0.4 + behind_s - 0.01)
@@ -490,7 +482,7 @@ def test_a_recording_at_the_pace_of_the_clock_is_played_under_live_conditions(re
         def _next_block(self, max_samples: int):
             return np.zeros(HOP, np.float32) if self.position_samples < 5 * HOP else None
 
-    session = Session(Song(realtime, sleep=lambda s: None), FakeEngine(), tracker(), [], stop=lambda: asked.append(gc.isenabled()))
+    session = Session(Song(realtime, sleep=lambda s: None), tracker(), [], stop=lambda: asked.append(gc.isenabled()))
     session.source.open()
     session.run()
     assert set(asked) == {not realtime} and session.timing.live == realtime

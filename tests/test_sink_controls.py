@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.sinks.controls import BURST_BYTES, ControlStream
 from rt_melody.realtime.errors import SettingsError
 
@@ -104,5 +105,5 @@ def test_a_second_run_equals_the_first_only_after_reset():
 
 @pytest.mark.parametrize("rate", [0, 29, 3126])
 def test_a_rate_that_no_cable_has_is_named(rate):
-    with pytest.raises(SettingsError, match=f"MIDI rate {rate} is not usable; give 30 to 3125"):
-        ControlStream(rate)
+    with pytest.raises(SettingsError, match=f"bytes_per_s {rate} cannot be used: it must be at (least 30|most 3125)"):
+        MidiSettings(bytes_per_s=rate)

@@ -13,9 +13,10 @@ import pytest
 
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.sinks import output_file
-from rt_melody.realtime.sinks.files import LINES_WAITING, CsvSink, JsonlSink
+from rt_melody.realtime.sinks.csv_file import CsvSink
+from rt_melody.realtime.sinks.json_lines import LINES_WAITING, JsonlSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink, variable_length
-from rt_melody.realtime.sinks.midi_voice import MidiSettings
+from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
@@ -348,7 +349,7 @@ def test_loudness_is_written_where_asked_for(tmp_path):
 
 @pytest.mark.parametrize("tempo_bpm", [0, 3, 1000, float("nan")])
 def test_a_tempo_out_of_range_is_named(tmp_path, tempo_bpm):
-    with pytest.raises(SettingsError, match=f"tempo {tempo_bpm}"):
+    with pytest.raises(SettingsError, match=f"tempo_bpm {tempo_bpm} cannot be used"):
         MidiFileSink(tmp_path / "a.mid", tempo_bpm=tempo_bpm)
     assert os.listdir(tmp_path) == []
 

@@ -9,7 +9,7 @@ import pytest
 
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, PAUSE_S, MidiSink
-from rt_melody.realtime.sinks.midi_voice import MidiSettings
+from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.types import (
     Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
@@ -353,10 +353,10 @@ def test_nothing_is_taken_after_close(port):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"channel": 0}, "MIDI channel 0"),
-        ({"channel": 17}, "1 to 16"),
-        ({"bend_range_semitones": 49}, "1 to 48"),
-        ({"bend_range_semitones": 2.5}, "bend range 2.5"),
+        ({"channel": 0}, "channel 0 cannot be used: it must be at least 1"),
+        ({"channel": 17}, "at most 16"),
+        ({"bend_range_semitones": 49}, "at most 48"),
+        ({"bend_range_semitones": 2.5}, "bend_range_semitones 2.5 cannot be used: it must be a whole number"),
         ({"loudness": "cc3"}, "cc11"),
     ],
 )

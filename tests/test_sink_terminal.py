@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from rt_melody.realtime.sinks.terminal import DRAWS_A_SECOND, TerminalSink
-from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, midi_to_hz, note_name
+from rt_melody.realtime.types import KeyHeard, NoteOff, NoteOn, PitchFrame, midi_to_hz, note_name
 
 
 class Terminal(io.StringIO):
@@ -60,10 +60,9 @@ def test_cents_are_those_of_the_note_that_is_played():
 
 
 def test_the_key_is_shown_once_it_is_heard():
-    sink, key = TerminalSink(Terminal(), clock=Clock()), []
-    sink.watch_key(lambda: key[-1] if key else None)
+    sink = TerminalSink(Terminal(), clock=Clock())
     assert sink.line(frame()).endswith("skips 0")
-    key.append("D minor")
+    sink.event(KeyHeard(0.0, 0.0, 2, "D minor"))
     assert sink.line(frame()).endswith("skips 0  in D minor")
 
 

@@ -21,7 +21,7 @@ from rt_melody.benchmarks.peers.table import OURS, all_peers
 from rt_melody.benchmarks.peers.tables import draw, report
 from rt_melody.benchmarks.report import write_result
 from rt_melody.models.training.data import DataError, data_folder, refuse
-from rt_melody.realtime.engine import Engine
+from rt_melody.benchmarks.trackers import melody_tracker
 from rt_melody.realtime.errors import InputError, RtMelodyError
 
 PARTS = ("accuracy", "latency", "notes", "cost")
@@ -102,7 +102,7 @@ def hears(peer: Peer, sounds: SoundSet, quick: bool) -> bool:
 def measure(args: argparse.Namespace, peers: dict[str, Peer]) -> dict:
     """Hear, measure and gather. Raises RtMelodyError and DataError for what cannot be used."""
     ours = [p for p in peers.values() if p.name.startswith(OURS)]
-    model = [Engine(p.sample_rate, p.bound_ms, args.model).model.provenance for p in ours]  # refuses what cannot run
+    model = [melody_tracker(p.sample_rate, args.model, latency_ms=p.bound_ms).engine.model.provenance for p in ours]  # refuses what cannot run
     if args.fresh and args.out.exists():
         for name in ("sounds", "tracks", "cost"):
             shutil.rmtree(args.out / name, ignore_errors=True)

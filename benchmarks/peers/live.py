@@ -13,14 +13,14 @@ import numpy as np
 
 from rt_melody.benchmarks.peers.base import F0_MAX_HZ, F0_MIN_HZ, LivePeer, Window, Word
 from rt_melody.benchmarks.peers.standin import open_crepe, provide_torchaudio
-from rt_melody.realtime.types import NoteOff, NoteOn
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame
 
 FILE_RATE = 44100  # what aubio's and essentia's defaults are made for
 
 
 class RtMelody(LivePeer):
     distribution = "rt-melody"
-    modules = ("rt_melody.realtime.engine", "rt_melody.realtime.notes")
+    modules = ("rt_melody.realtime.melody",)
     gives_notes = True
     core_s_per_s = 0.09
 
@@ -29,24 +29,21 @@ class RtMelody(LivePeer):
         self.settings = f"latency bound {bound_ms:g} ms"
 
     def open(self) -> None:
-        from rt_melody.realtime.engine import Engine
-        from rt_melody.realtime.notes import NoteTracker
+        from rt_melody.benchmarks.trackers import melody_tracker
 
-        self._engine, self._tracker = Engine(self.sample_rate, self.bound_ms, self.model), NoteTracker
-        self.hop_samples = round(self._engine.hop_s * self.sample_rate)
-        self._engine.warm_up()
+        self._tracker = melody_tracker(self.sample_rate, self.model, latency_ms=self.bound_ms)
+        self.hop_samples = round(self._tracker.hop_s * self.sample_rate)
+        self._tracker.warm_up()
 
     def start(self) -> None:
-        self._engine.reset()
-        self._notes = self._tracker(None, self._engine.hop_s)
+        self._tracker.reset()
 
     def feed(self, block: np.ndarray) -> Iterable[Word]:
-        for frame in self._engine.feed(block):
-            yield frame.time_s, frame.f0_hz, frame.voiced
-            yield from self._notes.feed(frame)
+        for heard in self._tracker.feed(block):
+            yield (heard.time_s, heard.f0_hz, heard.voiced) if isinstance(heard, PitchFrame) else heard
 
     def finish(self, end_s: float) -> Iterable[Word]:
-        return self._notes.finish(end_s)
+        return self._tracker.finish()
 
 
 class AubioPitch(LivePeer):

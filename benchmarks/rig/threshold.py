@@ -13,19 +13,21 @@ import threading
 
 import numpy as np
 
+from rt_melody.realtime.latency import LatencyBudget
+from rt_melody.realtime.melody import Heard
 from rt_melody.realtime.session import run
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_ports import open_midi_out
 from rt_melody.realtime.sources import MicrophoneSource
-from rt_melody.realtime.types import LatencyBudget, NoteEvent, NoteOff, NoteOn, PitchFrame
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame
 
 THRESHOLD = 0.01  # of full scale
 QUIET_S = 0.1  # below it for so long, the note has ended
 NOTE = 60
 
 
-class ThresholdEngine:
-    """One frame a block: loud or not. Has what a session asks of an engine."""
+class ThresholdTracker:
+    """One frame a block, loud or not, and a note while it is loud. Has what a session asks of a ``MelodyTracker``."""
 
     hop_s = 0.01
     latency = LatencyBudget(50.0, ())
@@ -39,43 +41,39 @@ class ThresholdEngine:
 
     def reset(self, start_s: float = 0.0) -> None:
         self._fed, self._quiet, self._start_s = 0, round(QUIET_S * self.sample_rate), start_s
+        self._now_s, self._sounds = start_s, False
 
-    def feed(self, samples: np.ndarray) -> list[PitchFrame]:
+    def feed(self, samples: np.ndarray) -> list[Heard]:
         self._fed += len(samples)
         self._quiet = 0 if np.abs(samples).max() > THRESHOLD else self._quiet + len(samples)
-        now_s = self._start_s + self._fed / self.sample_rate
-        return [PitchFrame(0, now_s, now_s, 261.6, self._quiet < QUIET_S * self.sample_rate, 1.0, 1.0, -20.0)]
+        self._now_s = now_s = self._start_s + self._fed / self.sample_rate
+        loud = self._quiet < QUIET_S * self.sample_rate
+        heard: list[Heard] = [PitchFrame(0, now_s, now_s, 261.6, loud, 1.0, 1.0, -20.0)]
+        if loud and not self._sounds:
+            heard.append(NoteOn(now_s, now_s, NOTE, 100, float(NOTE)))
+        elif not loud:
+            heard += self.finish()
+        self._sounds = loud
+        return heard
 
-    def flush(self) -> list[PitchFrame]:
-        return []
+    def flush(self) -> list[Heard]:
+        return self.finish()
 
+    def skip_to(self, start_s: float) -> list[Heard]:
+        ended = self.finish()
+        self.reset(start_s)
+        return ended
 
-class ThresholdTracker:
-    """A note while it is loud. Has what a session asks of a tracker."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self._sounds = False
-
-    def feed(self, frame: PitchFrame) -> list[NoteEvent]:
-        if frame.voiced == self._sounds:
-            return []
-        self._sounds = frame.voiced
-        now_s = frame.available_s
-        return [NoteOn(now_s, now_s, NOTE, 100, float(NOTE)) if frame.voiced else NoteOff(now_s, now_s, NOTE)]
-
-    def finish(self, available_s: float) -> list[NoteEvent]:
+    def finish(self) -> list[Heard]:
         ended, self._sounds = self._sounds, False
-        return [NoteOff(available_s, available_s, NOTE)] if ended else []
+        return [NoteOff(self._now_s, self._now_s, NOTE)] if ended else []
 
 
 def main(device: str) -> None:
     leave = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: leave.set())
     source = MicrophoneSource(device)
-    run(source, ThresholdEngine, ThresholdTracker(), [MidiSink(open_midi_out(None))], stop=leave.is_set)
+    run(source, [MidiSink(open_midi_out(None))], ThresholdTracker, stop=leave.is_set)
 
 
 if __name__ == "__main__":

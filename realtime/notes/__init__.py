@@ -55,7 +55,7 @@ not `clear_of_room_db` above the room, a dip may be a drum's: there a frame must
 (`doubt_confidence`).
 """
 
-from rt_melody.realtime.notes.settings import NoteSettings
+from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.notes.tracker import NoteTracker
 
 __all__ = ["NoteSettings", "NoteTracker"]

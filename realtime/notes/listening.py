@@ -6,7 +6,7 @@ from math import exp, inf
 from statistics import fmean
 
 from rt_melody.realtime.notes.heard import History, decibels, power, whole_hops
-from rt_melody.realtime.notes.settings import NoteSettings
+from rt_melody.realtime.settings.notes import NoteSettings
 
 
 class Room:

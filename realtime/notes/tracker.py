@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 from rt_melody.realtime.notes.heard import Heard, History, pitch_of, spread, whole_hops
 from rt_melody.realtime.notes.listening import Dips, Room, Trust
-from rt_melody.realtime.notes.settings import NoteSettings
+from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.playing.expression import velocity_curve
 from rt_melody.realtime.types import Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 

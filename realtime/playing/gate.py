@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.settings.performance import PerformanceSettings, parse_gate
 from rt_melody.realtime.types import PitchFrame
 
 OPEN_DB = 12.0  # above the floor: opens
@@ -23,8 +23,6 @@ FIRST_FLOOR_DB = -75.0  # until the room has been heard
 FALL_PART = 0.2  # of the way down to a quieter hop, each hop
 RISE_DB_PER_S = 12.0
 MOST_STEP_S = 0.05  # of a rise: through a gap in the stream nobody heard the room
-OFF, AUTO = "off", "auto"
-LEAST_DB, MOST_DB = -120.0, 0.0
 
 
 class Gate:
@@ -80,16 +78,7 @@ class Gate:
         return self._verdicts[0][1]
 
 
-def parse_gate(text: str) -> Gate | None:
-    """Of ``off`` (None), ``auto`` or a threshold in dBFS. Raises ``SettingsError`` for anything else."""
-    if text == OFF:
-        return None
-    if text == AUTO:
-        return Gate()
-    try:
-        threshold_db = float(text)
-    except ValueError:
-        threshold_db = float("nan")
-    if not LEAST_DB <= threshold_db <= MOST_DB:
-        raise SettingsError(f"gate {text!r} is not known; use off, auto, or a threshold from -120 to 0 dBFS such as -45")
-    return Gate(threshold_db)
+def make_gate(settings: PerformanceSettings) -> Gate | None:
+    """The gate that is asked for; None where it is off."""
+    is_on, threshold_db = parse_gate(settings.gate)
+    return Gate(threshold_db) if is_on else None

@@ -17,7 +17,7 @@ Modes
 -----
 mono    each note is struck.
 legato  a note that follows on another is slurred: it begins before the other ends. A repeated note is struck.
-bend    a note that follows on another within the bend range is a bend of it; ``BEND_ROOM`` of the range is kept for
+bend    a note that follows on another within the bend range is a bend of it; ``BEND_SPARE`` of the range is kept for
         vibrato. A repeated note is held. Out of the range, and after silence, notes are struck.
 mpe     as mono; the outputs give each note a channel of its own.
 
@@ -28,24 +28,21 @@ pitch that is known by then.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
-from math import exp, inf, isfinite, log2
+from dataclasses import dataclass, replace
+from math import exp, log2
 from typing import Protocol
 
-from rt_melody.realtime.playing.expression import VelocityCurve, velocity_curve
-from rt_melody.realtime.playing.scale import CHROMATIC, KeyFinder, Scale, parse_note, parse_scale, pulled
-from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.playing.scale import CHROMATIC, KeyFinder, Scale, pulled
+from rt_melody.realtime.settings.performance import A4_HZ, PerformanceSettings
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
-MODES = ("mono", "legato", "bend", "mpe")
 LEGATO_OVERLAP_S = 0.01  # by which slurred notes overlap in time
-BEND_ROOM = 0.5  # semitones of the bend range kept free on either side, a quarter of it at most
+BEND_SPARE = 0.5  # semitones of the bend range kept free on either side, a quarter of it at most
 ONSET_MEMORY_S = 0.5  # how far back the level of an onset is looked for
 BRIGHTNESS_SMOOTH_S = 0.03  # time constant; louder hops count more, so that what is left when the voice ends is the voice's
 NEARER_SEMITONES = 0.5  # by which another note of the scale must be nearer than the one that is drawn to ...
 SETTLE_S = 0.15  # ... for so long: the slow vibrato of 4 Hz is away for less
 BRIGHTNESS_STEP_OCTAVES = 0.04  # smallest change worth an event: a step or two of CC 74
-A4_HZ = 440.0
 SLID = -1  # in place of a note number: the note before was no other one, but slid
 LEAST_POWER = 1e-13  # below it no brightness is known: -130 dBFS
 
@@ -61,39 +58,6 @@ class Tracker(Protocol):
     def finish(self, available_s: float) -> list[NoteEvent]: ...
 
     def reset(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class PerformanceSettings:
-    """``scale``: None leaves pitches alone; with ``find_key`` it is the key that is heard, once it is.
-
-    ``pull_semitones``: how far pitches are drawn towards the scale; infinite puts them on it.
-    Raises ``SettingsError`` for an unknown mode, or an empty range.
-    """
-
-    mode: str = "mono"
-    bend_range_semitones: float = 2.0
-    transpose_semitones: int = 0
-    a4_hz: float = A4_HZ
-    scale: Scale | None = None
-    find_key: bool = False
-    pull_semitones: float = inf
-    lowest: int = 0
-    highest: int = 127
-    velocity: VelocityCurve = field(default_factory=velocity_curve)
-
-    @property
-    def shift_semitones(self) -> float:
-        """From what is sung, at 440 Hz, to what is played, but for the scale."""
-        return self.transpose_semitones + 12.0 * log2(A4_HZ / self.a4_hz)
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise SettingsError(f"mode {self.mode!r} is unknown; use one of {', '.join(MODES)}")
-        if not (isfinite(self.a4_hz) and 220 <= self.a4_hz <= 880):
-            raise SettingsError(f"A4 of {self.a4_hz:g} Hz is not usable; give 220 to 880, for instance 442")
-        if not 0 <= self.lowest <= self.highest <= 127:
-            raise SettingsError(f"note range {self.lowest} .. {self.highest} must ascend within 0 .. 127; for instance C3 C6")
 
 
 class _Sound:
@@ -156,7 +120,10 @@ class Performer:
         self.settings = s = settings or PerformanceSettings()
         self._tracker = tracker
         self._retune = A4_HZ / s.a4_hz
-        self._room = s.bend_range_semitones - min(BEND_ROOM, s.bend_range_semitones / 4)
+        self._mode, self._transpose = s.mode, s.transpose_semitones
+        self._fixed_scale, self._finds_key, self._pull_semitones = s.fixed_scale, s.finds_key, s.pull_semitones
+        self._lowest, self._highest, self._velocity = s.lowest, s.highest, s.velocity
+        self._reach = s.bend_range_semitones - min(BEND_SPARE, s.bend_range_semitones / 4)
         self._finder = KeyFinder()
         self._sound = _Sound(tracker.hop_s)
         self._played: _Played | None = None
@@ -175,7 +142,7 @@ class Performer:
     @property
     def key(self) -> Scale | None:
         """The key that is heard, where it is looked for; else the scale that was given."""
-        return self._finder.key if self.settings.find_key else self.settings.scale
+        return self._finder.key if self._finds_key else self._fixed_scale
 
     def reset(self) -> None:
         """Forget everything, the key too."""
@@ -192,8 +159,8 @@ class Performer:
         if self._played is not None:
             self._follow_scale(frame, events)
         if self._played is not None:  # it may have slid out of the range
-            if self.settings.find_key:
-                self._finder.feed(self._played.sung + self.settings.transpose_semitones, self.hop_s)
+            if self._finds_key:
+                self._finder.feed(self._played.sung + self._transpose, self.hop_s)
                 self._tell_key(frame, events)
             self._follow_brightness(frame.available_s, events)
         return events
@@ -230,7 +197,7 @@ class Performer:
         return played
 
     def _note_on(self, event: NoteOn, off: NoteOff | None, played: list[NoteEvent]) -> None:
-        shift, scale = self.settings.transpose_semitones, self._scale()
+        shift, scale = self._transpose, self._scale()
         self._aim(event, off, event.note + shift, event.pitch + shift, scale, played)
 
     def _aim(
@@ -240,7 +207,7 @@ class Performer:
         target = None if scale is None else float(scale.nearest(sung + 0.5 * min(0.5, max(-0.5, sung_pitch - sung))))
         note = sung if target is None or target == sung else round(self._drawn(sung, target))
         pitch = self._drawn(sung_pitch, target)
-        if not self.settings.lowest <= note <= self.settings.highest:
+        if not self._lowest <= note <= self._highest:
             self._end(off or NoteOff(event.time_s, event.available_s, event.note), played)
             self.left_out += 1
             return
@@ -249,7 +216,7 @@ class Performer:
         if follows and self._is_held(held, off, event, note, pitch):
             self._bend_to(pitch - held.note, event, played)
         else:
-            slurred = follows and self.settings.mode == "legato" and note != held.note
+            slurred = follows and self._mode == "legato" and note != held.note
             if not slurred:
                 self._end(off, played)
             self._strike(event, note, pitch, slurred, played)
@@ -260,13 +227,13 @@ class Performer:
 
     def _is_held(self, held: _Played, off: NoteOff, on: NoteOn, note: int, pitch: float) -> bool:
         """Whether a note that follows on the held one is no new note to be played."""
-        if self.settings.mode == "bend":
-            return abs(pitch - held.note) <= self._room
+        if self._mode == "bend":
+            return abs(pitch - held.note) <= self._reach
         return note == held.note and on.note != off.note  # two notes drawn onto one
 
     def _strike(self, event: NoteOn, note: int, pitch: float, slurred: bool, played: list[NoteEvent]) -> None:
         loudest_db, brightness_hz = self._sound.loudest_since(event.time_s), self._sound.brightness_hz
-        velocity = event.velocity if loudest_db is None else self.settings.velocity.velocity(loudest_db)
+        velocity = event.velocity if loudest_db is None else self._velocity.velocity(loudest_db)
         octaves = None if brightness_hz is None else log2(brightness_hz)
         self._played = _Played(note, event.time_s, pitch - note, octaves)
         played.append(
@@ -284,7 +251,7 @@ class Performer:
     def _express(self, event: PitchBend | Loudness, played: list[NoteEvent]) -> None:
         held = self._played
         if isinstance(event, PitchBend):
-            held.pitch = event.note + event.semitones + self.settings.transpose_semitones
+            held.pitch = event.note + event.semitones + self._transpose
             self._bend_to(self._drawn(held.pitch, held.target) - held.note, event, played)
         elif isinstance(event, Loudness):
             played.append(replace(event, time_s=event.available_s - self.hop_s, note=held.note))
@@ -306,7 +273,7 @@ class Performer:
         if held.nearer_s < SETTLE_S - 1e-9:
             return
         at = frame.time_s, frame.available_s
-        on = NoteOn(*at, held.sung, 64, held.pitch - self.settings.transpose_semitones)
+        on = NoteOn(*at, held.sung, 64, held.pitch - self._transpose)
         self._aim(on, NoteOff(*at, SLID), round(held.pitch), held.pitch, held.scale, played)
 
     def _follow_brightness(self, available_s: float, played: list[NoteEvent]) -> None:
@@ -322,34 +289,7 @@ class Performer:
 
     def _scale(self) -> Scale | None:
         """Until a key is known, every note of the chromatic scale is as good."""
-        return self.key or CHROMATIC if self.settings.find_key else self.settings.scale
+        return self.key or CHROMATIC if self._finds_key else self._fixed_scale
 
     def _drawn(self, pitch: float, target: float | None) -> float:
-        return pitch if target is None else pulled(pitch, target, self.settings.pull_semitones)
-
-
-def parse_scale_setting(text: str) -> tuple[Scale | None, bool]:
-    """``PerformanceSettings.scale`` and ``find_key`` of ``off``, ``auto`` or a scale. Raises ``SettingsError``."""
-    if text == "off":
-        return None, False
-    return (None, True) if text == "auto" else (parse_scale(text), False)
-
-
-def parse_pull(text: str) -> float | None:
-    """Semitones of ``hard`` (infinite) or a number of cents; None of ``off``. Raises ``SettingsError``."""
-    if text in ("off", "hard"):
-        return None if text == "off" else inf
-    try:
-        cents = float(text)
-    except ValueError:
-        cents = -1.0
-    if not 0 < cents <= 1200:
-        raise SettingsError(f"snap {text!r} is not known; use off, hard, or cents of pull above 0 such as 30")
-    return cents / 100
-
-
-def parse_note_range(pair: list[str]) -> tuple[int, int]:
-    """Lowest and highest note of two names. Raises ``SettingsError``."""
-    if len(pair) != 2:
-        raise SettingsError(f"note range {' '.join(pair)!r} must be two notes, the lowest and the highest; for instance C3 C6")
-    return parse_note(pair[0]), parse_note(pair[1])
+        return pitch if target is None else pulled(pitch, target, self._pull_semitones)

@@ -21,9 +21,9 @@ Model = TypeVar("Model", bound="SettingsModel")
 # What pydantic found wrong -> the rule in our words. Placeholders are those of pydantic's context.
 RULES = {
     "greater_than": "it must be above {gt:g}",
-    "greater_than_equal": "it must be at least {ge}",
+    "greater_than_equal": "it must be at least {ge:g}",
     "less_than": "it must be below {lt:g}",
-    "less_than_equal": "it must be at most {le}",
+    "less_than_equal": "it must be at most {le:g}",
     "finite_number": "it must be a finite number",
     "float_type": "it must be a number",
     "float_parsing": "it must be a number",
@@ -41,6 +41,9 @@ RULES = {
     "too_long": "it must have {max_length} at most",
     "dict_type": "it must be a mapping of settings, such as {{on_ms: 30}}",
     "model_type": "it must be a mapping of settings, such as {{on_ms: 30}}",
+    "osc.list_type": "it must be HOST:PORT or a list of them",
+    "input.list_type": "it must be a name or a list of names",
+    "input.too_short": "it must name one input at least",
     "value_error": "{error}",
 }
 
@@ -73,8 +76,8 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> SettingsError
     first = error.errors()[0]
     location = tuple(str(part) for part in first["loc"] if isinstance(part, str))
     inner = first.get("ctx", {}).get("error")
-    if isinstance(inner, SettingsError) and inner.location:  # of a group within: it knows better
-        return SettingsError.of((*location, *inner.location), inner.value, inner.rule, inner.meaning, inner.unknown)
+    if isinstance(inner, SettingsError):  # of a group within, or of a rule that says all
+        return inner.within(location)
     name = location[-1] if location else ""
     if first["type"] == "extra_forbidden":
         return SettingsError.of(location, first["input"], did_you_mean(name, model.model_fields), unknown=True)

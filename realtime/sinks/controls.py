@@ -16,11 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.settings.midi import BYTES_PER_S
 
-DIN_BYTES_PER_S = 3125
-BYTES_PER_S = 1500
-LEAST_BYTES_PER_S = 30
 BURST_BYTES = 24
 
 Timed = tuple[float, bytes]  # when it may be sent, and the message
@@ -30,11 +27,6 @@ class ControlStream:
     """What was sent and what waits, of each key of one port."""
 
     def __init__(self, bytes_per_s: int = BYTES_PER_S) -> None:
-        """Raises ``SettingsError`` for a rate outside 30..3125 bytes a second."""
-        if not LEAST_BYTES_PER_S <= bytes_per_s <= DIN_BYTES_PER_S:
-            raise SettingsError(
-                f"MIDI rate {bytes_per_s} is not usable; give {LEAST_BYTES_PER_S} to {DIN_BYTES_PER_S} bytes a second"
-            )
         self.bytes_per_s = bytes_per_s
         self.reset()
 

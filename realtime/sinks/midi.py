@@ -19,8 +19,11 @@ from typing import Protocol
 
 from rt_melody.realtime import midi_bytes
 from rt_melody.realtime.sinks.controls import Timed
-from rt_melody.realtime.sinks.midi_voice import MidiSettings, make_voice
+from rt_melody.realtime.settings import VIRTUAL, MidiSettings
+from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.midi_voice import make_voice
 from rt_melody.realtime.sinks.note_sink import NoteSink
+from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
@@ -41,6 +44,20 @@ def free(port: MidiPort) -> None:
     for ending in (port.close_port, port.delete):
         with suppress(Exception):
             ending()
+
+
+def from_settings(request: SinkRequest) -> list[EventSink]:
+    """The port of ``--midi-out``."""
+    from rt_melody.realtime.sinks.midi_ports import open_midi_out
+    from rt_melody.realtime.sinks.midi_reconnect import ReconnectingPort
+
+    wanted = request.settings.output.midi_out
+    if wanted is None:
+        return []
+    # a virtual port is ours, and goes with the MIDI system alone
+    port = open_midi_out() if wanted == VIRTUAL else ReconnectingPort(lambda: open_midi_out(wanted), request.tell)
+    request.say(f"playing on the MIDI port {port.name}")
+    return [MidiSink(port, request.settings.midi)]
 
 
 class MidiSink(NoteSink):

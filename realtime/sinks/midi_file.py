@@ -9,10 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from rt_melody.realtime.sinks.controls import Timed
-from rt_melody.realtime.sinks.midi_voice import MidiSettings, make_voice
+from rt_melody.realtime.settings import MidiSettings, OutputSettings
+from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.midi_voice import make_voice
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
-from rt_melody.realtime.errors import OutputError, SettingsError
+from rt_melody.realtime.errors import OutputError
+from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.types import Brightness, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 TICKS_PER_BEAT = 960
@@ -21,6 +24,14 @@ END_OF_TRACK = b"\x00\xff\x2f\x00"
 TRACK_LENGTH_AT = 18  # byte offset of MTrk's length: MThd is 14 bytes long, "MTrk" 4
 REORDER_S = 1.0  # a note's time may lie this far before the newest event's; the first after a pause is dated back by up
 # to ``first_ms`` and a little (see notes.py), which is .9 s. One from before that stands where the file has got to
+
+
+def from_settings(request: SinkRequest) -> list[EventSink]:
+    """The file of ``--midi-file``."""
+    s, output = request.settings, request.settings.output
+    if not output.midi_file:
+        return []
+    return [MidiFileSink(request.path(output.midi_file, ".mid"), s.midi, output.tempo_bpm, output.offset_s, request.live)]
 
 
 class MidiFileSink(NoteSink):
@@ -42,10 +53,9 @@ class MidiFileSink(NoteSink):
         live: bool = False,
     ) -> None:
         """``offset_s`` is added to all times. With ``live`` a thread of its own writes (see output_file). Raises
-        ``SettingsError`` for a tempo outside 4..999 beats a minute."""
+        ``SettingsError`` for a tempo outside of what ``OutputSettings`` allows."""
         super().__init__()
-        if not 4 <= tempo_bpm <= 999:
-            raise SettingsError(f"tempo {tempo_bpm} is not usable; give 4 to 999 beats a minute")
+        OutputSettings(tempo_bpm=tempo_bpm)
         self._voice = make_voice(settings)
         self._encoders = {
             NoteOn: self._voice.note_on,

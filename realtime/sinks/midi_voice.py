@@ -15,58 +15,19 @@ Source: MIDI Polyphonic Expression 1.0 (RP-053).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from rt_melody.realtime import midi_bytes as midi
-from rt_melody.realtime.playing.expression import BrightnessCurve, Curve, brightness_curve, loudness_curve
-from rt_melody.realtime.sinks.controls import BYTES_PER_S, ControlStream, Timed
-from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.settings.midi import MidiSettings
+from rt_melody.realtime.sinks.controls import ControlStream, Timed
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend
-
-BEND_RANGE = 2  # semitones; what synthesisers expect that were told nothing
-MPE_BEND_RANGE = 48  # what the MPE Configuration Message sets
-
-
-@dataclass(frozen=True, slots=True)
-class MidiSettings:
-    """How a voice is said in MIDI. None is what suits the mode.
-
-    Raises ``SettingsError`` for a channel outside 1..16, a range outside 1..48, an unknown loudness or brightness.
-    """
-
-    mpe: bool = False
-    channel: int = 1  # of MPE there is no choice
-    bend_range_semitones: int | None = None  # 2; 48 of MPE
-    loudness: str | None = None  # off; pressure of MPE
-    brightness: str | None = None  # off; cc74 of MPE
-    loudness_curve: Curve = field(default_factory=loudness_curve)
-    brightness_curve: BrightnessCurve = field(default_factory=brightness_curve)
-    bytes_per_s: int = BYTES_PER_S
-
-    def __post_init__(self) -> None:
-        for name, plain, of_mpe in (
-            ("bend_range_semitones", BEND_RANGE, MPE_BEND_RANGE),
-            ("loudness", "off", "pressure"),
-            ("brightness", "off", "cc74"),
-        ):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, of_mpe if self.mpe else plain)
-        _check_whole("MIDI channel", self.channel, 16)
-        _check_whole("bend range", self.bend_range_semitones, midi.BEND_RANGE_MAX_SEMITONES)
-        for what, known in (("loudness", midi.LOUDNESS), ("brightness", midi.BRIGHTNESS)):
-            if getattr(self, what) not in known:
-                raise SettingsError(f"{what} {getattr(self, what)!r} is unknown; use one of {', '.join(known)}")
-
 
 class MidiVoice:
     """One channel. Each method gives the messages of one event; its state is what it sent and what waits."""
 
     def __init__(self, settings: MidiSettings | None = None) -> None:
-        """Raises ``SettingsError`` for a rate that cannot be used."""
         self.settings = s = settings or MidiSettings()
         self._controls = ControlStream(s.bytes_per_s)
-        self._level_message = midi.LOUDNESS[s.loudness]
-        self._bright_message = midi.BRIGHTNESS[s.brightness]
+        self._level_message, self._level_curve = midi.LOUDNESS[s.loudness_message], s.level_curve
+        self._bright_message, self._bright_curve = midi.BRIGHTNESS[s.brightness_message], s.bright_curve
         self._channel_of: dict[int, int] = {}  # of each note that sounds
 
     @property
@@ -140,11 +101,11 @@ class MidiVoice:
     # ---- one channel ---------------------------------------------------------------------------
 
     def _controllers_at_rest(self, channel: int) -> list[bytes]:
-        used = ((self.settings.loudness, self._level_message), (self.settings.brightness, self._bright_message))
+        used = ((self.settings.loudness_message, self._level_message), (self.settings.brightness_message, self._bright_message))
         return [message(channel, midi.AT_REST[way]) for way, message in used if way in midi.AT_REST]
 
     def _announcement(self, brief: bool) -> list[bytes]:
-        return list(midi.bend_range(self.settings.channel, self.settings.bend_range_semitones))
+        return list(midi.bend_range(self.settings.channel, self.settings.bend_range))
 
     def _take_channel(self, note: int) -> int:
         return self._channel_of.setdefault(note, self.settings.channel)
@@ -156,13 +117,13 @@ class MidiVoice:
     # ---- messages ------------------------------------------------------------------------------
 
     def _bend(self, channel: int, semitones: float) -> bytes:
-        return midi.pitch_bend(channel, midi.bend_to_14bit(semitones, self.settings.bend_range_semitones))
+        return midi.pitch_bend(channel, midi.bend_to_14bit(semitones, self.settings.bend_range))
 
     def _level(self, channel: int, level_db: float) -> bytes:
-        return self._level_message(channel, self.settings.loudness_curve.byte(level_db))
+        return self._level_message(channel, self._level_curve.byte(level_db))
 
     def _bright(self, channel: int, brightness_hz: float) -> bytes:
-        return self._bright_message(channel, self.settings.brightness_curve.byte(brightness_hz))
+        return self._bright_message(channel, self._bright_curve.byte(brightness_hz))
 
     def _bend_at_once(self, channel: int, semitones: float, now_s: float) -> list[bytes]:
         return self._controls.at_once(("bend", channel), self._bend(channel, semitones), now_s)
@@ -199,7 +160,7 @@ class MpeVoice(MidiVoice):
     def _announcement(self, brief: bool) -> list[bytes]:
         """The zone, and its bend range: on one member, which a receiver takes for all, or on each to be sure."""
         channels = self.channels[:1] if brief else self.channels
-        ranges = (midi.bend_range(channel, self.settings.bend_range_semitones) for channel in channels)
+        ranges = (midi.bend_range(channel, self.settings.bend_range) for channel in channels)
         return [*midi.mpe_lower_zone(self.MEMBERS), *(message for parts in ranges for message in parts)]
 
     def _take_channel(self, note: int) -> int:
@@ -214,8 +175,3 @@ class MpeVoice(MidiVoice):
 
 def make_voice(settings: MidiSettings | None) -> MidiVoice:
     return MpeVoice(settings) if settings is not None and settings.mpe else MidiVoice(settings)
-
-
-def _check_whole(what: str, value: int, most: int) -> None:
-    if not (isinstance(value, int) and 1 <= value <= most):
-        raise SettingsError(f"{what} {value!r} is not usable; give a whole number from 1 to {most}")

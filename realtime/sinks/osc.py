@@ -32,7 +32,9 @@ from collections.abc import Callable
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
+from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.note_sink import NoteSink
+from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
@@ -70,6 +72,12 @@ def encode(message: str, arguments: tuple, unix_s: float | None) -> bytes:
     bundle = OscBundleBuilder(IMMEDIATELY if unix_s is None else unix_s)
     bundle.add_content(builder.build())
     return bundle.build().dgram
+
+
+def from_settings(request: SinkRequest) -> list[EventSink]:
+    """A sink for each receiver of ``--osc``; every address is understood before the first is opened."""
+    output = request.settings.output
+    return [OscSink(*address, output.offset_s, request.tell) for address in [parse_osc_address(text) for text in output.osc]]
 
 
 class OscSink(NoteSink):

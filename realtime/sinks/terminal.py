@@ -14,18 +14,28 @@ Conventions
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
 
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.timing.background import BackgroundWriter
-from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi, note_name
+from rt_melody.realtime.types import KeyHeard, NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi, note_name
 
 DRAWS_A_SECOND = 15.0
 METER_CELLS = 16
 METER_FLOOR_DB = -60.0
 DEFAULT_COLUMNS = 80
+
+
+def from_settings(request: SinkRequest) -> list[EventSink]:
+    """The live line, unless it is to be quiet or standard output carries lines."""
+    s = request.settings
+    if s.report.quiet or s.output.writes_lines or sys.stderr is None:
+        return []
+    return [TerminalSink(sys.stderr, s.performance.shift_semitones)]
 
 
 class TerminalSink(EventSink):
@@ -37,7 +47,7 @@ class TerminalSink(EventSink):
         """``shift_semitones``: from what is sung to what is played, tuning included; cents are told of the latter."""
         super().__init__()
         self._shift = shift_semitones
-        self._key: Callable[[], str | None] = lambda: None
+        self._key = ""
         self._stream = stream
         self._clock = clock
         self._alive = stream.isatty()
@@ -53,15 +63,13 @@ class TerminalSink(EventSink):
         self._latency_ms = latency_ms
         self._skips = skips
 
-    def watch_key(self, key: Callable[[], str | None]) -> None:
-        """Ask ``key`` at each drawing for the key that is heard, None as long as none is."""
-        self._key = key
-
     def _event(self, event: NoteEvent) -> None:
         if isinstance(event, NoteOn):
             self._note = event.note
         elif isinstance(event, NoteOff):
             self._note = None
+        elif isinstance(event, KeyHeard):
+            self._key = event.name
 
     def _frame(self, frame: PitchFrame) -> None:
         if not self._alive:
@@ -76,7 +84,7 @@ class TerminalSink(EventSink):
         """The line for a frame, without carriage return."""
         return (
             f"{_meter(frame.level_db)} {frame.level_db:6.1f} dB  {self._pitch(frame)}"
-            f"  latency {self._latency_ms:.0f} ms  skips {self._skips}{'  in ' + key if (key := self._key()) else ''}"
+            f"  latency {self._latency_ms:.0f} ms  skips {self._skips}{'  in ' + self._key if self._key else ''}"
         )
 
     def _pitch(self, frame: PitchFrame) -> str:

@@ -7,8 +7,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rt_melody.realtime.cli import main
-from rt_melody.realtime.config import VIRTUAL, Settings, did_you_mean, dump_settings, make_settings, read_yaml
 from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.settings import FLAT, VIRTUAL, MidiSettings, NoteSettings, PerformanceSettings, Settings, dump_settings, make_settings, read_yaml
+from rt_melody.realtime.settings.base import did_you_mean
+from rt_melody.realtime.settings.root import group_model
 
 # One value other than the default for every setting, so that none is forgotten by a round trip.
 OTHER = {
@@ -53,8 +55,8 @@ OTHER = {
     "jsonl": True,
     "jsonl_frames": True,
     "quiet": True,
-    "notes": {"on_ms": 20.0, "bridge_ms": 30.0},
 }
+NOTES = {"on_ms": 20.0, "bridge_ms": 30.0}
 
 
 @pytest.fixture
@@ -82,11 +84,11 @@ def refusal(options: dict, path: str | None = None) -> str:
 
 def test_the_table_of_other_values_has_every_setting_and_no_default():
     defaults = Settings()
-    assert OTHER.keys() == Settings.model_fields.keys()
-    assert not [name for name, value in OTHER.items() if getattr(defaults, name) == value]
+    assert OTHER.keys() == FLAT.keys()
+    assert not [name for name, value in OTHER.items() if defaults.flat(name) == value]
 
 
-@pytest.mark.parametrize("values", [{}, OTHER], ids=["defaults", "others"])
+@pytest.mark.parametrize("values", [{}, {**OTHER, "notes": NOTES}], ids=["defaults", "others"])
 def test_printed_settings_load_as_the_same_settings(values, write):
     settings = make_settings(values)
     assert make_settings({}, write(dump_settings(settings))) == settings
@@ -103,14 +105,14 @@ NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=3), st.floats(1e-9, 2000))
 def test_any_text_and_number_survives_the_file(name, inputs, number):
-    settings = Settings(csv=name, input=inputs, latency_ms=number)
+    settings = make_settings({"csv": name, "input": inputs, "latency_ms": number})
     assert Settings(**yaml.safe_load(dump_settings(settings))) == settings
 
 
 def test_each_line_of_the_printed_file_explains_its_setting():
     lines = dump_settings(Settings()).splitlines()
-    for name, field in Settings.model_fields.items():
-        assert [line for line in lines if line.startswith(f"{name}:") and line.endswith(f"# {field.description}")]
+    for place in FLAT.values():
+        assert [line for line in lines if line.startswith(f"  {place.name}:") and line.endswith(f"# {place.field.description}")]
 
 
 def test_what_the_command_prints_it_also_takes(capsys, write):
@@ -118,7 +120,7 @@ def test_what_the_command_prints_it_also_takes(capsys, write):
     assert main(["--print-config", "--rate", "8000", "--notes", "on_ms=20"]) == 0
     first = capsys.readouterr().out
     stored = yaml.safe_load(first)
-    assert stored["rate"] == 8000 and stored["notes"]["on_ms"] == 20.0 and stored["notes"]["bridge_ms"] == 25.0
+    assert stored["source"]["rate"] == 8000 and stored["notes"]["on_ms"] == 20.0 and stored["notes"]["bridge_ms"] == 25.0
     assert main(["--print-config", "--config", write(first)]) == 0
     assert capsys.readouterr().out == first
 
@@ -151,25 +153,25 @@ def test_what_the_command_prints_it_also_takes(capsys, write):
     ],
 )
 def test_a_file_may_say(text, name, value, write):
-    found = getattr(make_settings({}, write(text)), name)
+    found = make_settings({}, write(text)).flat(name)
     assert found == value and type(found) is type(value)
 
 
 def test_digits_on_the_command_line_are_a_device_number():
-    assert make_settings({"device": "12"}).device == 12
-    assert make_settings({"device": "hw:1"}).device == "hw:1"
+    assert make_settings({"device": "12"}).source.device == 12
+    assert make_settings({"device": "hw:1"}).source.device == "hw:1"
 
 
 def test_an_option_wins_over_the_file_and_the_rest_of_the_file_stays(write):
     path = write("rate: 8000\nchannel: 2\nnotes: {on_ms: 20, bridge_ms: 30}\n")
     settings = make_settings({"rate": "44100", "notes": {"on_ms": "50"}}, path)
-    assert (settings.rate, settings.channel, settings.notes) == (44100, 2, {"on_ms": 50.0, "bridge_ms": 30.0})
+    assert (settings.source.rate, settings.source.channel, settings.notes.on_ms, settings.notes.bridge_ms) == (44100, 2, 50.0, 30.0)
 
 
 def test_an_option_can_switch_off_what_the_file_switched_on(capsys, write):
     assert main(["--print-config", "--no-quiet", "--config", write("quiet: true\njsonl: true")]) == 0
     stored = yaml.safe_load(capsys.readouterr().out)
-    assert stored["quiet"] is False and stored["jsonl"] is True
+    assert stored["report"]["quiet"] is False and stored["output"]["jsonl"] is True
 
 
 # --- refusals: the value, the place, the rule
@@ -222,7 +224,10 @@ def test_an_option_out_of_range_is_told_with_value_and_rule(name, value, rule):
         ("input: 7", "input: 7", "a name or a list of names"),
         ("notes: 5", "notes: 5", "on_ms"),
         ("notes: {on_ms: long}", "notes.on_ms: long", "a number"),
-        ("f0_min_hz: 500\nf0_max_hz: 400", "f0_min_hz: 500.0", "below"),
+        ("source: 5", "source: 5", "a mapping of settings, such as {input: [\"mic\"]}"),
+        ("source: {rate: 999}", "source.rate: 999", "at least 1000"),
+        ("midi: {channel: 17}", "midi.channel: 17", "at most 16"),
+        ("decoder: {leap: 2}", "decoder.leap: 2", "below 1"),
     ],
 )
 def test_a_value_in_a_file_is_told_with_the_file_and_the_rule(text, said, rule, write):
@@ -243,13 +248,13 @@ def test_an_input_without_a_name_is_refused():
 
 
 def test_a_pitch_range_that_does_not_ascend_names_both_ends(write):
-    told = refusal({"f0_min_hz": "500"}, path := write("f0_max_hz: 400"))
-    assert "--f0-min-hz 500" in told and f"f0_max_hz: 400.0 in {path}" in told
-    assert "f0_min_hz 55" in refusal({"f0_max_hz": "55"})
+    told = refusal({"f0_min_hz": "500"}, write("f0_max_hz: 400"))
+    assert "500 Hz" in told and "400 Hz" in told and "--f0-min-hz" in told and "--f0-max-hz" in told
+    assert "55 Hz" in refusal({"f0_max_hz": "55"})
 
 
 @pytest.mark.parametrize(
-    "key, guess", [("latency", "latency_ms"), ("latency-ms", "latency_ms"), ("midi-out", "midi_out"), ("frobnicate", "choose from input, device"), ("3", "choose from")]
+    "key, guess", [("latency", "latency_ms"), ("latency-ms", "latency_ms"), ("midi-out", "midi_out"), ("frobnicate", "choose from source, tracking"), ("3", "choose from")]
 )
 def test_an_unknown_key_is_told_with_the_file_and_a_guess(key, guess, write):
     path = write(f"rate: 8000\n{key}: 1")
@@ -308,7 +313,7 @@ def test_an_empty_file_is_an_empty_mapping(write):
         (["on_ms"], "--notes on_ms has no value"),
         (["on_ms=x"], "--notes on_ms=x cannot be used: it must be a number"),
         (["on_ms=nan"], "it must be a finite number"),
-        (["on_ms=0"], "notes.on_ms is 0.0; it must be a number above 0"),
+        (["on_ms=0"], "--notes on_ms=0 cannot be used: it must be above 0"),
         (["on=3"], "notes.on is no threshold"),
         (["bridge=3"], "notes.bridge is no threshold; did you mean bridge_ms?"),
         (["on_ms=3", "=3"], "notes. is no threshold"),
@@ -324,3 +329,66 @@ def test_an_unknown_threshold_in_a_file_names_the_file(write, capsys):
     path = write("notes: {bridge: 3}")
     assert main(["--print-config", "--config", path]) == 2
     assert f"notes.bridge in {path} is no threshold; did you mean bridge_ms?" in capsys.readouterr().err
+
+
+# --- groups
+
+
+def test_flat_names_are_unique_and_lead_to_their_settings():
+    flat = [flag for group in Settings.model_fields if group != "notes" for name, field in group_model(group).model_fields.items() if (flag := (field.json_schema_extra["flag"], name)[field.json_schema_extra["flag"] is None])]
+    assert sorted(flat) == sorted(FLAT) and len(set(flat)) == len(flat)
+    assert not set(FLAT) & set(Settings.model_fields), "a group of that name could not be told from it"
+    assert (FLAT["channel_out"].group, FLAT["channel_out"].name) == ("midi", "channel")
+
+
+def test_a_file_of_groups_and_a_flat_one_say_the_same(write):
+    flat = make_settings({}, write("rate: 8000\nmode: bend\nmidi_rate: 300\nnotes: {on_ms: 20}\n"))
+    assert make_settings({}, write("source: {rate: 8000}\nperformance: {mode: bend}\nmidi: {bytes_per_s: 300}\nnotes: {on_ms: 20}\n")) == flat
+
+
+def test_a_flat_file_is_told_how_to_become_one_of_groups(capsys, write):
+    path = write("rate: 8000\nmode: bend\n")
+    assert main(["--print-config", "--config", path]) == 0
+    out, err = capsys.readouterr()
+    assert path in err and "--print-config" in err and yaml.safe_load(out)["performance"]["mode"] == "bend"
+    assert main(["--print-config", "--config", write(out)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_group_made_by_itself_is_checked_as_in_the_whole():
+    with pytest.raises(SettingsError, match="channel 17 cannot be used: it must be at most 16"):
+        MidiSettings(channel=17)
+    with pytest.raises(SettingsError, match="chanel is no setting; did you mean channel"):
+        MidiSettings(chanel=1)
+    notes = NoteSettings(on_ms=20).changed(bridge_ms=30)
+    assert (notes.on_ms, notes.bridge_ms) == (20, 30)
+    with pytest.raises(SettingsError, match="on_ms -1 cannot be used"):
+        notes.changed(on_ms=-1)
+
+
+# --- rules between groups
+
+
+@pytest.mark.parametrize(
+    ("options", "drift"),
+    [({}, 1.9), ({"bend_range": 1}, 0.9), ({"bend_range": 12}, 1.9), ({"bend_range": 1, "notes": {"drift_semitones": 1.5}}, 1.5)],
+)
+def test_what_a_synthesiser_cannot_bend_to_is_another_note(options, drift):
+    settings = make_settings(options)
+    assert settings.notes.drift_semitones == pytest.approx(drift)
+    wide = settings.changed(performance=PerformanceSettings(bend_range=24))
+    assert wide.notes.drift_semitones == pytest.approx(drift if "notes" in options else 1.9), "nobody had asked for less"
+
+
+@pytest.mark.parametrize(
+    ("options", "mpe", "bend_range", "loudness", "brightness"),
+    [
+        ({}, False, 2, "off", "off"),
+        ({"mode": "mpe"}, True, 48, "pressure", "cc74"),
+        ({"mode": "mpe", "bend_range": 24, "loudness": "off"}, True, 24, "off", "cc74"),
+        ({"mode": "bend", "bend_range": 12, "brightness": "cc74"}, False, 12, "off", "cc74"),
+    ],
+)
+def test_midi_follows_the_performance(options, mpe, bend_range, loudness, brightness):
+    midi = make_settings(options).midi
+    assert (midi.mpe, midi.bend_range, midi.loudness_message, midi.brightness_message) == (mpe, bend_range, loudness, brightness)

@@ -1,64 +1,30 @@
-"""Frames and notes as lines of text: CSV files, JSON lines."""
+"""Notes, and frames where asked for, as JSON lines."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import sys
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from typing import TextIO
 
+from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.note_sink import NoteSink
-from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
+from rt_melody.realtime.sinks.output_file import FileClock
+from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.timing.background import BackgroundWriter
-from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
-LINES_WAITING = 5000  # JSON lines; a minute or so of singing without frames
-CSV_HEADER = "time_s,f0_hz,voiced,confidence,available_s\n"
+LINES_WAITING = 5000  # a minute or so of singing without frames
 
 
-class CsvSink(EventSink):
-    """One row a frame: ``time_s,f0_hz,voiced,confidence,available_s``. Note events are not written.
-
-    ``offset_s`` is added to ``time_s``. With ``live`` a thread of its own writes (see output_file).
-    """
-
-    name = "CSV file"
-
-    def __init__(self, path: str | Path, offset_s: float = 0.0, live: bool = False) -> None:
-        super().__init__()
-        self._file = OutputFile(path)
-        self._writer = Writer(self._file, live)
-        self._rows = bytearray(CSV_HEADER.encode())
-        self._unwritten = bytearray()  # the writer's own
-        self._clock = FileClock(offset_s)
-
-    def _start(self, origin_unix_s: float) -> None:
-        self._clock.start(origin_unix_s)
-
-    _retime = _start
-
-    def _frame(self, frame: PitchFrame) -> None:
-        self._rows += (
-            f"{self._clock.sounded(frame.time_s):.6f},{frame.f0_hz:.3f},{frame.voiced:d},"
-            f"{frame.confidence:.4f},{self._clock.existed(frame.available_s):.6f}\n"
-        ).encode()
-        if self._clock.take_flush(frame.available_s):
-            rows, self._rows = self._rows, bytearray()
-            self._writer.do(partial(self._write, rows))
-
-    def _write(self, rows: bytearray) -> None:
-        """What could not be written waits for the next time."""
-        self._unwritten += rows
-        while self._unwritten:
-            del self._unwritten[: self._file.write(self._unwritten)]
-
-    def _close(self) -> None:
-        self._writer.finish(partial(self._write, self._rows) if self._clock.started else None)
+def from_settings(request: SinkRequest) -> list[EventSink]:
+    """Standard output, with ``--jsonl`` or ``--jsonl-frames``."""
+    output = request.settings.output
+    label = request.input_name if request.several else None
+    return [JsonlSink(sys.stdout, output.jsonl_frames, label, output.offset_s, request.live)] if output.writes_lines else []
 
 
 class JsonlSink(NoteSink):

@@ -1,0 +1,98 @@
+"""From the network's posteriors to one pitch and one decision on voicing a hop. The last third of the engine.
+
+Conventions
+-----------
+* Pitch bins are those of the model's configuration, ascending; one more state stands for silence.
+* Causal: a hop's estimate is final, whatever comes after it.
+"""
+
+from __future__ import annotations
+
+from math import ceil, exp, floor, log
+from typing import NamedTuple
+
+import numpy as np
+
+from rt_melody.kernels import posterior
+from rt_melody.kernels.viterbi import OnlineViterbi
+from rt_melody.models.config import ModelConfig
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.settings.inputs import DecoderSettings
+from rt_melody.realtime.types import midi_to_hz
+
+READ_CENTS = 80.0  # reach of the local mean around the decoded bin
+RIGHT_CENTS = 50.0  # confidence is the probability of being nearer than this to the truth
+FLOOR = -40.0  # least log-likelihood, relative to the best
+
+
+class Estimate(NamedTuple):
+    """What a hop was decided to be."""
+
+    f0_hz: float  # the best guess, also where unvoiced
+    voiced: bool
+    confidence: float  # 0..1, the probability that f0 and voicing are right
+    voicing: float  # 0..1, the probability that somebody sings
+
+
+class PitchDecoder:
+    """Reads the posteriors of one stream. Raises SettingsError for a pitch range that the model does not cover."""
+
+    def __init__(self, settings: DecoderSettings, config: ModelConfig) -> None:
+        self.settings = d = settings
+        per_cent = config.bins_per_semitone / 100.0
+        grid = config.pitch_midi()
+        self._lowest, self._per_bin = float(grid[0]), 1.0 / config.bins_per_semitone
+        self._choose_bins(midi_to_hz(self._lowest), midi_to_hz(float(grid[-1])), config)
+        self._read_bins, self._right_bins = round(READ_CENTS * per_cent), RIGHT_CENTS * per_cent
+        self._threshold_logit = log(d.voicing_threshold / (1.0 - d.voicing_threshold))
+        self._bins = config.pitch_bins
+        self._viterbi = OnlineViterbi(
+            self._bins, d.move_cents * per_cent, round(d.move_limit_cents * per_cent), d.leap, d.begin, d.end
+        )
+        self._observed = np.zeros(self._bins + 1, np.float32)
+        self._posterior = np.zeros(self._bins, np.float32)
+
+    def _choose_bins(self, grid_low_hz: float, grid_high_hz: float, config: ModelConfig) -> None:
+        d = self.settings
+        lowest_hz, highest_hz = floor(grid_low_hz), 10.0 * ceil(0.1 * grid_high_hz)  # round numbers for people to write
+        if not lowest_hz <= d.f0_min_hz < d.f0_max_hz <= highest_hz:
+            raise SettingsError(
+                f"pitch range {d.f0_min_hz:g} .. {d.f0_max_hz:g} Hz must ascend within {lowest_hz:g} .. {highest_hz:g} Hz, "
+                "which this model covers; see --f0-min-hz and --f0-max-hz"
+            )
+        per_octave = config.bins_per_octave * config.bins_per_position
+        self._low_bin = max(0, round(per_octave * np.log2(d.f0_min_hz / grid_low_hz)))
+        self._high_bin = min(config.pitch_bins, round(per_octave * np.log2(d.f0_max_hz / grid_low_hz)) + 1)
+
+    def reset(self) -> None:
+        """Forget what was heard."""
+        self._viterbi.reset()
+
+    def feed(self, logits: np.ndarray, voicing_logit: float) -> Estimate:
+        """The estimate of the next hop, of its pitch logits [shape=(pitch_bins,)] and its logit of singing."""
+        self._observe(logits, voicing_logit - self._threshold_logit)
+        state = self._viterbi.feed(self._observed)
+        return self._read(state, 1.0 / (1.0 + exp(-max(-40.0, min(40.0, voicing_logit)))))
+
+    def _observe(self, logits: np.ndarray, voicing_logit: float) -> None:
+        """Log-likelihoods for the decoder: pitch bins relative to the best, shifted by the voicing."""
+        row = self._posterior
+        posterior.softmax(logits, row)
+        row[: self._low_bin] = 0.0
+        row[self._high_bin :] = 0.0
+        odds = max(-20.0, min(20.0, voicing_logit))
+        best = posterior.peak(row, self._low_bin, self._high_bin)
+        self._observed[:] = FLOOR
+        inside = slice(self._low_bin, self._high_bin)
+        np.subtract(logits[inside], logits[best], out=self._observed[inside])
+        self._observed[: self._bins] += odds
+        np.maximum(self._observed, FLOOR, out=self._observed)
+        self._observed[-1] = 0.0
+
+    def _read(self, state: int, voicing: float) -> Estimate:
+        row = self._posterior
+        voiced = state < len(row)
+        centre = state if voiced else posterior.peak(row, self._low_bin, self._high_bin)
+        bins = posterior.local_mean(row, centre, self._read_bins)
+        sure = voicing * posterior.mass_near(row, bins, self._right_bins) if voiced else 1.0 - voicing
+        return Estimate(midi_to_hz(self._lowest + bins * self._per_bin), voiced, min(1.0, max(0.0, float(sure))), voicing)

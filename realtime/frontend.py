@@ -1,0 +1,80 @@
+"""From samples at any rate to the model's windows: conditioned, resampled, cut hop by hop. The first third of the engine.
+
+Conventions
+-----------
+* Hop k is complete when the model-rate sample ``(k + 1) * hop - 1`` can be computed.
+* Whole or piece by piece, the windows are the same to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import exp, nan, pi
+
+import numpy as np
+
+from rt_melody.kernels import framing
+from rt_melody.kernels.resample import BLOCK, StreamResampler
+from rt_melody.realtime.errors import InputError
+
+RING_SAMPLES = 4096  # model-rate samples kept: more than any window
+DC_CORNER_HZ = 15.0  # below it the input is no voice; an offset must not hide one
+
+
+class FrontEnd:
+    """One stream at ``sample_rate`` Hz on its way to a model that wants ``model_rate`` Hz in hops of ``hop_samples``.
+
+    Raises InputError for a rate that cannot be resampled.
+    """
+
+    def __init__(self, sample_rate: int, model_rate: int, hop_samples: int) -> None:
+        try:
+            self.resampler = StreamResampler(sample_rate, model_rate)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        self.sample_rate, self.hop_samples = self.resampler.rate_in, hop_samples
+        self._keep, self._dc = exp(-2.0 * pi * DC_CORNER_HZ / sample_rate), np.zeros(2)
+        self._conditioned = np.zeros(BLOCK, np.float32)
+        self._resampled = np.zeros(self.resampler.most_outputs(BLOCK), np.float32)
+        self._ring = np.zeros(RING_SAMPLES, np.float32)
+        self.replaced_samples = 0  # not finite, taken for 0
+        self.reset()
+
+    @property
+    def delay_ms(self) -> float:
+        """What resampling adds to the latency."""
+        return self.resampler.delay_ms
+
+    def reset(self) -> None:
+        """Forget what came in, but for ``replaced_samples``."""
+        self.resampler.reset()
+        self._ring[:] = 0.0
+        self._dc[:] = nan, 0.0
+        self._written = 0  # model-rate samples since the reset
+        self.fed_samples = 0
+
+    def feed(self, samples: np.ndarray) -> Iterator[None]:
+        """Take in float32 samples [shape=(n,)]; gives control back once a hop is complete, to be cut before the next."""
+        for start in range(0, len(samples), BLOCK):
+            yield from self._feed_block(samples[start : start + BLOCK])
+
+    def _feed_block(self, block: np.ndarray) -> Iterator[None]:
+        self.replaced_samples += framing.condition(block, self._keep, self._dc, self._conditioned)
+        self.fed_samples += len(block)
+        count = self.resampler.process(self._conditioned[: len(block)], self._resampled)
+        done = 0
+        while done < count:
+            part = min(count - done, self.hop_samples - self._written % self.hop_samples)
+            framing.put(self._ring, self._written, self._resampled[done : done + part], part)
+            self._written += part
+            done += part
+            if self._written % self.hop_samples == 0:
+                yield
+
+    def cut(self, window: np.ndarray) -> None:
+        """Fill ``window`` [shape=(n,)] with the newest n model-rate samples."""
+        framing.frame(self._ring, self._written, window)
+
+    def complete_s(self, hop: int) -> float:
+        """Seconds since the reset at which hop ``hop`` was complete."""
+        return self.resampler.inputs_for((hop + 1) * self.hop_samples) / self.sample_rate

@@ -1,0 +1,135 @@
+"""Settings from a YAML file and from options, and back into a file.
+
+Conventions
+-----------
+* A file is a mapping of groups, each a mapping of settings. Flat names, as options have them and as files had them before
+  0.2, are understood too.
+* An option wins over the file, setting by setting.
+* What cannot be used is told as it was written, where it stood.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.settings.base import did_you_mean
+from rt_melody.realtime.settings.root import FLAT, Settings, group_model
+
+Values = dict[str, dict[str, Any]]  # by group and name
+
+
+def read_yaml(path: str | Path) -> dict[Any, Any]:
+    """The mapping in a YAML file. Raises SettingsError for a file that cannot be read or holds no mapping."""
+    try:
+        values = yaml.safe_load(Path(path).read_bytes())  # of bytes it finds out the encoding, be it UTF-16
+    except OSError as error:
+        raise SettingsError(f"the configuration {path} cannot be read ({error.strerror}); give --config a YAML file") from error
+    except Exception as error:  # besides its own errors PyYAML lets through whatever a malformed scalar raises
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}," if mark else ""
+        raise SettingsError(f"{path}{line} is not YAML; rt-melody --print-config shows the form") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        kind = "a list" if isinstance(values, list) else "one value"
+        raise SettingsError(f"{path} holds {kind}, not a mapping of settings; rt-melody --print-config shows the form")
+    return values
+
+
+def make_settings(options: dict[str, Any] | None = None, path: str | Path | None = None) -> Settings:
+    """Settings from flat ``options``, such as ``{"latency_ms": 20, "notes": {"on_ms": 30}}``, over a YAML file. Raises
+    SettingsError, naming value, place and rule."""
+    options, stored = options or {}, {} if path is None else read_yaml(path)
+    asked, written = _grouped(options, None), _grouped(stored, path)
+    values = {group: {**written.get(group, {}), **asked.get(group, {})} for group in {**written, **asked}}
+    try:
+        return Settings(**values)
+    except SettingsError as error:
+        raise SettingsError(_told(error, asked, written, stored, path)) from error
+
+
+def is_flat(stored: dict[Any, Any]) -> bool:
+    """Whether a file names settings as files did before 0.2, outside of groups."""
+    return any(key in FLAT for key in stored)
+
+
+def _grouped(values: dict[Any, Any], path: str | Path | None) -> Values:
+    """By group and name, of groups and flat names."""
+    grouped: Values = {}
+    for key, value in values.items():
+        if key in Settings.model_fields:
+            if not isinstance(value, dict):
+                raise SettingsError(f"{_written(key, value, path)} cannot be used: it must be a mapping of settings, such as {_example(key)}")
+            grouped.setdefault(key, {}).update({str(name): part for name, part in value.items()})
+        elif key in FLAT:
+            place = FLAT[key]
+            grouped.setdefault(place.group, {})[place.name] = value
+        else:
+            where = f" in {path}" if path is not None else ""
+            raise SettingsError(f"{key}{where} is no setting; {did_you_mean(key, [*Settings.model_fields, *FLAT])}")
+    return grouped
+
+
+def _example(group: str) -> str:
+    name, field = next(iter(group_model(group).model_fields.items()))
+    return f"{{{name}: {_yaml(field.get_default(call_default_factory=True))}}}"
+
+
+def _written(key: str, value: Any, path: str | Path | None) -> str:
+    return f"{key} {value}" if path is None else f"{key}: {value!r} in {path}"
+
+
+def _told(error: SettingsError, asked: Values, written: Values, stored: dict[Any, Any], path: str | Path | None) -> str:
+    """The sentence of an error, with the value as the user wrote it and where."""
+    if len(error.location) < 2:
+        return str(error)
+    group, name = error.location[:2]
+    source = path if name in written.get(group, {}) and name not in asked.get(group, {}) else None
+    flat = next((flat for flat, place in FLAT.items() if (place.group, place.name) == (group, name)), None)
+    if error.unknown:
+        where = f" in {source}" if source is not None else ""
+        return f"{group}.{name}{where} is no {'threshold' if group == 'notes' else 'setting'}; {error.rule}"
+    if not error.rule:
+        return str(error)
+    meaning = f" ({error.meaning})" if error.meaning else ""
+    return f"{_place(group, name, flat, error.value, asked, stored, source)} cannot be used: {error.rule}{meaning}"
+
+
+def _place(group: str, name: str, flat: str | None, value: Any, asked: Values, stored: dict[Any, Any], source: str | Path | None) -> str:
+    if source is not None:
+        return f"{flat if flat in stored else f'{group}.{name}'}: {value if group == 'notes' else repr(value)} in {source}"
+    if name not in asked.get(group, {}):
+        return f"{flat or name} {value}"
+    shown = repr(value) if value == "" else value
+    return f"--notes {name}={shown}" if group == "notes" else f"--{(flat or name).replace('_', '-')} {shown}"
+
+
+def dump_settings(settings: Settings) -> str:
+    """A YAML file that ``--config`` takes: every setting in its group, its meaning beside it."""
+    lines = ["# rt-melody settings; rt-melody --config FILE reads this."]
+    for group, about in Settings.model_fields.items():
+        lines += ["", f"{group}:  # {about.description}"]
+        held = getattr(settings, group)
+        for name, field in group_model(group).model_fields.items():
+            if not _is_derived(group, name):
+                lines.append(f"{f'  {name}: {_yaml(getattr(held, name))}':34} # {field.description}")
+    return "\n".join(lines) + "\n"
+
+
+def _is_derived(group: str, name: str) -> bool:
+    """Whether it follows from another group."""
+    return group == "midi" and name in ("mpe", "bend_range_semitones")
+
+
+def _yaml(value: Any) -> str:
+    """A value in YAML on one line; text always in quotes, so that no word of it is read as something else, and in ASCII,
+    whatever encoding a shell writes it in."""
+    if isinstance(value, list):
+        return f"[{', '.join(_yaml(part) for part in value)}]"
+    style = '"' if isinstance(value, str) else None
+    text = yaml.safe_dump(value, default_style=style, default_flow_style=True, width=float("inf"))
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,50 @@
+"""What comes in, and how it is heard: source, tracker, decoder."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from pydantic import model_validator
+
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.settings.base import SettingsModel, option
+from rt_melody.realtime.settings.kinds import Device, FileName, FileNames
+
+
+class SourceSettings(SettingsModel):
+    """What comes in."""
+
+    input: FileNames = option(["mic"], "mic, demo, - (raw mono float32 on stdin, with --rate), or audio files", metavar="INPUT", min_length=1)
+    device: Device = option(None, "the microphone: its number or part of its name, see --list-devices", metavar="NAME|INDEX")
+    rate: Optional[int] = option(None, "sample rate in Hz, of stdin or asked of the microphone", metavar="HZ", ge=1000, le=768000)
+    channel: Optional[int] = option(None, "use this channel of the microphone alone, from 1; default: the mean of all", ge=1, le=512)
+    realtime: bool = option(False, "read files, the demo and stdin at the pace of the clock, as --midi-out and --osc do with files anyway")
+
+
+class TrackingSettings(SettingsModel):
+    """How it is heard."""
+
+    latency_ms: float = option(50.0, "bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer", gt=0, le=2000)
+    priority: bool = option(True, "live, ask the system for real-time priority and locked memory")
+    model: Optional[FileName] = option(None, "model file; default: the one that is shipped", metavar="FILE")
+
+
+class DecoderSettings(SettingsModel):
+    """How a pitch and a voicing are read out of the network's posteriors. Probabilities are per hop; defaults were chosen
+    on validation singers."""
+
+    voicing_threshold: float = option(0.7, "probability of singing from which a frame is voiced", metavar="P", gt=0, lt=1)
+    f0_min_hz: float = option(55.0, "lowest pitch that is looked for, in Hz", gt=0)
+    f0_max_hz: float = option(1450.0, "highest pitch that is looked for, in Hz", gt=0)
+    # The decoder's model of how singing moves. Not on the command line.
+    move_cents: float = option(60.0, "standard deviation of the pitch's movement from hop to hop", flag="", gt=0)
+    move_limit_cents: float = option(240.0, "most that the pitch moves from hop to hop, but for leaps", flag="", gt=0)
+    leap: float = option(0.3, "probability of a new pitch anywhere: less keeps a step of pitch waiting for one more hop", flag="", gt=0, lt=1)
+    begin: float = option(0.9, "probability of singing to begin: the network weighs the past itself, less only delays", flag="", gt=0, le=1)
+    end: float = option(0.9, "probability of singing to end", flag="", gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> "DecoderSettings":
+        if not self.f0_min_hz < self.f0_max_hz:
+            raise SettingsError(f"a lowest pitch of {self.f0_min_hz:g} Hz is not below the highest, {self.f0_max_hz:g} Hz; see --f0-min-hz and --f0-max-hz")
+        return self

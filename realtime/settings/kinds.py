@@ -1,0 +1,55 @@
+"""Kinds of values that several groups of settings share, and how people may write them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Union
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints
+
+BEND_RANGE_MOST_SEMITONES = 48  # what MPE's configuration message sets
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it must not hold a NUL character, which no name of a file or device can have")
+    return text
+
+
+def _file_name(value: Any) -> str:
+    """Any name that the system has, also one that is no valid UTF-8."""
+    if not isinstance(value, str):
+        raise ValueError("it must be text; put it in quotes")
+    if not value:
+        raise ValueError("it must not be empty")
+    return _without_nul(value)
+
+
+def off_is_a_word(value: Any) -> Any:
+    """YAML 1.1 reads a bare ``off`` as false."""
+    return "off" if value is False else value
+
+
+def one_text(value: Any) -> Any:
+    """Words in a list are one text, and so is a number, since some of these may be numbers."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return off_is_a_word(f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else value)
+
+
+def _one_or_several(value: Any) -> Any:
+    return [] if value is None else [value] if isinstance(value, str) else value
+
+
+def _device(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, str, type(None))):
+        raise ValueError("it must be a number or part of a name")
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+FileName = Annotated[Any, PlainValidator(_file_name)]
+Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_without_nul)]
+Words = Annotated[Text, BeforeValidator(one_text)]  # such as "D minor", "fixed 90", "-45" or "off"
+FileNames = Annotated[list[FileName], BeforeValidator(_one_or_several)]
+Texts = Annotated[list[Text], BeforeValidator(_one_or_several)]
+Device = Annotated[Union[int, Text, None], BeforeValidator(_device)]
+BendRange = Annotated[int, Field(ge=1, le=BEND_RANGE_MOST_SEMITONES)]

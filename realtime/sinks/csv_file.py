@@ -1,0 +1,59 @@
+"""Frames as a CSV file: one row a hop."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
+from rt_melody.realtime.sinks.table import SinkRequest
+from rt_melody.realtime.types import PitchFrame
+
+CSV_HEADER = "time_s,f0_hz,voiced,confidence,available_s\n"
+
+
+def from_settings(request: SinkRequest) -> list[EventSink]:
+    """The file of ``--csv``."""
+    output = request.settings.output
+    return [CsvSink(request.path(output.csv, ".csv"), output.offset_s, request.live)] if output.csv else []
+
+
+class CsvSink(EventSink):
+    """One row a frame: ``time_s,f0_hz,voiced,confidence,available_s``. Note events are not written.
+
+    ``offset_s`` is added to ``time_s``. With ``live`` a thread of its own writes (see output_file).
+    """
+
+    name = "CSV file"
+
+    def __init__(self, path: str | Path, offset_s: float = 0.0, live: bool = False) -> None:
+        super().__init__()
+        self._file = OutputFile(path)
+        self._writer = Writer(self._file, live)
+        self._rows = bytearray(CSV_HEADER.encode())
+        self._unwritten = bytearray()  # the writer's own
+        self._clock = FileClock(offset_s)
+
+    def _start(self, origin_unix_s: float) -> None:
+        self._clock.start(origin_unix_s)
+
+    _retime = _start
+
+    def _frame(self, frame: PitchFrame) -> None:
+        self._rows += (
+            f"{self._clock.sounded(frame.time_s):.6f},{frame.f0_hz:.3f},{frame.voiced:d},"
+            f"{frame.confidence:.4f},{self._clock.existed(frame.available_s):.6f}\n"
+        ).encode()
+        if self._clock.take_flush(frame.available_s):
+            rows, self._rows = self._rows, bytearray()
+            self._writer.do(partial(self._write, rows))
+
+    def _write(self, rows: bytearray) -> None:
+        """What could not be written waits for the next time."""
+        self._unwritten += rows
+        while self._unwritten:
+            del self._unwritten[: self._file.write(self._unwritten)]
+
+    def _close(self) -> None:
+        self._writer.finish(partial(self._write, self._rows) if self._clock.started else None)

@@ -1,0 +1,50 @@
+"""Every input that the command knows: a new one is a module and a line here.
+
+Conventions
+-----------
+* A factory takes a ``SourceRequest`` and gives a source, not yet open. What has no name of its own is a file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rt_melody.realtime import sources
+from rt_melody.realtime.settings import SourceSettings
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens."""
+
+    name: str
+    settings: SourceSettings
+    paced: bool
+
+
+def _microphone(request: SourceRequest) -> sources.AudioSource:
+    s = request.settings
+    return sources.MicrophoneSource(s.device, s.rate, s.channel)
+
+
+def _demo(request: SourceRequest) -> sources.AudioSource:
+    return sources.DemoSource(realtime=request.paced)
+
+
+def _pipe(request: SourceRequest) -> sources.AudioSource:
+    s = request.settings
+    return sources.PipeSource(sys.stdin.buffer, s.rate or 0, s.realtime)
+
+
+def _file(request: SourceRequest) -> sources.AudioSource:
+    return sources.FileSource(request.name, realtime=request.paced)
+
+
+NAMED: dict[str, Callable[[SourceRequest], sources.AudioSource]] = {"mic": _microphone, "demo": _demo, "-": _pipe}
+
+
+def make_source(request: SourceRequest) -> sources.AudioSource:
+    """The source of that name, else the file."""
+    return NAMED.get(request.name, _file)(request)

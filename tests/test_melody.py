@@ -1,0 +1,130 @@
+"""The whole of the product between sound and outputs: one path, the same in pieces, the same by every door."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import mido
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
+from rt_melody.realtime.api import track
+from rt_melody.realtime.cli import main
+from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.sinks.midi_file import MidiFileSink
+from rt_melody.realtime.sources.demo import demo_phrase
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def song() -> np.ndarray:
+    return demo_phrase(RATE).samples[: 4 * RATE]
+
+
+@pytest.fixture(scope="module")
+def tracker() -> MelodyTracker:
+    """One that every test resets: a model is loaded once."""
+    return MelodyTracker.from_settings(make_settings({"mode": "legato", "scale": "auto", "gate": "auto"}), RATE)
+
+
+def heard_by(tracker, song, cuts=()):
+    tracker.reset()
+    pieces = np.split(song, sorted(cuts))
+    return [item for piece in pieces for item in tracker.feed(piece)] + tracker.flush()
+
+
+def midi_bytes(heard, path) -> bytes:
+    with MidiFileSink(path) as sink:
+        sink.start(0.0)
+        for item in heard:
+            sink.frame(item) if isinstance(item, PitchFrame) else sink.event(item)
+    return path.read_bytes()
+
+
+@given(st.lists(st.integers(0, 4 * RATE), max_size=12))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_in_pieces_it_hears_plays_and_writes_the_same(tracker, song, tmp_path_factory, cuts):
+    whole, pieces = heard_by(tracker, song), heard_by(tracker, song, cuts)
+    assert pieces == whole and [item for item in whole if isinstance(item, NoteOn)]
+    folder = tmp_path_factory.mktemp("pieces")
+    assert midi_bytes(pieces, folder / "pieces.mid") == midi_bytes(whole, folder / "whole.mid")
+
+
+def test_what_comes_later_changes_nothing_that_was_given(tracker, song):
+    tracker.reset()
+    given_early = tracker.feed(song[: 2 * RATE])
+    assert heard_by(tracker, np.concatenate([song[: 2 * RATE], song[::-1]]))[: len(given_early)] == given_early
+
+
+def test_each_frame_comes_before_the_events_that_it_caused(tracker, song):
+    available_s = 0.0
+    for item in heard_by(tracker, song):
+        assert item.available_s >= available_s - 1e-9
+        if isinstance(item, PitchFrame):
+            available_s = item.available_s
+        else:
+            assert item.available_s == pytest.approx(available_s)
+
+
+def test_a_skip_ends_the_note_and_goes_on_at_its_time(tracker, song):
+    tracker.reset()
+    first = tracker.feed(song[: round(1.2 * RATE)])  # amid a note
+    ons, offs = (sum(isinstance(item, kind) for item in first) for kind in (NoteOn, NoteOff))
+    assert ons == offs + 1
+    assert [type(item) for item in tracker.skip_to(3.0)] == [NoteOff]
+    later = [item for item in tracker.feed(song[2 * RATE :]) if isinstance(item, PitchFrame)]
+    assert later[0].time_s == pytest.approx(3.0, abs=0.02) and later[0].index > 0
+    assert tracker.finish()[-1].available_s >= 3.0 and tracker.finish() == []
+
+
+def test_the_budget_holds_a_notes_own_wait(tracker):
+    latency = tracker.latency
+    assert latency.note_ms == latency.total_ms + latency.confirmation_ms
+    assert latency.confirmation_ms == 10.0, "of frames that must agree for 15 ms, the second is waited for"
+    slow = MelodyTracker.from_settings(make_settings({"notes": {"on_ms": 42}}), RATE, tracker.engine.model)
+    assert slow.latency.confirmation_ms == 40.0 and "40.00 ms" in slow.latency.table()
+
+
+def test_frames_made_before_are_played_as_fresh_ones_are(song):
+    tracker = MelodyTracker.from_settings(sample_rate=RATE)
+    fresh = heard_by(tracker, song)
+    frames = [item for item in fresh if isinstance(item, PitchFrame)]
+    tracker.reset()
+    assert [item for frame in frames for item in tracker.take(frame)] + tracker.finish() == fresh
+
+
+# --- the same by every door
+
+
+@pytest.fixture(scope="module")
+def slide() -> np.ndarray:
+    """A voice that slides by three semitones over 3 s, too slowly for a step."""
+    notes = [SungNote(0.3, 3.0, 57.0, "a"), SungNote(3.3, 0.5, 60.0, "a")]
+    return render_phrase(notes, RATE, seed=3, singer=Singer(portamento_s=2.8, vibrato_cents=0.0, scoop_cents=0.0), duration_s=4.2).samples
+
+
+def notes_and_bends(events) -> list[tuple]:
+    return [("on", e.note) if isinstance(e, NoteOn) else ("bend", round(e.semitones, 4)) for e in events if isinstance(e, (NoteOn, PitchBend))]
+
+
+@pytest.mark.parametrize("bend_range", [1, 2, 12])
+def test_python_the_command_and_the_bend_range_agree(slide, tmp_path, bend_range):
+    """At a range of one semitone a slow slide is several notes, each within what the synthesiser can bend, by every door."""
+    melody = track(slide, RATE, bend_range=bend_range)
+    soundfile.write(tmp_path / "slide.wav", slide, RATE, subtype="FLOAT")
+    assert main(["--input", str(tmp_path / "slide.wav"), "--midi-file", str(tmp_path / "a.mid"), "--bend-range", str(bend_range), "--quiet"]) == 0
+    played = [m for m in mido.MidiFile(file=BytesIO((tmp_path / "a.mid").read_bytes())) if m.type == "note_on"]
+    assert [m.note for m in played] == [note for kind, note in notes_and_bends(melody.notes) if kind == "on"]
+    farthest = max(abs(amount) for kind, amount in notes_and_bends(melody.notes) if kind == "bend")
+    assert farthest <= max(1.1, min(bend_range, 2.1)), "clipped otherwise"
+
+
+def test_the_gate_is_heard_in_python_too(song):
+    assert track(song, RATE).notes and not track(song, RATE, gate="0").notes
