@@ -117,7 +117,7 @@ def test_python_and_the_command_play_a_slow_slide_within_the_bend_range(slide, t
     assert main(["--input", str(tmp_path / "slide.wav"), "--midi-file", str(tmp_path / "a.mid"), "--bend-range", str(bend_range), "--quiet"]) == 0
     written = [m.note for m in mido.MidiFile(tmp_path / "a.mid") if m.type == "note_on"]
     assert written == [e.note for e in melody.notes if isinstance(e, NoteOn)] == notes
-    assert max(e.semitones for e in melody.notes if isinstance(e, PitchBend)) < {1: 1.3, 2: 2.0, 12: 2.0}[bend_range]
+    assert max(e.semitones for e in melody.notes if isinstance(e, PitchBend)) < {1: 1.4, 2: 2.0, 12: 2.0}[bend_range]
 
 
 def test_the_gate_is_heard_in_python_too(song):
