@@ -15,7 +15,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     settings = make_settings(options, args.config)
     thresholds, playing = _note_settings(settings, options, args.config), make_playing(settings)
     if args.print_config:
-        return print_text(dump_settings(settings.model_copy(update={"notes": asdict(thresholds)})))
+        return print_text(dump_settings(settings.model_copy(update={"notes": thresholds.model_dump()})))
     if args.loopback is not None and args.self_test is None:
         raise SettingsError(f"--loopback {args.loopback} is for --self-test alone; add that, or leave it out")
     with _stopping() as stop:
@@ -113,7 +112,7 @@ def _note_settings(settings: Settings, options: dict, path: str | None) -> NoteS
 
     What a synthesiser cannot bend to has to be another note, unless somebody says otherwise.
     """
-    known = NoteSettings.__slots__
+    known = NoteSettings.model_fields
     where = f" in {path}" if path and not options.get("notes") else ""
     for name in settings.notes:
         if name not in known:

@@ -308,7 +308,7 @@ def test_an_empty_file_is_an_empty_mapping(write):
         (["on_ms"], "--notes on_ms has no value"),
         (["on_ms=x"], "--notes on_ms=x cannot be used: it must be a number"),
         (["on_ms=nan"], "it must be a finite number"),
-        (["on_ms=0"], "notes.on_ms is 0.0; it must be a number above 0"),
+        (["on_ms=0"], "on_ms 0.0 cannot be used: it must be above 0"),
         (["on=3"], "notes.on is no threshold"),
         (["bridge=3"], "notes.bridge is no threshold; did you mean bridge_ms?"),
         (["on_ms=3", "=3"], "notes. is no threshold"),
