@@ -40,17 +40,14 @@ def note_tracker(frames: Frames, hop_s: float, settings: NoteSettings | None = N
 
 
 def note_settings(words: Sequence[str]) -> NoteSettings:
-    """Settings from NAME=VALUE words. Raises RtMelodyError for a name or value that cannot be used."""
-    names, values = set(NoteSettings.model_fields), {}
+    """Settings from NAME=VALUE words. Raises SettingsError for a name or value that cannot be used."""
     for word in words:
-        name, _, value = word.partition("=")
-        if name not in names:
-            raise SettingsError(f"--set {word}: there is no setting {name!r}; there are {', '.join(sorted(names))}")
-        try:
-            values[name] = float(value)
-        except ValueError:
-            raise SettingsError(f"--set {word}: {value!r} is no number; write {name}=NUMBER") from None
-    return NoteSettings(**values)
+        if "=" not in word:
+            raise SettingsError(f"--set {word} has no value; give NAME=VALUE, for instance on_ms=30")
+    try:
+        return NoteSettings(**dict(word.split("=", 1) for word in words))
+    except SettingsError as error:
+        raise SettingsError(f"--set: {error}") from None
 
 
 def main() -> None:

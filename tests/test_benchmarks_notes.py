@@ -376,8 +376,8 @@ def test_command_measures_and_writes(folder, tmp_path):
 
 
 @pytest.mark.parametrize("words, says", (
-    (["--set", "on_msec=20"], "no setting 'on_msec'"),
-    (["--set", "on_ms=soon"], "'soon' is no number"),
+    (["--set", "on_msec=20"], "on_msec is no setting; did you mean on_ms?"),
+    (["--set", "on_ms=soon"], "on_ms soon cannot be used: it must be a number"),
     (["--set", "on_ms=-1"], "above 0"),
     (["--every", "0"], "--every is 0"),
     (["--latency-ms", "1"], "cannot be met"),

@@ -438,12 +438,15 @@ def test_finish_closes_the_note_once():
     assert tracker.finish(0.26) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("on_ms", 0), ("glide_ms", float("nan")), ("away_semitones", -0.4)]
-)
+@pytest.mark.parametrize(("name", "value"), [("on_ms", 0), ("glide_ms", float("nan")), ("away_semitones", -0.4), ("on_ms", "off")])
 def test_settings_out_of_range_are_named(name, value):
-    with pytest.raises(SettingsError, match=f"{name} {value} cannot be used"):
+    with pytest.raises(SettingsError, match=f"{name} {value} cannot be used: it must be"):
         NoteSettings(**{name: value})
+
+
+@pytest.mark.parametrize("word", [None, False, "off", "Off", "false"])
+def test_a_rule_can_be_switched_off(word):
+    assert NoteSettings(rise_db=word).rise_db is None
 
 
 def check_notes(events):

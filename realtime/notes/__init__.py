@@ -19,8 +19,8 @@ for one now and then, but seldom surely, and within a sound that goes on. It sel
 sung since the pause was less sure than `trust_confidence` in the mean, the next note from silence must be surer, too
 (`untrusted_confidence`). A leap of an octave from the note before must be surer (`leap_confidence`) or last `leap_ms`.
 The note is dated to its first frame within `arrive_semitones` of its pitch and `attack_db` of the loudest yet: later
-than the first voiced frame where it begins with a glide or a murmur. Where the voice is not `clear_of_room_db` above
-the room, the level is the room's and dates nothing.
+than the first voiced frame where it begins with a glide or a murmur. Where the voice is not `above_noise_db` above
+the noise floor, the level is the background's and dates nothing.
 
 How a held note ends
 --------------------
@@ -51,7 +51,7 @@ How a repeated note is heard
 By a gap, or by a dip while the pitch stays: `dip_db` down and up again within `dip_ms`, not in the level but in
 the level of the sound's first difference (level times brightness), where consonants that are sung (m, n, l) show
 although they may be as loud as a vowel. A breath or a hiss at a note's end is bright too, hence `fade_db`. Where the voice is
-not `clear_of_room_db` above the room, a dip may be a drum's: there a frame must have been in doubt of the pitch, too
+not `above_noise_db` above the noise floor, a dip may be a drum's: there a frame must have been in doubt of the pitch, too
 (`doubt_confidence`).
 """
 

@@ -1,0 +1,103 @@
+"""What the tracker knows whether a note sounds or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, nan
+from typing import NamedTuple
+
+from rt_melody.realtime.notes.evidence import ConfidenceTracker, NoiseFloor, ReonsetDetector
+from rt_melody.realtime.notes.history import FrameFeatures, FrameHistory, whole_hops
+from rt_melody.realtime.settings.notes import NoteSettings
+from rt_melody.realtime.types import PitchFrame
+
+NEVER = 1 << 40  # hops; longer than any stream
+
+
+class PreviousNote(NamedTuple):
+    """The note that sounded last."""
+
+    pitch: float = nan  # fractional MIDI, of its centre
+    end_s: float = -inf  # the last frame sung
+
+
+@dataclass(frozen=True, slots=True)
+class Hops:
+    """Times of the settings in hops."""
+
+    on: int
+    scoop: int
+    first: int
+    rise: int
+    bridge: int
+    centre: int
+    change: int
+    step: int
+    window: int
+    flat: int
+    glide: int
+    leap: int
+    longest_run: int  # that a rule about a held note asks for
+    memory: int  # as far back as any rule looks
+
+    @classmethod
+    def of(cls, settings: NoteSettings, hop_s: float, look_ahead_ms: float) -> Hops:
+        """``look_ahead_ms``: by how much levels may be ahead of pitches."""
+
+        def hops(ms: float | None, off: int = NEVER) -> int:
+            return off if ms is None else whole_hops(ms, hop_s)
+
+        s = settings
+        asked = [hops(ms, 0) for ms in (s.on_ms, s.window_ms, s.flat_ms, s.change_ms, s.step_ms, s.leap_ms, s.glide_ms)]
+        longest_run = max(asked)
+        reach_ms = max(s.first_ms + (s.back_ms or 0.0), s.rise_ms, 2 * s.dip_ms, 1000 * longest_run * hop_s)
+        return cls(
+            on=hops(s.on_ms), scoop=hops(s.scoop_ms), first=hops(s.first_ms), rise=hops(s.rise_ms),
+            bridge=int((s.bridge_ms or 0.0) / 1000 / hop_s + 1e-6), centre=hops(s.centre_ms), change=hops(s.change_ms),
+            step=hops(s.step_ms), window=hops(s.window_ms), flat=hops(s.flat_ms), glide=hops(s.glide_ms), leap=hops(s.leap_ms),
+            longest_run=longest_run, memory=whole_hops(reach_ms + look_ahead_ms, hop_s),
+        )  # fmt: skip
+
+
+class Context:
+    """What both states of the tracker share: settings, the newest frames, and what is known of singer and background."""
+
+    def __init__(self, settings: NoteSettings, hop_s: float, look_ahead_ms: float) -> None:
+        self.settings = settings
+        self.hop_s = hop_s
+        self.hops = Hops.of(settings, hop_s, look_ahead_ms)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.previous = PreviousNote()
+        self.noise_floor = NoiseFloor(self.settings, self.hop_s)
+        self.confidence = ConfidenceTracker(self.settings, self.hop_s)
+        self.forget_frames()
+
+    def forget_frames(self) -> None:
+        """Forget the frames, and keep what is known of singer and background."""
+        self.history = FrameHistory(self.hop_s, self.hops.memory)
+        self.reonsets = ReonsetDetector(self.settings, self.hop_s)
+
+    def take(self, frame: PitchFrame, pitch: float, sung: bool) -> None:
+        """Remember the next frame."""
+        self.history.add(frame, pitch, sung)
+        self.reonsets.feed(self.history)
+
+    def began_s(self, run: Sequence[FrameFeatures], centre: float) -> float:
+        """When a note around ``centre`` began: at the first frame of ``run`` that is near it in pitch and at its level."""
+        from_s, reach = self._attack_s(run[0].time_s), self.settings.arrive_semitones
+        near = (f.time_s for f in run if f.time_s >= from_s and abs(f.pitch - centre) <= reach)
+        return next(near, run[-1].time_s)
+
+    def _attack_s(self, since_s: float) -> float:
+        """When a voice that is sung since then came near its level; -inf where it was there from the first."""
+        attack_db = self.settings.attack_db
+        if attack_db is None or not self.noise_floor.is_exceeded(self.history, since_s):
+            return -inf
+        levels = self.history.levels(since_s)
+        enough_db = max(f.difference_db for f in levels) - attack_db if levels else -inf
+        loud = next((f for f in levels if f.difference_db >= enough_db), None)
+        return -inf if loud is None or loud is levels[0] else loud.level_s - self.hop_s / 2
