@@ -36,6 +36,17 @@ def imported_from(room: str) -> Path | None:
     return Path(spec.origin).resolve().parent if spec and spec.origin else None
 
 
+def pytest_collection_modifyitems(items):
+    """The rig and training are marked by their files; what is neither of them nor ``slow`` is ``quick``."""
+    for item in items:
+        if item.path.parent.name == "rig":
+            item.add_marker("rig")
+        elif item.path.name.startswith("test_training"):
+            item.add_marker("training")
+        if not any(item.get_closest_marker(name) for name in ("slow", "rig", "training")):
+            item.add_marker("quick")
+
+
 @pytest.fixture
 def in_folder(tmp_path, monkeypatch):
     """The test runs in an empty folder of its own: paths can be relative, as a user types them."""
