@@ -129,7 +129,7 @@ def general_midi(folder: Path | None) -> list[np.ndarray]:
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[20.0, 50.0, 100.0])

@@ -204,7 +204,7 @@ def rows_of(records: Sequence[dict], bound_ms: float, latency_ms: float, conditi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[20.0, 50.0])
     parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
     parser.add_argument("--pitches", type=int, default=6, help="first pitches for each step; 16 sounds each")

@@ -117,7 +117,7 @@ def reliability(rows: list[dict], bound_ms: float, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("results", type=Path, help="JSON of rt_melody.benchmarks.accuracy")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--bound-ms", type=float, help="of the pictures of one bound; default: the file's")

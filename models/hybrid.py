@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.mcdnn import LastNorm, dense, with_neighbours
-from rt_melody.models.network import Output
+from rt_melody.models.network import Network, Output
 from rt_melody.models.spectrum import centred_frames, log_frequency_bands, magnitudes, relative_level
 
 WINDOW_SAMPLES = 2048
@@ -31,8 +31,11 @@ ENVELOPE_HZ = 1000.0  # above it phase locking fades, and so does our envelope
 LAG_FRAME_SAMPLES = 1024  # whose autocorrelation is taken
 
 
-class HybridNet(nn.Module):
+class HybridNet(Network):
     """See the module text. Offline only; ``config`` gives rate, hop and pitch grid."""
+
+    bands: Tensor
+    lags: Tensor
 
     def __init__(self, config: ModelConfig):
         super().__init__()

@@ -16,11 +16,13 @@ the voicing network does not push its error back into the column. At 16 kHz the 
 the same bins under 2 kHz.
 """
 
+from functools import reduce
+
 import torch
 from torch import Tensor, nn
 
 from rt_melody.models.config import ModelConfig
-from rt_melody.models.network import Output
+from rt_melody.models.network import Network, Output
 from rt_melody.models.spectrum import magnitudes, relative_level
 
 WINDOW_SAMPLES = 2048  # at 16 kHz
@@ -51,7 +53,7 @@ class LastNorm(nn.Module):
         return self.norm(x.flatten(0, -2)).view(x.shape)
 
 
-class MultiColumnNet(nn.Module):
+class MultiColumnNet(Network):
     """See the module text. Offline only; ``config`` gives rate, hop and the finest pitch grid.
 
     Raises ValueError for a grid that is not of quarter semitones or no whole number of semitones long.
@@ -78,7 +80,7 @@ class MultiColumnNet(nn.Module):
         context = with_neighbours(spectrum, CONTEXT_FRAMES)
         told = [torch.log_softmax(column(context).float(), 2) for column in self.columns]
         finest = RESOLUTIONS[-1]
-        likelihood = sum(t.repeat_interleave(finest // r, 2) for t, r in zip(told, RESOLUTIONS))
+        likelihood = reduce(torch.add, [t.repeat_interleave(finest // r, 2) for t, r in zip(told, RESOLUTIONS)])
         voicing = self.voice(torch.cat([spectrum, told[0].detach().exp()], 2))
         return Output(likelihood.unsqueeze(1), voicing)
 

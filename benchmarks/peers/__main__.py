@@ -33,7 +33,7 @@ QUICK = {"every": 60, "sung": 2, "pitches": 1, "notes": {"clean": 30}, "cost_s":
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m rt_melody.benchmarks.peers", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m rt_melody.benchmarks.peers", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--out", type=Path, default=Path("runs/peers"), help="working folder: what was heard is kept there (default: %(default)s)")
     parser.add_argument("--results", type=Path, help="folder for NAME.json, NAME.md and the pictures; default: --out")
