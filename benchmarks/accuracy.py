@@ -26,7 +26,15 @@ from rt_melody.benchmarks.report import markdown, write_result
 from rt_melody.benchmarks.trackers import by_sound, melody_tracker
 from rt_melody.models.training import gm
 from rt_melody.models.training.data import (
-    DISPUTED, SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, noise_files, read_mir1k_labels, refuse,
+    DISPUTED,
+    SAMPLE_RATE,
+    Clip,
+    DataError,
+    data_folder,
+    load_mir1k,
+    noise_files,
+    read_mir1k_labels,
+    refuse,
 )
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import MelodyTracker

@@ -69,9 +69,9 @@ def note_delay_ms(events: Sequence[NoteEvent], sound: Sound, note: TrueNote) -> 
     """From the beginning of ``note`` until the note-on that plays it; EARLY or NEVER else."""
     for on, off_s in _sounding(events):
         stays = off_s - max(on.available_s, note.on_s) >= STAYS_S - 1e-9 or off_s >= note.off_s
-        if on.available_s < note.off_s and off_s > note.on_s and stays:
-            if _close(on.pitch, _true_pitch(sound, note, on.time_s)):
-                return _delay_ms(on.available_s, note)
+        meets = on.available_s < note.off_s and off_s > note.on_s and stays
+        if meets and _close(on.pitch, _true_pitch(sound, note, on.time_s)):
+            return _delay_ms(on.available_s, note)
     return NEVER
 
 

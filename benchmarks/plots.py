@@ -14,12 +14,12 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from rt_melody.benchmarks.conditions import CONDITIONS  # noqa: E402
-from rt_melody.benchmarks.melody_scores import ERRORS  # noqa: E402
-from rt_melody.models.training.data import refuse  # noqa: E402
+from rt_melody.benchmarks.conditions import CONDITIONS
+from rt_melody.benchmarks.melody_scores import ERRORS
+from rt_melody.models.training.data import refuse
 
 SIZE_INCHES = (7.2, 3.6)
 DPI = 120

@@ -79,7 +79,7 @@ class ModelConfig:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: dict) -> "ModelConfig":
+    def from_dict(cls, values: dict) -> ModelConfig:
         """Raises ValueError for a key that no field has."""
         known = {f.name: f for f in fields(cls)}
         unknown = sorted(set(values) - set(known))

@@ -12,9 +12,11 @@ and O'Mard 1997 with few bands, as Tolonen and Karjalainen 2000 thin it out). Ea
 composite takes the last layer of both and adds two. All is trained together by the loss of every row of our table.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.mcdnn import LastNorm, dense, with_neighbours
@@ -65,7 +67,7 @@ class HybridNet(Network):
     def periodicity(self, waveform: Tensor) -> Tensor:
         """Autocorrelation of each band at the period of each pitch bin, 1 at lag 0 ``[B, T, bands * pitch_bins]``."""
         several = []
-        for low, high in zip(TEMPORAL_BANDS_HZ, TEMPORAL_BANDS_HZ[1:]):
+        for low, high in pairwise(TEMPORAL_BANDS_HZ):
             rectified = torch.relu(band_passed(waveform, low, high, self.rate))
             envelope = band_passed(rectified, 0.0, ENVELOPE_HZ, self.rate)
             several.append(autocorrelation(centred_frames(envelope, LAG_FRAME_SAMPLES, self.hop), self.lags))

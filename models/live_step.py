@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from rt_melody.models.inception import InceptionBlock, StackedBlock
 from rt_melody.models.network import COMPRESSION, GRAPH_SCALE, LEVEL_FALL, LEVEL_FLOOR, LEVEL_SAMPLES, LEVEL_SCALE, TwoStageNet
 
-
 # What a stream carries from hop to hop. Plain tuples and few tensors, because TorchScript turns each of them into its
 # own kind at every call.
 # Replaced: hops taken so far; the peak-hold of the level, nepers [1]; the hidden state of the recurrent context

@@ -17,6 +17,7 @@ the same bins under 2 kHz.
 """
 
 from functools import reduce
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ DROPOUT = 0.2
 def dense(sizes: tuple[int, ...], classes: int) -> nn.Sequential:
     """Dense layers with normalisation, ReLU and dropout, then a dense layer to ``classes``; over the last axis."""
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:]):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after, bias=False), LastNorm(after), nn.ReLU(), nn.Dropout(DROPOUT)]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 

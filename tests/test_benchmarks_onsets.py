@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mir_eval")
-from rt_melody.benchmarks import onsets, signals  # noqa: E402
-from rt_melody.benchmarks.onsets import NEVER, frame_delay_ms, note_delay_ms, octave, summary  # noqa: E402
-from rt_melody.benchmarks.signals import SAMPLE_RATE  # noqa: E402
-from rt_melody.kernels.phrase import Singer, SungNote, render_phrase  # noqa: E402
-from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, hz_to_midi, midi_to_hz  # noqa: E402
+from rt_melody.benchmarks import onsets, signals
+from rt_melody.benchmarks.onsets import NEVER, frame_delay_ms, note_delay_ms, octave, summary
+from rt_melody.benchmarks.signals import SAMPLE_RATE
+from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, hz_to_midi, midi_to_hz
 
 FINE_S = 1.0 / SAMPLE_RATE * 8  # hop of the oracles
 
@@ -49,7 +49,7 @@ def test_an_oracle_scores_its_own_delay(sounds, delay_ms):
 def test_a_hop_is_waited_for(sounds):
     """With hops of 10 ms the truth comes on average half a hop late: it is 0 to 10 ms."""
     delays = [frame_delay_ms(oracle(s, hop_s=0.01), s, n) for s in signals.step_sounds(1, seed=9) for n in s.notes]
-    assert 0.0 <= min(delays) and max(delays) <= 10.0
+    assert min(delays) >= 0.0 and max(delays) <= 10.0
     assert 3.0 < np.mean(delays) < 7.0
 
 
@@ -190,7 +190,7 @@ def test_measure_rows_and_table_of_an_oracle():
 def test_sounds_are_what_they_say():
     for sound in signals.step_sounds(1):
         first, second = sound.notes
-        assert 79.9 <= min(midi_to_hz(n.pitch) for n in sound.notes) and max(midi_to_hz(n.pitch) for n in sound.notes) <= 880.1
+        assert min(midi_to_hz(n.pitch) for n in sound.notes) >= 79.9 and max(midi_to_hz(n.pitch) for n in sound.notes) <= 880.1
         on = round(first.on_s * SAMPLE_RATE)
         assert np.abs(sound.samples[:on]).max() < 1e-4 < 1e-3 < np.abs(sound.samples[on : on + 160]).max(), sound.name
         assert not sound.f0_hz[:on].any() and sound.f0_hz[on] > 0

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,21 +15,21 @@ import numpy as np
 import pytest
 
 melody = pytest.importorskip("mir_eval.melody")
-from rt_melody.benchmarks.melody_scores import MelodyScores  # noqa: E402
-from rt_melody.benchmarks.note_parts import Clip  # noqa: E402
-from rt_melody.benchmarks.note_scores import PlayedNote  # noqa: E402
-from rt_melody.benchmarks.peers import base, child, results, scores, sounds, tables  # noqa: E402
-from rt_melody.benchmarks.peers.__main__ import beside, hears, main, read_earlier  # noqa: E402
-from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, OfflinePeer, Window, hear, note_events  # noqa: E402
-from rt_melody.benchmarks.peers.offline import one_voice  # noqa: E402
-from rt_melody.benchmarks.peers.run import Bench, Told, slug  # noqa: E402
-from rt_melody.benchmarks.peers.scores import Track, Truth, accuracy, known_at, octave_leaps, rounded, stability  # noqa: E402
-from rt_melody.benchmarks.peers.table import all_peers  # noqa: E402
-from rt_melody.benchmarks.report import readable_json  # noqa: E402
-from rt_melody.benchmarks.signals import Sound, TrueNote, step_sounds  # noqa: E402
-from rt_melody.realtime.engine import Engine  # noqa: E402
+from rt_melody.benchmarks.melody_scores import MelodyScores
+from rt_melody.benchmarks.note_parts import Clip
+from rt_melody.benchmarks.note_scores import PlayedNote
+from rt_melody.benchmarks.peers import base, child, results, scores, sounds, tables
+from rt_melody.benchmarks.peers.__main__ import beside, hears, main, read_earlier
+from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, OfflinePeer, Window, hear, note_events
+from rt_melody.benchmarks.peers.offline import one_voice
+from rt_melody.benchmarks.peers.run import Bench, Told, slug
+from rt_melody.benchmarks.peers.scores import Track, Truth, accuracy, known_at, octave_leaps, rounded, stability
+from rt_melody.benchmarks.peers.table import all_peers
+from rt_melody.benchmarks.report import readable_json
+from rt_melody.benchmarks.signals import Sound, TrueNote, step_sounds
+from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.errors import RtMelodyError
-from rt_melody.realtime.types import NoteOff, NoteOn, hz_to_midi  # noqa: E402
+from rt_melody.realtime.types import NoteOff, NoteOn, hz_to_midi
 
 SHIPPED = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 STEP_S = 0.01
@@ -458,7 +459,7 @@ def test_a_tool_without_f0_is_scored_by_our_bias_of_each_take_and_of_no_other_so
 
     every = all_peers([50.0])
     peers = {name: every[name] for name in ("rt-melody 50 ms", "aubio notes")}
-    rows = results.gather(SimpleNamespace(unfit={}, told=told), peers, dict.fromkeys(peers, [exact, biased]))["notes"]
+    rows = results.gather(SimpleNamespace(unfit={}, told=told), peers, {name: [exact, biased] for name in peers})["notes"]
     assert [(row["peer"], row["note"]["F"]) for row in rows] == [(name, 1.0) for name in peers for _ in (exact, biased)]
 
 
@@ -466,7 +467,7 @@ def test_labels_of_neighbours_do_not_cover_each_other():
     places = {name: (10.0 + i, 20.0 + 2 * i) for i, name in enumerate("abcd")} | {"far": (400.0, 20.0)}
     offsets = tables._apart(places)
     heights = sorted(places[n][1] + offsets[n][1] for n in "abcd")
-    assert all(b - a >= 11.0 for a, b in zip(heights, heights[1:])) and offsets["far"] == (6.0, 6.0)
+    assert all(b - a >= 11.0 for a, b in pairwise(heights)) and offsets["far"] == (6.0, 6.0)
 
 
 def test_names_stay_apart_as_files():

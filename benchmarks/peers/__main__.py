@@ -21,8 +21,8 @@ from rt_melody.benchmarks.peers.sounds import SoundSet
 from rt_melody.benchmarks.peers.table import OURS, all_peers
 from rt_melody.benchmarks.peers.tables import draw, report
 from rt_melody.benchmarks.report import commit, write_result
-from rt_melody.models.training.data import DataError, data_folder, refuse
 from rt_melody.benchmarks.trackers import melody_tracker
+from rt_melody.models.training.data import DataError, data_folder, refuse
 from rt_melody.realtime.errors import InputError, RtMelodyError
 
 PARTS = ("accuracy", "latency", "notes", "cost")

@@ -220,7 +220,7 @@ def touch(rng: np.random.Generator, loud: int) -> int:
 # ---- the MIDI file -----------------------------------------------------------------------------
 
 
-def midi_file(piece: Piece) -> "mido.MidiFile":
+def midi_file(piece: Piece) -> mido.MidiFile:
     """The piece as a standard MIDI file of type 1. Raises DataError where mido is missing."""
     mido = import_mido()
     score = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT)
@@ -235,7 +235,7 @@ def midi_file(piece: Piece) -> "mido.MidiFile":
     return score
 
 
-def messages(mido, part: Part, channel: int) -> list[tuple[int, "mido.Message"]]:
+def messages(mido, part: Part, channel: int) -> list[tuple[int, mido.Message]]:
     """What the channel receives, as (ticks, message); at one moment set-up, then ends, then beginnings."""
     settings = {7: part.volume, 1: part.modulation, 10: part.pan}
     head = [mido.Message("program_change", channel=channel, program=part.program)]
@@ -249,7 +249,7 @@ def messages(mido, part: Part, channel: int) -> list[tuple[int, "mido.Message"]]
     return [(0, message) for message in head] + ends + begins
 
 
-def slide(mido, note: Note, channel: int, on: int) -> list[tuple[int, "mido.Message"]]:
+def slide(mido, note: Note, channel: int, on: int) -> list[tuple[int, mido.Message]]:
     """Pitch bends from ``note.scoop`` to the note over a quarter beat; none for a note without."""
     if not note.scoop:
         return []
