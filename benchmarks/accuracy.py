@@ -26,7 +26,15 @@ from rt_melody.benchmarks.report import markdown, write_result
 from rt_melody.benchmarks.trackers import by_sound, melody_tracker
 from rt_melody.models.training import gm
 from rt_melody.models.training.data import (
-    DISPUTED, SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, noise_files, read_mir1k_labels, refuse,
+    DISPUTED,
+    SAMPLE_RATE,
+    Clip,
+    DataError,
+    data_folder,
+    load_mir1k,
+    noise_files,
+    read_mir1k_labels,
+    refuse,
 )
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import MelodyTracker
@@ -129,7 +137,7 @@ def general_midi(folder: Path | None) -> list[np.ndarray]:
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[20.0, 50.0, 100.0])

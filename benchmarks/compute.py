@@ -97,7 +97,7 @@ class TimedChain(Chain):
             (engine.decoder, "feed", "decode"), (tracker.performer, "feed", "notes"),
         ]
 
-    def __enter__(self) -> "TimedChain":
+    def __enter__(self) -> TimedChain:
         self._before = [getattr(owner, name) for owner, name, _ in self._parts]
         for (owner, name, stage), call in zip(self._parts, self._before):
             setattr(owner, name, self._timed(call, stage))

@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--layers", nargs="+", choices=LAYERS, default=LAYERS)
     parser.add_argument("--latency-ms", type=float, default=50.0, help="bound of the last two layers")
     parser.add_argument("--bounds-ms", nargs="+", type=float, default=[20.0, 50.0, 100.0], help="bounds of the algorithmic layer")

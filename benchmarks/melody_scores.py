@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from mir_eval import melody
@@ -33,7 +34,7 @@ class Frames:
     est_cent: np.ndarray
     confidence: np.ndarray
 
-    def only(self, which: np.ndarray) -> "Frames":
+    def only(self, which: np.ndarray) -> Frames:
         """The frames that ``which`` (bool) chooses."""
         return Frames(*(getattr(self, name)[which] for name in Frames.__annotations__))
 
@@ -115,7 +116,7 @@ class MelodyScores:
         """RPA, RCA, VR of the frames whose true f0 lies in each range, and their number."""
         f, rows = self.frames(), {}
         hz = 10.0 * 2.0 ** (f.ref_cent / 1200.0)
-        for low, high in zip(RANGES_HZ, RANGES_HZ[1:]):
+        for low, high in pairwise(RANGES_HZ):
             inside = (f.ref_voicing > 0) & (hz >= low) & (hz < high)
             if inside.any():
                 figures = _figures(f.only(inside))

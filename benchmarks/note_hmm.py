@@ -18,8 +18,8 @@ import numpy as np
 from numba import njit
 
 from rt_melody.benchmarks.frame_cache import Frames
-from rt_melody.benchmarks.trackers import Tracked, Tracker
 from rt_melody.benchmarks.peers.base import note_events
+from rt_melody.benchmarks.trackers import Tracked, Tracker
 from rt_melody.realtime.types import NoteEvent, PitchFrame, hz_to_midi
 
 LOWEST, SEMITONES, PER_SEMITONE = 31.0, 60, 3

@@ -51,7 +51,7 @@ def note_settings(words: Sequence[str]) -> NoteSettings:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[50.0])
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))

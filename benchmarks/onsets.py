@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from math import inf, isnan, log2, nan
+from math import comb, inf, isnan, log2, nan
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ BAND_DB = 5.0  # of the voice over the band
 OCTAVES_HZ = (80, 160, 320, 640, 880)
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 SHOWN = ("median", "p90", "p99", "max")  # in the table
+INTERVAL_BELOW = 100  # events; a median of fewer is told with its interval
 CONDITIONS = ("clean", "band")
 KINDS = ("tone", "singing")
 OUTPUTS = ("f0", "guess", "note-on")
@@ -68,9 +69,9 @@ def note_delay_ms(events: Sequence[NoteEvent], sound: Sound, note: TrueNote) -> 
     """From the beginning of ``note`` until the note-on that plays it; EARLY or NEVER else."""
     for on, off_s in _sounding(events):
         stays = off_s - max(on.available_s, note.on_s) >= STAYS_S - 1e-9 or off_s >= note.off_s
-        if on.available_s < note.off_s and off_s > note.on_s and stays:
-            if _close(on.pitch, _true_pitch(sound, note, on.time_s)):
-                return _delay_ms(on.available_s, note)
+        meets = on.available_s < note.off_s and off_s > note.on_s and stays
+        if meets and _close(on.pitch, _true_pitch(sound, note, on.time_s)):
+            return _delay_ms(on.available_s, note)
     return NEVER
 
 
@@ -133,8 +134,31 @@ def measure(tracker: Tracker, sounds: Sequence[Sound], progress: str | None = No
     return records
 
 
+def median_ranks(n: int) -> tuple[int, int] | None:
+    """Which two of ``n`` sorted values (from 0) hold the median between them with a probability of at least 95 %.
+
+    By the binomial distribution alone, whatever the values' own is; None below six, which cannot.
+    """
+    below = 0.0  # P(fewer than k + 1 of n values lie under the median)
+    for k in range(n // 2):
+        below += comb(n, k) / 2.0**n
+        if below > 0.025:
+            return (k - 1, n - k) if k else None
+    return None
+
+
+def median_interval(delays_ms: Sequence[float]) -> list[float | None] | None:
+    """The 95 % interval of the median, None in it for "never"; None of fewer than six delays."""
+    ranks = median_ranks(len(delays_ms))
+    ends = np.sort(np.asarray(delays_ms, float))[list(ranks)] if ranks else None
+    return None if ends is None else [round(float(end), 2) if np.isfinite(end) else None for end in ends]
+
+
 def summary(delays_ms: Sequence[float]) -> dict:
-    """Quantiles over all events that were not early, None where "never" reaches them; max of those that arrived."""
+    """Quantiles over all events that were not early, None where "never" reaches them; max of those that arrived.
+
+    ``median_95`` is the 95 % interval of the median, of fewer than INTERVAL_BELOW events.
+    """
     delays = np.array([d for d in delays_ms if not isnan(d)])
     arrived = delays[np.isfinite(delays)]
     if not len(delays):
@@ -142,6 +166,7 @@ def summary(delays_ms: Sequence[float]) -> dict:
     marks = {name: float(np.quantile(delays, q, method="inverted_cdf")) for name, q in QUANTILES.items()}
     return {
         **{name: round(mark, 2) if np.isfinite(mark) else None for name, mark in marks.items()},
+        **({"median_95": median_interval(delays.tolist())} if len(delays) < INTERVAL_BELOW else {}),
         "max": round(float(arrived.max()), 2) if len(arrived) else None,
         "never": round(1.0 - len(arrived) / len(delays), 4),
         "events": len(delays_ms),
@@ -179,7 +204,7 @@ def rows_of(records: Sequence[dict], bound_ms: float, latency_ms: float, conditi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[20.0, 50.0])
     parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
     parser.add_argument("--pitches", type=int, default=6, help="first pitches for each step; 16 sounds each")
@@ -227,17 +252,29 @@ def about(pitches: int) -> str:
 
 def table(rows: Sequence[dict]) -> str:
     """Markdown: one line a bound, condition, event and kind; the outputs side by side, in ms."""
-    columns = ("bound ms", "condition", "event", "sound", *(f"{o} {c}" for o in OUTPUTS for c in (*SHOWN, "never %")))
+    columns = ("bound ms", "condition", "event", "sound", "events", *(f"{o} {c}" for o in OUTPUTS for c in (*SHOWN, "never %")))
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for i in range(0, len(rows), len(OUTPUTS)):
         first = rows[i]
-        head = f"| {first['bound_ms']:g} | {first['condition']} | {first['event']} | {first['kind']} "
+        head = f"| {first['bound_ms']:g} | {first['condition']} | {first['event']} | {first['kind']} | {first['events']} "
         lines.append(head + "".join(_cells(row) for row in rows[i : i + len(OUTPUTS)]) + "|")
     return "\n".join(lines)
 
 
+def delay_marks(row: dict, names: Sequence[str]) -> list[str]:
+    """Some of a summary's quantiles for a table, the median with its interval where it has one: ``19 (17-23)``."""
+    marks = [_ms(row[name]) for name in names]
+    if "median" in names and row.get("median_95"):
+        marks[names.index("median")] += f" ({'-'.join(map(_ms, row['median_95']))})"
+    return marks
+
+
+def _ms(value: float | None) -> str:
+    return "never" if value is None else f"{value:.0f}"
+
+
 def _cells(row: dict) -> str:
-    marks = ["never" if row[name] is None else f"{row[name]:.0f}" for name in SHOWN]
+    marks = delay_marks(row, SHOWN)
     share = "-" if row["never"] is None else f"{100 * row['never']:.1f}"
     return "".join(f"| {cell} " for cell in (*marks, share))
 

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -187,7 +188,7 @@ def networks(args: argparse.Namespace, folder: Path, clips: list[Clip]) -> list[
             tracker = load_tracker(path, labelled)
             (threshold,) = tracker.thresholds(checked, ["mixture"])
             facts = {"seed": seed, "steps": tracker.step, "threshold": round(threshold, 2), "parameters": sum(p.numel() for p in tracker.net.parameters())}
-            rows += score(ROWS[name].title, lambda sound: tracker.track(sound, threshold), clips, folder, **facts)
+            rows += score(ROWS[name].title, partial(tracker.track, threshold=threshold), clips, folder, **facts)
     return rows
 
 

@@ -22,16 +22,16 @@ import numpy as np
 import torch
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from rt_melody.benchmarks.accuracy import labels_hz  # noqa: E402
-from rt_melody.models.build import build_network  # noqa: E402
-from rt_melody.models.config import ModelConfig  # noqa: E402
-from rt_melody.models.paper import PaperNet, peak_order  # noqa: E402
-from rt_melody.models.training.data import SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, refuse  # noqa: E402
-from rt_melody.models.training.evaluate import load_tracker  # noqa: E402
-from rt_melody.models.training.train import load_checkpoint  # noqa: E402
+from rt_melody.benchmarks.accuracy import labels_hz
+from rt_melody.models.build import build_network
+from rt_melody.models.config import ModelConfig
+from rt_melody.models.paper import PaperNet, peak_order
+from rt_melody.models.training.data import SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, refuse
+from rt_melody.models.training.evaluate import load_tracker
+from rt_melody.models.training.train import load_checkpoint
 
 DPI = 130
 RESPONSE_POINTS = 4096

@@ -14,12 +14,12 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from rt_melody.benchmarks.conditions import CONDITIONS  # noqa: E402
-from rt_melody.benchmarks.melody_scores import ERRORS  # noqa: E402
-from rt_melody.models.training.data import refuse  # noqa: E402
+from rt_melody.benchmarks.conditions import CONDITIONS
+from rt_melody.benchmarks.melody_scores import ERRORS
+from rt_melody.models.training.data import refuse
 
 SIZE_INCHES = (7.2, 3.6)
 DPI = 120
@@ -117,7 +117,7 @@ def reliability(rows: list[dict], bound_ms: float, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("results", type=Path, help="JSON of rt_melody.benchmarks.accuracy")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--bound-ms", type=float, help="of the pictures of one bound; default: the file's")

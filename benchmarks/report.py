@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+LINE = 200  # characters of a line of JSON
 PACKAGES = ("rt-melody", "torch", "numba", "numpy", "mir_eval")
 
 
@@ -60,7 +61,21 @@ def write_result(path: Path, rows: object, about: str, model: dict | None = None
     whole = {
         "command": command(), "about": about, "commit": commit(), "machine": machine(), "model": model, "rows": rows, **more
     }
-    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    path.write_text(readable_json(whole) + "\n", encoding="utf-8")
+
+
+def readable_json(value: object, indent: int = 0) -> str:
+    """JSON that reads and compares by lines: what fits into a line stands in one, the rest is opened, a line an item."""
+    flat = json.dumps(value)
+    if not isinstance(value, (dict, list)) or len(flat) + indent <= LINE:
+        return flat
+    pad = " " * (indent + 1)
+    if isinstance(value, dict):
+        items = [f"{pad}{json.dumps(key)}: {readable_json(item, indent + 1)}" for key, item in value.items()]
+    else:
+        items = [pad + readable_json(item, indent + 1) for item in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + "\n" + ",\n".join(items) + "\n" + " " * indent + closing
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

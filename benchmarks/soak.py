@@ -186,7 +186,7 @@ def plot(points: dict, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--latency-ms", type=float, default=50.0)
     parser.add_argument("--hogs", type=int, default=1, help="processes beside it that never rest")

@@ -9,7 +9,7 @@ from numba import njit
 
 
 @njit("float64(float32[::1], int64)", cache=True, nogil=True)
-def mobility(window, count):
+def mobility(window: np.ndarray, count: int) -> float:
     """Power of the first difference over power of the newest ``count`` samples, 0..4; 0 where there is silence.
 
     Needs ``count < len(window)``. Of a sine of w radians a sample it is ``4 * sin(w / 2) ** 2``, whatever its

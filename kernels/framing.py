@@ -12,7 +12,7 @@ LIMIT = 2.0  # full scale is 1; what exceeds it further is a fault that must not
 
 
 @njit("void(float32[::1], int64, float32[::1], int64)", cache=True, nogil=True)
-def put(ring, start, block, count):
+def put(ring: np.ndarray, start: int, block: np.ndarray, count: int) -> None:
     """Store ``block[:count]`` as samples ``start .. start + count - 1``; ``count <= len(ring)``."""
     size = ring.shape[0]
     at = start % size
@@ -24,7 +24,7 @@ def put(ring, start, block, count):
 
 
 @njit("void(float32[::1], int64, float32[::1])", cache=True, nogil=True)
-def frame(ring, end, out):
+def frame(ring: np.ndarray, end: int, out: np.ndarray) -> None:
     """The window of ``len(out)`` samples whose newest is sample ``end - 1``; ``len(out) <= len(ring)``."""
     size = ring.shape[0]
     at = (end - out.shape[0]) % size
@@ -36,7 +36,7 @@ def frame(ring, end, out):
 
 
 @njit("int64(float32[::1], float64, float64[::1], float32[::1])", cache=True, nogil=True)
-def condition(block, keep, state, out):
+def condition(block: np.ndarray, keep: float, state: np.ndarray, out: np.ndarray) -> int:
     """Copy ``block`` without what no voice is; how many values were not finite.
 
     NaN and Inf count as 0, values are limited to +-LIMIT, and DC is blocked by
@@ -61,7 +61,7 @@ def condition(block, keep, state, out):
 
 
 @njit("float64(float32[::1], int64)", cache=True, nogil=True)
-def level_db(window, count):
+def level_db(window: np.ndarray, count: int) -> float:
     """dBFS RMS of the newest ``count`` samples of a window, -120 at least."""
     total = 0.0
     for i in range(window.shape[0] - count, window.shape[0]):

@@ -15,8 +15,8 @@ Conventions
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Sequence
 
 import numpy as np
 
@@ -147,10 +147,10 @@ class _Score:
     notes: tuple[SungNote, ...]
     rate: int
     n: int
-    starts: list[int] = field(default_factory=list)  # of the vowel
-    voice_starts: list[int] = field(default_factory=list)  # of the murmur before it, or the vowel
-    voice_ends: list[int] = field(default_factory=list)
-    bound: list[bool] = field(default_factory=list)  # to the note before
+    starts: list[int] = field(default_factory=list[int])  # of the vowel
+    voice_starts: list[int] = field(default_factory=list[int])  # of the murmur before it, or the vowel
+    voice_ends: list[int] = field(default_factory=list[int])
+    bound: list[bool] = field(default_factory=list[bool])  # to the note before
 
     def __post_init__(self) -> None:
         for i, note in enumerate(self.notes):
@@ -312,8 +312,8 @@ def _vibrato(score: _Score, singer: Singer, rng: np.random.Generator) -> np.ndar
     for i, note in enumerate(score.notes):
         first, end = score.starts[i], score.at(note.end_s)
         seconds = np.arange(end - first) / score.rate
-        rise = np.clip((seconds - singer.vibrato_delay_s) / VIBRATO_RISE_S, 0.0, 1.0)
-        fall = np.clip((note.duration_s - seconds) / 0.08, 0.0, 1.0)
+        rise = ((seconds - singer.vibrato_delay_s) / VIBRATO_RISE_S).clip(0.0, 1.0)
+        fall = ((note.duration_s - seconds) / 0.08).clip(0.0, 1.0)
         depth[first:end] = rise * fall
     return depth * np.sin(phase)
 

@@ -10,7 +10,7 @@ from numba import njit
 
 
 @njit("void(float32[::1], float32[::1])", cache=True, nogil=True)
-def softmax(logits, out):
+def softmax(logits: np.ndarray, out: np.ndarray) -> None:
     """Probabilities of a row of logits."""
     top = logits[0]
     for i in range(1, logits.shape[0]):
@@ -24,7 +24,7 @@ def softmax(logits, out):
 
 
 @njit("int64(float32[::1], int64, int64)", cache=True, nogil=True)
-def peak(probabilities, low, high):
+def peak(probabilities: np.ndarray, low: int, high: int) -> int:
     """Index of the highest of the bins ``low .. high - 1``."""
     best = low
     for i in range(low, high):
@@ -34,7 +34,7 @@ def peak(probabilities, low, high):
 
 
 @njit("float64(float32[::1], int64, int64)", cache=True, nogil=True)
-def local_mean(probabilities, centre, reach):
+def local_mean(probabilities: np.ndarray, centre: int, reach: int) -> float:
     """Probability-weighted mean bin within ``reach`` bins of ``centre`` (fractional bins)."""
     total, moment = 1e-12, 1e-12 * centre
     for i in range(max(0, centre - reach), min(probabilities.shape[0], centre + reach + 1)):
@@ -44,7 +44,7 @@ def local_mean(probabilities, centre, reach):
 
 
 @njit("float64(float32[::1], float64, float64)", cache=True, nogil=True)
-def mass_near(probabilities, centre, reach):
+def mass_near(probabilities: np.ndarray, centre: float, reach: float) -> float:
     """Probability within ``reach`` bins of the fractional bin ``centre``, end bins counted in part."""
     total = 0.0
     for i in range(probabilities.shape[0]):

@@ -21,7 +21,7 @@ BLOCK = 1024  # input samples worked on at once
 
 
 @njit("int64(float32[::1], int64, int64, float32[:, ::1], int64[::1], float32[::1], int64)", cache=True, nogil=True)
-def convert(history, first, count, table, state, out, up):
+def convert(history: np.ndarray, first: int, count: int, table: np.ndarray, state: np.ndarray, out: np.ndarray, up: int) -> int:
     """Write the outputs that ``history[:count]`` (input ``first`` onward) allows; how many.
 
     ``state``: [input index floor(p) of the next output, its phase, input steps and phase steps an output].
@@ -50,7 +50,7 @@ def polyphase_table(up: int, down: int) -> np.ndarray:
     half = int(ZEROS * stretch)  # rounded down: never later than 1 ms from 16 kHz up
     offsets = np.arange(-half + 1, half + 1)[None, :] - np.arange(up)[:, None] / up
     cutoff = ROLLOFF / stretch
-    inside = np.clip(1.0 - (offsets / (half + 1)) ** 2, 0.0, None)
+    inside = np.maximum(1.0 - (offsets / (half + 1)) ** 2, 0.0)
     taps = np.sinc(cutoff * offsets) * np.i0(KAISER_BETA * np.sqrt(inside))
     return np.ascontiguousarray(taps / taps.sum(1, keepdims=True), dtype=np.float32)
 

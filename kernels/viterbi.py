@@ -14,7 +14,9 @@ from numba import njit
 
 
 @njit("int64(float32[::1], float32[::1], float32[::1], float32[::1], float32, float32, float32)", cache=True, nogil=True)
-def advance(score, observed, moves, scratch, leap, begin, end):
+def advance(
+    score: np.ndarray, observed: np.ndarray, moves: np.ndarray, scratch: np.ndarray, leap: np.float32, begin: np.float32, end: np.float32
+) -> int:
     """One frame: update ``score`` [n + 1] in place; the best state.
 
     ``observed`` [n + 1]: log-likelihoods; ``moves`` [2 * band + 1]: log-weights of a pitch's movement.
@@ -55,7 +57,7 @@ class OnlineViterbi:
         self.bins = bins
         distance = np.arange(-band, band + 1) / max(move_bins, 1e-6)
         self._moves = np.ascontiguousarray(-0.5 * distance**2, dtype=np.float32)
-        self._costs = tuple(np.float32(np.log(p)) for p in (leap, begin, end))
+        self._costs = np.float32(np.log(leap)), np.float32(np.log(begin)), np.float32(np.log(end))
         self._score = np.zeros(bins + 1, np.float32)
         self._scratch = np.zeros(bins + 1, np.float32)
         self.reset()

@@ -38,26 +38,29 @@ _DECIMATE = "void(f4[::1], f8[::1], i8, f4[::1])"
 
 
 @njit("i8(i8)", cache=True, nogil=True)
-def next_random(state):
+def next_random(state: int) -> int:
     """The next of 2**32 states of the linear congruential generator of Numerical Recipes (1664525, 1013904223)."""
     return (1664525 * state + 1013904223) & 0xFFFFFFFF
 
 
 @njit("f8(i8)", cache=True, nogil=True)
-def white(state):
+def white(state: int) -> float:
     """A state as noise: uniform, mean 0, RMS 1."""
     return (state - 2147483647.5) * _NOISE_SCALE
 
 
 @njit("f8(f8, f8)", cache=True, nogil=True)
-def glottal_pulse(phase, open_quotient):
+def glottal_pulse(phase: float, open_quotient: float) -> float:
     """The derivative of the glottal flow x**2 - x**3 at ``phase`` (0..1) of a cycle; 0 while closed."""
     x = phase / open_quotient
     return 2.0 * x - 3.0 * x * x if x < 1.0 else 0.0
 
 
 @njit(_SOURCE, cache=True, nogil=True)
-def glottal_source(f0_hz, voice, breath, oversampling, rate_hz, open_quotient, jitter, shimmer, seed, out):
+def glottal_source(
+    f0_hz: np.ndarray, voice: np.ndarray, breath: np.ndarray, oversampling: int, rate_hz: float,
+    open_quotient: float, jitter: float, shimmer: float, seed: int, out: np.ndarray,
+) -> None:
     """out[k] = voice * pulse train of f0 + breath * noise, which the closed glottis halves.
 
     f0_hz, voice, breath [shape=(n,)]; out [shape=(n * oversampling,)] at ``rate_hz``. ``jitter`` and
@@ -96,14 +99,16 @@ def glottal_source(f0_hz, voice, breath, oversampling, rate_hz, open_quotient, j
 
 
 @njit("Tuple((f8, f8))(f8, f8, f8)", cache=True, nogil=True)
-def resonator(frequency_hz, bandwidth_hz, rate_hz):
+def resonator(frequency_hz: float, bandwidth_hz: float, rate_hz: float) -> tuple[float, float]:
     """b and c of y[n] = (1 - b - c) x[n] + b y[n-1] + c y[n-2], which resonates at ``frequency_hz``."""
     radius = math.exp(-math.pi * bandwidth_hz / rate_hz)
     return 2.0 * radius * math.cos(2.0 * math.pi * frequency_hz / rate_hz), -radius * radius
 
 
 @njit(_TRACT, cache=True, nogil=True)
-def vocal_tract(formants_hz, bandwidths_hz, control_samples, rate_hz, tilt_pole, signal):
+def vocal_tract(
+    formants_hz: np.ndarray, bandwidths_hz: np.ndarray, control_samples: int, rate_hz: float, tilt_pole: float, signal: np.ndarray
+) -> None:
     """Filter ``signal`` in place: a one-pole low-pass (spectral tilt), then resonators in cascade.
 
     formants_hz, bandwidths_hz [shape=(n_controls, n_formants)], one row every ``control_samples`` of the
@@ -146,7 +151,7 @@ def vocal_tract(formants_hz, bandwidths_hz, control_samples, rate_hz, tilt_pole,
 
 
 @njit(_HISS, cache=True, nogil=True)
-def add_hiss(level, rate_hz, centre_hz, bandwidth_hz, seed, signal):
+def add_hiss(level: np.ndarray, rate_hz: float, centre_hz: float, bandwidth_hz: float, seed: int, signal: np.ndarray) -> None:
     """Add noise of RMS about ``level``, in one band, to ``signal`` [both shape=(n,)]."""
     b, c = resonator(centre_hz, bandwidth_hz, rate_hz)
     a = math.sqrt(0.5 * (1.0 + c))  # noise of RMS 1 comes out with RMS near 1
@@ -161,7 +166,7 @@ def add_hiss(level, rate_hz, centre_hz, bandwidth_hz, seed, signal):
 
 
 @njit(_DECIMATE, cache=True, nogil=True)
-def decimate(signal, taps, factor, out):
+def decimate(signal: np.ndarray, taps: np.ndarray, factor: int, out: np.ndarray) -> None:
     """out[i] = sum over m of taps[m] * signal[i * factor + m - len(taps) // 2]; 0 beyond the ends."""
     middle = len(taps) // 2
     for i in range(len(out)):
@@ -234,7 +239,7 @@ def synthesise_voice(
             f"and control_samples {control_samples} must be at least 1"
         )
     order = _low_and_high_in_turn(formants_hz.shape[1])
-    formants_hz, bandwidths_hz = formants_hz[:, order].copy(), bandwidths_hz[:, order].copy()
+    formants_hz, bandwidths_hz = np.ascontiguousarray(formants_hz[:, order]), np.ascontiguousarray(bandwidths_hz[:, order])
     seed, rate_hz = seed & 0xFFFFFFFF, float(sample_rate)
     signal = _source(f0_hz, voice, breath, sample_rate, open_quotient, jitter, shimmer, seed)
     vocal_tract(formants_hz, bandwidths_hz, control_samples, rate_hz, _tilt_pole(tilt_db, rate_hz), signal)
@@ -278,8 +283,8 @@ def _tilt_pole(tilt_db: float, rate_hz: float) -> float:
     return math.exp(-2.0 * math.pi * cutoff_hz / rate_hz)
 
 
-def _control(name: str, values: np.ndarray, dtype: type, low: float, high: float, length: int | None = None) -> np.ndarray:
-    values = np.array(values, dtype)  # a copy: contiguous and writeable, as the compiled loops want it
+def _control(name: str, values: np.ndarray, dtype: type[np.floating], low: float, high: float, length: int | None = None) -> np.ndarray:
+    values = np.array(values, np.dtype(dtype))  # a copy: contiguous and writeable, as the compiled loops want it
     if values.ndim != 1 or (length is not None and len(values) != length):
         raise ValueError(f"{name} has the shape {values.shape}; it must have one value a sample, as f0_hz has")
     if len(values) and not (values.min() >= low and values.max() <= high):

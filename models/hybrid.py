@@ -12,13 +12,15 @@ and O'Mard 1997 with few bands, as Tolonen and Karjalainen 2000 thin it out). Ea
 composite takes the last layer of both and adds two. All is trained together by the loss of every row of our table.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.mcdnn import LastNorm, dense, with_neighbours
-from rt_melody.models.network import Output
+from rt_melody.models.network import Network, Output
 from rt_melody.models.spectrum import centred_frames, log_frequency_bands, magnitudes, relative_level
 
 WINDOW_SAMPLES = 2048
@@ -31,8 +33,11 @@ ENVELOPE_HZ = 1000.0  # above it phase locking fades, and so does our envelope
 LAG_FRAME_SAMPLES = 1024  # whose autocorrelation is taken
 
 
-class HybridNet(nn.Module):
+class HybridNet(Network):
     """See the module text. Offline only; ``config`` gives rate, hop and pitch grid."""
+
+    bands: Tensor
+    lags: Tensor
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -62,7 +67,7 @@ class HybridNet(nn.Module):
     def periodicity(self, waveform: Tensor) -> Tensor:
         """Autocorrelation of each band at the period of each pitch bin, 1 at lag 0 ``[B, T, bands * pitch_bins]``."""
         several = []
-        for low, high in zip(TEMPORAL_BANDS_HZ, TEMPORAL_BANDS_HZ[1:]):
+        for low, high in pairwise(TEMPORAL_BANDS_HZ):
             rectified = torch.relu(band_passed(waveform, low, high, self.rate))
             envelope = band_passed(rectified, 0.0, ENVELOPE_HZ, self.rate)
             several.append(autocorrelation(centred_frames(envelope, LAG_FRAME_SAMPLES, self.hop), self.lags))

@@ -11,14 +11,13 @@ writes into is handed in again.
 """
 
 import math
-from typing import List, Tuple
+from typing import TYPE_CHECKING, List, Tuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from rt_melody.models.inception import InceptionBlock, StackedBlock
 from rt_melody.models.network import COMPRESSION, GRAPH_SCALE, LEVEL_FALL, LEVEL_FLOOR, LEVEL_SAMPLES, LEVEL_SCALE, TwoStageNet
-
 
 # What a stream carries from hop to hop. Plain tuples and few tensors, because TorchScript turns each of them into its
 # own kind at every call.
@@ -33,13 +32,21 @@ Memory = Tuple[List[List[Tensor]], List[List[Tensor]]]
 
 def folded(weight: Tensor, norm: nn.BatchNorm2d) -> Tuple[Tensor, Tensor]:
     """Weight and bias of a convolution without bias followed by ``norm`` in evaluation."""
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    bias = norm.bias - norm.running_mean * scale
-    return weight * scale.view(-1, 1, 1, 1), bias
+    scale, shift = scale_and_shift(norm)
+    return weight * scale.view(-1, 1, 1, 1), shift
+
+
+def scale_and_shift(norm: nn.BatchNorm2d) -> Tuple[Tensor, Tensor]:
+    """What ``norm`` does to each channel in evaluation: ``x * scale + shift``."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None  # it is one that tracks them
+    scale = norm.weight / torch.sqrt(variance + norm.eps)
+    return scale, norm.bias - mean * scale
 
 
 def folded_pair(pair: nn.Sequential) -> Tuple[Tensor, Tensor]:
-    return folded(pair[0].weight, pair[1])
+    conv, norm = cast("tuple[nn.Conv2d, nn.BatchNorm2d]", tuple(pair))
+    return folded(conv.weight, norm)
 
 
 def as_rows(weight: Tensor) -> Tensor:
@@ -49,6 +56,10 @@ def as_rows(weight: Tensor) -> Tensor:
 
 class Constants(nn.Module):
     """A module whose tensors are constants: detached, contiguous copies."""
+
+    if TYPE_CHECKING:  # what ``keep`` registers
+
+        def __getattr__(self, name: str) -> Tensor: ...
 
     def keep(self, **tensors: Tensor) -> None:
         for name, tensor in tensors.items():
@@ -138,9 +149,7 @@ class InceptionStep(Constants):
         b = block.b
         self.parts = [b, b, b, b]
         self.reduce = Pointwise(*folded_pair(block.reduce))
-        norm = block.mix_norm
-        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        shift = norm.bias - norm.running_mean * scale
+        scale, shift = scale_and_shift(block.mix_norm)
         part = lambda conv, i: conv.conv.weight * scale[i * b : i * b + b].view(-1, 1, 1, 1)  # noqa: E731
         self.wide, self.narrow = Frequency(part(block.wide, 0)), Frequency(part(block.narrow, 1))
         self.motion = Columns(part(block.motion, 2), block.motion.dilation)
@@ -222,7 +231,9 @@ class LiveStep(Constants):
         met[(at < 0) | (at >= c.positions)] = 0
         by_position = net.onset.out.weight.unflatten(1, (-1, c.short_filters)).transpose(1, 2)
         refine_weight, refine_bias = folded_pair(net.refine)
-        prior_in, prior_out = net.pitch_prior
+        prior_in, prior_out = cast("tuple[nn.Linear, nn.Linear]", tuple(net.pitch_prior))
+        recurrent = dict(net.recurrent.named_parameters())
+        assert net.pitch.bias is not None
         prior_bias = prior_out.bias + prior_out.weight @ prior_in.bias
         summary_weight = net.summary.weight.clone()
         summary_weight[:, -1] *= LEVEL_SCALE
@@ -249,8 +260,8 @@ class LiveStep(Constants):
             pitch_weight=net.pitch.weight[:, :, 0, 0].unflatten(0, (-1, c.bins_per_position)).transpose(1, 2),
             pitch_bias=net.pitch.bias.view(-1, c.bins_per_position).repeat(1, c.positions) + prior_bias,  # [heads, bins]
             prior_weight=prior_out.weight @ prior_in.weight,
-            input_weight=net.recurrent.weight_ih_l0, input_bias=net.recurrent.bias_ih_l0,
-            hidden_weight=net.recurrent.weight_hh_l0, hidden_bias=net.recurrent.bias_hh_l0,
+            input_weight=recurrent["weight_ih_l0"], input_bias=recurrent["bias_ih_l0"],
+            hidden_weight=recurrent["weight_hh_l0"], hidden_bias=recurrent["bias_hh_l0"],
         )
         self.blocks = nn.ModuleList([STEPS[type(block)](block) for block in net.blocks])
         onset_weight, onset_bias = folded_pair(net.onset.stem)
@@ -265,10 +276,11 @@ class LiveStep(Constants):
         stem_out = like.new_zeros([self.short_filters, self.onset_stem_bias.size(0)])
         room = [self.onset_stem.room(self.short_filters, like) + [stem_out], self.onset.room(self.short_filters, like)]
         room.append([like.new_zeros([self.before + self.long_filters + self.after])])
+        # To pyright an item of a ModuleList is any module, and TorchScript reads no cast.
         for i, block in enumerate(self.blocks):
-            past.append(block.past(self.positions, like))
+            past.append(block.past(self.positions, like))  # pyright: ignore[reportCallIssue]
             if i == 0:
-                room.append(block.room(self.positions, like))
+                room.append(block.room(self.positions, like))  # pyright: ignore[reportCallIssue]
         return (0, like.new_full([1], self.level_floor), like.new_zeros([1, self.context_size])), (past, room)
 
     def forward(self, window: Tensor, carried: Carried, memory: Memory, head: int) -> Tuple[Tensor, Tensor, Carried]:

@@ -16,11 +16,14 @@ the voicing network does not push its error back into the column. At 16 kHz the 
 the same bins under 2 kHz.
 """
 
+from functools import reduce
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from rt_melody.models.config import ModelConfig
-from rt_melody.models.network import Output
+from rt_melody.models.network import Network, Output
 from rt_melody.models.spectrum import magnitudes, relative_level
 
 WINDOW_SAMPLES = 2048  # at 16 kHz
@@ -35,7 +38,7 @@ DROPOUT = 0.2
 def dense(sizes: tuple[int, ...], classes: int) -> nn.Sequential:
     """Dense layers with normalisation, ReLU and dropout, then a dense layer to ``classes``; over the last axis."""
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:]):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after, bias=False), LastNorm(after), nn.ReLU(), nn.Dropout(DROPOUT)]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
@@ -51,7 +54,7 @@ class LastNorm(nn.Module):
         return self.norm(x.flatten(0, -2)).view(x.shape)
 
 
-class MultiColumnNet(nn.Module):
+class MultiColumnNet(Network):
     """See the module text. Offline only; ``config`` gives rate, hop and the finest pitch grid.
 
     Raises ValueError for a grid that is not of quarter semitones or no whole number of semitones long.
@@ -78,7 +81,7 @@ class MultiColumnNet(nn.Module):
         context = with_neighbours(spectrum, CONTEXT_FRAMES)
         told = [torch.log_softmax(column(context).float(), 2) for column in self.columns]
         finest = RESOLUTIONS[-1]
-        likelihood = sum(t.repeat_interleave(finest // r, 2) for t, r in zip(told, RESOLUTIONS))
+        likelihood = reduce(torch.add, [t.repeat_interleave(finest // r, 2) for t, r in zip(told, RESOLUTIONS)])
         voicing = self.voice(torch.cat([spectrum, told[0].detach().exp()], 2))
         return Output(likelihood.unsqueeze(1), voicing)
 

@@ -74,10 +74,18 @@ class OnsetPath(nn.Module):
         return torch.relu(self.out(x.transpose(1, 2).flatten(2)))
 
 
+class Network(nn.Module):
+    """What all networks have in common: they are trained and evaluated on whole recordings."""
+
+    def whole(self, waveform: Tensor) -> Output:
+        """``[B, T * hop] -> Output`` over T hops."""
+        raise NotImplementedError
+
+
 class WholeRecording(nn.Module):
     """The training face as a module of its own, for DistributedDataParallel."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: Network):
         super().__init__()
         self.net = net
 
@@ -85,7 +93,7 @@ class WholeRecording(nn.Module):
         return self.net.whole(waveform)
 
 
-class TwoStageNet(nn.Module):
+class TwoStageNet(Network):
     """See the module text. ``config`` is the whole truth of the shape."""
 
     ATTENTION_HEADS = 4

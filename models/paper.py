@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.filterbank import FilterBank
 from rt_melody.models.inception import BLOCKS, conv_bn
-from rt_melody.models.network import Output
+from rt_melody.models.network import Network, Output
 
 LEVEL_RMS = 0.1  # to which a recording is brought
 DENSE_CHANNELS = 8
@@ -58,7 +58,7 @@ class Stage1(nn.Module):
         return 0.25 * before + 0.5 * hops + 0.25 * after
 
 
-class Stage1Alone(nn.Module):
+class Stage1Alone(Network):
     """What is pre-trained: the banks with a dense layer to the pitch posterior on top."""
 
     def __init__(self, config: ModelConfig):
@@ -73,7 +73,7 @@ class Stage1Alone(nn.Module):
         return Output(self.pitch(x).unsqueeze(1), self.voicing(x))
 
 
-class PaperNet(nn.Module):
+class PaperNet(Network):
     """Stage 1, stage 2 (``config.stage2``: "inception" or "stacked"), dense head. Offline only."""
 
     def __init__(self, config: ModelConfig):

@@ -40,7 +40,7 @@ class LatencyBudget:
         """From a sound to the note-on that it causes, after silence, once it is steady and sure."""
         return self.total_ms + self.confirmation_ms
 
-    def with_confirmation(self, ms: float) -> "LatencyBudget":
+    def with_confirmation(self, ms: float) -> LatencyBudget:
         """The same with a note's own wait."""
         return replace(self, confirmation_ms=ms)
 

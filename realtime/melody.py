@@ -48,7 +48,7 @@ class MelodyTracker:
     @classmethod
     def from_settings(
         cls, settings: Settings | None = None, sample_rate: int = 48_000, model: StreamingModel | str | Path | None = None
-    ) -> "MelodyTracker":
+    ) -> MelodyTracker:
         """What the settings ask for, for samples at ``sample_rate`` Hz. ``model``: in place of the settings' own, such as
         one that is loaded already. Raises RtMelodyError for what cannot be had."""
         from rt_melody.realtime.engine import Engine

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rt_melody.realtime.timing.pace import true_pace
-from rt_melody.realtime.timing.scheduling import SchedulingStatus, live_thread
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import Settings
+from rt_melody.realtime.timing.pace import true_pace
+from rt_melody.realtime.timing.scheduling import SchedulingStatus, live_thread
 
 USUAL_RATE_HZ = 48_000  # where no microphone tells another
 LISTEN_S = 2.0

@@ -21,11 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rt_melody.realtime.errors import RtMelodyError
+from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.timing.figures import Timing
 from rt_melody.realtime.timing.scheduling import NOT_LIVE, live_thread
-from rt_melody.realtime.errors import RtMelodyError
-from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.types import NoteOn, PitchFrame
 
 if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need not wait for

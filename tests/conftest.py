@@ -1,8 +1,50 @@
-"""What several rooms' tests use."""
+"""What several rooms' tests use, and the rule that the tests are of this checkout."""
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+ROOMS = ("realtime", "kernels", "models", "benchmarks")
+
+
+def pytest_configure():
+    """Leave with a sentence where the tests would run against something else than the source beside them.
+
+    CI's real-audio rig does so on purpose, against the wheel, and says ``RT_MELODY_TEST_INSTALLED=1``.
+    """
+    where = {room: imported_from(room) for room in ROOMS}
+    strange = {room: folder for room, folder in where.items() if folder != CHECKOUT / room}
+    if strange and os.environ.get("RT_MELODY_TEST_INSTALLED") != "1":
+        room, folder = next(iter(strange.items()))
+        raise pytest.UsageError(
+            f"rt_melody.{room} is {f'imported from {folder}' if folder else 'not installed'}, so that these tests would say nothing about "
+            f"{CHECKOUT / room}; run pip install -e '.[dev]' in {CHECKOUT}"
+        )
+
+
+def imported_from(room: str) -> Path | None:
+    """The folder that ``rt_melody.ROOM`` would be imported from."""
+    try:
+        spec = find_spec(f"rt_melody.{room}")
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin).resolve().parent if spec and spec.origin else None
+
+
+def pytest_collection_modifyitems(items):
+    """The rig and training are marked by their files; what is neither of them nor ``slow`` is ``quick``."""
+    for item in items:
+        if item.path.parent.name == "rig":
+            item.add_marker("rig")
+        elif item.path.name.startswith("test_training"):
+            item.add_marker("training")
+        if not any(item.get_closest_marker(name) for name in ("slow", "rig", "training")):
+            item.add_marker("quick")
 
 
 @pytest.fixture

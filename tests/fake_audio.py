@@ -12,7 +12,7 @@ class PortAudioError(Exception):
 
 
 class FakeStream:
-    def __init__(self, audio: "FakeAudio", **settings) -> None:
+    def __init__(self, audio: FakeAudio, **settings) -> None:
         self.audio, self.settings, self.active, self.closed = audio, settings, False, False
         self.latency = audio.latency_s
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+
+from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.latency import LatencyBudget, LatencyPart
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
@@ -10,7 +12,6 @@ from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.session import SessionStats, run
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sources.base import AudioSource
-from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame
 
 RATE = 1000  # Hz, so that a sample is a millisecond

@@ -8,11 +8,12 @@ import sys
 
 import numpy as np
 import pytest
-import rt_melody.realtime as api
 import soundfile
-from rt_melody.realtime.errors import RtMelodyError
-from rt_melody.realtime import CsvSink, DecoderSettings, Engine, FileSource, NoteOff, NoteOn, NoteSettings, run, track
+
+import rt_melody.realtime as api
+from rt_melody.realtime import CsvSink, FileSource, NoteOff, NoteOn, run, track
 from rt_melody.realtime.cli import main
+from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE = 16000

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from rt_melody.realtime.timing.scheduling import live_thread
-from rt_melody.realtime.timing.background import LineLog, BackgroundWriter
 from rt_melody.realtime.errors import OutputError
+from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
+from rt_melody.realtime.timing.scheduling import live_thread
 
 
 def test_texts_are_said_in_order_by_another_thread():

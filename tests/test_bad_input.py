@@ -22,6 +22,7 @@ import pytest
 import soundfile
 import torch
 from fake_audio import FakeAudio, PortAudioError
+
 from rt_melody.models.streaming import SHIPPED
 from rt_melody.realtime import sources
 from rt_melody.realtime.cli import main

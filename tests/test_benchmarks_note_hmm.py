@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mir_eval")
-from rt_melody.benchmarks import note_hmm  # noqa: E402
-from rt_melody.benchmarks.note_scores import NoteScores, played_notes  # noqa: E402
-from rt_melody.benchmarks.signals import TrueNote  # noqa: E402
-from rt_melody.realtime.types import PitchFrame, midi_to_hz  # noqa: E402
+from rt_melody.benchmarks import note_hmm
+from rt_melody.benchmarks.note_scores import NoteScores, played_notes
+from rt_melody.benchmarks.signals import TrueNote
+from rt_melody.realtime.types import PitchFrame, midi_to_hz
 
 HOP_S = 0.01
 

@@ -5,10 +5,10 @@ import pytest
 
 pytest.importorskip("mir_eval")
 pytest.importorskip("parselmouth")
-from rt_melody.benchmarks import note_parts, octaves, signals  # noqa: E402
-from rt_melody.benchmarks.note_parts import Clip, Heard  # noqa: E402
-from rt_melody.benchmarks.note_scores import PlayedNote  # noqa: E402
-from rt_melody.benchmarks.signals import SAMPLE_RATE, TrueNote  # noqa: E402
+from rt_melody.benchmarks import note_parts, octaves, signals
+from rt_melody.benchmarks.note_parts import Clip, Heard
+from rt_melody.benchmarks.note_scores import PlayedNote
+from rt_melody.benchmarks.signals import SAMPLE_RATE, TrueNote
 
 SOUND = signals.melody(3, 6.0)
 SUNG = max(SOUND.notes, key=lambda n: n.off_s - n.on_s)

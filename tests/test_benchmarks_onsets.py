@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mir_eval")
-from rt_melody.benchmarks import onsets, signals  # noqa: E402
-from rt_melody.benchmarks.onsets import NEVER, frame_delay_ms, note_delay_ms, octave, summary  # noqa: E402
-from rt_melody.benchmarks.signals import SAMPLE_RATE  # noqa: E402
-from rt_melody.kernels.phrase import Singer, SungNote, render_phrase  # noqa: E402
-from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, hz_to_midi, midi_to_hz  # noqa: E402
+from rt_melody.benchmarks import onsets, signals
+from rt_melody.benchmarks.onsets import NEVER, frame_delay_ms, note_delay_ms, octave, summary
+from rt_melody.benchmarks.signals import SAMPLE_RATE
+from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, hz_to_midi, midi_to_hz
 
 FINE_S = 1.0 / SAMPLE_RATE * 8  # hop of the oracles
 
@@ -49,7 +49,7 @@ def test_an_oracle_scores_its_own_delay(sounds, delay_ms):
 def test_a_hop_is_waited_for(sounds):
     """With hops of 10 ms the truth comes on average half a hop late: it is 0 to 10 ms."""
     delays = [frame_delay_ms(oracle(s, hop_s=0.01), s, n) for s in signals.step_sounds(1, seed=9) for n in s.notes]
-    assert 0.0 <= min(delays) and max(delays) <= 10.0
+    assert min(delays) >= 0.0 and max(delays) <= 10.0
     assert 3.0 < np.mean(delays) < 7.0
 
 
@@ -159,7 +159,8 @@ def test_a_note_that_sounded_before_is_early(sounds):
 
 def test_summary_counts_never_as_later_than_all():
     by_hand = summary([10.0, 20.0, 30.0, 40.0, NEVER, onsets.EARLY])
-    assert by_hand == {"median": 30.0, "p90": None, "p99": None, "p99.9": None, "max": 40.0, "never": 0.2, "events": 6, "early": 1}
+    quantiles = {"median": 30.0, "p90": None, "p99": None, "p99.9": None}
+    assert by_hand == {**quantiles, "median_95": None, "max": 40.0, "never": 0.2, "events": 6, "early": 1}
     assert summary([NEVER, NEVER, 5.0])["median"] is None
     assert summary([onsets.EARLY])["median"] is None
     assert json.loads(json.dumps(summary([NEVER]), allow_nan=False))["never"] == 1.0
@@ -179,7 +180,8 @@ def test_measure_rows_and_table_of_an_oracle():
     assert all(r["median"] is None and r["never"] == 1.0 for r in rows if r["output"] == "note-on")
     assert {name for r in rows for name in r["by_octave"]} <= {"80-160 Hz", "160-320 Hz", "320-640 Hz", "640-880 Hz"}
     cells = [cell.strip() for cell in onsets.table(rows).splitlines()[2].split("|")]
-    assert cells[1:5] == ["50", "clean", "onset", "all"] and cells[15:20] == ["never", "never", "never", "never", "100.0"]
+    assert cells[1:6] == ["50", "clean", "onset", "all", "16"]
+    assert cells[16:21] == ["never (never-never)", "never", "never", "never", "100.0"]
 
 
 # ---- the sounds
@@ -188,7 +190,7 @@ def test_measure_rows_and_table_of_an_oracle():
 def test_sounds_are_what_they_say():
     for sound in signals.step_sounds(1):
         first, second = sound.notes
-        assert 79.9 <= min(midi_to_hz(n.pitch) for n in sound.notes) and max(midi_to_hz(n.pitch) for n in sound.notes) <= 880.1
+        assert min(midi_to_hz(n.pitch) for n in sound.notes) >= 79.9 and max(midi_to_hz(n.pitch) for n in sound.notes) <= 880.1
         on = round(first.on_s * SAMPLE_RATE)
         assert np.abs(sound.samples[:on]).max() < 1e-4 < 1e-3 < np.abs(sound.samples[on : on + 160]).max(), sound.name
         assert not sound.f0_hz[:on].any() and sound.f0_hz[on] > 0
@@ -261,3 +263,29 @@ def test_a_bound_that_cannot_be_met_is_told():
         [sys.executable, "-m", "rt_melody.benchmarks.onsets", "--latency-ms", "1"], capture_output=True, text=True
     )
     assert done.returncode == 2 and "cannot be met" in done.stderr and "Traceback" not in done.stderr
+
+
+# ---- the interval of a median ----------------------------------------------------------------------
+
+
+def test_ranks_of_a_medians_interval_are_those_of_the_sign_tests_tables():
+    from_1 = {n: [rank + 1 for rank in onsets.median_ranks(n)] for n in (6, 8, 10, 20, 32, 50)}
+    assert from_1 == {6: [1, 6], 8: [1, 8], 10: [2, 9], 20: [6, 15], 32: [10, 23], 50: [18, 33]}
+    assert [onsets.median_ranks(n) for n in range(6)] == [None] * 6
+
+
+@pytest.mark.parametrize("n", [6, 13, 32, 99])
+def test_a_medians_interval_holds_it_as_often_as_it_says(n):
+    low, high = onsets.median_ranks(n)
+    values = np.sort(np.random.default_rng(n).exponential(size=(4000, n)), axis=1)
+    held = np.mean((values[:, low] <= np.log(2.0)) & (np.log(2.0) <= values[:, high]))  # the median of this distribution
+    narrower = np.mean((values[:, low + 1] <= np.log(2.0)) & (np.log(2.0) <= values[:, high - 1]))
+    assert held > 0.94 and narrower < 0.96
+
+
+def test_a_median_of_few_is_told_with_its_interval_and_their_number():
+    few = onsets.summary([float(d) for d in range(31)] + [np.inf])
+    assert few["median_95"] == [9.0, 22.0] and few["events"] == 32
+    assert onsets.delay_marks(few, ("median", "p90")) == ["15 (9-22)", "28"]
+    assert onsets.delay_marks({**few, "median_95": [9.0, None]}, ("median",)) == ["15 (9-never)"]
+    assert "median_95" not in onsets.summary([1.0] * 100) and onsets.summary([1.0] * 5)["median_95"] is None

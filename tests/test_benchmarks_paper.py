@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -38,7 +40,7 @@ def test_a_path_is_the_likeliest_of_all():
     for _ in range(5):
         likelihood, moves = np.log(rng.random((4, 3))), np.log(rng.random(5))
         def total(path):
-            return sum(likelihood[t, b] for t, b in enumerate(path)) + sum(moves[b - a + 2] for a, b in zip(path, path[1:]))
+            return sum(likelihood[t, b] for t, b in enumerate(path)) + sum(moves[b - a + 2] for a, b in pairwise(path))
         best = max(np.ndindex(3, 3, 3, 3), key=total)
         assert tuple(evaluate.smooth(likelihood, moves)) == best
 
@@ -92,7 +94,7 @@ def test_a_track_tells_each_hops_end_less_the_look_ahead():
 class Recorder:
     """In place of a training process: writes down its command, and leaves a checkpoint's step."""
 
-    calls: list = []
+    calls: ClassVar[list] = []
 
     def __init__(self, command, **_):
         self.command = command

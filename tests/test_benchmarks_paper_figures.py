@@ -7,10 +7,10 @@ import yaml
 
 pytest.importorskip("matplotlib", reason="the figures need matplotlib")
 
-from rt_melody.benchmarks import paper_figures  # noqa: E402
-from rt_melody.models.config import ModelConfig  # noqa: E402
-from rt_melody.models.training import tiny, train  # noqa: E402
-from rt_melody.models.training.data import Clip, DataError  # noqa: E402
+from rt_melody.benchmarks import paper_figures
+from rt_melody.models.config import ModelConfig
+from rt_melody.models.training import tiny, train
+from rt_melody.models.training.data import Clip, DataError
 
 
 @pytest.fixture(scope="module")

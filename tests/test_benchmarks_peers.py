@@ -2,31 +2,36 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from math import inf
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 melody = pytest.importorskip("mir_eval.melody")
-from rt_melody.benchmarks.melody_scores import MelodyScores  # noqa: E402
-from rt_melody.benchmarks.note_parts import Clip  # noqa: E402
-from rt_melody.benchmarks.note_scores import PlayedNote  # noqa: E402
-from rt_melody.benchmarks.peers import base, child, results, scores, sounds, tables  # noqa: E402
-from rt_melody.benchmarks.peers.__main__ import beside, hears, main, read_earlier  # noqa: E402
-from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, OfflinePeer, Window, hear, note_events  # noqa: E402
-from rt_melody.benchmarks.peers.offline import one_voice  # noqa: E402
-from rt_melody.benchmarks.peers.run import Bench, Told, slug  # noqa: E402
-from rt_melody.benchmarks.peers.scores import Track, Truth, accuracy, known_at, octave_leaps, rounded, stability  # noqa: E402
-from rt_melody.benchmarks.peers.table import all_peers  # noqa: E402
-from rt_melody.benchmarks.signals import Sound, TrueNote, step_sounds  # noqa: E402
-from rt_melody.realtime.engine import Engine  # noqa: E402
+from rt_melody.benchmarks.melody_scores import MelodyScores
+from rt_melody.benchmarks.note_parts import Clip
+from rt_melody.benchmarks.note_scores import PlayedNote
+from rt_melody.benchmarks.peers import base, child, results, scores, sounds, tables
+from rt_melody.benchmarks.peers.__main__ import beside, hears, main, read_earlier
+from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, OfflinePeer, Window, hear, note_events
+from rt_melody.benchmarks.peers.offline import one_voice
+from rt_melody.benchmarks.peers.run import Bench, Told, slug
+from rt_melody.benchmarks.peers.scores import Track, Truth, accuracy, known_at, octave_leaps, rounded, stability
+from rt_melody.benchmarks.peers.table import all_peers
+from rt_melody.benchmarks.report import readable_json
+from rt_melody.benchmarks.signals import Sound, TrueNote, step_sounds
+from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.errors import RtMelodyError
-from rt_melody.realtime.types import NoteOff, NoteOn, hz_to_midi  # noqa: E402
+from rt_melody.realtime.types import NoteOff, NoteOn, hz_to_midi
 
+SHIPPED = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 STEP_S = 0.01
 TIMES = np.arange(600) * STEP_S
 
@@ -336,6 +341,7 @@ def whole_result() -> dict:
         },
         "costs": {"echo": {**cost, **always}, "whole": always}, "unfit": {"lost": "not installed: pip install lost"},
         "peers": {n: {"version": None, "live": n != "whole", "settings": "none"} for n in ("rt-melody 50 ms", "echo", "whole", "lost")},
+        "sets": {"voice": {"sounds": 15, "seconds": 124.5}},
     }
 
 
@@ -351,11 +357,11 @@ def test_the_report_has_every_part_and_names_what_is_left_out():
 
 
 def test_what_is_not_measured_anew_is_kept_from_an_earlier_result():
-    old = {**whole_result(), "sets": {"voice": {"sounds": 15}}, "model": {"steps": 1}, "commit": "abc"}
+    old = {**whole_result(), "sets": {"voice": {"sounds": 15, "seconds": 9.0}}, "model": {"steps": 1}, "commit": "abc"}
     note = {**old["rows"]["notes"][1], "octave_leaps_a_minute": 3.0}
     new = {
         "rows": {"accuracy": [], "stability": [], "latency": [], "notes": [note]}, "costs": {"lost": {"install_mb": 2.0}}, "unfit": {},
-        "peers": {n: {"version": "2", "live": False, "settings": "new"} for n in ("whole", "lost")}, "sets": {"notes, clean": {"sounds": 3}}, "model": None,
+        "peers": {n: {"version": "2", "live": False, "settings": "new"} for n in ("whole", "lost")}, "sets": {"notes, clean": {"sounds": 3, "seconds": 1.0}}, "model": None, "commit": "def",
     }
     both = beside(new, old)
     assert both["rows"]["notes"] == [old["rows"]["notes"][0], note], "the newer of a tool's rows in a part"
@@ -363,6 +369,25 @@ def test_what_is_not_measured_anew_is_kept_from_an_earlier_result():
     assert len(both["rows"]["accuracy"]) == len(old["rows"]["accuracy"])
     assert list(both["peers"]) == list(old["peers"]) and both["peers"]["whole"]["settings"] == "new" and both["unfit"] == {}
     assert set(both["costs"]) == {"echo", "whole", "lost"} and set(both["sets"]) == {"voice", "notes, clean"} and both["model"] == {"steps": 1}
+    told = tables.report({**both, "costs": {}})
+    assert told.startswith("Measured at commit def; what that run did not measure is of commit abc.")
+
+
+def test_a_file_gives_back_the_rows_that_it_stored():
+    rows = {**whole_result()["rows"], "accuracy": [{**r, "pooled": dict.fromkeys(results.POOLED, 50.0), "errors": {"octave": 1.0}} for r in ROWS]}
+    stored = json.loads(readable_json(results.packed(rows)))
+    without_errors = [{k: v for k, v in r.items() if k != "errors"} for r in results.unpacked(stored)["accuracy"]]
+    order = ("peer", "condition")  # rows of one place come together
+    assert len(stored["accuracy"]) == len({(r["peer"], r["condition"]) for r in ROWS})
+    assert without_errors == sorted(without_errors, key=lambda r: [[x[k] for k in order] for x in stored["accuracy"]].index([r[k] for k in order]))
+    assert {tuple(r["pooled"].values()) for r in without_errors} == {(50.0,) * len(results.POOLED)}
+    assert sorted(map(repr, without_errors)) == sorted(repr({k: v for k, v in r.items() if k != "errors"}) for r in rows["accuracy"])
+
+
+def test_what_the_shipped_results_store_is_drawn_again(tmp_path):
+    shutil.copy(SHIPPED / "peers.json", tmp_path)
+    main(["--draw", "--results", str(tmp_path), "--beside", str(SHIPPED / "peers-notes.json"), str(SHIPPED / "peers-tools.json")])
+    assert (tmp_path / "peers.md").read_text() == (SHIPPED / "peers.md").read_text()
 
 
 def test_a_file_that_is_no_result_is_refused_in_a_sentence(tmp_path):
@@ -434,7 +459,7 @@ def test_a_tool_without_f0_is_scored_by_our_bias_of_each_take_and_of_no_other_so
 
     every = all_peers([50.0])
     peers = {name: every[name] for name in ("rt-melody 50 ms", "aubio notes")}
-    rows = results.gather(SimpleNamespace(unfit={}, told=told), peers, dict.fromkeys(peers, [exact, biased]))["notes"]
+    rows = results.gather(SimpleNamespace(unfit={}, told=told), peers, {name: [exact, biased] for name in peers})["notes"]
     assert [(row["peer"], row["note"]["F"]) for row in rows] == [(name, 1.0) for name in peers for _ in (exact, biased)]
 
 
@@ -442,7 +467,7 @@ def test_labels_of_neighbours_do_not_cover_each_other():
     places = {name: (10.0 + i, 20.0 + 2 * i) for i, name in enumerate("abcd")} | {"far": (400.0, 20.0)}
     offsets = tables._apart(places)
     heights = sorted(places[n][1] + offsets[n][1] for n in "abcd")
-    assert all(b - a >= 11.0 for a, b in zip(heights, heights[1:])) and offsets["far"] == (6.0, 6.0)
+    assert all(b - a >= 11.0 for a, b in pairwise(heights)) and offsets["far"] == (6.0, 6.0)
 
 
 def test_names_stay_apart_as_files():

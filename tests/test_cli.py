@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import soundfile
+
 from rt_melody.realtime import cli, options, program
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.settings import FLAT

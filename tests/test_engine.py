@@ -64,7 +64,7 @@ def test_each_phase_is_a_stream_of_its_own(model, phases):
         for window in some:
             model.window[:] = window
             logits, voicing = model.step()
-            yield logits.tolist() + [voicing]
+            yield [*logits.tolist(), voicing]
 
     together = list(told(windows, phases))
     for phase in range(phases):

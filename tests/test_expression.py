@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rt_melody.kernels.brightness import brightness_hz
-from rt_melody.realtime.playing.expression import EXPONENTS, brightness_curve, loudness_curve, velocity_curve
 from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.playing.expression import EXPONENTS, brightness_curve, loudness_curve, velocity_curve
 
 RATE = 16_000
 

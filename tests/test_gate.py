@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.playing.gate import CLOSE_DB, HOLD_S, OPEN_DB, Gate, make_gate
 from rt_melody.realtime.settings import PerformanceSettings
-from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.types import PitchFrame
 
 HOP_S = 0.01

@@ -184,8 +184,8 @@ def test_packages_are_the_folders_on_disk(project):
     folders = {".".join(p.parent.relative_to(CHECKOUT).parts) for room in ROOMS for p in (CHECKOUT / room).rglob("*.py")}
     without_init = [folder for folder in folders if folder not in SOURCES]
     assert without_init == [], "folders with code but no __init__.py"
-    assert sorted(project["tool"]["setuptools"]["packages"]) == sorted(f"{OURS}.{folder}" for folder in folders)
-    assert project["tool"]["setuptools"]["package-dir"] == {f"{OURS}.{f}": f.replace(".", "/") for f in folders}
+    assert sorted(project["tool"]["setuptools"]["packages"]) == sorted([OURS, *(f"{OURS}.{folder}" for folder in folders)])
+    assert project["tool"]["setuptools"]["package-dir"] == {OURS: "."}
 
 
 def requirement_names(requirements: list[str]) -> set[str]:

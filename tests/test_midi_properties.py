@@ -11,9 +11,9 @@ import pytest
 
 from rt_melody.realtime import midi_bytes as midi
 from rt_melody.realtime.playing.performance import Performer
+from rt_melody.realtime.settings import MidiSettings, PerformanceSettings
 from rt_melody.realtime.sinks.controls import BURST_BYTES
 from rt_melody.realtime.sinks.midi import MidiSink
-from rt_melody.realtime.settings import MidiSettings, PerformanceSettings
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 HOP_S = 0.01

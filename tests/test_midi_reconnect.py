@@ -7,10 +7,10 @@ import threading
 import mido
 import pytest
 
+from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_reconnect import ReconnectingPort
-from rt_melody.realtime.settings import MidiSettings
-from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 

@@ -138,7 +138,7 @@ def test_a_saved_model_is_the_network_it_was(tmp_path):
     wave = torch.randn(1, 160 * 20) * 0.1
     wanted = net.whole(wave)
     padded = np.concatenate([np.zeros(800, np.float32), wave[0].numpy()])
-    for run in range(2):
+    for _ in range(2):
         for t in range(20):
             model.window[:] = padded[t * 160 : t * 160 + 960]
             logits, voicing = model.step()

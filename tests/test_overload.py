@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fake_session import BOUND_MS, HOP, RATE, FakeEngine, Recorder, assert_no_note_left_on, tracker
+
 from rt_melody.realtime.session import Session, SessionStats
 from rt_melody.realtime.sources.base import AudioSource
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame

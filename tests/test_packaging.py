@@ -13,8 +13,9 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ROOMS = ("realtime", "kernels", "models", "benchmarks")
-TOP_FILES = ("pyproject.toml", "README.md", "LICENSE")
+TOP_FILES = ("__main__.py", "pyproject.toml", "README.md", "LICENSE")
 DATA = ("models/configs", "models/weights", "realtime/examples")
+FOR_TRAINING = {"models/weights/live-trainable.pt"}  # in the checkout alone
 
 # Puts an importer in front of all others that knows nothing of PortAudio and RtMidi.
 WITHOUT_DEVICES = """
@@ -78,14 +79,33 @@ def on_disk(pattern: str, folders: tuple[str, ...]) -> set[str]:
 
 def test_the_wheel_holds_every_module(wheel):
     packed = {name.removeprefix("rt_melody/") for name in wheel.namelist() if name.endswith(".py")}
-    assert packed == on_disk("*.py", ROOMS)
+    assert packed == on_disk("*.py", ROOMS) | {"__main__.py"}
 
 
 @pytest.mark.parametrize("folder", DATA)
 def test_the_wheel_holds_the_model_and_the_examples(wheel, folder):
     files = on_disk("*", (folder,))
     assert files, f"{folder} is empty"
-    assert files <= {name.removeprefix("rt_melody/") for name in wheel.namelist()}
+    packed = {name.removeprefix("rt_melody/") for name in wheel.namelist()}
+    assert files - FOR_TRAINING <= packed and not FOR_TRAINING & packed
+
+
+def test_the_wheel_says_that_it_is_typed(wheel):
+    assert {f"rt_melody/{room}/py.typed" for room in ROOMS} <= set(wheel.namelist())
+
+
+def test_the_wheel_runs_by_the_name_of_the_package(wheel, tmp_path):
+    wheel.extractall(tmp_path / "site")
+    # -I: neither PYTHONPATH nor this folder; the wheel comes before whatever is installed.
+    code = f"import runpy, sys\nsys.path.insert(0, {str(tmp_path / 'site')!r})\nrunpy.run_module('rt_melody', run_name='__main__', alter_sys=True)"
+    done = subprocess.run([sys.executable, "-I", "-c", code, "--input", "demo", "--csv", "demo.csv"], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "demo.csv").read_text().startswith("time_s,f0_hz,voiced,confidence,available_s\n")
+
+
+def test_python_m_is_the_command(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "rt_melody", "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert (done.returncode, done.stdout) == (0, f"rt-melody {importlib.metadata.version('rt-melody')}\n")
 
 
 def test_the_wheel_installs_no_generic_name(wheel):

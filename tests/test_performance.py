@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import inf, log2, pi, sin
 
 import pytest
 
+from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.playing.performance import BRIGHTNESS_STEP_OCTAVES, LEGATO_OVERLAP_S, Performer
 from rt_melody.realtime.settings import PerformanceSettings
-from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.types import (
-    Brightness, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
+    Brightness,
+    KeyHeard,
+    Loudness,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    PitchFrame,
+    midi_to_hz,
 )
 
 HOP_S = 0.01
@@ -118,7 +126,7 @@ def test_bend_mode_goes_from_note_to_note_within_the_range_of_the_first():
 
 
 def test_a_slurred_note_overlaps_in_time():
-    first, second, end, *_ = perform(STEP, mode="legato")
+    _, second, end, *_ = perform(STEP, mode="legato")
     assert second.time_s < end.time_s == pytest.approx(second.time_s + LEGATO_OVERLAP_S)
     assert end.available_s == second.available_s
 
@@ -240,7 +248,7 @@ def test_brightness_is_told_where_it_changes_while_a_note_sounds():
     first, *bright = [e for e in events if isinstance(e, Brightness)]
     assert events[1] is first and first.brightness_hz == events[0].brightness_hz, "for outputs whose note-ons carry none"
     assert all(0.35 <= e.available_s < 0.9 and e.note == 60 for e in bright)
-    steps = [log2(b.brightness_hz / a.brightness_hz) for a, b in zip(bright, bright[1:])]
+    steps = [log2(b.brightness_hz / a.brightness_hz) for a, b in pairwise(bright)]
     assert min(steps) >= BRIGHTNESS_STEP_OCTAVES and bright[-1].brightness_hz == pytest.approx(1000.0, rel=0.05)
 
 

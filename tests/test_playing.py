@@ -11,17 +11,17 @@ import mido
 import pytest
 import soundfile
 from mpe_reader import MpeReader
+
 from rt_melody.realtime import program
 from rt_melody.realtime.cli import main
-from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.settings import MidiSettings, make_settings
 from rt_melody.realtime.sinks import midi_ports
 from rt_melody.realtime.sinks.csv_file import CsvSink
 from rt_melody.realtime.sinks.json_lines import JsonlSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
-from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.sources.demo import demo_phrase
-from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame
 
 RATE = 16000
@@ -199,7 +199,7 @@ def test_bends_in_a_file_keep_to_the_rate_and_the_last_is_there():
         now_s += message.time
         if message.type == "pitchwheel":
             bends.append((now_s, message.pitch))
-    assert len(bends) < 40 and (4096, 0) == (bends[-2][1], bends[-1][1]) and 2.0 < bends[-2][0] < 2.2
+    assert len(bends) < 40 and (bends[-2][1], bends[-1][1]) == (4096, 0) and 2.0 < bends[-2][0] < 2.2
 
 
 # --- panic and examples

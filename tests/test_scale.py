@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt_melody.realtime.playing.scale import CHROMATIC, DEGREES, FIT, KeyFinder, make_scale, parse_note, parse_scale, pulled
 from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.playing.scale import CHROMATIC, DEGREES, FIT, KeyFinder, make_scale, parse_note, parse_scale, pulled
 
 
 @pytest.mark.parametrize(

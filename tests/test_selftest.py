@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fake_audio import FakeAudio
+
 from rt_melody.realtime import cli, selftest
-from rt_melody.realtime.settings import Settings, make_settings
 from rt_melody.realtime.selftest import MicrophoneCheck, Pace, SelfTest, recommend_block, recommend_bound_ms
+from rt_melody.realtime.settings import Settings, make_settings
 from rt_melody.realtime.sources.roundtrip import CHIRPS, EVERY_S, agreed, find_delays, measure, probe_signal
 from rt_melody.realtime.timing.pace import true_pace
 from rt_melody.realtime.timing.scheduling import SchedulingStatus
@@ -98,7 +99,7 @@ def test_the_round_trip_is_that_of_the_cable():
 def quick(monkeypatch):
     """``quick(pace, heard)``: a self-test whose machine and microphone are as told; its status and lines."""
 
-    def run(machine: Pace, heard: Heard | Exception | None = None, loopback=None, backend=None, **options):
+    def run(machine: Pace, heard: MicrophoneCheck | Exception | None = None, loopback=None, backend=None, **options):
         def listen(*arguments):
             if isinstance(heard, Exception):
                 raise heard

@@ -24,13 +24,14 @@ from fake_session import (
     played,
     tracker,
 )
+
+from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.session import TELL_EVERY_S, Session, closing, run
 from rt_melody.realtime.sinks.csv_file import CSV_HEADER
 from rt_melody.realtime.sources import microphone as microphone_module
 from rt_melody.realtime.sources.blocks import PacedSource
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.sources.microphone import MicrophoneSource
-from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame
 
 # --- frames and events, in order

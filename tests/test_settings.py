@@ -6,9 +6,20 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import SettingsError
-from rt_melody.realtime.settings import FLAT, VIRTUAL, MidiSettings, NoteSettings, PerformanceSettings, Settings, dump_settings, make_settings, read_yaml
+from rt_melody.realtime.settings import (
+    FLAT,
+    VIRTUAL,
+    MidiSettings,
+    NoteSettings,
+    PerformanceSettings,
+    Settings,
+    dump_settings,
+    make_settings,
+    read_yaml,
+)
 from rt_melody.realtime.settings.base import did_you_mean
 from rt_melody.realtime.settings.root import group_model
 

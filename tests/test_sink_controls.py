@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.sinks.controls import BURST_BYTES, ControlStream
-from rt_melody.realtime.errors import SettingsError
 
 
 def bend(value):

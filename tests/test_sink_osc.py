@@ -8,8 +8,8 @@ import sys
 import pytest
 from pythonosc.osc_bundle import OscBundle
 
-from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
 from rt_melody.realtime.errors import OutputError, SettingsError
+from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
 from rt_melody.realtime.types import KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ORIGIN = 1_700_000_000.25

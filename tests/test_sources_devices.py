@@ -8,8 +8,8 @@ import sys
 import pytest
 from fake_audio import FakeAudio, PortAudioError
 
-from rt_melody.realtime.sources.devices import describe_devices, find_input, list_audio_inputs, load_backend
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.sources.devices import describe_devices, find_input, list_audio_inputs, load_backend
 
 STUDIO = FakeAudio(
     [("Speakers", 0, 0, 48000.0), ("USB Mic", 0, 1, 44100.0), ("USB Mic 2", 0, 2, 48000.0), ("singer", 1, 8, 96000.0)],

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from rt_melody.realtime.errors import InputError
 from rt_melody.realtime.sources.blocks import FAST_BLOCK_SAMPLES, mix_down
 from rt_melody.realtime.sources.file import FileSource
-from rt_melody.realtime.errors import InputError
 
 RATE = 8000
 NOISE = np.random.default_rng(0).normal(0.0, 0.1, (10_001, 2)).astype(np.float32)

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from rt_melody.realtime.sources.pipe import READ_SAMPLES, PipeSource
 from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.sources.pipe import READ_SAMPLES, PipeSource
 
 SOUND = np.random.default_rng(0).normal(size=3 * READ_SAMPLES + 17).astype("<f4")
 

@@ -1,5 +1,7 @@
 """General MIDI pieces: what is arranged, what is written as MIDI, and, where FluidSynth is, what sounds."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,40 @@ def test_the_command_fills_a_folder_and_keeps_what_is_there(tmp_path):
     pieces = gm.load_gm(tmp_path / "gm")
     assert [len(p) for p in pieces] == [SAMPLE_RATE, SAMPLE_RATE] and kept.stat().st_mtime_ns == before
     np.testing.assert_allclose(pieces[0], gm.render(1, 1.0), atol=1e-4)
+
+
+def write_soundfont(path, presets):
+    """A SoundFont 2 as far as its presets go: an odd chunk, samples, and a header record for each (bank, program)."""
+    records = b"".join(struct.pack("<20sHHHIII", b"x", program, bank, 0, 0, 0, 0) for bank, program in [*presets, (0, 0)])
+
+    def chunk(name, data):
+        return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+    lists = (b"INFO" + chunk(b"INAM", b"odd"), b"sdta" + chunk(b"smpl", bytes(64)), b"pdta" + chunk(b"phdr", records))
+    path.write_bytes(chunk(b"RIFF", b"sfbk" + b"".join(chunk(b"LIST", data) for data in lists)))
+    return path
+
+
+GENERAL_MIDI = [*((0, program) for program in range(128)), (128, 0)]
+
+
+def test_a_soundfont_is_chosen_by_what_it_holds(tmp_path, monkeypatch):
+    write_soundfont(tmp_path / "a-kit.sf2", [(128, 0), (128, 8)])
+    (tmp_path / "b-text.sf2").write_text("no SoundFont at all")
+    write_soundfont(tmp_path / "c-piano.sf2", [(0, 0), (128, 0)])
+    write_soundfont(tmp_path / "d-mute.sf2", GENERAL_MIDI[:-1])
+    monkeypatch.delenv(gm.SOUNDFONT_VARIABLE, raising=False)
+    monkeypatch.setattr(gm, "SOUNDFONTS", (str(tmp_path / "*.sf2"),))
+    with pytest.raises(DataError) as lost:
+        gm.find_soundfont()
+    for said in ("a-kit.sf2 which lacks 128 of", "b-text.sf2 which is no", "c-piano.sf2 which lacks 127 of", "such as 1 (", "d-mute.sf2 which has no drums"):
+        assert said in str(lost.value)
+    whole = write_soundfont(tmp_path / "e-general.sf2", GENERAL_MIDI)
+    write_soundfont(tmp_path / "f-general.sf2", GENERAL_MIDI)
+    assert gm.find_soundfont() == whole and gm.read_presets(whole) == set(GENERAL_MIDI)
+    monkeypatch.setenv(gm.SOUNDFONT_VARIABLE, str(tmp_path / "a-kit.sf2"))
+    with pytest.raises(DataError, match="lacks 128 of General MIDI's 128 programs"):
+        gm.find_soundfont()
 
 
 def test_what_is_missing_is_said_in_a_sentence(tmp_path, monkeypatch, capsys):

@@ -10,7 +10,14 @@ import pytest
 
 from rt_melody.kernels import voice
 from rt_melody.kernels.phrase import (
-    CONSONANTS, VOICED_FLOOR, VOWEL_FORMANTS_HZ, Singer, SungNote, bandwidths, render_phrase, vowel_formants,
+    CONSONANTS,
+    VOICED_FLOOR,
+    VOWEL_FORMANTS_HZ,
+    Singer,
+    SungNote,
+    bandwidths,
+    render_phrase,
+    vowel_formants,
 )
 from rt_melody.kernels.voice import synthesise_voice
 

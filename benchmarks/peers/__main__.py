@@ -10,18 +10,19 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 from rt_melody.benchmarks.peers import sounds as made
 from rt_melody.benchmarks.peers.base import MISSING_SAYS, Peer
-from rt_melody.benchmarks.peers.results import gather
+from rt_melody.benchmarks.peers.results import gather, packed, unpacked
 from rt_melody.benchmarks.peers.run import COST_SECONDS, Bench, version_of
 from rt_melody.benchmarks.peers.sounds import SoundSet
 from rt_melody.benchmarks.peers.table import OURS, all_peers
 from rt_melody.benchmarks.peers.tables import draw, report
-from rt_melody.benchmarks.report import write_result
-from rt_melody.models.training.data import DataError, data_folder, refuse
+from rt_melody.benchmarks.report import commit, write_result
 from rt_melody.benchmarks.trackers import melody_tracker
+from rt_melody.models.training.data import DataError, data_folder, refuse
 from rt_melody.realtime.errors import InputError, RtMelodyError
 
 PARTS = ("accuracy", "latency", "notes", "cost")
@@ -32,7 +33,7 @@ QUICK = {"every": 60, "sung": 2, "pitches": 1, "notes": {"clean": 30}, "cost_s":
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m rt_melody.benchmarks.peers", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m rt_melody.benchmarks.peers", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--out", type=Path, default=Path("runs/peers"), help="working folder: what was heard is kept there (default: %(default)s)")
     parser.add_argument("--results", type=Path, help="folder for NAME.json, NAME.md and the pictures; default: --out")
@@ -45,7 +46,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--bounds-ms", nargs="+", type=float, default=[20.0, 50.0, 100.0], help="settings of rt-melody")
     parser.add_argument("--model", help="model file of rt-melody; default: the shipped one")
     parser.add_argument("--jobs", type=int, default=2, help="tools that hear at the same time (default: %(default)s)")
-    parser.add_argument("--beside", type=Path, metavar="FILE", help="an earlier result: what it says of tools, parts and costs that are not measured now is kept")
+    parser.add_argument(
+        "--beside", type=Path, nargs="+", default=[], metavar="FILE",
+        help="earlier results, the newest first: tables and pictures tell of them where they speak of tools, parts and costs that are not measured now",
+    )
+    parser.add_argument("--draw", action="store_true", help="measure nothing; write tables and pictures of NAME.json in --results anew")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run in --out has heard")
     parser.add_argument("--list", action="store_true", help="say which tools there are and which are installed, and leave")
     args = parser.parse_args(arguments)
@@ -116,7 +121,7 @@ def measure(args: argparse.Namespace, peers: dict[str, Peer]) -> dict:
     return {
         "rows": gather(bench, fit, wanted), "costs": costs, "unfit": bench.unfit, "model": model[0] if model else None,
         "peers": {n: {"version": version_of(p.distribution), "live": p.live, "settings": p.settings} for n, p in peers.items()},
-        "sets": {s.name: {"sounds": len(s.samples), "seconds": round(s.seconds, 1)} for s in sets},
+        "sets": {s.name: {"sounds": len(s.samples), "seconds": round(s.seconds, 1)} for s in sets}, "commit": commit(),
     }
 
 
@@ -124,7 +129,8 @@ def read_earlier(path: Path) -> dict:
     """An earlier result. Raises RtMelodyError for a file that is none."""
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))
-        return {key: earlier[key] for key in ("rows", "costs", "unfit", "peers", "sets", "model", "commit")}
+        kept = {key: earlier[key] for key in ("rows", "costs", "unfit", "peers", "sets", "model", "commit")}
+        return {**kept, "rows": unpacked(kept["rows"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no result of a comparison ({' '.join(str(error).split())}); give the NAME.json that one wrote") from error
 
@@ -141,23 +147,30 @@ def beside(new: dict, earlier: dict) -> dict:
     return {
         "rows": rows, "peers": peers, "unfit": {**unfit, **new["unfit"]}, "costs": {**earlier["costs"], **new["costs"]},
         "sets": {**earlier["sets"], **new["sets"]}, "model": new["model"] or earlier["model"],
-        "earlier_commit": earlier["commit"],
+        "commit": new["commit"], "earlier_commits": [*new.get("earlier_commits", []), earlier["commit"]],
     }
 
 
-def write(result: dict, args: argparse.Namespace) -> None:
-    folder = args.results or args.out
-    folder.mkdir(parents=True, exist_ok=True)
+def write(measured: dict, args: argparse.Namespace) -> None:
+    """What was measured now, and nothing else, as NAME.json."""
     about = f"{'quick look, ' if args.quick else ''}every {args.size['every']}. clip of MIR-1K's held-out singers, the same for all tools"
-    if "earlier_commit" in result:
-        about += f"; what this command did not measure is of the result at {result['earlier_commit']}"
-    extra = {k: result[k] for k in ("costs", "unfit", "peers", "sets")}
-    write_result(folder / f"{args.name}.json", result["rows"], about, result["model"], **extra)
-    (folder / f"{args.name}.md").write_text(report(result), encoding="utf-8")
+    extra = {k: measured[k] for k in ("costs", "unfit", "peers", "sets")}
+    write_result(folder_of(args) / f"{args.name}.json", packed(measured["rows"]), about, measured["model"], **extra)
+
+
+def write_tables(result: dict, args: argparse.Namespace) -> None:
+    """NAME.md, and pictures where matplotlib is."""
+    (folder_of(args) / f"{args.name}.md").write_text(report(result), encoding="utf-8")
     try:
-        draw(result, folder, args.name)
+        draw(result, folder_of(args), args.name)
     except ImportError:
         print("no pictures: they need matplotlib, the extra [plot]", file=sys.stderr)
+
+
+def folder_of(args: argparse.Namespace) -> Path:
+    folder = args.results or args.out
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -169,14 +182,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name:24} {'live' if peer.live else 'offline':8} {absent.get(name) or version_of(peer.distribution)}")
         return
     try:
-        earlier = read_earlier(args.beside) if args.beside else None
-        result = measure(args, peers)
-        if earlier:
-            result = beside(result, earlier)
+        earlier = [read_earlier(path) for path in args.beside]
+        measured = read_earlier(folder_of(args) / f"{args.name}.json") if args.draw else measure(args, peers)
     except (DataError, RtMelodyError) as error:
         refuse(str(error))
+    result = reduce(beside, earlier, measured)
     print(report(result))
-    write(result, args)
+    if not args.draw:
+        write(measured, args)
+    write_tables(result, args)
     for name, reason in result["unfit"].items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, Peer, resampled
+from rt_melody.benchmarks.peers.base import LivePeer, Peer, resampled
 from rt_melody.benchmarks.peers.standin import provide_torchaudio
 
 WARM_S = 0.5

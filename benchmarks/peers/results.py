@@ -52,7 +52,7 @@ def latency_rows(peer: Peer, sounds: SoundSet, told: Told) -> list[dict]:
             chosen = [r for r in records if r["event"] == event]
             rows.append({
                 "peer": peer.name, "condition": sounds.name, "event": event, "output": output,
-                **onsets.figures(chosen, output),
+                **onsets.summary([r[output] for r in chosen]),
             })
     return rows
 
@@ -110,6 +110,38 @@ def gather(bench: Bench, peers: dict[str, Peer], wanted: dict[str, list[SoundSet
     return rows
 
 
+# ---- as they are stored ------------------------------------------------------------------------
+
+POOLED = ("OA", "RPA", "RCA", "VR", "VFA")
+
+
+def packed(rows: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """Rows for a file: of accuracy one a tool and condition, its figures side by side as lists over the latency limits."""
+    by_place: dict[tuple[str, str], dict] = {}
+    for r in rows["accuracy"]:
+        place = by_place.setdefault((r["peer"], r["condition"]), {
+            "peer": r["peer"], "live": r["live"], "condition": r["condition"], "latency_ms": [], **{name: [] for name in POOLED}
+        })
+        place["latency_ms"].append(r["latency_ms"])
+        for name in POOLED:
+            place[name].append(round(r["pooled"][name], 4))
+        if r["latency_ms"] is None:
+            place["errors"] = {name: round(share, 4) for name, share in r["errors"].items()}
+    return {**rows, "accuracy": list(by_place.values())}
+
+
+def unpacked(stored: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """The rows that ``packed`` stored; what the errors are made of is known of those without a limit alone."""
+    accuracy = []
+    for place in stored["accuracy"]:
+        for i, latency_ms in enumerate(place["latency_ms"]):
+            accuracy.append({
+                **{name: place[name] for name in ("peer", "live", "condition")}, "latency_ms": latency_ms,
+                "pooled": {name: place[name][i] for name in POOLED}, **({"errors": place["errors"]} if latency_ms is None else {}),
+            })
+    return {**stored, "accuracy": accuracy}
+
+
 # ---- where we stand ----------------------------------------------------------------------------
 
 
@@ -126,7 +158,7 @@ def ranking(rows: Sequence[dict], ours: str, latency_ms: float) -> list[dict]:
         if ours not in oa or len(oa) < 2:
             continue
         others = {peer: value for peer, value in oa.items() if peer != ours}
-        best = max(others, key=others.get)
+        best = max(others, key=lambda peer: others[peer])
         place = 1 + sum(value > oa[ours] for value in others.values())
         found.append({"condition": condition, "place": place, "of": len(oa), "OA": oa[ours], "best other": best, "its OA": others[best]})
     return found

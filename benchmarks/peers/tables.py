@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rt_melody.benchmarks.onsets import delay_marks
 from rt_melody.benchmarks.peers.results import CHIEF_MS, LATENCIES_MS, at, median_ms, ranking
 from rt_melody.benchmarks.peers.table import OURS
 from rt_melody.benchmarks.report import markdown
@@ -19,7 +20,7 @@ DPI = 120
 def report(result: dict) -> str:
     """Every table, each under its heading."""
     rows, peers = result["rows"], list(result["peers"])
-    parts = [("Tools", tools_table(result))]
+    parts = [("Tools", tools_table(result)), ("Sounds", sounds_table(result["sets"]))]
     if rows["accuracy"]:
         parts.append(("In brief", brief_table(result)))
         parts.append((f"Where rt-melody stands at {CHIEF_MS} ms", ranking_table(rows["accuracy"])))
@@ -29,17 +30,27 @@ def report(result: dict) -> str:
             parts.append((f"OA at {ms} ms", accuracy_table(rows["accuracy"], peers, ms, "OA")))
         parts.append(("Stability", stability_table(rows["stability"])))
     if rows["latency"]:
-        parts.append(("Latency: median / p90 ms, and % never", latency_table(rows["latency"])))
+        parts.append(("Latency: median (its 95 % interval, where it was stored) / p90 ms, and % never", latency_table(rows["latency"])))
     if rows["notes"]:
         parts.append(("Notes", notes_table(rows["notes"])))
     if result["costs"]:
         parts.append(("Cost", cost_table(result["costs"])))
-    return "\n\n".join(f"### {title}\n\n{table}" for title, table in parts) + "\n"
+    return "\n\n".join([_of_which_commits(result), *(f"### {title}\n\n{table}" for title, table in parts)]) + "\n"
+
+
+def _of_which_commits(result: dict) -> str:
+    here = f"Measured at commit {result['commit']}" if result.get("commit") else "Measured outside of a checkout"
+    earlier = result.get("earlier_commits", [])
+    return f"{here}; what that run did not measure is of commit {' and '.join(earlier)}." if earlier else f"{here}."
 
 
 def tools_table(result: dict) -> str:
     lines = [(name, p["version"] or "-", p["settings"], result["unfit"].get(name, "")) for name, p in result["peers"].items()]
     return markdown(("tool", "version", "settings", "left out because"), lines)
+
+
+def sounds_table(sets: dict[str, dict]) -> str:
+    return markdown(("sounds", "how many", "seconds"), [(name, s["sounds"], s["seconds"]) for name, s in sets.items()])
 
 
 def brief_table(result: dict) -> str:
@@ -56,8 +67,9 @@ def brief_table(result: dict) -> str:
             cost = f"{100 * share:.1f}" if share is not None else None
             told = ["never" if d is None else f"{d:.0f}" for d in delays] if about["live"] else ["offline", "offline"]
             lines.append((name, *(c[name]["OA"] if name in c else None for c in columns), *told, steady.get(name), cost))
-    head = (*(f"OA {SHORT.get(c, c)}" for c in conditions), "onset ms", "step ms", "changes a second", "% of a core")
-    return markdown(("tool", *head), lines)
+    events = {r["event"]: r["events"] for r in rows["latency"] if r["condition"] == "steps, alone"}
+    delays = (f"{event} ms (of {events[event]})" if event in events else f"{event} ms" for event in ("onset", "step"))
+    return markdown(("tool", *(f"OA {SHORT.get(c, c)}" for c in conditions), *delays, "changes a second", "% of a core"), lines)
 
 
 def ranking_table(rows: Sequence[dict]) -> str:
@@ -89,14 +101,15 @@ def latency_table(rows: Sequence[dict]) -> str:
     for peer, output in dict.fromkeys((r["peer"], r["output"]) for r in rows if r["output"] != "guess"):
         own = {(r["condition"], r["event"]): r for r in rows if (r["peer"], r["output"]) == (peer, output)}
         lines.append((peer, output, *(_delay(own.get(kind)) for kind in kinds)))
-    return markdown(("tool", "output", *(f"{e}, {c.removeprefix('steps, ')}" for c, e in kinds)), lines)
+    events = {(r["condition"], r["event"]): r["events"] for r in rows}
+    heads = (f"{event}, {condition.removeprefix('steps, ')} (of {events[condition, event]})" for condition, event in kinds)
+    return markdown(("tool", "output", *heads), lines)
 
 
 def _delay(row: dict | None) -> str:
     if row is None or row["never"] is None:
         return "-"
-    marks = ("never" if row[name] is None else f"{row[name]:.0f}" for name in ("median", "p90"))
-    return f"{' / '.join(marks)}, {100 * row['never']:.0f} %"
+    return f"{' / '.join(delay_marks(row, ('median', 'p90')))}, {100 * row['never']:.0f} %"
 
 
 def notes_table(rows: Sequence[dict]) -> str:

@@ -32,7 +32,10 @@ PERIOD_SAMPLES = 256
 MELODY_PORT = "rt-melody:out"
 HERE = Path(__file__).parent
 
-DEBIAN_PACKAGES = {"jackd": "jackd2", "jack_lsp": "jackd2", "pd": "puredata-core", "oscdump": "liblo-tools", "fluidsynth": "fluidsynth"}
+DEBIAN_PACKAGES = {
+    "jackd": "jackd2", "jack_lsp": "jackd2", "pd": "puredata-core", "oscdump": "liblo-tools", "fluidsynth": "fluidsynth",
+    "sclang": "supercollider-language", "scsynth": "supercollider-server",
+}
 
 
 class RigMissing(Exception):

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ RENDER_RATE = 48000
 RENDER_LIMIT_S = 120  # of one FluidSynth process
 TICKS_PER_BEAT = 480
 DRUM_CHANNEL = 9
+DRUM_BANK = 128  # of SoundFonts
 TEMPO_BPM = (60.0, 180.0)
 BEND_RANGE = 2.0  # semitones, General MIDI's own
 EMPTY_RMS = 1e-4  # a rendering under it holds no music
@@ -218,7 +220,7 @@ def touch(rng: np.random.Generator, loud: int) -> int:
 # ---- the MIDI file -----------------------------------------------------------------------------
 
 
-def midi_file(piece: Piece) -> "mido.MidiFile":
+def midi_file(piece: Piece) -> mido.MidiFile:
     """The piece as a standard MIDI file of type 1. Raises DataError where mido is missing."""
     mido = import_mido()
     score = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT)
@@ -233,7 +235,7 @@ def midi_file(piece: Piece) -> "mido.MidiFile":
     return score
 
 
-def messages(mido, part: Part, channel: int) -> list[tuple[int, "mido.Message"]]:
+def messages(mido, part: Part, channel: int) -> list[tuple[int, mido.Message]]:
     """What the channel receives, as (ticks, message); at one moment set-up, then ends, then beginnings."""
     settings = {7: part.volume, 1: part.modulation, 10: part.pan}
     head = [mido.Message("program_change", channel=channel, program=part.program)]
@@ -247,7 +249,7 @@ def messages(mido, part: Part, channel: int) -> list[tuple[int, "mido.Message"]]
     return [(0, message) for message in head] + ends + begins
 
 
-def slide(mido, note: Note, channel: int, on: int) -> list[tuple[int, "mido.Message"]]:
+def slide(mido, note: Note, channel: int, on: int) -> list[tuple[int, mido.Message]]:
     """Pitch bends from ``note.scoop`` to the note over a quarter beat; none for a note without."""
     if not note.scoop:
         return []
@@ -286,16 +288,57 @@ def find_fluidsynth() -> str:
 
 
 def find_soundfont() -> Path:
-    """$RT_MELODY_SOUNDFONT, else the first of ``SOUNDFONTS``. Raises DataError."""
+    """$RT_MELODY_SOUNDFONT, else the first of ``SOUNDFONTS`` by name that holds General MIDI. Raises DataError."""
     named = os.environ.get(SOUNDFONT_VARIABLE)
     if named:
         if not Path(named).is_file():
             raise DataError(f"{SOUNDFONT_VARIABLE} is {named}, which is no file; give a SoundFont (.sf2)")
+        if lack := lacking(Path(named)):
+            raise DataError(f"{SOUNDFONT_VARIABLE} is {named}, {lack}; give one of the whole General MIDI set")
         return Path(named)
-    for pattern in map(Path, SOUNDFONTS):
-        for path in sorted(pattern.parent.glob(pattern.name)):
-            return path
-    raise DataError(f"there is no SoundFont in {Path(SOUNDFONTS[0]).parent}; install fluid-soundfont-gm or set {SOUNDFONT_VARIABLE}")
+    found = [path for pattern in map(Path, SOUNDFONTS) for path in sorted(pattern.parent.glob(pattern.name))]
+    lacks = {path: lacking(path) for path in found}
+    whole = [path for path, lack in lacks.items() if not lack]
+    if whole:
+        return whole[0]
+    why = "; ".join(f"{path.name} {lack}" for path, lack in lacks.items()) or "it holds none"
+    raise DataError(
+        f"no SoundFont in {Path(SOUNDFONTS[0]).parent} is of General MIDI ({why}); install fluid-soundfont-gm or set {SOUNDFONT_VARIABLE}"
+    )
+
+
+def lacking(soundfont: Path) -> str:
+    """What keeps a SoundFont from playing General MIDI, as the end of a sentence; "" where nothing does."""
+    presets = read_presets(soundfont)
+    if not presets:
+        return "which is no SoundFont 2"
+    programs = {program for bank, program in presets if bank == 0}
+    missing = sorted(set(range(128)) - programs)
+    if missing:
+        return f"which lacks {len(missing)} of General MIDI's 128 programs, such as {missing[0]} (from 0)"
+    return "" if (DRUM_BANK, 0) in presets else "which has no drums"
+
+
+def read_presets(soundfont: Path) -> set[tuple[int, int]]:
+    """(bank, program) of every preset of a SoundFont 2; empty for a file that is none.
+
+    Source: SoundFont Technical Specification 2.04, sections 5 to 7.2: a RIFF file ``sfbk`` of the lists INFO, sdta (the
+    samples, passed over here) and pdta, whose chunk ``phdr`` has 38 bytes a preset, the last being a terminator.
+    """
+    with soundfont.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"sfbk":
+            return set()
+        while len(chunk := file.read(8)) == 8:
+            name, size = chunk[:4], int.from_bytes(chunk[4:], "little")
+            if name == b"LIST":
+                file.seek(4, os.SEEK_CUR)  # into the list, past its name
+            elif name == b"phdr":
+                records = [file.read(38) for _ in range(size // 38)][:-1]
+                return {(bank, program) for program, bank in (struct.unpack_from("<HH", r, 20) for r in records if len(r) == 38)}
+            else:
+                file.seek(size + size % 2, os.SEEK_CUR)
+    return set()
 
 
 def render(seed: int, seconds: float) -> np.ndarray:

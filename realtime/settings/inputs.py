@@ -44,7 +44,7 @@ class DecoderSettings(SettingsModel):
     end: float = option(0.9, "probability of singing to end", flag="", gt=0, le=1)
 
     @model_validator(mode="after")
-    def _range_ascends(self) -> "DecoderSettings":
+    def _range_ascends(self) -> DecoderSettings:
         if not self.f0_min_hz < self.f0_max_hz:
             raise SettingsError(f"a lowest pitch of {self.f0_min_hz:g} Hz is not below the highest, {self.f0_max_hz:g} Hz; see --f0-min-hz and --f0-max-hz")
         return self

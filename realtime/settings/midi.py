@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Optional
+from typing import Annotated, Literal, Optional
 
 from pydantic import BeforeValidator, field_validator
-from typing import Annotated
 
 from rt_melody.realtime.playing.expression import BRIGHTNESS_HZ, LOUDNESS_DB, BrightnessCurve, Curve, brightness_curve, loudness_curve
 from rt_melody.realtime.settings.base import SettingsModel, option

@@ -40,7 +40,7 @@ class PerformanceSettings(SettingsModel):
         return [str(part) if isinstance(part, int) else part for part in value] if isinstance(value, list) else value
 
     @model_validator(mode="after")
-    def _understood(self) -> "PerformanceSettings":
+    def _understood(self) -> PerformanceSettings:
         """What is said in words is read once, so that what cannot be read is told at once."""
         parse_gate(self.gate)
         pull_of(self.snap)

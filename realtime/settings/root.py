@@ -40,7 +40,7 @@ class Settings(SettingsModel):
     notes: NoteSettings = Field(default_factory=NoteSettings, description="what counts as a note")
 
     @model_validator(mode="after")
-    def _agree(self) -> "Settings":
+    def _agree(self) -> Settings:
         """What the groups owe each other. A note that has drifted further than the synthesiser bends is another note,
         unless somebody says otherwise; MIDI's mode and bend range are those of the performance."""
         played = self.performance

@@ -48,7 +48,7 @@ class EventSink:
             self._closed = True
             self._close()
 
-    def __enter__(self) -> "EventSink":
+    def __enter__(self) -> EventSink:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -32,10 +32,10 @@ from collections.abc import Callable
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
+from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.table import SinkRequest
-from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ADDRESSES = {  # message -> (address, OSC type tags)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rt_melody.realtime.sources.devices import find_input, find_output, load_backend
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.sources.devices import find_input, find_output, load_backend
 
 CHIRPS = 5
 EVERY_S = 0.5  # also the longest round trip that can be found

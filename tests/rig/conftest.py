@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, JackServer, MidiRecorder, Program, RigMissing, VirtualMicrophone, melody_command
 from rig_fluidsynth import find_sound_font
 from rig_osc import OscDump, PureData
 from rig_recordings import DataMissing, Singing, test_singing
+
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, JackServer, MidiRecorder, Program, RigMissing, VirtualMicrophone, melody_command
 
 
 @contextmanager

@@ -7,8 +7,8 @@ formants and bandwidths are those of a tenor's [a] (Csound manual, appendix "For
 from __future__ import annotations
 
 import numpy as np
-
 from rig_recordings import Singing
+
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 
 FORMANTS_HZ = ((650, 1.0, 80), (1080, 0.5, 90), (2650, 0.45, 120), (2900, 0.4, 130))  # centre, gain, bandwidth

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from rig_osc import EXAMPLES, PureDataExample, SuperColliderExample
+
 from rt_melody.benchmarks.rig.midi_reader import autocorrelation_pitch
 from rt_melody.benchmarks.rig.studio import need_program, wait_until
 from rt_melody.realtime.types import hz_to_midi

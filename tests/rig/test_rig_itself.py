@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from rig_fluidsynth import render
+
 from rt_melody.benchmarks.rig.midi_reader import agreement, autocorrelation_pitch, perform, seconds_since
 from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, Program, wait_until
 

@@ -18,10 +18,11 @@ import time
 import numpy as np
 import pytest
 from rig_fluidsynth import messages_of
-from rt_melody.benchmarks.rig.midi_reader import BEND_CENTRE, LABEL_STEP_S, agreement, perform, seconds_since
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, wait_until
 from rig_recordings import Singing
 from rig_voice import held_note, sung_phrase
+
+from rt_melody.benchmarks.rig.midi_reader import BEND_CENTRE, LABEL_STEP_S, agreement, perform, seconds_since
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, wait_until
 from rt_melody.realtime.session import RETIME_S
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.types import hz_to_midi

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, VirtualMicrophone
 
 TRIES = 5  # a busy machine's device drops samples, and says so

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from rig_voice import sung_phrase
+
 from rt_melody.benchmarks.rig.midi_reader import perform
 from rt_melody.benchmarks.rig.studio import wait_until
 

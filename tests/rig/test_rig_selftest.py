@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from rt_melody.benchmarks.rig.studio import PERIOD_SAMPLES, SAMPLE_RATE, wait_until
 
 LOOP = """
