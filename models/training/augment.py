@@ -288,15 +288,17 @@ def _shares(odds: np.ndarray) -> np.ndarray:
 
 
 def tonality(noise: np.ndarray) -> float:
-    """The share of its energy in frames of 64 ms that repeat themselves within TONAL_LAGS, 0..1."""
-    size = 1024
-    frames = noise[: len(noise) // size * size].reshape(-1, size)
-    spectra = np.abs(np.fft.rfft(frames * np.hanning(size), 2 * size)) ** 2
-    window = np.fft.irfft(np.abs(np.fft.rfft(np.hanning(size), 2 * size)) ** 2)
-    low, high = TONAL_LAGS
-    correlation = np.fft.irfft(spectra)[:, low:high] / (window[low:high] / window[0])
-    energy = spectra.sum(1)
-    tonal = correlation.max(1) > TONAL_CORRELATION * np.maximum(np.fft.irfft(spectra)[:, 0], 1e-12) if len(frames) else np.zeros(0, bool)
+    """The share of a noise's energy in frames of 64 ms that repeat themselves within TONAL_LAGS, 0..1.
+
+    A frame repeats itself where its autocorrelation, over that of its window, exceeds TONAL_CORRELATION.
+    """
+    size, (low, high) = 1024, TONAL_LAGS
+    window = np.hanning(size)
+    frames = noise[: len(noise) // size * size].reshape(-1, size) * window
+    correlation, own = (np.fft.irfft(np.abs(np.fft.rfft(x, 2 * size)) ** 2) for x in (frames, window))
+    energy = correlation[:, 0]
+    best = (correlation[:, low:high] / (own[low:high] / own[0])).max(1, initial=-np.inf)
+    tonal = best > TONAL_CORRELATION * np.maximum(energy, 1e-12)
     return float(energy[tonal].sum() / max(energy.sum(), 1e-12))
 
 

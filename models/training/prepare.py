@@ -16,7 +16,7 @@ It says how much it kept of each. What is there already is not made again.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +54,7 @@ def praat_f0(sound: np.ndarray, step_s: float = F0_STEP_S) -> np.ndarray:
     )
     times, f0_hz = track.xs(), track.selected_array["frequency"]
     grid = np.arange(int(np.ceil(len(sound) / SAMPLE_RATE / step_s))) * step_s
-    nearest = np.abs(times[:, None] - grid[None, :]).argmin(0) if len(grid) < 2 else np.clip(
-        np.round((grid - times[0]) / (times[1] - times[0])).astype(int), 0, len(times) - 1
-    )
+    nearest = np.clip(np.round((grid - times[0]) / (step_s / 2)).astype(int), 0, len(times) - 1)
     heard = f0_hz[nearest]
     return np.where(heard > 0, 69.0 + 12.0 * np.log2(np.maximum(heard, low) / 440.0), 0.0)
 
@@ -168,7 +166,7 @@ def prepare_music(folder: Path, out: Path, tracker: Tracker, minutes: float) -> 
     return f"{folder.name}: {kept * size:.0f} minutes kept, {sung * size:.0f} left out where somebody may sing"
 
 
-def write_beside(path: Path, write) -> None:
+def write_beside(path: Path, write: Callable[[Path], None]) -> None:
     """Written into a file of its own and moved into place: a stop at any moment leaves no half file. Raises DataError."""
     beside = path.with_name(f"part-{path.name}")
     try:
