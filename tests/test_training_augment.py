@@ -10,14 +10,15 @@ from rt_melody.models.training import augment
 from rt_melody.models.training.augment import (
     AugmentConfig, ExampleMaker, bump, codec, fit, scaled, shift_formants, swell, voiced_rms,
 )
-from rt_melody.models.training.data import SAMPLE_RATE, Clip
+from rt_melody.models.training.data import SAMPLE_RATE, UNKNOWN, Clip
 
 LEVEL_DB = -6.0
 # Nothing but the voice, at one level; each test switches on what it looks at.
 PLAIN = AugmentConfig(
     shift=0.0, own_band=0.0, no_band=1.0, no_voice=0.0, splice=0.0, noise_alone=0.0, synthetic_voice=0.0, synthetic_band=0.0, among_synthetic=0.0, lead=0.0,
     noise=0.0, room=0.0, tilt=0.0, narrow=0.0, swell=0.0, bump=0.0, level_db=(LEVEL_DB, LEVEL_DB), clip=0.0,
-    formants=0.0, low=1.0, lone=0.0, rendered_band=0.0, codec=0.0, dropout=0.0,
+    formants=0.0, low=1.0, lone=0.0, rendered_band=0.0, music_band=0.0, music_unsung=0.0, backing=0.0, codec=0.0, dropout=0.0,
+    tonal=1.0, noise_speed=(1.0, 1.0),
 )
 OWN_BAND = {"no_band": 0.0, "own_band": 1.0}
 OTHER_BAND = {"no_band": 0.0, "own_band": 0.0}
@@ -100,7 +101,7 @@ def test_everything_switched_on_stays_finite_and_of_one_shape():
         assert example.waveform.shape == (SAMPLE_RATE,) and example.pitch.shape == (201,)
         assert example.waveform.dtype == example.pitch.dtype == np.float32
         assert np.isfinite(example.waveform).all() and np.abs(example.waveform).max() < 1.001
-        assert ((example.pitch == 0) | ((example.pitch > 30) & (example.pitch < 100))).all()
+        assert ((example.pitch == UNKNOWN) | (example.pitch == 0) | ((example.pitch > 30) & (example.pitch < 100))).all()
 
 
 # --- pitch and time of the labels
@@ -427,3 +428,75 @@ def test_what_is_synthetic_or_unsung_hears_synthetic_bands_of_its_own_odds(monke
         maker([clip(sine(400, 3.0), band=sine(100, 3.0))], **OWN_BAND, among_synthetic=1.0, **changes).make(0, 0)
         drawn[kind] = bands[0]
     assert drawn == {"voice": False, "synthetic": True, "unsung": True}
+
+
+# --- singers, backing voices, music, noises with a pitch
+
+
+def test_singers_are_drawn_by_the_root_of_what_they_sang():
+    """Ann sang 16 clips of a second, Ben one: she is drawn four times as often, not sixteen; a low clip counts double."""
+    clips = [Clip(f"{i}", "ann", np.zeros(16000, np.float32), None, np.full(201, 60.0)) for i in range(16)]
+    clips.append(Clip("b", "ben", np.zeros(16000, np.float32), None, np.full(201, 60.0)))
+    odds = augment.clip_odds(clips, 2.0)
+    assert odds.sum() == pytest.approx(1.0) and np.ptp(odds[:16]) < 1e-12
+    assert odds[:16].sum() / odds[16] == pytest.approx(4.0)
+    low = [*clips[:16], replace(clips[16], pitch=np.full(201, 45.0))]
+    assert augment.clip_odds(low, 2.0)[16] / augment.clip_odds(low, 2.0)[:16].sum() == pytest.approx(2.0 / 4.0)
+
+
+def test_the_unknown_is_not_shifted():
+    pitch = np.full(601, 57.3, np.float32)
+    pitch[::7] = UNKNOWN
+    example = maker([clip(harmonic(57.3, 3.0), pitch)], shift=1.0).make(1, 0)
+    assert (example.pitch == UNKNOWN).any() and set(np.unique(example.pitch < 0)) == {False, True}
+    assert np.ptp(example.pitch[example.pitch > 0]) < 1e-4 and example.pitch.min() == UNKNOWN
+
+
+@pytest.mark.parametrize("steps, hz", [(4, 400 * 2 ** (4 / 12)), (-5, 400 * 2 ** (-5 / 12))])
+def test_a_backing_voice_is_quieter_by_what_is_said_and_no_label_follows_it(steps, hz, monkeypatch):
+    monkeypatch.setattr(augment, "DOUBLE_CENTS", 0.0)
+    lead = np.float32(69 + 12 * np.log2(400 / 440))
+    one = clip(sine(400, 4.0), np.full(801, lead, np.float32))
+    example = maker([one], backing=1.0, backing_db=(9.0, 9.0), backing_steps=(steps,), seconds=2.0).make(0, 0)
+    np.testing.assert_array_equal(example.pitch, lead)
+    window = np.hanning(len(example.waveform))
+    levels = [amplitude(example.waveform * window, f) for f in (400, hz)]
+    assert 20 * np.log10(levels[0] / levels[1]) == pytest.approx(9.0, abs=0.2)
+
+
+def test_where_the_backing_voice_is_alone_nobody_knows():
+    """Its clip runs faster, so the tone after the rest comes earlier in it than in the lead."""
+    gate = gate_of([(0.0, 0.5), (1.5, 4.0)], 4.0)
+    one = clip(harmonic(57, 4.0) * gate, labels_of(gate, 57.0))
+    example = maker([one], backing=1.0, backing_steps=(7,), seconds=4.0).make(0, 0)
+    told = example.pitch
+    alone = np.arange(len(told)) * 0.005
+    assert (told[(alone > 1.05) & (alone < 1.45)] == UNKNOWN).all()  # 1.5 s at a fifth above: 1.0 s
+    assert (told[(alone > 0.52) & (alone < 0.95)] == 0.0).all()  # both rest
+    assert (told[(alone > 0.02) & (alone < 0.45)] == 57.0).all() and (told[(alone > 1.55) & (alone < 3.9)] == 57.0).all()
+
+
+def test_recorded_music_is_a_band_at_its_ratio_and_alone_without_a_voice():
+    music = [np.round(32767 * sine(3000, 20.0)).astype(np.int16)]
+    config = replace(PLAIN, **OTHER_BAND, music_band=1.0, music_unsung=1.0, band_db=(6.0, 6.0))
+    sung = ExampleMaker([clip(sine(400, 3.0))], [], [], SAMPLE_RATE, config, 3, music=music).make(0, 0)
+    assert ratio_db(sung, 400, 3000) == pytest.approx(6.0, abs=0.2) and (sung.pitch > 0).all()
+    unsung = ExampleMaker([clip(sine(400, 3.0))], [], [], SAMPLE_RATE, replace(config, no_voice=1.0), 3, music=music).make(0, 0)
+    assert not unsung.pitch.any() and amplitude(unsung.waveform, 400) < 1e-4 < 0.4 < amplitude(unsung.waveform, 3000)
+
+
+def test_what_repeats_itself_is_tonal_and_is_drawn_more_often():
+    rng = np.random.default_rng(4)
+    hiss = rng.standard_normal(32000).astype(np.float32)
+    alarm = sine(900, 2.0) * gate_of([(0.2, 0.9), (1.1, 1.8)], 2.0)
+    assert augment.tonality(hiss) < 0.05 and augment.tonality(alarm) > 0.9 and augment.tonality(np.zeros(5000)) == 0.0
+    assert 0.3 < augment.tonality(np.concatenate([0.3 * hiss[:16000] / hiss.std() * 0.7, sine(900, 1.0)])) < 0.7
+    odds = maker([clip(sine(400, 3.0))], noises=[hiss, alarm], tonal=4.0).noise_odds
+    assert odds[1] / odds[0] == pytest.approx(4.0, rel=0.1)
+
+
+def test_low_clips_are_shifted_by_their_own_range():
+    low, high = (clip(harmonic(m, 3.0), np.full(601, m, np.float32)) for m in (45.0, 60.0))
+    for one, midi, (least, most) in ((low, 45.0, (-9.0, -8.0)), (high, 60.0, (4.0, 5.0))):
+        makes = maker([one], shift=1.0, shift_semitones=(4.0, 5.0), low_shift_semitones=(-9.0, -8.0))
+        assert all(least <= makes.make(s, 0).pitch[50] - midi <= most for s in range(5))

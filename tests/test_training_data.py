@@ -1,5 +1,6 @@
 """Labels on the training grid, clips, and the data folder."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from rt_melody.models.training import tiny
 from rt_melody.models.training.data import (
-    DataError, Recording, audio_files, clip_of, data_folder, load_mir1k, load_mono, noise_files, to_label_grid,
+    DataError, Recording, audio_files, clip_of, data_folder, load_mir1k, load_mono, load_music, load_voices, noise_files, to_label_grid,
 )
 
 
@@ -49,6 +50,11 @@ def test_every_step_keeps_its_times(step_s, first_s):
     inside = (grid >= max(0.02, first_s)) & (grid < 0.46)
     np.testing.assert_allclose(clip.pitch[inside], 60 + 10 * grid[inside], atol=1e-4)
     assert not clip.pitch[grid > 0.5 + step_s].any()
+
+
+def test_the_unknown_stays_unknown_on_the_grid():
+    pitch = to_label_grid(np.array([60.0, -1.0, 0.0, 62.0]), np.arange(4) * 0.01, 0.03, 0.01)
+    assert at(pitch, 0, 5, 10, 15, 20, 25, 30) == [60.0, -1.0, -1.0, 0.0, 0.0, 62.0, 62.0]
 
 
 def test_notes_alone_make_no_clip():
@@ -108,3 +114,33 @@ def test_the_folder_comes_from_the_option_then_the_environment(folder, monkeypat
         assert left.value.code == 2
     told = capsys.readouterr().err
     assert f"{tmp_path} holds no mir-1k/" in told and "RT_MELODY_DATA" in told
+
+
+# --- all that a training reads
+
+
+def test_what_is_there_is_read_and_what_is_not_is_named(folder, tmp_path):
+    everything = tmp_path / "all"
+    shutil.copytree(folder, everything)
+    plain, absent = load_voices(everything)
+    assert {c.singer for c in plain} == {"ann", "ben"}
+    assert absent == ["voices/train", "speech", "ssvd/more, prepared"]
+
+    take = load_mono([everything / "mir-1k/train/ann_1_01.opus"])[0]
+    for place in ("voices/train/solo/eve", "speech/rl001", "ssvd/more/100144"):
+        (everything / place).parent.mkdir(parents=True, exist_ok=True)
+        tiny.write_opus(everything / place, take)
+    for labels in (everything / "voices/train/solo/eve.f0", everything / "speech/rl001.f0", tmp_path / "made/ssvd/100144.f0"):
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        labels.write_text("60\n-1\n" * 50)
+    clips, absent = load_voices(everything, tmp_path / "made")
+    assert absent == [] and [c.singer for c in clips[2:]] == ["solo", "rl", "ssvd-100"]
+    assert all({60.0, -1.0} <= set(c.pitch.tolist()) for c in clips[2:])
+
+
+def test_music_is_mapped_and_may_be_absent(tmp_path):
+    (tmp_path / "music").mkdir()
+    np.save(tmp_path / "music/b.npy", np.arange(9, dtype=np.int16))
+    np.save(tmp_path / "music/a.npy", np.arange(5, dtype=np.int16))
+    assert [len(m) for m in load_music(tmp_path)] == [5, 9] and load_music(tmp_path)[0].dtype == np.int16
+    assert load_music(None) == []

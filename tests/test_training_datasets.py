@@ -6,7 +6,7 @@ import soundfile
 
 from rt_melody.models.training import datasets
 from rt_melody.models.training.datasets import (
-    DataError, LabelledNote, Recording, note_bias_cents, read_audio, read_dataset, without_bias,
+    UNKNOWN, DataError, LabelledNote, Recording, note_bias_cents, read_audio, read_dataset, without_bias,
 )
 
 A3, A4 = 57.0, 69.0  # 220 and 440 Hz
@@ -119,6 +119,56 @@ def test_ssvd_gives_notes_as_labelled(tmp_path):
     (take,) = read_dataset("ssvd", tmp_path)
     assert take.notes == (LabelledNote(0.13, 0.25, 51.06), LabelledNote(0.35, 0.64, 47.79))
     assert take.times_s.size == take.pitch.size == 0
+
+
+def test_voices_stand_on_10_ms_and_may_be_unknown(tmp_path):
+    put(tmp_path / "voices/train/choir/ann-1.opus", tone(220, 0.05, 16000))
+    put(tmp_path / "voices/train/solo/ben.wav", tone(440, 0.03, 16000))
+    say(tmp_path / "voices/train/choir/ann-1.f0", "0\n57\n-1\n57\n0\n")
+    say(tmp_path / "voices/train/solo/ben.f0", "69.000\n69.000\n69.000\n")
+    say(tmp_path / "voices/sources.tsv", "clip\tseconds\tgroup\tsource\ntrain/choir/ann-1\t0.05\tann\tx\nvalid/solo/ben\t1\tzed\tx\n")
+    ann, ben = read_dataset("voices", tmp_path / "voices/train")
+    assert (ann.dataset, ann.name, ann.singer) == ("choir", "ann-1", "ann") and ben.singer == "solo"  # valid's ben is another
+    np.testing.assert_allclose(ann.times_s, [0, 0.01, 0.02, 0.03, 0.04])
+    np.testing.assert_array_equal(ann.pitch, [0, A3, UNKNOWN, A3, 0])
+    assert ann.voiced.tolist() == [False, True, False, True, False] and ann.f0_hz[2] == 0.0
+    assert strongest_hz(ann.waveform) == 220
+
+
+def test_speech_goes_by_its_speakers(tmp_path):
+    for name in ("rl001", "rl002", "sb001"):
+        put(tmp_path / f"{name}.opus", tone(110, 0.02, 16000))
+        say(tmp_path / f"{name}.f0", "-1\n45\n")
+    assert [r.singer for r in read_dataset("speech", tmp_path)] == ["rl", "rl", "sb"]
+
+
+def test_takes_of_neighbouring_numbers_count_as_one_singer(tmp_path):
+    for name in ("100144", "100270_b", "65793", "man3"):
+        put(tmp_path / f"takes/{name}.opus", tone(110, 0.02, 16000))
+        say(tmp_path / f"made/{name}.f0", "0\n45\n")
+    put(tmp_path / "takes/7.opus", tone(110, 0.02, 16000))  # without labels it is left alone
+    takes = list(datasets.read_takes(tmp_path / "takes", tmp_path / "made"))
+    assert [t.singer for t in takes] == ["ssvd-100", "ssvd-100", "ssvd-65", "ssvd-man"]
+
+
+@pytest.mark.parametrize("labels, words", [
+    ("57\n" * 5, "a.f0 holds 5 labels, one each 10 ms, a.wav lasts 0.10 s"),
+    ("57\n" * 20, "a.f0 holds 20 labels"),  # a grid of 5 ms
+    ("57\n" * 9 + "-2\n", "line 10: -2 must be a MIDI note number from 0 to 128, or -1 where it is not known"),
+    ("57\n" * 9 + "128\n", "line 10: 128"),
+    ("57 0.3\n" * 10, "line 1: '57 0.3' must be 1 number"),
+])
+def test_f0_labels_that_do_not_fit(tmp_path, labels, words):
+    put(tmp_path / "train/x/a.wav", tone(220, 0.1, 16000))
+    say(tmp_path / "train/x/a.f0", labels)
+    with pytest.raises(DataError) as said:
+        list(read_dataset("voices", tmp_path / "train"))
+    assert words in str(said.value)
+
+
+def test_unknown_is_refused_where_no_reader_expects_it(tmp_path):
+    with pytest.raises(DataError, match="line 2: -1 must be a MIDI note number from 0 to 128"):
+        wrong_mir1k(tmp_path, "57\n-1\n", stereo(16000))
 
 
 def test_recordings_come_in_the_order_of_their_names(tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import Output
-from rt_melody.models.training.data import Clip
+from rt_melody.models.training.data import UNKNOWN, Clip
 from rt_melody.models.training.losses import (
     FRESH_MS, SIGMA_CENTS, UNSETTLED_MS, beginnings, fresh, head_targets, melody_loss, unsettled,
 )
@@ -60,10 +60,10 @@ def test_each_head_is_compared_with_its_own_moment():
     target, known = head_targets(glide(), CONFIG, HOPS)
     # Hop 0 ends at 10 ms, label 2; look-ahead 5 ms is label 1; 20 and 40 ms lie before time 0.
     np.testing.assert_allclose(target[0, :, 0], [60.4, 60.2, 60.0, 60.0], atol=1e-5)
-    assert known[:, 0].tolist() == [True, True, False, False]
+    assert known[0, :, 0].tolist() == [True, True, False, False]
     # Hop 3 ends at 40 ms, label 8.
     np.testing.assert_allclose(target[0, :, 3], [61.6, 61.4, 60.8, 60.0], atol=1e-5)
-    assert known[:, 3].tolist() == [True, True, True, True] and known[3, :3].tolist() == [False] * 3
+    assert known[0, :, 3].tolist() == [True, True, True, True] and known[0, 3, :3].tolist() == [False] * 3
 
 
 def test_between_two_labels_the_target_lies_between_them():
@@ -93,6 +93,35 @@ def test_before_time_zero_nothing_is_compared():
     assert [float(x) for x in melody_loss(spoilt, label, CONFIG)] == [float(x) for x in melody_loss(output, label, CONFIG)]
     spoilt.voicing_logits[0, 3, 3] = -50.0  # the first moment that counts
     assert melody_loss(spoilt, label, CONFIG)[1] > 0.1
+
+
+def test_where_the_label_is_unknown_nothing_is_compared():
+    """Of two examples alike, what is said of the unknown moments of the second changes no loss, what is said beside
+    them does; and the other example's moments count as before."""
+    label = glide().repeat(2, 1)
+    label[1, 20:30] = UNKNOWN  # 100 to 145 ms: told of by hops 9 to 13 at look-ahead 0
+    said = output_of(told_at(glide()[0]))
+    output = Output(said.pitch_logits.repeat(2, 1, 1, 1), said.voicing_logits.repeat(2, 1, 1))
+    fair = [float(x) for x in melody_loss(output, label, CONFIG)]
+
+    def spoilt(example, hop):
+        other = Output(output.pitch_logits.clone(), output.voicing_logits.clone())
+        other.pitch_logits[example, 0, hop] = torch.linspace(-50, 50, len(GRID))
+        other.voicing_logits[example, hop, 0] = -50.0
+        return [float(x) for x in melody_loss(other, label, CONFIG)]
+
+    assert all(spoilt(1, hop) == fair for hop in range(9, 14))
+    for example, hop in ((1, 8), (1, 14), (0, 9), (0, 13)):
+        assert all(a > b + 0.1 for a, b in zip(spoilt(example, hop), fair))
+
+
+def test_after_the_unknown_nothing_has_begun():
+    """Nobody knows whether singing began there: those 50 ms count no more than others."""
+    label = torch.full((1, HOPS * 2 + 1), 60.0)
+    label[0, :21] = UNKNOWN
+    assert not beginnings(label, CONFIG, HOPS).any()
+    label[0, :21] = 0.0
+    assert beginnings(label, CONFIG, HOPS).any()
 
 
 # --- values
@@ -127,7 +156,7 @@ def test_voicing_is_a_mean_over_frames_by_hand():
     logits = torch.full((1, HOPS, 4), -2.0)
     logits[:, :, 0] = 2.0
     _, known = head_targets(label, CONFIG, HOPS)
-    share = float(known[0].sum() / known.sum())
+    share = float(known[0, 0].sum() / known.sum())
     _, voicing = melody_loss(Output(torch.zeros(1, 4, HOPS, len(GRID)), logits), label, CONFIG)
     assert voicing == pytest.approx(share * math.log(1 + math.e**2) + (1 - share) * math.log(1 + math.e**-2), abs=1e-5)
 

@@ -105,6 +105,17 @@ def test_a_finished_run_stays_as_it_is(made, tmp_path):
     assert same(run(made, tmp_path, steps=1), run(made, tmp_path, steps=1))
 
 
+def test_a_run_says_what_it_trains_on_and_what_is_not_there(made, tmp_path, capsys):
+    run(made, tmp_path / "plain", steps=1)
+    told = capsys.readouterr().out.splitlines()[0]
+    assert told.startswith("training on 4 clips of 2 singers or groups, 0 minutes, 0 minutes of music")
+    assert told.endswith("not there: voices/train, speech, ssvd/more, prepared")
+    (tmp_path / "prepared/music").mkdir(parents=True)
+    np.save(tmp_path / "prepared/music/a.npy", np.zeros(60 * 16000, np.int16))
+    run(made, tmp_path / "with", "--prepared", str(tmp_path / "prepared"), steps=1)
+    assert " 1 minutes of music without a voice" in capsys.readouterr().out.splitlines()[0]
+
+
 def test_training_lowers_the_loss(made, tmp_path, monkeypatch):
     """The same examples at every step: a dozen steps must learn them a little."""
     monkeypatch.setattr(train.Examples, "__getitem__", lambda self, key: example_of(self, key[1]))
@@ -288,6 +299,7 @@ def bad_option(made, tmp_path, options):
         ({"--set": "model=nothing"}, "no model configuration"),
         ({"--data": "nowhere"}, "mir-1k"),
         ({"--init-from": "nowhere.pt"}, "no checkpoint"),
+        ({"--prepared": "nowhere"}, "make it with training.prepare"),
     ],
 )
 def test_bad_options_leave_with_a_sentence(made, tmp_path, capsys, options, word):

@@ -1,8 +1,11 @@
 """Training examples made on the fly: remixed, shifted, coloured, in rooms, in noise, at any level.
 
 Deterministic: an example is a function of (seed, step, index). Every change that moves pitch or time moves
-the labels with it. All ratios are of RMS, the voice's taken where it is voiced. A clip shorter than an
-example sounds once, somewhere in it, amid silence; another song's accompaniment goes round.
+the labels with it; what is UNKNOWN stays so. All ratios are of RMS, the voice's taken where it is voiced. A clip
+shorter than an example sounds once, somewhere in it, amid silence; another song's accompaniment goes round.
+
+Singers, not clips, are drawn: one who is recorded four times as long is heard twice as often, so that few who sang
+for hours do not drown many who sang for a minute.
 """
 
 from __future__ import annotations
@@ -14,11 +17,15 @@ import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
-from rt_melody.models.training.data import LABEL_STEP_MS, SAMPLE_RATE, Clip
+from rt_melody.models.training.data import LABEL_STEP_MS, SAMPLE_RATE, UNKNOWN, Clip
 from rt_melody.models.training.instruments import lead, lone_melody, random_band
 from rt_melody.models.training.singing import random_singing
 
 LABEL_RATE = 1000 // LABEL_STEP_MS
+DOUBLE_CENTS = 15.0  # a backing voice on the lead's own line is at most so far off ...
+DOUBLE_MS = 40.0  # ... and so late
+TONAL_LAGS = (SAMPLE_RATE // 1000, SAMPLE_RATE // 60)  # periods of 1 ms to 17 ms
+TONAL_CORRELATION = 0.6
 
 
 @dataclass(frozen=True)
@@ -27,14 +34,17 @@ class AugmentConfig:
 
     shift: float = 0.6  # of a pitch shift by resampling ...
     shift_semitones: tuple[float, float] = (-7.0, 5.0)  # ... by so much
+    low_shift_semitones: tuple[float, float] = (-9.0, 2.0)  # ... of a low clip, towards the rarest voices
     formants: float = 0.3  # of a shift of the formants alone, and of ...
     formants_scale: tuple[float, float] = (0.8, 1.3)  # ... their factor, after that of the pitch shift is undone
-    low: float = 1.5  # how much likelier a low clip is drawn: low voices are rare, and hard under a bass
+    low: float = 2.0  # how much likelier a low clip is drawn: low voices are rare, and hard under a bass
     own_band: float = 0.45  # of the clip's own accompaniment, in time with it
     no_band: float = 0.26  # of none; else another song's
     band_db: tuple[float, float] = (-5.0, 12.0)  # voice over accompaniment
-    no_voice: float = 0.18  # of a band without its singer ...
+    no_voice: float = 0.2  # of a band without its singer ...
     noise_alone: float = 0.35  # ... and, of these, of noise without a band
+    tonal: float = 4.0  # how much likelier a noise that has a pitch is drawn: alarms, animals, bells
+    noise_speed: tuple[float, float] = (0.7, 1.4)  # at which a recorded noise is played
     splice: float = 0.25  # of a voice cut into pieces of other pitches, so that f0 steps within splice_ms ...
     splice_semitones: tuple[float, float] = (-5.0, 5.0)  # ... on top of the example's own shift
     splice_ms: float = 3.0
@@ -43,6 +53,11 @@ class AugmentConfig:
     synthetic_band: float = 0.12  # of a synthetic band in place of a recorded one ...
     among_synthetic: float = 0.5  # ... where the voice is synthetic, too, or nobody sings
     rendered_band: float = 0.15  # ... and of a rendered one, where there are some
+    music_band: float = 0.2  # ... and of recorded instrumental music, where there is some ...
+    music_unsung: float = 0.4  # ... where nobody sings
+    backing: float = 0.12  # of a second voice ...
+    backing_db: tuple[float, float] = (6.0, 15.0)  # ... so far under the first ...
+    backing_steps: tuple[float, ...] = (-12, -7, -5, -4, -3, 0, 0, 3, 4, 5, 7)  # ... and so many semitones above it
     lead: float = 0.2  # of an instrument that plays a second melody ...
     lead_db: tuple[float, float] = (-3.0, 15.0)  # ... so far under the voice
     noise: float = 0.35
@@ -73,11 +88,13 @@ class ExampleMaker:
     """Draws examples of ``samples`` samples from labelled clips, noises and rooms."""
 
     def __init__(self, clips: list[Clip], noises: list[np.ndarray], rooms: list[np.ndarray], samples: int,
-                 config: AugmentConfig, seed: int, rendered: list[np.ndarray] = ()):
-        self.clips, self.noises, self.rooms, self.rendered = clips, noises, rooms, list(rendered)
+                 config: AugmentConfig, seed: int, rendered: list[np.ndarray] = (), music: list[np.ndarray] = ()):
+        """``music``: int16 or float32, of any length; files mapped into memory do."""
+        self.clips, self.noises, self.rooms, self.rendered, self.music = clips, noises, rooms, list(rendered), list(music)
         self.samples, self.config, self.seed = samples, config, seed
-        odds = np.array([len(c.voice) * (config.low if is_low(c) else 1.0) for c in clips])
-        self.odds = odds / odds.sum()
+        self.odds = clip_odds(clips, config.low)
+        self.noise_odds = _shares(np.array([1.0 + (config.tonal - 1.0) * tonality(n) for n in noises]))
+        self.music_odds = _shares(np.array([float(len(m)) for m in self.music]))
         self.bands = [c.accompaniment for c in clips if c.accompaniment is not None]
 
     def make(self, step: int, index: int) -> Example:
@@ -87,7 +104,8 @@ class ExampleMaker:
         if rng.random() < c.lone:
             return self._lone(rng)
         clip = self.clips[rng.choice(len(self.clips), p=self.odds)]
-        speed = 2.0 ** (rng.uniform(*c.shift_semitones) / 12.0) if rng.random() < c.shift else 1.0
+        shifts = c.low_shift_semitones if is_low(clip) else c.shift_semitones
+        speed = 2.0 ** (rng.uniform(*shifts) / 12.0) if rng.random() < c.shift else 1.0
         start = self._start(rng, len(clip.voice), speed)
         synthetic = rng.random() < c.synthetic_voice
         if synthetic:
@@ -99,9 +117,12 @@ class ExampleMaker:
         silent = rng.random() < c.no_voice
         noise_alone = silent and rng.random() < c.noise_alone
         synthetic_band = c.among_synthetic if synthetic or silent else c.synthetic_band
-        band, share = (None, 1.0) if noise_alone else self._band(rng, clip, start, speed, synthetic_band)
+        music = c.music_unsung if silent else c.music_band
+        band, share = (None, 1.0) if noise_alone else self._band(rng, clip, start, speed, synthetic_band, music)
         if silent:
             pitch = np.zeros_like(pitch)
+        elif not synthetic and rng.random() < c.backing:
+            voice, pitch = self._backed(rng, clip, start, speed, voice, pitch)
         if rng.random() < c.tilt:
             voice = tilt(rng, voice)
         loudness = voiced_rms(voice, pitch) if not silent else rms(voice)
@@ -135,6 +156,24 @@ class ExampleMaker:
             voice = (1.0 - part) * voice + part * self._stretch(clip.voice, other_start, other_speed)
         return voice, pitch
 
+    def _backed(
+        self, rng: np.random.Generator, clip: Clip, start: int, speed: float, voice: np.ndarray, pitch: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The voice with a quieter one of the same singer beside it, an interval away or on the same line. Where only
+        that one sings, nobody can say whether it is the melody: UNKNOWN."""
+        c = self.config
+        steps = c.backing_steps[rng.integers(len(c.backing_steps))]
+        away = steps + rng.uniform(-1.0, 1.0) * DOUBLE_CENTS / 100.0
+        other_speed = speed * 2.0 ** (away / 12.0)
+        other_start = start - int(rng.uniform(0.0, DOUBLE_MS) * SAMPLE_RATE / 1000.0) if steps == 0 and start > 0 else start
+        other = self._stretch(clip.voice, other_start, other_speed)
+        sung = self._labels(clip.pitch, other_start, other_speed)
+        level = voiced_rms(other, sung)
+        if level < 1e-5:
+            return voice, pitch
+        gain = np.float32(voiced_rms(voice, pitch) / level * 10.0 ** (-rng.uniform(*c.backing_db) / 20.0))
+        return voice + gain * other, np.where((pitch == 0) & (sung != 0), np.float32(UNKNOWN), pitch)
+
     def _start(self, rng: np.random.Generator, length: int, speed: float) -> int:
         """Where in a track of ``length`` samples an example begins; negative: how long before a short one."""
         room = length - int(self.samples * speed)
@@ -142,7 +181,7 @@ class ExampleMaker:
 
     def _stretch(self, track: np.ndarray, start: int, speed: float) -> np.ndarray:
         """``samples`` samples from ``start``, played ``speed`` times as fast (and as high)."""
-        piece = track[max(0, start) : max(0, start) + int(np.ceil(self.samples * speed)) + 64]
+        piece = as_float(track[max(0, start) : max(0, start) + int(np.ceil(self.samples * speed)) + 64])
         if speed != 1.0:
             piece = soxr.resample(piece, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ")
         return fit(piece, self.samples, round(max(0, -start) / speed))
@@ -155,18 +194,21 @@ class ExampleMaker:
         a, b = (np.where((i >= 0) & (i < len(pitch)), pitch[i.clip(0, len(pitch) - 1)], 0.0) for i in (low, low + 1))
         nearest = np.where(part < 0.5, a, b)
         values = np.where((a > 0) & (b > 0), (1 - part) * a + part * b, nearest)
-        return np.where(values > 0, values + np.float32(12.0 * np.log2(speed)), 0.0).astype(np.float32)
+        return np.where(values > 0, values + np.float32(12.0 * np.log2(speed)), values).astype(np.float32)
 
     def _band(
-        self, rng: np.random.Generator, clip: Clip, start: int, speed: float, synthetic: float
+        self, rng: np.random.Generator, clip: Clip, start: int, speed: float, synthetic: float, music: float
     ) -> tuple[np.ndarray | None, float]:
-        """An accompaniment, with the probability ``synthetic`` a synthetic one, and the share of the example in
-        which it sounds."""
+        """An accompaniment, with the probability ``synthetic`` a synthetic one, else with that of ``music`` recorded
+        music, and the share of the example in which it sounds."""
         draw = rng.random()
         if draw < self.config.no_band:
             return None, 1.0
         if rng.random() < synthetic:
             return random_band(rng, self.samples), 1.0
+        if self.music and rng.random() < music:
+            piece = self.music[rng.choice(len(self.music), p=self.music_odds)]
+            return self._stretch(piece, self._start(rng, len(piece), speed), speed), 1.0
         if self.rendered and rng.random() < self.config.rendered_band:
             piece = self.rendered[rng.integers(len(self.rendered))]
             return self._stretch(piece, self._start(rng, len(piece), speed), speed), 1.0
@@ -186,7 +228,8 @@ class ExampleMaker:
         if draw < 0.35 or not self.noises:
             white = rng.standard_normal(self.samples).astype(np.float32)
             return white if draw < 0.2 else lfilter([0.05], [1, -0.95], white).astype(np.float32)
-        noise = self.noises[rng.integers(len(self.noises))]
+        noise = self.noises[rng.choice(len(self.noises), p=self.noise_odds)]
+        noise = soxr.resample(noise, SAMPLE_RATE * rng.uniform(*self.config.noise_speed), SAMPLE_RATE, quality="MQ")
         return np.roll(np.resize(noise, self.samples), int(rng.integers(self.samples)))
 
     def _in_room(self, rng: np.random.Generator, voice: np.ndarray) -> np.ndarray:
@@ -226,6 +269,42 @@ def is_low(clip: Clip) -> bool:
     """Whether its median pitch lies below D3 (147 Hz)."""
     sung = clip.pitch[clip.pitch > 0]
     return bool(len(sung)) and float(np.median(sung)) < 50.0
+
+
+def clip_odds(clips: list[Clip], low: float) -> np.ndarray:
+    """How likely each clip is drawn [shape=(n_clips,)], sum 1: a singer by the square root of his recordings' length,
+    of these each by its own; a low one ``low`` times as likely."""
+    lengths = np.array([float(len(c.voice)) for c in clips])
+    recorded: dict[str, float] = {}
+    for clip, length in zip(clips, lengths):
+        recorded[clip.singer] = recorded.get(clip.singer, 0.0) + length
+    return _shares(np.array([
+        length / np.sqrt(recorded[clip.singer]) * (low if is_low(clip) else 1.0) for clip, length in zip(clips, lengths)
+    ]))
+
+
+def _shares(odds: np.ndarray) -> np.ndarray:
+    return odds / odds.sum() if len(odds) else odds
+
+
+def tonality(noise: np.ndarray) -> float:
+    """The share of a noise's energy in frames of 64 ms that repeat themselves within TONAL_LAGS, 0..1.
+
+    A frame repeats itself where its autocorrelation, over that of its window, exceeds TONAL_CORRELATION.
+    """
+    size, (low, high) = 1024, TONAL_LAGS
+    window = np.hanning(size)
+    frames = noise[: len(noise) // size * size].reshape(-1, size) * window
+    correlation, own = (np.fft.irfft(np.abs(np.fft.rfft(x, 2 * size)) ** 2) for x in (frames, window))
+    energy = correlation[:, 0]
+    best = (correlation[:, low:high] / (own[low:high] / own[0])).max(1, initial=-np.inf)
+    tonal = best > TONAL_CORRELATION * np.maximum(energy, 1e-12)
+    return float(energy[tonal].sum() / max(energy.sum(), 1e-12))
+
+
+def as_float(samples: np.ndarray) -> np.ndarray:
+    """Samples of int16 as float32 of -1..1; others as they are."""
+    return samples.astype(np.float32) / np.float32(32768.0) if samples.dtype == np.int16 else samples
 
 
 def shift_formants(voice: np.ndarray, factor: float) -> np.ndarray:

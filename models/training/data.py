@@ -4,11 +4,14 @@ Conventions
 -----------
 * Waveforms are mono float32 at 16 kHz; ``accompaniment`` is sample-aligned with ``voice``.
 * Labels lie on a 5 ms grid from time 0: ``pitch[j]`` is the fractional MIDI note number at ``j * 5`` ms,
-  0 where unvoiced. How each dataset labels its recordings is told in ``datasets``.
+  0 where unvoiced, UNKNOWN where the label says nothing. How each dataset labels its recordings is told in
+  ``datasets``.
 
 The data folder is ``--data`` of each command or the environment variable ``RT_MELODY_DATA``. It holds
-``mir-1k/{train,valid,test}`` (NAME.opus or wav, left accompaniment and right voice, beside NAME.pv), and
-``noise`` and ``rooms`` (recordings of noise, impulse responses), which may be empty or absent.
+``mir-1k/{train,valid,test}`` (NAME.opus or wav, left accompaniment and right voice, beside NAME.pv). The rest may be
+empty or absent: ``voices/{train,valid}`` and ``speech`` (clean voices, NAME.opus beside NAME.f0), ``ssvd/more``
+(solo takes, NAME.opus beside their notes, NAME.txt), and ``noise`` and ``rooms`` (recordings of noise, impulse
+responses). What ``training.prepare`` made of it is in a folder of its own: f0 of the solo takes, instrumental music.
 """
 
 from __future__ import annotations
@@ -23,12 +26,13 @@ from typing import NoReturn
 import numpy as np
 
 from rt_melody.models.training.datasets import (
-    AUDIO_ENDINGS, MIR1K_STEP_S, SAMPLE_RATE, DataError, Recording, read_audio, read_mir1k, read_mir1k_labels,
+    AUDIO_ENDINGS, MIR1K_STEP_S, SAMPLE_RATE, UNKNOWN, DataError, Recording, read_audio, read_mir1k, read_mir1k_labels,
+    read_speech, read_takes, read_voices,
 )
 
 __all__ = [
-    "DISPUTED", "LABEL_STEP_MS", "MIR1K_STEP_S", "SAMPLE_RATE", "Clip", "DataError", "audio_files", "clip_of",
-    "data_folder", "load_mir1k", "load_mono", "noise_files", "read_audio", "read_mir1k_labels", "refuse", "to_label_grid",
+    "DISPUTED", "LABEL_STEP_MS", "MIR1K_STEP_S", "SAMPLE_RATE", "UNKNOWN", "Clip", "DataError", "audio_files", "clip_of",
+    "data_folder", "load_mir1k", "load_mono", "load_music", "load_voices", "noise_files", "read_audio", "read_mir1k_labels", "refuse", "to_label_grid",
 ]
 
 LABEL_STEP_MS = 5
@@ -103,6 +107,30 @@ def load_mir1k(folder: Path, split: str, keep_disputed: bool = True) -> list[Cli
     """All clips of ``train``, ``valid`` or ``test``, in name order."""
     recordings = read_mir1k(folder / "mir-1k" / split)
     return [clip_of(r) for r in recordings if keep_disputed or not r.name.startswith(DISPUTED)]
+
+
+def load_voices(folder: Path, prepared: Path | None = None) -> tuple[list[Clip], list[str]]:
+    """All voices to train on, and which parts of the data there are none of.
+
+    ``prepared`` is what ``training.prepare`` made, for the f0 of solo takes. Raises DataError.
+    """
+    parts = {
+        "voices/train": (folder / "voices/train", read_voices),
+        "speech": (folder / "speech", read_speech),
+        "ssvd/more, prepared": (prepared / "ssvd" if prepared else None, lambda labels: read_takes(folder / "ssvd/more", labels)),
+    }
+    clips, absent = load_mir1k(folder, "train", keep_disputed=False), []
+    for name, (place, read) in parts.items():
+        if place and place.is_dir():
+            clips += [clip_of(recording) for recording in read(place)]
+        else:
+            absent.append(name)
+    return clips, absent
+
+
+def load_music(prepared: Path | None) -> list[np.ndarray]:
+    """Instrumental music that ``training.prepare`` made, int16, mapped into memory; none without it."""
+    return [np.load(path, mmap_mode="r") for path in sorted((prepared / "music").glob("*.npy"))] if prepared else []
 
 
 def audio_files(folder: Path) -> list[Path]:

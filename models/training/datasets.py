@@ -4,7 +4,7 @@ Conventions
 -----------
 * Waveforms are mono float32 at 16 kHz; a file at another rate is resampled (soxr, no delay).
 * ``times_s[i]`` is the moment in seconds that ``pitch[i]`` speaks of; ``pitch`` is the fractional MIDI note
-  number (69 = 440 Hz), 0 where unvoiced.
+  number (69 = 440 Hz), 0 where unvoiced, UNKNOWN (-1) where nobody can tell (``.f0`` labels only).
 * Labels without times stand on the grid that their dataset defines: MIR-1K's value i (from 0) at
   ``(i + 1) * 20`` ms, iKala's in the middle of its frame, ``(i + 0.5) * 32`` ms. Those of ADC2004, MIREX05 and
   MedleyDB carry their own times. These are the conventions of mirdata (Bittner et al., ISMIR 2019), which
@@ -27,6 +27,8 @@ import soxr
 SAMPLE_RATE = 16000  # Hz
 MIR1K_STEP_S = 0.02
 IKALA_STEP_S = 0.032
+F0_STEP_S = 0.01
+UNKNOWN = -1.0  # a label that says nothing: no loss there, no score
 LOWEST_F0_HZ = 20.0  # of a voiced label; below it lies a slip of the pen
 HIGHEST_MIDI = 128.0
 AUDIO_ENDINGS = (".wav", ".flac", ".opus", ".ogg")
@@ -164,6 +166,47 @@ def read_ssvd(folder: Path) -> Iterator[Recording]:
         yield Recording("SSVD", path.stem, "", RESEARCH, sound, None, nothing, nothing, notes)
 
 
+def read_voices(folder: Path) -> Iterator[Recording]:
+    """Clean singing of several corpora: ``CORPUS/NAME.opus`` (or wav) beside ``CORPUS/NAME.f0``, value i (from 0) at
+    ``i * 10`` ms, 0 = unvoiced, -1 = unknown.
+
+    Singers, or groups of singers where no more is known, come from the third column of ``sources.tsv`` in the folder
+    above, whose first is ``SPLIT/CORPUS/NAME``; without it, each corpus is one.
+    """
+    groups = _voice_groups(folder.parent / "sources.tsv")
+    for path in _labels(folder, "*/*.f0", "voices"):
+        corpus = path.parent.name
+        singer = groups.get(f"{folder.name}/{corpus}/{path.stem}", corpus)
+        yield _f0_recording(corpus, path, _audio(path.parent, path.stem), singer, NOT_STATED)
+
+
+def read_speech(folder: Path) -> Iterator[Recording]:
+    """FDA (Bagshaw 1993): sentences ``SPEAKERnnn.opus`` (or wav) beside ``SPEAKERnnn.f0``, as ``read_voices`` has them."""
+    for path in _labels(folder, "*.f0", "FDA"):
+        yield _f0_recording("FDA", path, _audio(folder, path.stem), path.stem.rstrip("0123456789"), RESEARCH)
+
+
+def read_takes(folder: Path, labels: Path) -> Iterator[Recording]:
+    """SSVD's solo takes ``FOLDER/NAME.opus`` (or wav) with f0 in ``LABELS/NAME.f0``, as ``training.prepare`` tells it from
+    their notes. Takes of neighbouring numbers may be of one singer: those of one thousand count as one."""
+    for path in _labels(labels, "*.f0", "SSVD's takes"):
+        number = path.stem.split("_")[0]
+        singer = f"ssvd-{int(number) // 1000}" if number.isdigit() else f"ssvd-{number.rstrip('0123456789')}"
+        yield _f0_recording("SSVD", path, _audio(folder, path.stem), singer, RESEARCH)
+
+
+def _f0_recording(dataset: str, labels: Path, sound: Path, singer: str, licence: str) -> Recording:
+    times, pitch = read_f0_labels(labels)
+    waveform = _mono(sound)
+    beyond_s = len(pitch) * F0_STEP_S - len(waveform) / SAMPLE_RATE
+    if abs(beyond_s) > 2 * F0_STEP_S:
+        raise DataError(
+            f"{labels} holds {len(pitch)} labels, one each {F0_STEP_S * 1000:g} ms, {sound.name} lasts "
+            f"{len(waveform) / SAMPLE_RATE:.2f} s; give it the labels of this sound, or leave both out"
+        )
+    return Recording(dataset, labels.stem, singer, licence, waveform, None, times, pitch)
+
+
 READERS: dict[str, Callable[[Path], Iterator[Recording]]] = {
     "mir-1k": read_mir1k,
     "ikala": read_ikala,
@@ -171,6 +214,8 @@ READERS: dict[str, Callable[[Path], Iterator[Recording]]] = {
     "mirex05": read_mirex05,
     "medleydb": read_medleydb,
     "ssvd": read_ssvd,
+    "voices": read_voices,
+    "speech": read_speech,
 }
 
 
@@ -195,6 +240,14 @@ def read_pitch_column(path: Path) -> np.ndarray:
     pitch = _rows(path, 1)[:, 0]
     _refuse_first(path, (pitch < 0) | (pitch >= HIGHEST_MIDI), pitch, f"a MIDI note number from 0 to {HIGHEST_MIDI:g}")
     return pitch
+
+
+def read_f0_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Times in s and fractional MIDI note numbers (0 = unvoiced, -1 = unknown) of an ``.f0`` file."""
+    pitch = _rows(path, 1)[:, 0]
+    wrong = ((pitch < 0) & (pitch != UNKNOWN)) | (pitch >= HIGHEST_MIDI)
+    _refuse_first(path, wrong, pitch, f"a MIDI note number from 0 to {HIGHEST_MIDI:g}, or {UNKNOWN:g} where it is not known")
+    return np.arange(len(pitch)) * F0_STEP_S, pitch
 
 
 def read_timed_f0(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -322,3 +375,12 @@ def _ikala_singers(path: Path) -> dict[str, str]:
     with open(path, encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.reader(lines, delimiter="\t") if len(row) == 2]
     return {song: singer for singer, song in rows if singer != "singer"}
+
+
+def _voice_groups(path: Path) -> dict[str, str]:
+    """``SPLIT/CORPUS/NAME`` -> singer or group; empty without the file."""
+    if not path.is_file():
+        return {}
+    with open(path, encoding="utf-8", newline="") as lines:
+        rows = [row for row in csv.reader(lines, delimiter="\t") if len(row) >= 3]
+    return {row[0]: row[2] for row in rows}

@@ -69,7 +69,7 @@ class Tracker:
         for clip in clips:
             pitch, logit = self.hear(clip.voice if kind == "voice" else clip.mixture)
             target, known = head_targets(torch.from_numpy(clip.pitch)[None], self.config, pitch.shape[1])
-            for parts, p, v, t, k in zip(heads, pitch, logit, target[0].numpy(), known.numpy()):
+            for parts, p, v, t, k in zip(heads, pitch, logit, target[0].numpy(), known[0].numpy()):
                 parts.append((p[k], v[k], t[k]))
         return [tuple(np.concatenate(part) for part in zip(*parts)) for parts in heads]
 

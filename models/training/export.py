@@ -21,8 +21,9 @@ from rt_melody.models.training.data import DataError, refuse
 from rt_melody.models.training.train import load_checkpoint
 
 DATA_NOTE = (
-    "MIR-1K (Hsu and Jang 2010) training singers, remixed and shifted; synthetic singing and bands; G. Hu's "
-    "noises; room responses. Neither recordings nor labels are part of this file."
+    "MIR-1K (Hsu and Jang 2010) training singers; clean singing of fifty more, from demo pages of singing synthesis; "
+    "takes of SSVD 2.0; FDA's speech (Bagshaw 1993); remixed and shifted; synthetic singing and bands, music of free "
+    "games; G. Hu's noises; room responses. Neither recordings nor labels are part of this file."
 )
 
 

@@ -3,7 +3,8 @@
 Pitch: cross-entropy against a Gaussian of ``SIGMA_CENTS`` around the true pitch, over voiced frames.
 (Balhar's study on MedleyDB finds 18 cents best of 0-35.) Voicing: binary cross-entropy over all frames.
 A head with look-ahead d at the hop that ends at t is compared with the label at t - d, between two points of
-the grid with the mean of both where both are voiced, else with the nearer; before time 0 nothing is compared.
+the grid with the mean of both where both are voiced, else with the nearer; before time 0, and where the label is
+UNKNOWN, nothing is compared.
 
 A sung step of pitch lasts a few hops among hundreds, and being late there costs little on the mean, though it is
 what a player hears. Moments up to FRESH_MS after f0 jumped count ``fresh_weight`` times in both losses. A jump is
@@ -41,14 +42,15 @@ def head_times(config: ModelConfig, hops: int, device: torch.device | None = Non
 
 
 def head_targets(pitch: Tensor, config: ModelConfig, hops: int) -> tuple[Tensor, Tensor]:
-    """Labels on the 5 ms grid ``[B, n] -> pitch [B, heads, hops]``, ``known [heads, hops]`` (bool)."""
+    """Labels on the 5 ms grid ``[B, n] -> pitch [B, heads, hops]``, ``known [B, heads, hops]`` (bool)."""
     at = head_times(config, hops, pitch.device)
-    known, last = at >= 0, pitch.size(1) - 1
+    last = pitch.size(1) - 1
     low = at.floor()
     part = (at - low).to(pitch.dtype)
     before, after = (pitch[:, i.long().clamp(0, last)] for i in (low, low + 1))
     both = (before > 0) & (after > 0)
-    return torch.where(both, torch.lerp(before, after, part), torch.where(part < 0.5, before, after)), known
+    target = torch.where(both, torch.lerp(before, after, part), torch.where(part < 0.5, before, after))
+    return target, (at >= 0) & (target >= 0)
 
 
 def fresh(pitch: Tensor, config: ModelConfig, hops: int) -> Tensor:

@@ -33,7 +33,8 @@ from rt_melody.models.network import WholeRecording
 from rt_melody.models.paper import PaperNet, Stage1Alone
 from rt_melody.models.training.augment import AugmentConfig, ExampleMaker
 from rt_melody.models.training.data import (
-    SAMPLE_RATE, Clip, DataError, audio_files, data_folder, load_mir1k, load_mono, noise_files, refuse,
+    SAMPLE_RATE, Clip, DataError, audio_files, data_folder, load_mir1k, load_mono, load_music, load_voices, noise_files,
+    refuse,
 )
 from rt_melody.models.training.losses import melody_loss
 from rt_melody.models.training.validate import Figures, validate
@@ -65,6 +66,7 @@ class TrainConfig:
     unsettled_weight: float = 1.0
     beginning_weight: float = 1.0
     bf16: bool = True
+    compile: bool = False
     workers: int = 0
     save_every: int = 100
     validate_every: int = 400
@@ -117,16 +119,23 @@ def train(args: argparse.Namespace) -> int:
     if step == 0 and args.stage1_from:
         take_stage1(Path(args.stage1_from), net, average)
     trained = DistributedDataParallel(WholeRecording(net)) if world > 1 else WholeRecording(net)
+    trained = torch.compile(trained) if config.compile else trained
 
     # The data.
     folder = data_folder(args.data)
-    clips = load_mir1k(folder, "train", keep_disputed=False)
+    prepared = Path(args.prepared) if args.prepared else None
+    if prepared and not prepared.is_dir():
+        raise DataError(f"--prepared {prepared} is no folder; make it with training.prepare, or leave it out")
+    clips, absent = load_voices(folder, prepared)
+    music = load_music(prepared)
+    if rank == 0:
+        print(told_data(clips, music, absent))
     noises, rooms = load_mono(noise_files(folder, "train")), load_mono(audio_files(folder / "rooms"))
     rendered = load_mono(audio_files(Path(args.rendered))) if args.rendered else []
     if args.rendered and not rendered:
         raise DataError(f"--rendered {args.rendered} holds no recordings; give the folder of the rendered bands, or leave it out")
     samples = round(config.seconds * SAMPLE_RATE)
-    maker = ExampleMaker(clips, noises, rooms, samples, AugmentConfig(), config.seed, rendered)
+    maker = ExampleMaker(clips, noises, rooms, samples, AugmentConfig(), config.seed, rendered, music)
     keys = ([(s, rank * config.batch + i) for i in range(config.batch)] for s in range(step, config.steps))
     batches = DataLoader(Examples(maker), batch_sampler=keys, num_workers=config.workers)
     checked = spread(load_mir1k(folder, "valid"), config.validate_clips) if rank == 0 else []
@@ -175,6 +184,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", required=True, help="training configuration: YAML file, or the name of a shipped one")
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--rendered", metavar="FOLDER", help="rendered accompaniments to draw from as well, see training.gm")
+    parser.add_argument("--prepared", metavar="FOLDER", help="what training.prepare made: f0 of solo takes, instrumental music")
     parser.add_argument("--out", required=True, help="folder for checkpoints and the log")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change one line of the configuration")
     parser.add_argument("--init-from", metavar="CHECKPOINT", help="begin a fresh run with the averaged weights of another")
@@ -309,6 +319,15 @@ def follow(average: torch.nn.Module, net: torch.nn.Module, keep: float) -> None:
                 a.lerp_(b, 1.0 - keep)
             else:
                 a.copy_(b)
+
+
+def told_data(clips: list[Clip], music: list, absent: list[str]) -> str:
+    """One line: what is trained on, and what is not there."""
+    minutes = sum(len(c.voice) for c in clips) / SAMPLE_RATE / 60
+    singers = len({c.singer for c in clips})
+    said = f"training on {len(clips)} clips of {singers} singers or groups, {minutes:.0f} minutes"
+    said += f", {sum(map(len, music)) / SAMPLE_RATE / 60:.0f} minutes of music without a voice"
+    return said + (f"; not there: {', '.join(absent)}" if absent else "")
 
 
 def spread(clips: list[Clip], count: int) -> list[Clip]:

@@ -57,7 +57,7 @@ def estimates(
     net: nn.Module, clips: list[Clip], config: ModelConfig, kind: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every head on ``kind``, "mixture" (both channels summed) or "voice": pitch in fractional MIDI, voicing
-    logit, and true pitch (0 unvoiced, -1 where a head speaks of a time before the clip) ``[heads, frames]``."""
+    logit, and true pitch (0 unvoiced, -1 where it is unknown or before the clip) ``[heads, frames]``."""
     net.eval()
     grid = torch.from_numpy(config.pitch_midi()).float()
     rows: list[list[np.ndarray]] = [[] for _ in range(3)]
@@ -68,7 +68,7 @@ def estimates(
         out = net.whole(wave)
         target, known = head_targets(torch.from_numpy(clip.pitch)[None], config, hops)
         pitch = read_pitch(out.pitch_logits[0].float().cpu(), grid)
-        for row, value in zip(rows, (pitch, out.voicing_logits[0].t().float().cpu(), torch.where(known, target[0], -1.0))):
+        for row, value in zip(rows, (pitch, out.voicing_logits[0].t().float().cpu(), torch.where(known[0], target[0], -1.0))):
             row.append(value.numpy())
     return tuple(np.concatenate(row, 1) for row in rows)
 

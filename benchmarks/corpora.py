@@ -1,0 +1,113 @@
+"""Accuracy of the streaming engine by corpus: clean voices of singers that no training hears, alone and with a second,
+quieter voice beside them, and instrumental music in which nobody sings.
+
+``python -m rt_melody.benchmarks.corpora --data FOLDER --music FOLDER ...`` prints one row a corpus of ``voices/valid``
+and one a folder of music. The voices' labels are those frames on which two other trackers agree; the rest, marked
+unknown, is not scored, so these figures leave out the hard frames and compare trackers of one kind only.
+
+Conventions: every clip is a stream of its own from reset to flush. The second voice is another corpus's clip, repeated
+where it is shorter, so many dB under the first, RMS where voiced; only the first counts. "on the lead" is the share of
+the first's voiced frames that are told voiced within 50 cents of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rt_melody.benchmarks.conditions import peaked
+from rt_melody.benchmarks.melody_scores import Frames, MelodyScores, aligned
+from rt_melody.benchmarks.report import markdown
+from rt_melody.models.training.augment import voiced_rms
+from rt_melody.models.training.data import SAMPLE_RATE, DataError, Recording, clip_of, data_folder, refuse
+from rt_melody.models.training.datasets import read_voices
+from rt_melody.models.training.prepare import PIECE_S, music_files, pieces_of
+from rt_melody.realtime.engine import Engine
+from rt_melody.realtime.types import InputError
+
+BACKING_DB = 8.0  # of the second voice under the first
+PIECES = 40  # of each folder of music, about
+FIGURES = ("OA", "RPA", "VR", "VFA")
+
+
+def scored(recording: Recording, engine: Engine, sound: np.ndarray) -> Frames:
+    """The engine's estimates of ``sound`` against the recording's labels, where these are known."""
+    told = engine.feed(sound) + engine.flush()
+    estimate = [np.array([getattr(f, name) for f in told]) for name in ("time_s", "f0_hz", "voiced", "confidence")]
+    return aligned(recording.times_s, recording.f0_hz, *estimate).only(recording.pitch >= 0)
+
+
+def on_the_lead(frames: Frames) -> float:
+    """Percent of the voiced frames that are told voiced and right."""
+    sung = frames.ref_voicing > 0
+    return 100.0 * float(frames.right()[sung].mean()) if sung.any() else 0.0
+
+
+def backed(recording: Recording, other: Recording) -> np.ndarray:
+    """The recording's voice with ``other``'s BACKING_DB under it [shape=(n_samples,)]."""
+    levels = [voiced_rms(r.waveform, clip_of(r).pitch) for r in (recording, other)]
+    gain = np.float32(levels[0] / levels[1] * 10.0 ** (-BACKING_DB / 20.0))
+    return recording.waveform + gain * np.resize(other.waveform, len(recording.waveform))
+
+
+def another(recordings: Sequence[Recording], place: int) -> Recording:
+    """A recording of another corpus: the first such from half the list on, going round."""
+    ahead = (recordings[(place + len(recordings) // 2 + k) % len(recordings)] for k in range(len(recordings)))
+    return next((r for r in ahead if r.dataset != recordings[place].dataset), recordings[place - 1])
+
+
+def voices_table(recordings: Sequence[Recording], engine: Engine) -> str:
+    """A row a corpus, and one of all: figures of the clean voice, and what is on the lead with another beside it."""
+    found: dict[str, list[tuple[Frames, Frames]]] = {}
+    for place, recording in enumerate(recordings):
+        clean = scored(recording, engine, peaked(recording.waveform))
+        beside = scored(recording, engine, peaked(backed(recording, another(recordings, place))))
+        for name in (recording.dataset, "all"):
+            found.setdefault(name, []).append((clean, beside))
+    lines = []
+    for name in sorted(found, key=lambda n: (n == "all", n)):
+        clean, beside = zip(*found[name])
+        pooled = MelodyScores(clean).pooled()
+        both = [np.mean([on_the_lead(f) for f in several]) for several in (clean, beside)]
+        lines.append([name, len(clean), *(pooled[figure] for figure in FIGURES), *both])
+    return markdown(["corpus", "clips", *FIGURES, "on the lead", f"with a voice {BACKING_DB:g} dB below"], lines)
+
+
+def music_table(folders: Sequence[Path], engine: Engine) -> str:
+    """A row a folder: how much of its music is told to be voiced, and of its worst piece."""
+    lines = []
+    for folder in folders:
+        pieces = [piece for path in music_files(folder) for _, piece in pieces_of(path)]
+        shares = []
+        for piece in pieces[:: max(1, len(pieces) // PIECES)]:
+            told = engine.feed(peaked(piece)) + engine.flush()
+            shares.append(100.0 * np.mean([f.voiced for f in told]))
+        lines.append([folder.name, len(shares), len(shares) * PIECE_S, np.mean(shares), np.median(shares), np.max(shares)])
+    return markdown(["music", "pieces", "seconds", "voiced %", "of the median piece", "of the worst"], lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
+    parser.add_argument("--music", nargs="*", default=[], type=Path, metavar="FOLDER", help="instrumental music that no training heard")
+    parser.add_argument("--latency-ms", type=float, default=50.0)
+    parser.add_argument("--model", help="model file; default: the shipped one")
+    args = parser.parse_args(arguments)
+    try:
+        engine = Engine(SAMPLE_RATE, args.latency_ms, args.model)
+        folder = data_folder(args.data) / "voices" / "valid"
+        if folder.is_dir():
+            print(voices_table(list(read_voices(folder)), engine))
+        else:
+            print(f"there are no voices at {folder}; their figures are left out")
+        if args.music:
+            print(music_table(args.music, engine))
+    except (DataError, InputError) as error:
+        refuse(str(error))
+
+
+if __name__ == "__main__":
+    main()
