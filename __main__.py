@@ -2,7 +2,7 @@
 
 import sys
 
-from rt_melody.realtime.cli import main
+from rt_melody.realtime.start import main
 
 if __name__ == "__main__":
     sys.exit(main())

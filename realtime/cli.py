@@ -1,8 +1,9 @@
 """The command ``rt-melody``: what it was asked for, and every way out.
 
-Exit status: 0 at the end of the input, after Ctrl-C or SIGTERM, or when the reader of stdout has gone; 2 for
-input that cannot be used, told in one sentence on stderr; 130 after a second Ctrl-C; 1 for a defect of the
-program (with its traceback).
+Exit status: 0 at the end of the input, after a signal that ended a live input, or when the reader of stdout has gone; 2 for
+input that cannot be used, told in one sentence on stderr; 1 where an output failed on the way (told, the others played on)
+and for a defect of the program (with its traceback); 128 + N where signal N stopped it at its start or before the end of
+its recordings, and 130 after a second Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ import atexit
 import gc
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from rt_melody.realtime.options import make_parser
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings, read_yaml
 from rt_melody.realtime.settings.files import is_flat
+from rt_melody.realtime.signals import Stopped, stop_signals
 from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, SettingsError
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
@@ -42,8 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
             return flushed(0)
         say(str(error))
         return flushed(2)
+    except Stopped as stopped:
+        return flushed(128 + stopped.number)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return flushed(INTERRUPTED)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -68,35 +70,11 @@ def _run(args: argparse.Namespace) -> int:
         return print_text(dump_settings(settings))
     if args.loopback is not None and args.self_test is None:
         raise SettingsError(f"--loopback {args.loopback} is for --self-test alone; add that, or leave it out")
-    with _stopping() as stop:
+    with stop_signals() as signals:
         if args.self_test is not None:
-            return _self_test(settings, args.self_test, args.loopback, stop)
-        return Program(settings, stop).run()
-
-
-@contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """A function that tells whether Ctrl-C, SIGTERM or the end of the terminal came; a second Ctrl-C interrupts.
-
-    What ``nohup`` made the program ignore stays ignored.
-    """
-    came: list[int] = []
-
-    def note(number: int, _frame) -> None:
-        came.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    numbers += [getattr(signal, name) for name in ("SIGHUP", "SIGBREAK") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if number in (signal.SIGINT, signal.SIGTERM) or before[number] != signal.SIG_IGN:
-            signal.signal(number, note)
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+            signals.run()
+            return _self_test(settings, args.self_test, args.loopback, signals.stop)
+        return Program(settings, signals).run()
 
 
 # ---- settings that are not options of their own --------------------------------------------------

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, Se
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.session import Session, SessionStats, closing
 from rt_melody.realtime.settings import Settings
+from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
 from rt_melody.realtime.sinks.terminal import TerminalSink
@@ -34,10 +35,11 @@ STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 class Program:
     """Settings turned into a source, a tracker and sinks, input after input."""
 
-    def __init__(self, settings: Settings, stop: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, signals: StopSignals) -> None:
         inputs = [name for given in settings.source.input for name in _meant(given)]
         self.settings = settings.changed(source=settings.source.changed(input=inputs))
-        self.inputs, self.several, self.stop = inputs, len(inputs) > 1, stop
+        self.inputs, self.several, self.signals = inputs, len(inputs) > 1, signals
+        self.failed: list[EventSink] = []
         self.tracker: MelodyTracker | None = None
         self.display: TerminalSink | None = None
         self.background = BackgroundWriter(self._say_over_line)
@@ -46,9 +48,10 @@ class Program:
         self._check_outputs()
 
     def run(self) -> int:
-        """All inputs; 0, or 2 when one of several could not be used (it is told, the others are done)."""
+        """All inputs. 0; 2 when one of several could not be used (it is told, the others are done); 1 when an output failed
+        on the way; 128 + N when signal N came before the end of what has one."""
         live: list[EventSink] = []
-        status = 0
+        status, done = 0, 0
         with closing(live), closing(self.logs):
             make_sinks(LIVE, self._sink_request(), live)
             self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
@@ -59,17 +62,28 @@ class Program:
             with _panic_on_signal([sink for sink in live if hasattr(sink, "ask_panic")]):
                 for name in self.inputs:
                     try:
-                        self._run_one(name, live)
+                        done += self._run_one(name, [sink for sink in live if sink not in self.failed])
                     except RtMelodyError as error:
                         if not self.several or reader_has_gone(error):
                             raise
                         self._tell(f"{name}: {error}", always=True)
                         status = 2
-                    if self.stop():
+                        done += self.signals.came is None
+                    if self.signals.came is not None:
                         break
-        return status
+        return self._stopped(done) or status or (1 if self.failed else 0)
 
-    def _run_one(self, name: str, live: list[EventSink]) -> None:
+    def _stopped(self, done: int) -> int:
+        """Say what a signal left undone; the status for it, 0 where nothing was."""
+        number, left = self.signals.came, self.inputs[done:]
+        if number is None or not left or self.inputs in (["mic"], ["-"]):  # which have no end of their own
+            return 0
+        others = f"; not begun: {', '.join(left[1:])}" if left[1:] else ""
+        self._tell(f"stopped by {signal_name(number)} before the end of {left[0]}: what was heard of it is kept{others}", always=True)
+        return 128 + number
+
+    def _run_one(self, name: str, live: list[EventSink]) -> bool:
+        """Whether it was heard to its end."""
         source = make_source(SourceRequest(name, self.settings.source, self._is_paced()))
         files: list[EventSink] = []
         session = None
@@ -79,17 +93,21 @@ class Program:
                 with source:
                     self._tell_input(name, source)
                     session = Session(
-                        source, self._prepare_tracker(source.sample_rate), live + files, self.stop, self._tell_loss,
+                        source, self._prepare_tracker(source.sample_rate), live + files, self.signals.stop, self._tell_loss,
                         self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
+                        pause=self.signals.take_pause, on_pause=self.signals.pause,
                     )
+                    self.signals.run()
                     session.run()
         finally:
             self.background.close()
             self._tell_unsent(live + files)
             if session is not None:
                 self._tell_end(name, session)
+                self._note_failures(session)
         if source.notice:
             self._tell_notice(name, source.notice, session.stats.frames)
+        return session.ended
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
         return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live)
@@ -111,6 +129,13 @@ class Program:
         self._tell(label + session.stats.line() + missed + key)
         if tracker.notes_left_out:
             self._tell(f"{label}{tracker.notes_left_out} notes lay outside the range of notes that are played and were left out; see --note-range and --transpose")
+
+    def _note_failures(self, session: Session) -> None:
+        """Say once more, at the end, which outputs are not whole."""
+        for failure in session.failures:
+            self.failed.append(failure.sink)
+            if any(sink.is_output and sink not in self.failed for sink in session.sinks):
+                self._tell(f"not all went out: {failure.line()}", always=True)
 
     def _tell_notice(self, name: str, notice: str, frames: int) -> None:
         if not frames:

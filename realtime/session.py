@@ -9,8 +9,8 @@ Conventions
   and counts it: latency never accumulates, and stream time goes on.
 * Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
   Where the input ended, even badly, or a sink failed, the frames that the tracker still holds come first.
-* A sink that raises gets nothing more but ``close``; the others get all that was heard. Then the run ends,
-  and the first error is raised.
+* A side output never stops the music: a sink that raises is told of at once, gets nothing more but ``close``, and stands
+  in ``failures``; the others play on. The run ends, and the first error is raised, where no output is left.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import Heard, MelodyTracker
@@ -69,15 +69,27 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+class Failure(NamedTuple):
+    """An output that failed."""
+
+    sink: EventSink
+    error: Exception
+
+    def line(self) -> str:
+        """Which and why, in one clause."""
+        return f"{self.sink.name}: {self.error}"
+
+
 class Session:
     """One run of one source, which must be open; the sinks stay open.
 
     ``tell`` takes a sentence when the session loses audio; ``stop`` is asked once a block; ``on_skip`` hears
     of each skip; ``on_figures`` gets ``figures()`` every ``stats_every_s`` seconds (0: never); ``priority``: ask the
     system for real-time priority and locked memory while a source plays at the pace of a clock. ``clock`` is a
-    stand-in for ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait.
+    stand-in for ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait. ``pause`` is asked once
+    a block too: where it says so, the note is ended, and ``on_pause`` is called, which may wait for as long as it likes.
 
-    ``stats``, ``timing`` and ``scheduling`` tell of the newest run, also while it lasts and after it failed.
+    ``ended`` tells whether the source was heard to its end; ``stats``, ``timing`` and ``scheduling`` tell of the newest run, also while it lasts and after it failed.
     """
 
     def __init__(
@@ -93,17 +105,22 @@ class Session:
         priority: bool = True,
         clock: Callable[[], float] = time.monotonic,
         timer: Callable[[], float] = time.perf_counter,
+        pause: Callable[[], bool] = lambda: False,
+        on_pause: Callable[[], object] = lambda: None,
     ):
         self.source, self.tracker, self.sinks = source, tracker, list(sinks)
+        self._pause, self._on_pause = pause, on_pause
         self.stop, self.tell, self.on_skip, self.on_figures = stop, tell, on_skip, on_figures
         self._stats_every_s, self._priority, self._clock, self._timer = stats_every_s, priority, clock, timer
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
+        self.failures: list[Failure] = []
+        self.ended = False
         self.timing = Timing(tracker.hop_s, source.paced, timer)
 
     def run(self) -> SessionStats:
         """Until the source ends or ``stop`` says so.
 
-        Raises what the source, the tracker or a sink raised, after the sounding note was ended, and
+        Raises what the source, the tracker or the last sink raised, after the sounding note was ended, and
         ValueError where the tracker was made for another sample rate than the source has.
         """
         self._reset()
@@ -129,7 +146,9 @@ class Session:
         self.tracker.reset()
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self._hearing = list(self.sinks)  # those that have not failed
-        self._error: Exception | None = None  # the first, raised at the end
+        self.failures = []  # of those that have
+        self.ended = False
+        self._error: Exception | None = None  # that ends the run, raised when all is closed
         self._origin_unix_s: float | None = None
         self._told_s = float("-inf")
         self._bound_samples = int(self.tracker.latency.bound_ms / 1000.0 * self.source.sample_rate)
@@ -181,8 +200,11 @@ class Session:
     def _loop(self) -> None:
         try:
             while not self._error and not self.stop():
+                if self._pause():
+                    self._stand_still()
                 block = self.source.read(READ_TIMEOUT_S)
                 if block is None:
+                    self.ended = True
                     break
                 if len(block):
                     self.timing.read()
@@ -191,6 +213,11 @@ class Session:
             self._error = self._error or error
         finally:
             self._count_losses()
+
+    def _stand_still(self) -> None:
+        """The note ends; what came meanwhile is skipped as after any stall."""
+        self._give(self.tracker.finish())
+        self._on_pause()
 
     def _take(self, block: np.ndarray) -> None:
         if self._origin_unix_s is None:
@@ -270,9 +297,13 @@ class Session:
                 self._drop(sink, error)
 
     def _drop(self, sink: EventSink, error: Exception) -> None:
-        """``sink`` failed: it hears no more, and the run will end with the first such error."""
+        """``sink`` failed: it hears no more. Where it was the last output, the run ends with the first such error."""
         self._hearing = [other for other in self._hearing if other is not sink]
-        self._error = self._error or error
+        self.failures.append(Failure(sink, error))
+        if any(other.is_output for other in self._hearing):
+            self.tell(f"{self.failures[-1].line()}; what else goes out goes on")
+        elif sink.is_output:
+            self._error = self._error or self.failures[0].error
 
 
 def run(
@@ -284,13 +315,18 @@ def run(
     """Open ``source``, run it through to ``sinks``, close everything.
 
     ``make_tracker``: what makes the tracker for a sample rate in Hz, since many a source knows its rate only when it is
-    open; None for the usual settings. ``options`` are those of Session. Raises as Session.run and the source's ``open`` do.
+    open; None for the usual settings. ``options`` are those of Session. Raises as Session.run and the source's ``open`` do,
+    and at the end what a sink raised on the way.
     """
     with closing(sinks), source:
         tracker = make_tracker(source.sample_rate) if make_tracker else MelodyTracker.from_settings(sample_rate=source.sample_rate)
         if source.live:
             tracker.warm_up()
-        return Session(source, tracker, sinks, **options).run()
+        session = Session(source, tracker, sinks, **options)
+        stats = session.run()
+        if session.failures:
+            raise session.failures[0].error
+        return stats
 
 
 def close_all(sinks: Sequence[EventSink]) -> Exception | None:

@@ -265,40 +265,6 @@ def test_an_interrupt_before_the_loop_is_no_traceback(monkeypatch, capsys):
     assert said(capsys) == (130, "", "")
 
 
-@pytest.fixture
-def hang_up():
-    """The signal of a closed terminal, not ignored, whatever the tests were started under."""
-    number = getattr(signal, "SIGHUP", signal.SIGTERM)
-    before = signal.signal(number, signal.SIG_DFL)
-    yield number
-    signal.signal(number, before)
-
-
-def test_signals_are_noted_and_their_handlers_come_back(hang_up):
-    """The first signal asks for an end, a second Ctrl-C interrupts."""
-    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, hang_up)]
-    with cli._stopping() as stop:
-        assert not stop()
-        signal.raise_signal(hang_up)
-        assert stop()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, hang_up)] == before
-    with cli._stopping() as stop:
-        assert not stop(), "a new run starts without the signals of the last"
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
-def test_what_nohup_ignores_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with cli._stopping() as stop:
-            signal.raise_signal(signal.SIGHUP)
-            assert not stop()
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
 def test_stop_between_two_inputs_leaves_the_second_alone(song, capsys, monkeypatch):
     Path("two.wav").write_bytes(Path(song).read_bytes())
     Path("out").mkdir()
@@ -310,7 +276,8 @@ def test_stop_between_two_inputs_leaves_the_second_alone(song, capsys, monkeypat
             return stats
 
     monkeypatch.setattr(program, "Session", Stopped)
-    assert said(capsys, "--input", song, "two.wav", "--csv", "out")[0] == 0
+    status, _, err = said(capsys, "--input", song, "two.wav", "--csv", "out", "--quiet")
+    assert status == 128 + signal.SIGTERM and "stopped by SIGTERM before the end of two.wav" in err
     assert [path.name for path in Path("out").iterdir()] == ["song.csv"]
 
 

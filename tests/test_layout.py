@@ -29,7 +29,7 @@ MAY_IMPORT = {
 
 # Inside realtime: a module may import from strictly lower ranks, and from its own sub-package.
 RANKS = (
-    ("realtime.types", "realtime.errors", "realtime.timing.scheduling"),
+    ("realtime.types", "realtime.errors", "realtime.signals", "realtime.timing.scheduling"),
     (
         "realtime.timing", "realtime.ring", "realtime.console", "realtime.midi_bytes", "realtime.latency",
         "realtime.playing.expression", "realtime.playing.scale",
@@ -40,7 +40,8 @@ RANKS = (
     ("realtime.melody",),
     ("realtime.selftest", "realtime.session", "realtime.api"),
     ("realtime", "realtime.program", "realtime.options"),
-    ("realtime.cli", "realtime.__main__"),
+    ("realtime.cli",),
+    ("realtime.start",),
 )
 
 # import name -> the requirement of pyproject.toml that brings it, where the two differ.

@@ -157,16 +157,34 @@ def test_a_defect_ends_the_note_and_shows_itself(source, engine):
 @pytest.mark.parametrize("kind", ["start", "frame", "event"])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_sink_that_fails_costs_the_others_nothing(kind, place):
-    """The others hear all frames of what was taken in, the note's end and close; the failed one only close."""
-    sinks = [Recorder("first"), Recorder("last")]
+    """The others play on to the end; the failed one hears no more but close; it is told at once, and raised at the end."""
+    sinks, told = [Recorder("first"), Recorder("last")], []
     broken = Recorder("broken", fail_on=kind)
     sinks.insert(place, broken)
     with pytest.raises(RtMelodyError, match=f"broken cannot {kind}"):
-        played(FakeSource(blocks(10, 5 * HOP)), *sinks)
+        played(FakeSource(blocks(10, 5 * HOP)), *sinks, tell=told.append)
     good = [sink for sink in sinks if sink is not broken]
-    assert good[0].told == good[1].told and len(good[0].of(PitchFrame)) == 5
+    assert good[0].told == good[1].told and len(good[0].of(PitchFrame)) == 50
+    assert told == [f"broken: broken cannot {kind}; what else goes out goes on"]
     assert_no_note_left_on(good[0])
     assert [k for k, _ in broken.told].count(kind) == 1 and broken.told[-1] == ("close", None)
+
+
+def test_the_last_output_that_fails_ends_the_run_and_what_only_shows_is_none():
+    source, broken, shown = FakeSource(blocks(20)), Recorder("broken", fail_on="event"), Recorder("shown")
+    shown.is_output = False
+    with pytest.raises(RtMelodyError, match="broken cannot event"):
+        played(source, broken, shown)
+    assert source.left, "nobody listens any more"
+    assert len(shown.of(PitchFrame)) == 20 - len(source.left)
+
+
+def test_a_display_that_fails_is_no_reason_to_end():
+    shown, sink = Recorder("shown", fail_on="frame"), Recorder()
+    shown.is_output = False
+    with pytest.raises(RtMelodyError, match="shown cannot frame"):
+        played(FakeSource(blocks(8)), shown, sink)
+    assert len(sink.of(PitchFrame)) == 8
 
 
 def test_the_first_error_is_the_one_raised():

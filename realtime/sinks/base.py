@@ -14,6 +14,7 @@ class EventSink:
     """
 
     name = "sink"
+    is_output = True  # False for what only shows the player how it goes: alone it is no reason to go on
 
     def __init__(self) -> None:
         self._closed = False

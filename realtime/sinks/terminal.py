@@ -42,6 +42,7 @@ class TerminalSink(EventSink):
     """Level, note, cents from that note, f0, latency and skips on one line of ``stream``."""
 
     name = "terminal"
+    is_output = False
 
     def __init__(self, stream: TextIO, shift_semitones: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
         """``shift_semitones``: from what is sung to what is played, tuning included; cents are told of the latter."""

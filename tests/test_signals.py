@@ -1,0 +1,138 @@
+"""Signals: raised while the program starts, noted while it runs, and its handlers given back."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from rt_melody.realtime import signals
+from rt_melody.realtime.signals import Stopped, stop_signals
+from rt_melody.realtime.sources.demo import demo_phrase
+
+NUMBERS = [getattr(signal, name) for name in signals.ENDING if hasattr(signal, name)]
+RATE = 16000
+
+
+@pytest.fixture
+def all_by_default():
+    """None of them ignored, whatever the tests were started under."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_while_it_runs_a_signal_is_noted(number, all_by_default):
+    before = [signal.getsignal(n) for n in NUMBERS]
+    with stop_signals() as came:
+        came.run()
+        assert not came.stop()
+        signal.raise_signal(number)
+        assert came.stop() and came.came == number
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(n) for n in NUMBERS] == before
+    with stop_signals() as came:
+        assert not came.stop(), "a new run starts without the signals of the last"
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_while_it_starts_a_signal_ends_it_where_it_is(number, all_by_default):
+    with stop_signals() as came, pytest.raises(Stopped) as stopped:
+        signal.raise_signal(number)
+    assert stopped.value.number == came.came == number
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
+def test_what_nohup_ignores_stays_ignored(all_by_default):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop_signals() as came:
+        signal.raise_signal(signal.SIGHUP)
+        assert not came.stop()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGTSTP"), reason="no SIGTSTP here")
+def test_a_pause_is_asked_for_once(all_by_default, monkeypatch):
+    stood = []
+    monkeypatch.setattr(signals.StopSignals, "pause", lambda self: stood.append(1))
+    with stop_signals() as came:
+        signal.raise_signal(signal.SIGTSTP)
+        assert stood == [1], "while it starts it stands still at once"
+        came.run()
+        assert came.take_pause()
+        signal.raise_signal(signal.SIGTSTP)
+        assert stood == [1] and came.take_pause() and not came.take_pause()
+
+
+# ---- the program
+
+
+@pytest.fixture
+def song(tmp_path) -> Path:
+    soundfile.write(tmp_path / "song.wav", demo_phrase(RATE).samples, RATE)
+    return tmp_path / "song.wav"
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "rt_melody", *arguments]
+    running = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(60.0, running.kill)  # a test that waits for what never comes ends by it
+    watchdog.daemon = True
+    watchdog.start()
+    return running
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGQUIT", "SIGUSR2"])
+def test_amid_a_recording_what_was_heard_is_kept_and_the_status_says_so(song, name):
+    number = getattr(signal, name)
+    running = started(song.parent, "--input", "song.wav", "--csv", "a.csv", "--midi-file", "a.mid", "--realtime", "--quiet")
+    csv = song.parent / "a.csv"
+    while not (csv.exists() and csv.stat().st_size > 1000):
+        assert running.poll() is None, running.stderr.read()
+        time.sleep(0.02)
+    running.send_signal(number)
+    _, err = running.communicate(timeout=20)
+    assert running.returncode == 128 + number and f"stopped by {name} before the end of song.wav" in err and "Traceback" not in err
+    assert 50 < len(csv.read_text().splitlines()) < 700 and csv.read_text().endswith("\n")
+    import mido
+
+    sounding = [m.type for m in mido.MidiFile(song.parent / "a.mid") if m.type.startswith("note")]
+    assert sounding.count("note_on") == sounding.count("note_off") >= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
+@pytest.mark.parametrize("after_s", [0.05, 0.2, 0.6, 1.0, 1.6])
+def test_at_any_moment_of_the_start_it_ends_with_its_status_and_no_traceback(song, after_s):
+    running = started(song.parent, "--input", "song.wav", "--csv", "a.csv", "--realtime")
+    time.sleep(after_s)
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=20)
+    assert running.returncode in (128 + signal.SIGTERM, -signal.SIGTERM), err  # the latter before Python itself was up
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here, which tells whether a process stands still")
+def test_ctrl_z_ends_the_note_and_goes_on_later(song):
+    running = started(song.parent, "--input", "song.wav", "--realtime", "--jsonl", "--quiet")
+    line = ""
+    while "note_on" not in line:
+        line = running.stdout.readline()
+        assert line, "it ended without a note"
+    running.send_signal(signal.SIGTSTP)
+    while "note_off" not in line:
+        line = running.stdout.readline()
+        assert line, "it stood still amid a note"
+    while Path(f"/proc/{running.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
+        time.sleep(0.01)
+    running.send_signal(signal.SIGCONT)
+    rest = running.stdout.read()
+    assert running.wait(timeout=20) == 0 and rest.count("note_on") == rest.count("note_off") >= 1
