@@ -106,9 +106,9 @@ class JackClient:
         except module.JackOpenError as error:
             raise DeviceError(_refused(error, self._server)) from error
 
-    def _await_cycle(self) -> None:
+    def _await_cycle(self, before: int = 0) -> None:
         deadline_s = time.monotonic() + ACTIVATE_S
-        while not self.exchange[process.CYCLES] and time.monotonic() < deadline_s:
+        while self.exchange[process.CYCLES] == before and time.monotonic() < deadline_s:
             time.sleep(0.002)
 
     def _register(self, client) -> None:
@@ -215,8 +215,7 @@ class JackClient:
         self._leave()
         while not self._closing.is_set():
             if self._join_again():
-                self.away = False
-                self.returns += 1
+                self.returns += 1  # what was sent before the first cycle is forgotten
                 self._tell(f"the JACK server is back, at {self._client.samplerate} Hz")
                 return
             self._closing.wait(LOOK_EVERY_S)
@@ -230,10 +229,13 @@ class JackClient:
         try:
             self.break_at = self.exchange[process.WRITTEN]
             self._register(client)
-            self._client = client
+            self._client, self.away = client, False
+            cycles = self.exchange[process.CYCLES]
             client.activate()
+            self._await_cycle(cycles)
             self._connect(client)
         except (module.JackError, DeviceError):  # gone again
+            self.away = True
             self._leave()
             return False
         return True

@@ -49,10 +49,9 @@ class JackSource(AudioSource):
         self._origin_unix_s: float | None = None
         self._clock_starts = self._stream_starts = True
         self._first_sample: int | None = None
-        self._lost_at_origin = self._restarts = self._restarts_taken = 0
-        self._breaks = self._returns_seen = 0
+        self._lost_at_origin = self._breaks = self._restarts = 0
+        self._heard_from = 0  # the sample from which silence counts
         self._was_away = False
-        self._most_together = 0
         self._still_s, self._cycle_us = time.monotonic(), -1
         self._open = True
 
@@ -99,12 +98,13 @@ class JackSource(AudioSource):
             self._was_away = False
             self._breaks += 1
             self._restarts += 1
+            self._heard_from = self.position_samples
             self._meter.reset()
 
     def _start_clock_if_asked(self, given: int) -> None:
         if self._stream_starts:
             self._stream_starts = False
-            self._first_sample = self.position_samples - given
+            self._first_sample = self._heard_from = self.position_samples - given
         arrived = self._exchange.arrived()
         self._meter.add(arrived.written + arrived.lost, 1e-6 * arrived.at_us)
         if self._clock_starts:
@@ -131,6 +131,7 @@ class JackSource(AudioSource):
         self.sample_rate = rate_hz
         if self._first_sample is not None:
             self._first_sample = round(self._first_sample * ratio)
+        self._heard_from = self.position_samples
         self._client.break_at = None
         self._block = np.zeros(int(READ_S * rate_hz), np.float32)
         self._meter.reset(rate_hz)
@@ -200,7 +201,7 @@ class JackSource(AudioSource):
 
     def _silent(self) -> str | None:
         written = self._exchange.arrived().written
-        if written - max(self._exchange.last_sound, self._first_sample or 0) < ZEROS_S * self.sample_rate:
+        if written - max(self._exchange.last_sound, self._heard_from) < ZEROS_S * self.sample_rate:
             return None
         if not self._client.is_heard():
             return f"nothing is connected to {self._client.name}:in, so nothing can be heard; connect a microphone to it"
