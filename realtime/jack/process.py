@@ -216,8 +216,9 @@ def _give_events(state, here, frames, anew):
         if frames <= offset < FAR_S * state[RATE]:
             break
         if not 0 <= offset < frames:
-            state[LATE_EVENTS] += 1
-            state[MOST_LATE] = max(state[MOST_LATE], -offset)
+            if -state[RATE] < offset < 0:
+                state[LATE_EVENTS] += 1
+                state[MOST_LATE] = max(state[MOST_LATE], -offset)
             offset = np.int64(0)
         place = max(place, offset)
         if _write(state, buffer, place, events[done % size, 1]) != 0:
