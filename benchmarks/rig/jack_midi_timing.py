@@ -1,0 +1,66 @@
+"""A program of the studio that listens and plays as ``rt-melody`` does, by JACK's client or by PortAudio and a MIDI port.
+
+``python jack_midi_timing.py jack|portaudio threshold|LATENCY_MS DEVICE [LOG]``: what detects is the threshold, which
+costs nothing (threshold.py), or the engine with that latency. By JACK it knows on which frame the arithmetic of the
+stream puts each note-on, and writes them to LOG, a line each; at its end it says on stderr what the graph cost.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from rt_melody.benchmarks.rig.threshold import ThresholdEngine, ThresholdTracker
+from rt_melody.realtime.jack.client import JackClient
+from rt_melody.realtime.session import run
+from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.midi import MidiSink
+from rt_melody.realtime.sinks.midi_ports import open_midi_out
+from rt_melody.realtime.sources.microphone import MicrophoneSource
+from rt_melody.realtime.types import NoteOn
+
+
+class FrameLog(EventSink):
+    """Keeps JACK's frame of each note-on by the arithmetic: that of the last sample which was needed for it."""
+
+    name = "frame log"
+
+    def __init__(self, client: JackClient, path: str) -> None:
+        super().__init__()
+        self._client, self._path, self._frames = client, path, []
+
+    def _event(self, event) -> None:
+        if isinstance(event, NoteOn):
+            self._frames.append(self._client.exchange.frame_of(self._client.sound.sample_at(event.available_s)))
+
+    def _close(self) -> None:
+        Path(self._path).write_text("".join(f"{frame}\n" for frame in self._frames))
+
+
+def listen(source, detector: str, sinks: list, stop) -> None:
+    if detector == "threshold":
+        run(source, ThresholdEngine, ThresholdTracker(), sinks, stop=stop)
+        return
+    from rt_melody.realtime.engine import Engine
+
+    run(source, lambda rate: Engine(rate, float(detector)), None, sinks, stop=stop)
+
+
+def main(way: str, detector: str, device: str, log: str | None = None) -> None:
+    leave = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: leave.set())
+    if way == "portaudio":
+        listen(MicrophoneSource(device), detector, [MidiSink(open_midi_out(None))], leave.is_set)
+        return
+    client = JackClient(source=device).open()
+    listen(client.sound, detector, [MidiSink(client.midi), *([FrameLog(client, log)] if log else [])], leave.is_set)
+    late, most_s = client.midi.late
+    arrived = client.exchange.arrived()
+    print(json.dumps({"late_messages": late, "most_late_ms": round(1000 * most_s, 2), "periods_missed": arrived.gaps}), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
