@@ -134,6 +134,20 @@ def test_a_new_client_goes_on_where_the_old_one_ended_in_time():
     np.testing.assert_array_equal(drain(made), np.r_[np.full(128, 0.5), np.zeros(128)])
 
 
+@pytest.mark.parametrize("periods", [(256, 1024, 64, 512), (64, 64, 32)])
+@pytest.mark.parametrize("by", ["the old", "the new"])
+def test_a_period_that_changes_is_no_loss(periods, by):
+    """PipeWire's clock goes on by the period that ended, jackd's by the one that begins."""
+    server = FakeServer(frame=700)
+    made = exchange(server)
+    for before, period in zip((0, *periods), periods):
+        server.frame += 0 if by == "the old" else period - before
+        server.cycle(made, silence(period))
+    server.cycle(made, silence(periods[-1]))
+    assert (made.arrived().lost, made.arrived().gaps, made.arrived().written) == (0, 0, sum(periods) + periods[-1])
+    assert made.frame_of(made.arrived().written) == server.frame
+
+
 def test_a_clock_that_leaps_is_another_clock_and_no_loss_of_its_size():
     """As where PipeWire takes another driver."""
     for leap in (-(10**6), 10**8):

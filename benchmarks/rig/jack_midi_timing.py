@@ -1,8 +1,9 @@
 """A program of the studio that listens and plays as ``rt-melody`` does, by JACK's client or by PortAudio and a MIDI port.
 
-``python jack_midi_timing.py jack|portaudio threshold|LATENCY_MS DEVICE [LOG]``: what detects is the threshold, which
-costs nothing (threshold.py), or the engine with that latency. By JACK it knows on which frame the arithmetic of the
-stream puts each note-on, and writes them to LOG, a line each; at its end it says on stderr what the graph cost.
+``python jack_midi_timing.py jack|portaudio threshold|broken|LATENCY_MS DEVICE [LOG] [MIDI INPUT...]``: what detects is
+the threshold, which costs nothing (threshold.py), one that fails amid a note, or the engine with that latency. By JACK it
+knows on which frame the arithmetic of the stream puts each note-on, and writes them to LOG, a line each; at its end it
+says on stderr what the graph cost.
 """
 
 from __future__ import annotations
@@ -40,22 +41,33 @@ class FrameLog(EventSink):
         Path(self._path).write_text("".join(f"{frame}\n" for frame in self._frames))
 
 
+class BrokenEngine(ThresholdEngine):
+    """Fails a while after it heard something."""
+
+    def feed(self, samples):
+        frames = super().feed(samples)
+        self.loud = getattr(self, "loud", 0) + len(samples) * frames[0].voiced
+        if self.loud > self.sample_rate // 2:
+            raise RuntimeError("as it was asked to")
+        return frames
+
+
 def listen(source, detector: str, sinks: list, stop) -> None:
-    if detector == "threshold":
-        run(source, ThresholdEngine, ThresholdTracker(), sinks, stop=stop)
+    if detector in ("threshold", "broken"):
+        run(source, ThresholdEngine if detector == "threshold" else BrokenEngine, ThresholdTracker(), sinks, stop=stop)
         return
     from rt_melody.realtime.engine import Engine
 
     run(source, lambda rate: Engine(rate, float(detector)), None, sinks, stop=stop)
 
 
-def main(way: str, detector: str, device: str, log: str | None = None) -> None:
+def main(way: str, detector: str, device: str, log: str | None = None, *midi_inputs: str) -> None:
     leave = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: leave.set())
     if way == "portaudio":
         listen(MicrophoneSource(device), detector, [MidiSink(open_midi_out(None))], leave.is_set)
         return
-    client = JackClient(source=device).open()
+    client = JackClient(source=device, sinks=midi_inputs, tell=lambda text: print(text, file=sys.stderr, flush=True)).open()
     listen(client.sound, detector, [MidiSink(client.midi), *([FrameLog(client, log)] if log else [])], leave.is_set)
     late, most_s = client.midi.late
     arrived = client.exchange.arrived()

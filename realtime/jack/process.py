@@ -130,9 +130,13 @@ def _word_at(builder, address, place):
 
 @njit(cache=True, error_model="numpy")
 def _count_frames(state, frames, rate, now_us, anew):
-    """Move to this cycle's frame; how many samples never came since the last one that was taken."""
+    """Move to this cycle's frame; how many samples never came since the last one that was taken.
+
+    Where the period changes, PipeWire's clock goes on by the old one, and jackd's by the new one: neither is a loss."""
     frame = _client_u32(state[LAST_FRAME_TIME], state[CLIENT])
     due = state[CYCLE_FRAME] + state[PERIOD]
+    if (frame - state[CYCLE_FRAME]) & 0xFFFFFFFF == frames:
+        due = state[CYCLE_FRAME] + frames
     step = (frame - due) & 0xFFFFFFFF
     if step >= 0x80000000:
         step -= 0x100000000

@@ -115,13 +115,13 @@ class JackSource(AudioSource):
 
     def _raise_if_rate_changed(self) -> None:
         rate_hz = self._exchange.changed_rate
-        if rate_hz and not self._exchange.available:
+        if rate_hz not in (0, self.sample_rate) and not self._exchange.available:
             raise RateChanged(f"the {self.name} {self._client.heard}".strip(), self.sample_rate, rate_hz)
 
     def follow_rate(self) -> None:
         """Go on at the rate that the graph has now: ``sample_rate`` is it, and positions count in its samples."""
         rate_hz = self._exchange.changed_rate
-        if not rate_hz:
+        if rate_hz in (0, self.sample_rate):  # the callback has yet to see that it was followed
             return
         ratio = rate_hz / self.sample_rate
         if self._origin_unix_s is not None:
