@@ -29,6 +29,7 @@ LOOK_EVERY_S = 0.5  # for a server, while there is none
 STILL_S = 2.0  # without a cycle, the server is taken for dead though nobody said so
 CLOSE_S = 1.0  # how long the graph may take to send what waits
 ACTIVATE_S = 5.0
+LINK_S = 0.1  # PipeWire says of a connection that it is there, and makes it a little later
 
 
 class JackClient:
@@ -260,6 +261,7 @@ class JackClient:
     def _newly_played_on(self, name: str) -> None:
         """A synthesiser that was closed and opened again knows nothing."""
         if self._holders:
+            self._closing.wait(LINK_S)
             self.returns += 1
             self._tell(f"the MIDI input {name} is back")
 

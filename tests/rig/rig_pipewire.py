@@ -11,7 +11,12 @@ from pathlib import Path
 from rt_melody.benchmarks.rig.studio import RigMissing, end_with_parent, need_jack_client, wait_until
 
 PROGRAMS = {"dbus-run-session": "dbus", "pipewire": "pipewire", "wireplumber": "wireplumber", "pw-metadata": "pipewire-bin", "pw-link": "pipewire-bin"}
-SERVER = "pipewire & wireplumber & wait"
+SERVER = """
+pipewire &
+until pw-cli info 0 > /dev/null 2>&1; do sleep 0.05; done
+wireplumber &
+wait
+"""
 CONFIG = """
 context.properties = {
   default.clock.rate = 48000
@@ -64,7 +69,11 @@ class PipeWire:
                 ["dbus-run-session", "--", "sh", "-c", SERVER], env=self.env, stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=end_with_parent,
             )
-        wait_until(lambda: "rig-sink:playback_FL" in self.ports(), 20, f"PipeWire's null sink, see {self.log_path}")
+        try:
+            wait_until(lambda: {"rig-sink:playback_FL", "rig-mic:input_MONO"} <= set(self.ports()), 30, f"PipeWire's null sink, see {self.log_path}")
+        except AssertionError:
+            self.close()
+            raise
 
     def ports(self) -> list[str]:
         answer = subprocess.run(["pw-link", "-io"], env=self.env, capture_output=True, text=True, timeout=10)
