@@ -14,9 +14,11 @@ import sys
 import threading
 from pathlib import Path
 
-from rt_melody.benchmarks.rig.threshold import ThresholdEngine, ThresholdTracker
+from rt_melody.benchmarks.rig.threshold import ThresholdTracker
 from rt_melody.realtime.jack.client import JackClient
+from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.session import run
+from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_ports import open_midi_out
@@ -41,24 +43,24 @@ class FrameLog(EventSink):
         Path(self._path).write_text("".join(f"{frame}\n" for frame in self._frames))
 
 
-class BrokenEngine(ThresholdEngine):
+class BrokenTracker(ThresholdTracker):
     """Fails a while after it heard something."""
 
     def feed(self, samples):
-        frames = super().feed(samples)
-        self.loud = getattr(self, "loud", 0) + len(samples) * frames[0].voiced
+        heard = super().feed(samples)
+        self.loud = getattr(self, "loud", 0) + len(samples) * self._sounds
         if self.loud > self.sample_rate // 2:
             raise RuntimeError("as it was asked to")
-        return frames
+        return heard
 
 
 def listen(source, detector: str, sinks: list, stop) -> None:
-    if detector in ("threshold", "broken"):
-        run(source, ThresholdEngine if detector == "threshold" else BrokenEngine, ThresholdTracker(), sinks, stop=stop)
-        return
-    from rt_melody.realtime.engine import Engine
-
-    run(source, lambda rate: Engine(rate, float(detector)), None, sinks, stop=stop)
+    make = {"threshold": ThresholdTracker, "broken": BrokenTracker}.get(detector)
+    if make is None:
+        settings = Settings()
+        settings = settings.changed(tracking=settings.tracking.changed(latency_ms=float(detector)))
+        make = lambda rate: MelodyTracker.from_settings(settings, rate)  # noqa: E731
+    run(source, sinks, make, stop=stop)
 
 
 def main(way: str, detector: str, device: str, log: str | None = None, *midi_inputs: str) -> None:
