@@ -81,6 +81,7 @@ class Program:
                     session = Session(
                         source, self._prepare_tracker(source.sample_rate), live + files, self.stop, self._tell_loss,
                         self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
+                        make_tracker=self._prepare_tracker,
                     )
                     session.run()
         finally:

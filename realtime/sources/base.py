@@ -11,7 +11,8 @@ class RateChanged(DeviceError):
     """A live input now has another sample rate than it said. All of the old rate was read; ``follow_rate`` goes on."""
 
     def __init__(self, name: str, before_hz: int, rate_hz: int) -> None:
-        super().__init__(f"{name} now runs at {rate_hz} Hz instead of {before_hz}; run rt-melody again")
+        self.change = f"{name} now runs at {rate_hz} Hz instead of {before_hz}"
+        super().__init__(f"{self.change}; run rt-melody again")
         self.before_hz, self.rate_hz = before_hz, rate_hz
 
 

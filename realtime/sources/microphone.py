@@ -350,8 +350,8 @@ class MicrophoneSource(AudioSource):
         if self._stream is None:
             return None
         name = self.info.full_name
-        if (still_s := self._silent_s()) > STILL_S:
-            return f"nothing has come from the audio input {name!r} for {still_s:.0f} s"
+        if self._silent_s() > STILL_S:
+            return f"nothing comes from the audio input {name!r} any more"
         if self._ring.write_index - self._last_sound > ZEROS_S * self.sample_rate:
             return (
                 f"nothing but digital silence comes from the audio input {name!r}: see whether it is muted, switched off, or "
