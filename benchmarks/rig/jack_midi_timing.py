@@ -67,7 +67,9 @@ def main(way: str, detector: str, device: str, log: str | None = None, *midi_inp
     leave = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: leave.set())
     if way == "portaudio":
-        listen(MicrophoneSource(device), detector, [MidiSink(open_midi_out(None))], leave.is_set)
+        microphone = MicrophoneSource(device)
+        listen(microphone, detector, [MidiSink(open_midi_out(None))], leave.is_set)
+        print(json.dumps({"overflows": microphone.overflows}), file=sys.stderr)
         return
     client = JackClient(source=device, sinks=midi_inputs, tell=lambda text: print(text, file=sys.stderr, flush=True)).open()
     listen(client.sound, detector, [MidiSink(client.midi), *([FrameLog(client, log)] if log else [])], leave.is_set)

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 from rig_pipewire import PipeWire
+from rig_voice import held_note
 from rt_melody.benchmarks.rig.midi_reader import perform
 from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, wait_until
 
@@ -272,6 +273,46 @@ def test_pipewires_graph_that_changes_its_rate_is_noticed_and_followed(pipewire,
     finally:
         pipewire.set("clock.force-rate", 0)
     assert told["rates"] == [44100, 48000] and told["measured"] == pytest.approx(48000, rel=0.01)
+
+
+PITCHES = """
+import sys
+import rt_melody.realtime.session as session
+from rt_melody.realtime.jack.client import JackClient
+from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sources.microphone import MicrophoneSource
+
+class Pitches(EventSink):
+    def _frame(self, frame):
+        if frame.voiced:
+            print(f"{frame.f0_hz:.2f}", flush=True)
+
+source = JackClient(midi_out=False, source="singer").sound if sys.argv[1] == "jack" else MicrophoneSource("singer")
+session.run(source, [Pitches()], tell=lambda text: print(text, file=sys.stderr, flush=True))
+"""
+
+
+@pytest.mark.parametrize("way", ["jack", "portaudio"])
+def test_the_melody_keeps_its_pitch_through_a_change_of_pipewires_rate(pipewire, tmp_path, children, way):
+    """The tone falls with the graph by 1.47 semitones, and so must what is heard; by PortAudio nobody reports the change."""
+    server = OnPipeWire(pipewire)
+    singer = VirtualMicrophone(server, held_note(57, 5.0, SAMPLE_RATE), tmp_path, times=12)
+    children.append(singer)
+    program = Program([sys.executable, "-c", PITCHES, way], dict(pipewire.jack_env), tmp_path)
+    children.append(program)
+    singer.wait_for_listener(60, program)
+    singer.play()
+    heard = lambda: [float(line) for line in program.stdout.split()]  # noqa: E731
+    try:
+        wait_until(lambda: len(heard()) > 100, 60, "a second of singing")
+        assert np.median(heard()[-50:]) == pytest.approx(220.0, rel=0.01)
+        pipewire.set("clock.force-rate", 44100)
+        wait_until(lambda: "now runs at 44100 Hz instead of 48000; it is heard at that rate from now on" in program.stderr, 15, "the change to be told")
+        there = len(heard())
+        wait_until(lambda: len(heard()) > there + 150, 20, "singing after the change")
+        assert np.median(heard()[-50:]) == pytest.approx(220.0 * 44100 / 48000, rel=0.01)
+    finally:
+        pipewire.set("clock.force-rate", 0)
 
 
 def test_a_synthesiser_that_was_restarted_is_connected_and_told_all_again(graph, tmp_path, children):
