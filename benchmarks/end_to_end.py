@@ -14,19 +14,28 @@ Protocol
 * "plumbing": a control run of the same length, in which a threshold takes the engine's place (rig/threshold.py);
   from the first sample beyond the threshold.
 * A note-on belongs to the note that began up to FOUND_S before it and whose pitch is within a semitone of its own.
+
+``python -m rt_melody.benchmarks.end_to_end --onsets 200 --out ...`` sets two ways through the studio beside each other, in
+one run: one client in the JACK graph, and PortAudio with a MIDI port; each with the threshold and with the engine
+(rig/jack_midi_timing.py). "delay": from the first loud sample of a note (threshold) or from its onset (engine) to its
+MIDI frame. "off_the_frame": of JACK's client, how far the MIDI frame lies from that of the arithmetic and one period.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from rt_melody.benchmarks.report import write_result
 from rt_melody.benchmarks.rig import threshold
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE
-from rt_melody.benchmarks.rig.take import MICROPHONE, listening, take
+from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE
+from rt_melody.benchmarks.rig.take import MICROPHONE, listening, model_heard, take
 from rt_melody.benchmarks.trackers import by_sound, melody_tracker
 from rt_melody.benchmarks.signals import VOWELS, TrueNote, plain_singer, true_notes
 from rt_melody.kernels.phrase import SungNote, render_phrase
@@ -38,6 +47,8 @@ LOW, HIGH = 48, 72  # MIDI notes
 FOUND_S, EARLY_S = 0.3, 0.01
 PHASES = 5
 TAIL_S = 1.0
+WAYS = ("jack", "portaudio")
+QUANTILES = {"p1": 0.01, "median": 0.5, "p99": 0.99, "max": 1.0}
 
 
 def song(notes: int, seed: int = 0) -> tuple[np.ndarray, tuple[TrueNote, ...]]:
@@ -125,3 +136,52 @@ def _quantiles(delays: np.ndarray, quantiles: dict[str, float]) -> dict:
     there = delays[np.isfinite(delays)]
     marks = {name: round(float(np.quantile(there, q)), 2) if len(there) else np.nan for name, q in quantiles.items()}
     return {**marks, "found": len(there), "of": len(delays)}
+
+
+# ---- two ways through the studio ---------------------------------------------------------------
+
+
+def compare_ways(latency_ms: float, onsets: int, period_samples: int = PERIOD_SAMPLES) -> list[dict]:
+    """A row for each way and detector. Raises RigMissing where there is no JACK."""
+    samples, notes = song(onsets)
+    samples = np.concatenate([samples, np.zeros(round(TAIL_S * SAMPLE_RATE), np.float32)])
+    rows = []
+    for detector in ("threshold", f"{latency_ms:g}"):
+        plain = detector == "threshold"
+        starts_s = loud_from_s(samples, notes) if plain else [note.on_s for note in notes]
+        for way in WAYS:
+            ons, off_ms, said = one_way(samples, way, detector, period_samples)
+            delays = delays_ms(notes, starts_s, ons, pitched=not plain)
+            row = {"way": way, "detector": "threshold" if plain else f"engine, {latency_ms:g} ms", "delay": _quantiles(delays, QUANTILES)}
+            rows.append({**row, "off_the_frame": _quantiles(off_ms, QUANTILES) if len(off_ms) else None, "said": said})
+    return rows
+
+
+def one_way(samples: np.ndarray, way: str, detector: str, period_samples: int) -> tuple[list[tuple[float, int]], np.ndarray, str]:
+    """The note-ons that were played, how far each lies off its frame in ms (by JACK), and the program's last words."""
+    command = [sys.executable, str(HERE / "jack_midi_timing.py"), way, detector, MICROPHONE, "frames.txt"]
+    with take(samples, command, period_samples) as running:
+        running.microphone.wait_for_end()
+        ons, frames, said = running.note_ons(), running.note_on_frames(), running.end()
+        log = running.folder / "frames.txt"
+        expected = [int(line) + period_samples for line in log.read_text().split()] if log.exists() else []
+    frames = frames[: len(expected)] if expected else []
+    off = [((frame - due + 2**31) % 2**32) - 2**31 for frame, due in zip(frames, expected, strict=True)]
+    return ons, 1000.0 * np.array(off, float) / SAMPLE_RATE, said
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--onsets", type=int, default=200)
+    parser.add_argument("--latency-ms", type=float, default=50.0)
+    parser.add_argument("--period", type=int, default=PERIOD_SAMPLES)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    rows = compare_ways(args.latency_ms, args.onsets, args.period)
+    print(json.dumps(rows, indent=1))
+    if args.out:
+        write_result(args.out, rows, f"sung notes at a JACK microphone, period {args.period}", model_heard([]))
+
+
+if __name__ == "__main__":
+    main()

@@ -96,6 +96,7 @@ class Program:
                         source, self._prepare_tracker(source.sample_rate), live + files, self.signals.stop, self._tell_loss,
                         self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
                         pause=self.signals.take_pause, on_pause=self.signals.pause,
+                        make_tracker=self._prepare_tracker,
                     )
                     self.signals.run()
                     session.run()

@@ -7,6 +7,8 @@ Conventions
 * Overload: of a live source, no more may wait than the latency bound and one block of the device. When more
   waits, the session skips to the newest audio, ends the sounding note, has the tracker go on at that stream time
   and counts it: latency never accumulates, and stream time goes on.
+* A live source that breaks off and comes back ends the note and has the tracker go on at the time that it is then. One
+  that changes its sample rate gets a tracker for the new one. Either is told, and what was heard is kept.
 * Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
   Where the input ended, even badly, or a sink failed, the frames that the tracker still holds come first.
 * A side output never stops the music: a sink that raises is told of at once, gets nothing more but ``close``, and stands
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.timing.figures import Timing
 from rt_melody.realtime.timing.scheduling import NOT_LIVE, live_thread
 from rt_melody.realtime.types import NoteOn, PitchFrame
@@ -35,6 +38,7 @@ if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need
 
 READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
 TELL_EVERY_S = 3.0  # a loss is told at most so often
+LOOK_EVERY_S = 0.25  # whether the source is in trouble
 RETIME_S = 0.02  # samples lost unheard move the times of outputs once they come to so much: less is the clock's jitter
 
 
@@ -88,6 +92,7 @@ class Session:
     system for real-time priority and locked memory while a source plays at the pace of a clock. ``clock`` is a
     stand-in for ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait. ``pause`` is asked once
     a block too: where it says so, the note is ended, and ``on_pause`` is called, which may wait for as long as it likes.
+    ``make_tracker``: what makes a tracker for a sample rate in Hz, should the source's change; without it the run ends then.
 
     ``ended`` tells whether the source was heard to its end; ``stats``, ``timing`` and ``scheduling`` tell of the newest run, also while it lasts and after it failed.
     """
@@ -107,11 +112,13 @@ class Session:
         timer: Callable[[], float] = time.perf_counter,
         pause: Callable[[], bool] = lambda: False,
         on_pause: Callable[[], object] = lambda: None,
+        make_tracker: Callable[[int], MelodyTracker] | None = None,
     ):
         self.source, self.tracker, self.sinks = source, tracker, list(sinks)
         self._pause, self._on_pause = pause, on_pause
         self.stop, self.tell, self.on_skip, self.on_figures = stop, tell, on_skip, on_figures
         self._stats_every_s, self._priority, self._clock, self._timer = stats_every_s, priority, clock, timer
+        self._make_tracker = make_tracker
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self.failures: list[Failure] = []
         self.ended = False
@@ -150,7 +157,8 @@ class Session:
         self.ended = False
         self._error: Exception | None = None  # that ends the run, raised when all is closed
         self._origin_unix_s: float | None = None
-        self._told_s = float("-inf")
+        self._told_s = self._looked_s = float("-inf")
+        self._troubled = False
         self._bound_samples = int(self.tracker.latency.bound_ms / 1000.0 * self.source.sample_rate)
 
     def _begin(self) -> None:
@@ -165,6 +173,7 @@ class Session:
         self._first_sample = self.source.position_samples
         self._lost_before = self.source.lost_samples
         self._overflows_before = self.source.overflows
+        self._breaks_seen = self.source.breaks
 
     def _start_sinks(self) -> None:
         """Tell the sinks the wall-clock time of stream time 0: at the first block, and when a skip moved it."""
@@ -202,10 +211,11 @@ class Session:
             while not self._error and not self.stop():
                 if self._pause():
                     self._stand_still()
-                block = self.source.read(READ_TIMEOUT_S)
+                block = self._read()
                 if block is None:
                     self.ended = True
                     break
+                self._look_at_source(len(block))
                 if len(block):
                     self.timing.read()
                     self._take(block)
@@ -218,6 +228,46 @@ class Session:
         """The note ends; what came meanwhile is skipped as after any stall."""
         self._give(self.tracker.finish())
         self._on_pause()
+    def _read(self) -> np.ndarray | tuple[()] | None:
+        try:
+            return self.source.read(READ_TIMEOUT_S)
+        except RateChanged as changed:
+            if self._make_tracker is None:
+                raise
+            self._follow_rate(changed, self._make_tracker)
+            return ()
+
+    def _follow_rate(self, changed: RateChanged, make_tracker: Callable[[int], MelodyTracker]) -> None:
+        """Go on with a tracker for the new rate, at the time that it is when it is ready."""
+        self._give(self.tracker.flush())
+        self.source.follow_rate()
+        ratio = self.source.sample_rate / changed.before_hz
+        self._first_sample, self._lost_before = round(self._first_sample * ratio), round(self._lost_before * ratio)
+        self.tracker = make_tracker(self.source.sample_rate)
+        self._bound_samples = int(self.tracker.latency.bound_ms / 1000.0 * self.source.sample_rate)
+        self.source.skip_to_newest()
+        self._go_on(0)
+        self.tell(f"{changed.change}; it is heard at that rate from now on")
+
+    def _look_at_source(self, block_samples: int) -> None:
+        """Whether sound broke off before the block in hand, and whether the source says that something is wrong."""
+        if self._breaks_seen != (breaks := self.source.breaks):
+            self._breaks_seen = breaks
+            self._give(self.tracker.flush())
+            self._go_on(block_samples)
+        if self.source.live and (now_s := self._timer()) - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = now_s
+            trouble = self.source.trouble
+            if bool(trouble) != self._troubled:
+                self._troubled = bool(trouble)
+                self.tell(trouble or f"the {self.source.name} gives sound again")
+
+    def _go_on(self, block_samples: int) -> None:
+        """The next sample that the tracker gets, the first of the block in hand, stands where time has come to."""
+        self._give(self.tracker.skip_to((self.source.position_samples - block_samples - self._first_sample) / self.source.sample_rate))
+        if self._origin_unix_s is not None:
+            self._start_sinks()
+        self.timing.begin_anew()
 
     def _take(self, block: np.ndarray) -> None:
         if self._origin_unix_s is None:
@@ -319,14 +369,18 @@ def run(
     and at the end what a sink raised on the way.
     """
     with closing(sinks), source:
-        tracker = make_tracker(source.sample_rate) if make_tracker else MelodyTracker.from_settings(sample_rate=source.sample_rate)
+        tracker = (make_tracker or _usual_tracker)(source.sample_rate)
         if source.live:
             tracker.warm_up()
-        session = Session(source, tracker, sinks, **options)
+        session = Session(source, tracker, sinks, make_tracker=make_tracker or _usual_tracker, **options)
         stats = session.run()
         if session.failures:
             raise session.failures[0].error
         return stats
+
+
+def _usual_tracker(sample_rate: int) -> MelodyTracker:
+    return MelodyTracker.from_settings(sample_rate=sample_rate)
 
 
 def close_all(sinks: Sequence[EventSink]) -> Exception | None:

@@ -36,7 +36,7 @@ RANKS = (
     ),
     ("realtime.settings",),
     ("realtime.sources", "realtime.sinks", "realtime.notes", "realtime.playing", "realtime.frontend", "realtime.decoder"),
-    ("realtime.engine",),
+    ("realtime.engine", "realtime.jack"),
     ("realtime.melody",),
     ("realtime.selftest", "realtime.session", "realtime.api"),
     ("realtime", "realtime.program", "realtime.options"),
@@ -45,8 +45,8 @@ RANKS = (
 )
 
 # import name -> the requirement of pyproject.toml that brings it, where the two differ.
-REQUIREMENT = {"yaml": "pyyaml", "rtmidi": "python-rtmidi", "pythonosc": "python-osc", "jack": "JACK-Client", "parselmouth": "praat-parselmouth", "pesto": "pesto-pitch", "swift_f0": "swift-f0"}
-EXTRAS = {"models.training": ("train",), "benchmarks": ("bench", "plot", "rig"), "benchmarks.peers": ("bench", "plot", "peers")}
+REQUIREMENT = {"yaml": "pyyaml", "rtmidi": "python-rtmidi", "pythonosc": "python-osc", "jack": "JACK-Client", "llvmlite": "numba", "parselmouth": "praat-parselmouth", "pesto": "pesto-pitch", "swift_f0": "swift-f0"}
+EXTRAS = {"realtime.jack": ("jack",), "models.training": ("train",), "benchmarks": ("bench", "plot", "rig"), "benchmarks.peers": ("bench", "plot", "peers")}
 # Imported where present, and no requirement: one clashes with others, one comes with those that want it.
 UNASKED = {"basic_pitch", "torchaudio"}
 IMPORTED_WHEN_OPENED = ("sounddevice", "rtmidi")

@@ -10,6 +10,7 @@ import pytest
 from fake_audio import FakeAudio, PortAudioError
 
 from rt_melody.realtime.sources import microphone
+from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
 from rt_melody.realtime.errors import DeviceError, InputError
 
@@ -210,6 +211,94 @@ def test_closing_a_dead_device_does_not_wait_for_it(monkeypatch):
     source.close()
     assert not release.is_set()
     release.set()
+
+
+# --- what the device says of itself, and what it does
+
+
+def at_pace(monkeypatch, source, audio, seconds: float, true_hz: float, value: float = 0.1, from_s: float | None = None) -> float:
+    """Blocks of 480 as a device of ``true_hz`` gives them, read at once; when the clock stands at their end."""
+    now_s = time.perf_counter() if from_s is None else from_s
+    for _ in range(round(seconds * true_hz / 480)):
+        now_s += 480 / true_hz
+        monkeypatch.setattr(time, "perf_counter", lambda now_s=now_s: now_s)
+        audio.stream.play(np.full((480, 1), value))
+        source.read(0.0), source.read(0.0)
+    return now_s
+
+
+def test_a_device_that_changes_its_rate_is_told_within_two_seconds_and_followed(monkeypatch):
+    source, audio = opened(rate=48000.0)
+    monkeypatch.setattr(time, "time", lambda: 5000.0 + time.perf_counter())
+    changed_s = at_pace(monkeypatch, source, audio, 3.0, 48000.0)
+    position_s = source.position_samples / 48000
+    with pytest.raises(RateChanged, match="'mic, ALSA' now runs at 44100 Hz instead of 48000; run rt-melody again") as told:
+        at_pace(monkeypatch, source, audio, 4.0, 44100.0, from_s=changed_s)
+    assert (told.value.before_hz, told.value.rate_hz) == (48000, 44100)
+    noticed_s = time.perf_counter()
+    assert noticed_s - changed_s <= 2.0
+    before_s = source.position_samples / 48000
+    source.follow_rate()
+    assert source.sample_rate == 44100
+    assert source.position_samples / 44100 == pytest.approx(before_s, abs=1e-4) and before_s > position_s
+    assert source.lost_samples == source.backlog_samples == 0
+    end_s = at_pace(monkeypatch, source, audio, 10.0, 44100.0, from_s=noticed_s)
+    assert source.measured_rate_hz == pytest.approx(44100, rel=0.001) and source.trouble is None
+    assert source.origin_unix_s + source.position_samples / 44100 == pytest.approx(5000.0 + end_s, abs=0.011)
+    source.close()
+
+
+def test_what_the_ring_lost_at_the_old_rate_is_counted_in_samples_of_the_new_one(monkeypatch):
+    source, audio = opened(rate=48000.0)
+    audio.stream.play(np.ones((480 * 1100, 1)))
+    lost_s = source.lost_samples / 48000
+    drain(source)
+    with pytest.raises(RateChanged):
+        at_pace(monkeypatch, source, audio, 4.0, 96000.0)
+    source.follow_rate()
+    assert lost_s > 0.9 and source.lost_samples / 96000 == pytest.approx(lost_s)
+
+
+def test_a_loss_that_the_device_reports_is_no_other_rate(monkeypatch):
+    """44100 of 48000 samples a second arrive, and each hole is said."""
+    source, audio = opened(rate=48000.0)
+    now_s = time.perf_counter()
+    for i in range(1000):
+        now_s += 441 / 44100
+        monkeypatch.setattr(time, "perf_counter", lambda: now_s)
+        audio.stream.play(np.ones((441, 1)), overflow=True)
+        source.read(0.0)
+    assert source.overflows == 1000
+
+
+def test_a_device_that_loses_a_tenth_without_a_word_is_told(monkeypatch):
+    source, audio = opened(rate=48000.0)
+    at_pace(monkeypatch, source, audio, 14.0, 43200.0)
+    assert source.trouble.startswith("the audio input 'mic, ALSA' gives 43200 samples a second where it says 48000: sound is lost")
+
+
+def test_digital_silence_is_told_after_three_seconds_and_forgotten_with_the_first_sound(monkeypatch):
+    source, audio = opened(rate=48000.0)
+    now_s = at_pace(monkeypatch, source, audio, 2.9, 48000.0, value=0.0)
+    assert source.trouble is None
+    now_s = at_pace(monkeypatch, source, audio, 0.2, 48000.0, value=0.0, from_s=now_s)
+    assert "nothing but digital silence comes from the audio input 'mic, ALSA'" in source.trouble
+    at_pace(monkeypatch, source, audio, 0.01, 48000.0, value=1e-6, from_s=now_s)
+    assert source.trouble is None
+    source.close()
+    assert source.trouble is None
+
+
+def test_a_device_that_calls_no_more_is_told_a_second_before_it_is_lost(monkeypatch):
+    source, audio = opened()
+    audio.stream.play(np.ones((1, 1)))
+    now_s = time.perf_counter()
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s)
+    assert len(source.read(0.0)) == 1 and source.trouble is None
+    for _ in range(5):
+        now_s += microphone.LOOK_EVERY_S / 2
+        assert len(source.read(0.0)) == 0
+    assert source.trouble == "nothing comes from the audio input 'mic, ALSA' any more"
 
 
 # --- birth and death

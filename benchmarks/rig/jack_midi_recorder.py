@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 
 import jack
 
@@ -43,8 +44,9 @@ class Recorder:
         connected = self.port.number_of_connections > 0
         there = any(port.name == source for port in self.client.get_ports(is_midi=True, is_output=True))
         if there and not connected:
-            self.client.connect(source, self.port)
-            return "connected"
+            with suppress(jack.JackError):  # its client is not active yet
+                self.client.connect(source, self.port)
+                return "connected"
         return None
 
     @property

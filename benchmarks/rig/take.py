@@ -51,6 +51,10 @@ class Take:
         """(seconds, MIDI note), in order."""
         return [(s, m[1]) for s, m in self.messages if m[0] & 0xF0 == 0x90 and m[2] > 0]
 
+    def note_on_frames(self) -> list[int]:
+        """JACK's frame of each, in order."""
+        return [frame for frame, m in self.recorder.messages if m[0] & 0xF0 == 0x90 and m[2] > 0]
+
     def end(self) -> str:
         """Ctrl-C; the last line that the program said. AssertionError where it did not leave in good order."""
         self.program.signal(signal.SIGINT)

@@ -27,7 +27,8 @@ NOTE = 60
 
 
 class ThresholdTracker:
-    """One frame a block, loud or not, and a note while it is loud. Has what a session asks of a ``MelodyTracker``."""
+    """One frame a block, loud or not, and a note while it is loud, from its first loud sample on. Has what a session asks
+    of a ``MelodyTracker``."""
 
     hop_s = 0.01
     latency = LatencyBudget(50.0, ())
@@ -44,9 +45,11 @@ class ThresholdTracker:
         self._now_s, self._sounds = start_s, False
 
     def feed(self, samples: np.ndarray) -> list[Heard]:
+        over = np.abs(samples) > THRESHOLD
+        first = int(np.argmax(over)) + 1 if over.any() and not self._sounds else len(samples)
+        self._now_s = now_s = self._start_s + (self._fed + first) / self.sample_rate
         self._fed += len(samples)
-        self._quiet = 0 if np.abs(samples).max() > THRESHOLD else self._quiet + len(samples)
-        self._now_s = now_s = self._start_s + self._fed / self.sample_rate
+        self._quiet = 0 if over.any() else self._quiet + len(samples)
         loud = self._quiet < QUIET_S * self.sample_rate
         heard: list[Heard] = [PitchFrame(0, now_s, now_s, 261.6, loud, 1.0, 1.0, -20.0)]
         if loud and not self._sounds:

@@ -3,7 +3,7 @@
 Conventions
 -----------
 * A port is anything with ``send_message(bytes)``, ``close_port()`` and ``delete()``; python-rtmidi's
-  are, and ``midi_ports.open_midi_out`` gives one.
+  are, and ``midi_ports.open_midi_out`` gives one. One that has ``send_at(bytes, stream_s)`` is told the stream time too.
 * A synthesiser may be connected at any moment. So the bend range is announced at the start, from time to time
   while nothing sounds, and after a pause as soon as a voice is heard again: a hop or more before its note-on, so
   that even on a slow cable the note does not wait for it. Where the port itself was away and is back (its
@@ -73,6 +73,7 @@ class MidiSink(NoteSink):
         super().__init__()
         self._voice = make_voice(settings)
         self._port = port
+        self._send_at = getattr(port, "send_at", None)
         self._lost = False
         self._panic_asked = False
         self._told_s = 0.0  # when last something was announced or sounded
@@ -171,7 +172,10 @@ class MidiSink(NoteSink):
             raise OutputError("the MIDI output is gone; connect it again and restart")
         try:
             for message in messages:
-                self._port.send_message(message)
+                if self._send_at is None:
+                    self._port.send_message(message)
+                else:
+                    self._send_at(message, self._now_s)
         except Exception as error:  # whatever the driver raises, the port is gone
             self._lost = True
             raise OutputError(

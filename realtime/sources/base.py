@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from rt_melody.realtime.errors import DeviceError
+
+
+class RateChanged(DeviceError):
+    """A live input now has another sample rate than it said. All of the old rate was read; ``follow_rate`` goes on."""
+
+    def __init__(self, name: str, before_hz: int, rate_hz: int) -> None:
+        self.change = f"{name} now runs at {rate_hz} Hz instead of {before_hz}"
+        super().__init__(f"{self.change}; run rt-melody again")
+        self.before_hz, self.rate_hz = before_hz, rate_hz
+
 
 class AudioSource:
     """Mono float32 blocks at ``sample_rate``, from wherever they come.
@@ -58,6 +69,24 @@ class AudioSource:
     def notice(self) -> str | None:
         """One sentence on what the input lacked, known at its end at the latest; None where all was well."""
         return None
+
+    @property
+    def breaks(self) -> int:
+        """How often sound broke off, or began after a break: what sounds then must end, and nothing carries over."""
+        return 0
+
+    @property
+    def trouble(self) -> str | None:
+        """One sentence on what is wrong with a live input now; None where all is well. It comes and goes."""
+        return None
+
+    @property
+    def measured_rate_hz(self) -> float | None:
+        """Samples a second as they truly come, over the last seconds; None where no clock drives, or too little came."""
+        return None
+
+    def follow_rate(self) -> None:
+        """After ``RateChanged``: go on at the new ``sample_rate``. Positions count in its samples, and seconds go on."""
 
     def skip_to_newest(self) -> int:
         """Drop the backlog; the number of samples dropped."""

@@ -10,6 +10,9 @@ Conventions
 * Under JACK an input is another client's output: when that client goes, the input stays open and silent.
 * ``lost_samples`` counts what found the ring full. What the device itself dropped has no number; each
   report of it is counted in ``overflows``.
+* What the device says of its rate is measured: one that has changed it raises ``RateChanged``, and goes on at the new
+  rate once ``follow_rate`` was called. The ring's indices count samples of whatever rate; positions count in samples of
+  the newest, so that seconds go on.
 """
 
 from __future__ import annotations
@@ -23,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from rt_melody.realtime.ring import RingBuffer
-from rt_melody.realtime.sources.base import AudioSource
+from rt_melody.realtime.sources.base import AudioSource, RateChanged
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
 from rt_melody.realtime.sources.devices import AudioInput, find_input, load_backend
+from rt_melody.realtime.sources.rate_meter import RateMeter
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 from rt_melody.realtime.errors import DeviceError
 
@@ -33,6 +37,8 @@ RING_S = 10.0  # how far the reader may fall behind before samples are lost
 READ_S = 0.1  # the most that one read gives
 MIX_SAMPLES = 1024  # samples mixed down at a time in the callback
 ALL_CHANNELS_UP_TO = 8  # a device that offers more is a matrix or a converter; its first two are taken
+ZEROS_S = 3.0  # exact zeros for so long are no room that is quiet
+STILL_S = 1.0  # no callback for so long is told
 SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone ...
 LOOK_EVERY_S = 0.5  # ... if we have looked so often meanwhile; else it was our process that stood still
 ORIGIN_S = 0.5  # of sound after a loss, from which it is measured how much was lost
@@ -60,7 +66,8 @@ class MicrophoneSource(AudioSource):
     asked of PortAudio, 0 to let the device choose, which is the quickest. ``backend``: a stand-in for the
     ``sounddevice`` module.
 
-    ``open`` raises DeviceError, ``read`` raises DeviceLost once everything captured has been read.
+    ``open`` raises DeviceError, ``read`` raises DeviceLost once everything captured has been read, and RateChanged as soon
+    as it is measured.
     """
 
     name = "microphone"
@@ -117,6 +124,9 @@ class MicrophoneSource(AudioSource):
         self._ring = RingBuffer(int(RING_S * rate))
         self._block = np.zeros(int(READ_S * rate), np.float32)
         self._mono = np.zeros(MIX_SAMPLES, np.float32)
+        self._meter = RateMeter(rate)
+        self._rate_index = self._rate_samples = self._rate_lost = self._rate_lost_samples = 0  # where the newest rate began
+        self._last_sound = 0  # index after the newest sample that is not exactly 0
         self._wakeup = WakeupPipe()
         self._origin_unix_s: float | None = None
         self._clock_starts = True  # with the next block
@@ -175,7 +185,7 @@ class MicrophoneSource(AudioSource):
         """Copy, wake the reader, leave. ``frames`` [shape=(n_frames, n_channels)] belongs to PortAudio."""
         ring = self._ring
         if self._clock_starts:  # before anybody can read the block
-            self._origin_unix_s = time.time() - (ring.write_index + n_frames) / self.sample_rate
+            self._origin_unix_s = time.time() - self._counted(ring.write_index + n_frames) / self.sample_rate
             self._clock_starts, self._origin_due_samples = False, 0
         self._measure_block(n_frames)
         lost_before = ring.lost_samples
@@ -185,16 +195,20 @@ class MicrophoneSource(AudioSource):
             ring.write(frames[:, 0])
         else:
             self._write_mixed(frames, ring)
+        if frames.any():
+            self._last_sound = ring.write_index
         overflow = bool(status) and status.input_overflow
         if overflow:
             self._overflows += 1
+            self._meter.reset()
+        self._meter.add(ring.write_index + ring.lost_samples, self._last_callback_s)
         self._measure_origin(overflow, ring.lost_samples - lost_before)
         self._wakeup.notify()
 
     def _measure_origin(self, overflow: bool, lost: int) -> None:
         """What the ring had no room for is known to the sample. What the device dropped is not: it shows in how much
         later the blocks come from then on, of which the least counts, since what held the device up held these up too."""
-        written, rate = self._ring.write_index, self.sample_rate
+        written, rate = self._counted(self._ring.write_index), self.sample_rate
         self._origin_unix_s += lost / rate
         if overflow:
             self._origin_due_samples, self._least_unix_s = written + round(ORIGIN_S * rate), inf
@@ -232,6 +246,7 @@ class MicrophoneSource(AudioSource):
             if given:
                 return self._block[:given]
             self._raise_if_lost()
+            self._raise_if_rate_changed()
             left_s = deadline_s - time.perf_counter()
             if left_s <= 0.0:
                 return self._block[:0]
@@ -244,6 +259,30 @@ class MicrophoneSource(AudioSource):
                 f"the audio input {self.info.full_name!r} was lost: {self._loss}; plug it in or start its sound service "
                 "again, then run rt-melody again"
             )
+
+    def _raise_if_rate_changed(self) -> None:
+        fault = self._meter.fault()
+        if fault is not None and fault.rate_hz is not None:
+            raise RateChanged(f"the audio input {self.info.full_name!r}", self.sample_rate, fault.rate_hz)
+
+    def follow_rate(self) -> None:
+        """Go on at the rate that was measured. What was heard since the change was taken for shorter than it was: it moves
+        the wall-clock time of sample 0."""
+        fault = self._meter.fault()
+        if fault is None or fault.rate_hz is None:
+            return
+        ring, ratio = self._ring, fault.rate_hz / self.sample_rate
+        now, lost = ring.read_index, ring.lost_samples
+        samples, lost_samples = round(self._counted(now) * ratio), round(self.lost_samples * ratio)
+        self.sample_rate = fault.rate_hz
+        self._rate_index, self._rate_samples, self._rate_lost, self._rate_lost_samples = now, samples, lost, lost_samples
+        self._meter.reset(fault.rate_hz)
+        self._block = np.zeros(int(READ_S * fault.rate_hz), np.float32)
+        self._clock_starts = True
+
+    def _counted(self, index: int) -> int:
+        """An index of the ring as a position in samples of the newest rate."""
+        return self._rate_samples + index - self._rate_index
 
     def _find_loss(self) -> str:
         if self._finished:
@@ -285,11 +324,11 @@ class MicrophoneSource(AudioSource):
 
     @property
     def position_samples(self) -> int:
-        return self._ring.read_index if self._ring else 0
+        return self._counted(self._ring.read_index) if self._ring else 0
 
     @property
     def lost_samples(self) -> int:
-        return self._ring.lost_samples if self._ring else 0
+        return self._rate_lost_samples + self._ring.lost_samples - self._rate_lost if self._ring else 0
 
     @property
     def overflows(self) -> int:
@@ -300,6 +339,31 @@ class MicrophoneSource(AudioSource):
     def origin_unix_s(self) -> float | None:
         """Wall-clock time of sample 0; later after a loss, so that newer samples keep their time."""
         return self._origin_unix_s if self._ring else None
+
+    @property
+    def measured_rate_hz(self) -> float | None:
+        return self._meter.measured_hz if self._ring else None
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the input now, in one sentence; None where all is well."""
+        if self._stream is None:
+            return None
+        name = self.info.full_name
+        if self._silent_s() > STILL_S:
+            return f"nothing comes from the audio input {name!r} any more"
+        if self._ring.write_index - self._last_sound > ZEROS_S * self.sample_rate:
+            return (
+                f"nothing but digital silence comes from the audio input {name!r}: see whether it is muted, switched off, or "
+                "forbidden to this program by the system's privacy settings"
+            )
+        fault = self._meter.fault()
+        if fault is not None and fault.rate_hz is None:
+            return (
+                f"the audio input {name!r} gives {fault.measured_hz:.0f} samples a second where it says {self.sample_rate}: sound "
+                "is lost on the way; choose another --device, or end other programs"
+            )
+        return None
 
     @property
     def input_latency_ms(self) -> float | None:

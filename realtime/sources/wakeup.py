@@ -26,6 +26,11 @@ class WakeupPipe:
         except OSError:  # full: it is being woken already; closed: nobody waits
             pass
 
+    @property
+    def notifier_fd(self) -> int:
+        """The socket to which compiled code sends a byte instead of calling ``notify``."""
+        return self._writer.fileno()
+
     def wait(self, timeout_s: float) -> None:
         """Return when notified, or after ``timeout_s``."""
         if self._selector.select(max(timeout_s, 0.0)):

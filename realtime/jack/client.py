@@ -1,0 +1,319 @@
+"""Our client in the JACK graph: its ports, its connections, and its return after the server was away.
+
+Conventions
+-----------
+* What is heard and played is named by the whole name of a port or a client, or a part of it, upper or lower case alike;
+  what is equal beats what contains. A client of several ports is heard on all of them, averaged.
+* A thread of its own, ``jack-watch``, connects what appears and makes the client anew when the server has gone: neither
+  JACK's thread nor the one that computes ever waits for it.
+* The memory shared with the callback outlives the client: what was sung is kept, and times go on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.jack import process
+from rt_melody.realtime.jack.library import Library, load
+from rt_melody.realtime.jack.process import MOST_PORTS, Exchange
+from rt_melody.realtime.sources.wakeup import WakeupPipe
+
+RING_S = 10.0  # how far the reader may fall behind before samples are lost
+EVENTS = 4096  # MIDI messages that may wait
+WATCH_EVERY_S = 0.25
+LOOK_EVERY_S = 0.5  # for a server, while there is none
+STILL_S = 2.0  # without a cycle, the server is taken for dead though nobody said so
+CLOSE_S = 1.0  # how long the graph may take to send what waits
+ACTIVATE_S = 5.0
+LINK_S = 0.1  # PipeWire says of a connection that it is there, and makes it a little later
+
+
+class JackClient:
+    """One client with audio in and MIDI out. Made and used by one thread.
+
+    ``source``: what to listen to: a part of a port's or a client's name; None for the first capture device, "" for
+    nothing yet. ``channel``: one of its ports alone, from 1. ``sinks``: names of MIDI inputs to play on; whoever wants to
+    listen besides is connected by hand. ``tell`` takes a sentence when the server goes and returns, from a thread that must not wait.
+
+    ``sound`` is the ``JackSource``, ``midi`` the ``JackPort``; the client lives from ``open`` until each was closed.
+    """
+
+    def __init__(
+        self,
+        name: str = "rt-melody",
+        audio_in: bool = True,
+        midi_out: bool = True,
+        source: str | None = None,
+        channel: int | None = None,
+        sinks: Sequence[str] = (),
+        server: str | None = None,
+        tell: Callable[[str], object] = lambda text: None,
+        library: Library | None = None,
+    ) -> None:
+        from rt_melody.realtime.jack.port import JackPort
+        from rt_melody.realtime.jack.source import JackSource
+
+        self.name, self._server, self._tell = name, server, tell
+        self._wanted_source, self._channel, self._wanted_sinks = source, channel, list(sinks)
+        self._library = library
+        self._client = None
+        self._audio_in, self._midi_out = audio_in, midi_out
+        self.exchange: Exchange | None = None
+        self.wakeup: WakeupPipe | None = None
+        self.away = False  # the server is
+        self.returns = 0  # of the server, or of a MIDI input that is played on
+        self.break_at: int | None = None  # the sample with which sound began anew
+        self._holders: set[str] = set()
+        self._closing = threading.Event()
+        self._look = threading.Event()
+        self.sound = JackSource(self) if audio_in else None
+        self.midi = JackPort(self) if midi_out else None
+
+    # ---- birth and death -----------------------------------------------------------------------
+
+    def open(self) -> "JackClient":
+        """Join the graph. Raises DeviceError in one sentence where no server answers, or a name does not fit."""
+        self._library = self._library or load()
+        self._client = client = self._join()
+        try:
+            self._sources = self._find_sources(client) if self._audio_in else []
+            found = [self._find_sink(client, wanted) for wanted in self._wanted_sinks]
+            self.wakeup = WakeupPipe()
+            self.exchange = Exchange(client.samplerate, int(RING_S * client.samplerate), EVENTS, self.wakeup.notifier_fd)
+            self._register(client)
+            client.activate()
+            self._connect(client)
+        except self._library.module.JackError as error:
+            client.close()
+            raise DeviceError(f"the JACK server refused ({error}); start it again") from error
+        except BaseException:
+            client.close()
+            raise
+        self._played_on = set(found)
+        self._holders = {kind for kind, there in (("sound", self.sound), ("midi", self.midi)) if there}
+        self._await_cycle()
+        self._watcher = threading.Thread(target=self._watch, name="jack-watch", daemon=True)
+        self._watcher.start()
+        return self
+
+    def _join(self):
+        module = self._library.module
+        try:
+            return module.Client(self.name, no_start_server=True, servername=self._server)
+        except module.JackOpenError as error:
+            raise DeviceError(_refused(error, self._server)) from error
+
+    def _await_cycle(self, before: int = 0) -> None:
+        deadline_s = time.monotonic() + ACTIVATE_S
+        while self.exchange[process.CYCLES] == before and time.monotonic() < deadline_s:
+            time.sleep(0.002)
+
+    def _register(self, client) -> None:
+        """Our ports, and what JACK calls. The client is not active yet."""
+        library = self._library
+        number = max(1, len(self._sources))
+        names = ["in"] if number == 1 else [f"in_{i + 1}" for i in range(number)]
+        self._inputs = [client.inports.register(name) for name in names] if self._audio_in else []
+        self._output = client.midi_outports.register("out") if self._midi_out else None
+        self.exchange.attach(
+            library.functions, library.pointer(client), [library.pointer(port) for port in self._inputs],
+            library.pointer(self._output) if self._output else 0,
+        )
+        library.set_process(client, self.exchange)
+        client.set_shutdown_callback(self._on_shutdown)
+        client.set_port_registration_callback(lambda port, register: self._look.set(), only_available=False)
+
+    def _on_shutdown(self, status, reason: str) -> None:
+        """JACK's thread: the server ends."""
+        self.away = True
+        self._look.set()
+
+    def release(self, holder: str) -> None:
+        """The source or the port is closed; with the last of them the client leaves."""
+        self._holders.discard(holder)
+        if self._holders or self._closing.is_set() or self._client is None:
+            return
+        self._closing.set()
+        self._look.set()
+        self._watcher.join(CLOSE_S)
+        self._leave()
+        self.wakeup.close()
+
+    def _leave(self) -> None:
+        """Close the client, by a thread that may wait for ever for a server that has died."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        closer = threading.Thread(target=client.close, daemon=True)
+        closer.start()
+        closer.join(CLOSE_S)
+
+    # ---- names ---------------------------------------------------------------------------------
+
+    def _find_sources(self, client) -> list[str]:
+        """The audio outputs to be heard."""
+        if self._wanted_source == "":
+            return []
+        ports = [p.name for p in client.get_ports(is_audio=True, is_output=True)]
+        if self._wanted_source is None:
+            first = [p.name for p in client.get_ports(is_audio=True, is_output=True, is_physical=True)] or _monitors_last(ports)
+            found = [name for name in first if _client_of(name) == _client_of(first[0])][:1] if first else []
+            return found
+        found = fitting(self._wanted_source, ports)
+        if not found:
+            raise DeviceError(f"nothing in the JACK graph that gives sound is called {self._wanted_source!r}; there is: {_listing(ports)}")
+        if len({_client_of(name) for name in found}) > 1:
+            raise DeviceError(f"{self._wanted_source!r} fits several in the JACK graph; give more of the name: {_listing(found)}")
+        return self._chosen(found)
+
+    def _chosen(self, found: list[str]) -> list[str]:
+        if self._channel is None:
+            return found[:MOST_PORTS]
+        if not 1 <= self._channel <= len(found):
+            raise DeviceError(f"channel {self._channel} does not exist: {_client_of(found[0])!r} has channels 1 to {len(found)}")
+        return [found[self._channel - 1]]
+
+    def _find_sink(self, client, wanted: str) -> str:
+        ports = self._midi_inputs(client)
+        found = fitting(wanted, ports)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DeviceError(f"{wanted!r} fits {len(found)} MIDI inputs in the JACK graph; give more of the name: {_listing(found)}")
+        raise DeviceError(f"no MIDI input in the JACK graph is called {wanted!r}; there is: {_listing(ports)}")
+
+    def _midi_inputs(self, client) -> list[str]:
+        return [port.name for port in client.get_ports(is_midi=True, is_input=True)]
+
+    # ---- the watching thread -------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        cycles, moved_s = -1, time.monotonic()
+        while not self._closing.is_set():
+            self._look.wait(WATCH_EVERY_S)
+            self._look.clear()
+            if self._closing.is_set():
+                return
+            now_s = time.monotonic()
+            if cycles != (newest := self.exchange[process.CYCLES]) or self.away:
+                cycles, moved_s = newest, now_s
+            if self.away or now_s - moved_s > STILL_S:
+                self._come_back()
+                cycles, moved_s = -1, time.monotonic()
+            else:
+                with suppress(self._library.module.JackError):
+                    self._connect(self._client)
+
+    def _come_back(self) -> None:
+        """The server is gone: leave what is left of it, and wait for the next one."""
+        self.away = True
+        self.wakeup.notify()
+        self._tell("the JACK server is gone; what was heard so far is kept, and the music goes on once it is back")
+        self._leave()
+        while not self._closing.is_set():
+            if self._join_again():
+                self.returns += 1  # what was sent before the first cycle is forgotten
+                self._tell(f"the JACK server is back, at {self._client.samplerate} Hz")
+                return
+            self._closing.wait(LOOK_EVERY_S)
+
+    def _join_again(self) -> bool:
+        module = self._library.module
+        try:
+            client = self._join()
+        except DeviceError:
+            return False
+        try:
+            self.break_at = self.exchange[process.WRITTEN]
+            self._register(client)
+            self._client, self.away = client, False
+            cycles = self.exchange[process.CYCLES]
+            client.activate()
+            self._await_cycle(cycles)
+            self._connect(client)
+        except (module.JackError, DeviceError):  # gone again
+            self.away = True
+            self._leave()
+            return False
+        return True
+
+    def _connect(self, client) -> None:
+        """Whatever is wanted, is there, and is not connected yet."""
+        there = {port.name for port in client.get_ports(is_audio=True, is_output=True)} if self._sources else set()
+        for source, port in zip(self._sources, self._inputs):
+            if source in there and not port.is_connected_to(source):
+                client.connect(source, port)
+        if self._output is not None and self._wanted_sinks:
+            self._connect_sinks(client)
+
+    def _connect_sinks(self, client) -> None:
+        ports = self._midi_inputs(client)
+        for wanted in self._wanted_sinks:
+            found = fitting(wanted, ports)
+            if len(found) == 1 and not self._output.is_connected_to(found[0]):
+                client.connect(self._output, found[0])
+                self._newly_played_on(found[0])
+
+    def _newly_played_on(self, name: str) -> None:
+        """A synthesiser that was closed and opened again knows nothing."""
+        if self._holders:
+            self._closing.wait(LINK_S)
+            self.returns += 1
+            self._tell(f"the MIDI input {name} is back")
+
+    # ---- what the source and the port ask ------------------------------------------------------
+
+    @property
+    def rate_hz(self) -> int:
+        """Of the samples that are read."""
+        return self.exchange[process.RATE]
+
+    @property
+    def heard(self) -> str:
+        """What is listened to, for people."""
+        return _client_of(self._sources[0]) if self._sources else ""
+
+    def is_heard(self) -> bool:
+        """Whether anything is connected to our audio input, as far as JACK answers."""
+        with suppress(Exception):
+            return any(port.number_of_connections > 0 for port in self._inputs)
+        return False
+
+    def time_us(self) -> int:
+        return self._library.time_us()
+
+
+def fitting(wanted: str, ports: list[str]) -> list[str]:
+    """The ports of that very name, else those of a client of that name, else those whose names contain it."""
+    low = wanted.lower()
+    for fits in (lambda name: name.lower() == low, lambda name: _client_of(name).lower() == low, lambda name: low in name.lower()):
+        if found := [name for name in ports if fits(name)]:
+            return found
+    return []
+
+
+def _client_of(port: str) -> str:
+    return port.rpartition(":")[0]
+
+
+def _monitors_last(ports: list[str]) -> list[str]:
+    """Without a capture device, what plays: PipeWire shows what its outputs play as sources of their own."""
+    return sorted(ports, key=lambda name: "monitor" in name)
+
+
+def _listing(names: list[str]) -> str:
+    return "; ".join(names) or "nothing"
+
+
+def _refused(error, server: str | None) -> str:
+    status = error.status
+    if status.version_error:
+        return "the JACK server is of another version than the library that was loaded; start the one that belongs to it, or PipeWire"
+    if status.server_failed or status.server_error:
+        named = f" of the name {server!r}" if server else ""
+        return f"no JACK server{named} answers; start one (`jackd -d alsa`, QjackCtl) or PipeWire, or leave --jack out"
+    return f"the JACK server refused ({error}); start it again, or leave --jack out"

@@ -1,0 +1,482 @@
+"""What JACK's thread runs each period, compiled: sound into a ring, MIDI events out at their frame, and away.
+
+Conventions
+-----------
+* The callback is machine code that needs no interpreter: no Python thread, however busy, makes it late; it allocates
+  nothing, takes no lock and waits for nobody. It shares ``state``, int64 places named below, with one other thread.
+* Both rings have one writer and one reader. Their indices count from the beginning and never wrap; whoever has copied
+  stores its index last, with release, and the other loads it with acquire.
+* A frame is a count of JACK's clock, here without the wrap at 2**32. Sample n of the stream lies at frame
+  n + offset; the offset moves where sound was lost, by as much as was lost.
+* Sound that JACK ran without us is counted by its frames; over a pause of the server it is counted by its clock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import carray, cfunc, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from llvmlite import ir
+
+MOST_PORTS = 8
+MESSAGE_BYTES = 7  # the most that one event holds; it is packed in a word with its length
+OFFSETS = 16  # places for the newest offsets
+FAR_S = 10  # an event so far ahead, or a clock that leapt so far, is of another clock
+
+# Places in the state. The first are set before the callback runs.
+(
+    GET_BUFFER, LAST_FRAME_TIME, GET_TIME, GET_RATE, MIDI_CLEAR, MIDI_WRITE, SEND,  # addresses of functions
+    CLIENT, AUDIO_PORTS, MIDI_PORT, WAKEUP_FD, SEND_FLAGS,
+    RING, RING_SIZE, EVENTS, EVENTS_SIZE, OFFSET_RING, SOUNDING, MESSAGE,  # addresses of memory, and how much
+    RATE,  # of the samples in the ring
+    ANEW,  # the next cycle is the first of a new client
+    CLOSING,  # end what sounds
+    # written by the callback
+    CHANGED_RATE,  # the graph's rate where it is no longer RATE; nothing is written to the ring then
+    SEQUENCE,  # odd while the next four are being written
+    CYCLE_US, WRITTEN, LOST, GAPS,
+    CYCLE_FRAME, PERIOD, CYCLES, LAST_SOUND, OFFSETS_WRITTEN, LATE_EVENTS, MOST_LATE, CLOSED,
+    EVENTS_READ,
+    # written by the other thread
+    READ, EVENTS_WRITTEN,
+    PORTS,  # MOST_PORTS addresses
+) = range(40)
+FIELDS = PORTS + MOST_PORTS
+
+
+# ---- calls and atomic access -------------------------------------------------------------------
+
+
+def _foreign(result_bits: int, *argument_bits: int):
+    """What calls a C function at an address. All values are int64 on our side."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        kinds = [ir.IntType(bits) for bits in argument_bits]
+        kind = ir.FunctionType(ir.IntType(result_bits) if result_bits else ir.VoidType(), kinds)
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        given = [value if k.width == 64 else builder.trunc(value, k) for value, k in zip(args[1:], kinds)]
+        result = builder.call(function, given)
+        if not result_bits:
+            return ir.Constant(word, 0)
+        return result if result_bits == 64 else builder.zext(result, word)
+
+    i = types.int64
+    if len(argument_bits) == 0:
+        return intrinsic(lambda typing, address: (i(i), codegen))
+    if len(argument_bits) == 1:
+        return intrinsic(lambda typing, address, a: (i(i, i), codegen))
+    if len(argument_bits) == 2:
+        return intrinsic(lambda typing, address, a, b: (i(i, i, i), codegen))
+    return intrinsic(lambda typing, address, a, b, c, d: (i(i, i, i, i, i), codegen))
+
+
+_get_buffer = _foreign(64, 64, 32)  # void *(jack_port_t *, jack_nframes_t)
+_client_u32 = _foreign(32, 64)  # jack_nframes_t (jack_client_t *)
+_get_time = _foreign(64)  # jack_time_t (void)
+_midi_clear = _foreign(0, 64)  # void (void *)
+_midi_write = _foreign(32, 64, 32, 64, 64)  # int (void *, jack_nframes_t, const void *, size_t)
+_send = _foreign(64, 32, 64, 64, 32)  # ssize_t (int, const void *, size_t, int)
+
+
+@intrinsic
+def _pointer(typing, address):
+    return types.voidptr(types.int64), lambda context, builder, signature, args: builder.inttoptr(args[0], cgutils.voidptr_t)
+
+
+@intrinsic
+def _address(typing, array):
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.int64(array), codegen
+
+
+@intrinsic
+def _load(typing, address, place):
+    """The word there, with acquire."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(_word_at(builder, *args), "acquire", 8)
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def _store(typing, address, place, value):
+    """With release."""
+
+    def codegen(context, builder, signature, args):
+        builder.store_atomic(args[2], _word_at(builder, *args[:2]), "release", 8)
+        return ir.Constant(ir.IntType(64), 0)
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+def _word_at(builder, address, place):
+    word = ir.IntType(64)
+    return builder.inttoptr(builder.add(address, builder.mul(place, ir.Constant(word, 8))), word.as_pointer())
+
+
+# ---- the callback ------------------------------------------------------------------------------
+
+
+@njit(cache=True, error_model="numpy")
+def _count_frames(state, frames, rate, now_us, anew):
+    """Move to this cycle's frame; how many samples never came since the last one that was taken.
+
+    Where the period changes, PipeWire's clock goes on by the old one, and jackd's by the new one: neither is a loss."""
+    frame = _client_u32(state[LAST_FRAME_TIME], state[CLIENT])
+    due = state[CYCLE_FRAME] + state[PERIOD]
+    if (frame - state[CYCLE_FRAME]) & 0xFFFFFFFF == frames:
+        due = state[CYCLE_FRAME] + frames
+    step = (frame - due) & 0xFFFFFFFF
+    if step >= 0x80000000:
+        step -= 0x100000000
+    if not anew and 0 <= step < FAR_S * rate:
+        state[CYCLE_FRAME] = due + step
+        if rate == state[RATE] and state[CHANGED_RATE] == 0:
+            return step
+    else:
+        state[CYCLE_FRAME] = frame
+    if state[CYCLE_US] == 0:
+        return np.int64(0)
+    return max(np.int64(0), np.int64(round((now_us - state[CYCLE_US]) * 1e-6 * state[RATE])) - frames)
+
+
+@njit(cache=True, error_model="numpy")
+def _take_sound(state, here, frames, gap, now_us):
+    written = state[WRITTEN]
+    _note_offset(state, here, written)
+    size = state[RING_SIZE]
+    taken = min(frames, size - (written - _load(here, READ)))
+    ring = carray(_pointer(state[RING]), (size,), np.float32)
+    ports = state[AUDIO_PORTS]
+    for port in range(ports):
+        sound = carray(_pointer(_get_buffer(state[GET_BUFFER], state[PORTS + port], frames)), (frames,), np.float32)
+        at = written % size
+        for i in range(taken):
+            ring[at] = sound[i] if port == 0 else ring[at] + sound[i]
+            at += 1
+            if at == size:
+                at = 0
+    _finish_mix(state, ring, written, taken, ports)
+    sequence = state[SEQUENCE]
+    _store(here, SEQUENCE, sequence + 1)
+    _store(here, LOST, state[LOST] + gap + frames - taken)
+    _store(here, GAPS, state[GAPS] + (1 if gap > 0 else 0))
+    _store(here, CYCLE_US, now_us)
+    _store(here, WRITTEN, written + taken)
+    _store(here, SEQUENCE, sequence + 2)
+
+
+@njit(cache=True, error_model="numpy")
+def _finish_mix(state, ring, written, taken, ports):
+    """The mean instead of the sum, and where sound was heard last that is no digital silence."""
+    share, size = np.float32(1.0 / ports), state[RING_SIZE]
+    at, last = written % size, np.int64(-1)
+    for i in range(taken):
+        if ports > 1:
+            ring[at] *= share
+        if ring[at] != 0.0:
+            last = i
+        at += 1
+        if at == size:
+            at = 0
+    if last >= 0:
+        state[LAST_SOUND] = written + last + 1
+
+
+@njit(cache=True, error_model="numpy")
+def _note_offset(state, here, written):
+    offsets = carray(_pointer(state[OFFSET_RING]), (OFFSETS, 2), np.int64)
+    count, offset = state[OFFSETS_WRITTEN], state[CYCLE_FRAME] - written
+    if count == 0 or offsets[(count - 1) % OFFSETS, 1] != offset:
+        offsets[count % OFFSETS, 0] = written
+        offsets[count % OFFSETS, 1] = offset
+        _store(here, OFFSETS_WRITTEN, count + 1)
+
+
+@njit(cache=True, error_model="numpy")
+def _give_events(state, here, frames, anew):
+    """Events whose frame lies in this cycle, in the order in which they came; what is late goes at once."""
+    buffer = _get_buffer(state[GET_BUFFER], state[MIDI_PORT], frames)
+    _midi_clear(state[MIDI_CLEAR], buffer)
+    size, done, waiting = state[EVENTS_SIZE], state[EVENTS_READ], _load(here, EVENTS_WRITTEN)
+    if anew:  # they were meant for a graph that is gone
+        done = waiting
+        _forget_notes(state)
+    events = carray(_pointer(state[EVENTS]), (size, 2), np.int64)
+    place = np.int64(0)
+    while done < waiting:
+        offset = events[done % size, 0] - state[CYCLE_FRAME]
+        if frames <= offset < FAR_S * state[RATE]:
+            break
+        if not 0 <= offset < frames:
+            if -state[RATE] < offset < 0:
+                state[LATE_EVENTS] += 1
+                state[MOST_LATE] = max(state[MOST_LATE], -offset)
+            offset = np.int64(0)
+        place = max(place, offset)
+        if _write(state, buffer, place, events[done % size, 1]) != 0:
+            break  # full: the rest in the next cycle
+        done += 1
+    _store(here, EVENTS_READ, done)
+    if _load(here, CLOSING) != 0 and done == waiting:
+        _end_notes(state, here, buffer, place)
+
+
+@njit(cache=True, error_model="numpy")
+def _write(state, buffer, place, word):
+    """One packed message; 0 where it was taken."""
+    message, length = carray(_pointer(state[MESSAGE]), (8,), np.uint8), word >> 56
+    for i in range(length):
+        message[i] = (word >> (8 * i)) & 0xFF
+    refused = _midi_write(state[MIDI_WRITE], buffer, place, state[MESSAGE], length)
+    if refused == 0:
+        _note(state, message, length)
+    return refused
+
+
+@njit(cache=True, error_model="numpy")
+def _note(state, message, length):
+    """Keep account of the notes that sound."""
+    kind, channel = message[0] & 0xF0, np.int64(message[0] & 0x0F)
+    if length == 3 and (kind == 0x90 or kind == 0x80):
+        sounding = carray(_pointer(state[SOUNDING]), (16 * 128,), np.uint8)
+        sounding[channel * 128 + message[1]] = 1 if kind == 0x90 and message[2] > 0 else 0
+
+
+@njit(cache=True, error_model="numpy")
+def _forget_notes(state):
+    sounding = carray(_pointer(state[SOUNDING]), (16 * 128,), np.uint8)
+    for i in range(16 * 128):
+        sounding[i] = 0
+
+
+@njit(cache=True, error_model="numpy")
+def _end_notes(state, here, buffer, place):
+    """A note-off for whatever sounds; ``CLOSED`` when none is left."""
+    sounding = carray(_pointer(state[SOUNDING]), (16 * 128,), np.uint8)
+    for i in range(16 * 128):
+        if sounding[i] != 0:
+            word = np.int64(0x80 | i // 128) | np.int64(i % 128) << 8 | np.int64(3) << 56
+            if _write(state, buffer, place, word) != 0:
+                return
+    _store(here, CLOSED, 1)
+
+
+@njit(cache=True, error_model="numpy")
+def _cycle(state, frames):
+    here = _address(state)
+    now_us = _get_time(state[GET_TIME])
+    rate = _client_u32(state[GET_RATE], state[CLIENT])
+    anew = state[ANEW] != 0
+    gap = _count_frames(state, frames, rate, now_us, anew)
+    state[PERIOD] = frames
+    if rate == state[RATE]:
+        _store(here, CHANGED_RATE, 0)
+        _take_sound(state, here, frames, gap, now_us)
+    else:
+        _store(here, CHANGED_RATE, rate)
+    if state[MIDI_PORT] != 0:
+        _give_events(state, here, frames, anew)
+    state[ANEW] = 0
+    _store(here, CYCLES, state[CYCLES] + 1)
+    _send(state[SEND], state[WAKEUP_FD], state[MESSAGE], 1, state[SEND_FLAGS])
+
+
+@cfunc("int32(uint32, voidptr)", cache=True)
+def process(frames, argument):
+    """JackProcessCallback; ``argument``: the address of the state."""
+    state = carray(argument, (FIELDS,), np.int64)
+    _cycle(state, np.int64(frames))
+    return np.int32(0)
+
+
+# ---- the other side ----------------------------------------------------------------------------
+
+
+@njit("int64(int64[::1], float32[::1], float32[::1])", cache=True, nogil=True)
+def _read(state, ring, out):
+    here, size = _address(state), ring.shape[0]
+    begin = state[READ]
+    given = min(out.shape[0], _load(here, WRITTEN) - begin)
+    at = begin % size
+    for i in range(given):
+        out[i] = ring[at]
+        at += 1
+        if at == size:
+            at = 0
+    _store(here, READ, begin + given)
+    return given
+
+
+@njit("boolean(int64[::1], int64[:, ::1], int64, int64)", cache=True, nogil=True)
+def _put(state, events, frame, word):
+    here, size = _address(state), events.shape[0]
+    count = state[EVENTS_WRITTEN]
+    if count - _load(here, EVENTS_READ) >= size:
+        return False
+    events[count % size, 0] = frame
+    events[count % size, 1] = word
+    _store(here, EVENTS_WRITTEN, count + 1)
+    return True
+
+
+@njit("int64(int64[::1], int64)", cache=True, nogil=True)
+def _loaded(state, place):
+    return _load(_address(state), place)
+
+
+@njit("void(int64[::1], int64, int64)", cache=True, nogil=True)
+def _stored(state, place, value):
+    _store(_address(state), place, value)
+
+
+def packed(message: bytes) -> int:
+    """A MIDI message of at most 7 bytes as one word. Raises ValueError for a longer or an empty one."""
+    if not 1 <= len(message) <= MESSAGE_BYTES:
+        raise ValueError(f"a MIDI message of {len(message)} bytes cannot be sent here; 1 to {MESSAGE_BYTES} fit")
+    return int.from_bytes(bytes(message), "little") | len(message) << 56
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What had come when a cycle ended: samples written and lost, holes, and JACK's clock in microseconds."""
+
+    written: int
+    lost: int
+    gaps: int
+    at_us: int
+
+
+class Exchange:
+    """The memory that JACK's thread and ours share, and our side of it. One thread reads, one thread sends."""
+
+    def __init__(self, rate_hz: int, ring_samples: int, events: int, wakeup_fd: int) -> None:
+        self.state = np.zeros(FIELDS, np.int64)
+        self._ring = np.full(ring_samples, 0.0, np.float32)
+        self._events = np.full((events, 2), 0, np.int64)
+        self._offsets = np.full((OFFSETS, 2), 0, np.int64)
+        self._sounding, self._message = np.full(16 * 128, 0, np.uint8), np.full(8, 0, np.uint8)
+        memory = {RING: self._ring, EVENTS: self._events, OFFSET_RING: self._offsets, SOUNDING: self._sounding, MESSAGE: self._message}
+        for place, array in memory.items():
+            self.state[place] = array.ctypes.data
+        self.state[RING_SIZE], self.state[EVENTS_SIZE] = ring_samples, events
+        self.state[RATE], self.state[WAKEUP_FD] = rate_hz, wakeup_fd
+        self.state[SEND], self.state[SEND_FLAGS] = send_function()
+
+    @property
+    def address(self) -> int:
+        """The argument of ``process``."""
+        return self.state.ctypes.data
+
+    def attach(self, functions: dict[int, int], client: int, audio_ports: list[int], midi_port: int) -> None:
+        """Addresses of a client that does not run yet; ``functions`` by their places."""
+        if len(audio_ports) > MOST_PORTS:
+            raise ValueError(f"{len(audio_ports)} audio ports; {MOST_PORTS} at most")
+        for place, function in functions.items():
+            self.state[place] = function
+        self.state[CLIENT], self.state[MIDI_PORT], self.state[AUDIO_PORTS] = client, midi_port, len(audio_ports)
+        self.state[PORTS : PORTS + len(audio_ports)] = audio_ports
+        self.state[CLOSED] = self.state[CLOSING] = self.state[CHANGED_RATE] = 0
+        self.state[ANEW] = 1
+
+    def __getitem__(self, place: int) -> int:
+        return _loaded(self.state, place)
+
+    @property
+    def changed_rate(self) -> int:
+        """The graph's rate where it is another one than that of the ring, which stands still then; else 0."""
+        return self[CHANGED_RATE]
+
+    @property
+    def position(self) -> int:
+        """Index of the next sample that ``read`` gives."""
+        return self[READ]
+
+    @property
+    def last_sound(self) -> int:
+        """Index after the newest sample that is not exactly 0."""
+        return self[LAST_SOUND]
+
+    # ---- sound ---------------------------------------------------------------------------------
+
+    def read(self, out: np.ndarray) -> int:
+        """Move the oldest samples to the front of ``out``, float32; how many."""
+        return _read(self.state, self._ring, out)
+
+    def skip(self) -> int:
+        """Drop what was not read; how many samples."""
+        skipped = self[WRITTEN] - self[READ]
+        _stored(self.state, READ, self[READ] + skipped)
+        return skipped
+
+    @property
+    def available(self) -> int:
+        return self[WRITTEN] - self[READ]
+
+    def arrived(self) -> Arrived:
+        """Of one and the same cycle."""
+        while True:
+            sequence = self[SEQUENCE]
+            found = Arrived(self[WRITTEN], self[LOST], self[GAPS], self[CYCLE_US])
+            if sequence % 2 == 0 and self[SEQUENCE] == sequence:
+                return found
+
+    def follow_rate(self, rate_hz: int) -> None:
+        """The ring takes samples of another rate from the next cycle on, and indices go on as if they always had. Only
+        while ``CHANGED_RATE`` is set, so that the callback keeps away, and after all was read."""
+        ratio = rate_hz / self[RATE]
+        now = round(self[WRITTEN] * ratio)
+        self.state[WRITTEN] = self.state[READ] = now
+        self.state[LAST_SOUND] = round(self[LAST_SOUND] * ratio)
+        self.state[LOST] = round(self[LOST] * ratio)
+        self.state[OFFSETS_WRITTEN] = 0
+        _stored(self.state, RATE, rate_hz)
+
+    # ---- events --------------------------------------------------------------------------------
+
+    def frame_of(self, sample: int) -> int:
+        """Where on JACK's clock a sample of the stream lies, of which not much more than the ring may have passed since."""
+        count = self[OFFSETS_WRITTEN]
+        for back in range(1, min(count, OFFSETS) + 1):
+            since, offset = self._offsets[(count - back) % OFFSETS]
+            if sample >= since or back == min(count, OFFSETS):
+                return sample + int(offset)
+        return sample
+
+    def put(self, frame: int, message: bytes) -> bool:
+        """Have the message sent at that frame; False where there is no room, since nobody takes any."""
+        return _put(self.state, self._events, frame, packed(message))
+
+    @property
+    def events_waiting(self) -> int:
+        return self[EVENTS_WRITTEN] - self[EVENTS_READ]
+
+    def end_notes(self, on: bool = True) -> None:
+        """Ask that what sounds be ended once all events are sent; ``CLOSED`` tells that it was."""
+        _stored(self.state, CLOSING, int(on))
+
+    @property
+    def notes_ended(self) -> bool:
+        return self[CLOSED] != 0
+
+
+def send_function() -> tuple[int, int]:
+    """The address of send(2), and the flags by which it neither waits nor signals."""
+    if sys.platform == "win32":
+        library: Any = ctypes.WinDLL("ws2_32")
+        return ctypes.cast(library.send, ctypes.c_void_p).value, 0  # the socket itself does not wait
+    import socket
+
+    flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+    return ctypes.cast(ctypes.CDLL(None).send, ctypes.c_void_p).value, flags

@@ -1,0 +1,217 @@
+"""Sound from the JACK graph, its samples counted in JACK's frames."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rt_melody.realtime.jack.process import PERIOD
+from rt_melody.realtime.sources.base import AudioSource, RateChanged
+from rt_melody.realtime.sources.rate_meter import RateMeter
+
+if TYPE_CHECKING:
+    from rt_melody.realtime.jack.client import JackClient
+
+READ_S = 0.1  # the most that one read gives
+ZEROS_S = 3.0  # exact zeros for so long are no room that is quiet
+STILL_S = 1.0  # without a cycle
+
+
+class JackSource(AudioSource):
+    """The audio input of a ``JackClient``, live.
+
+    A server that goes is no end: ``read`` gives nothing until it is back, ``breaks`` counts where sound broke off and
+    began, and the time in between is counted in ``lost_samples``. A graph that changes its rate raises ``RateChanged``
+    once all that came before was read; ``follow_rate`` goes on.
+    """
+
+    name = "JACK input"
+    live = True
+
+    def __init__(self, client: "JackClient") -> None:
+        self._client = client
+        self._open = False
+
+    # ---- birth and death -----------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Join the graph, unless the client is there. Raises DeviceError as it does."""
+        if self._open:
+            raise RuntimeError("the JACK input is open already")
+        if self._client.exchange is None:
+            self._client.open()
+        self._exchange = self._client.exchange
+        self.sample_rate = rate = int(self._client.rate_hz)
+        self._block = np.zeros(int(READ_S * rate), np.float32)
+        self._meter = RateMeter(rate)
+        self._origin_unix_s: float | None = None
+        self._clock_starts = self._stream_starts = True
+        self._first_sample: int | None = None
+        self._lost_at_origin = self._breaks = self._restarts = 0
+        self._heard_from = 0  # the sample from which silence counts
+        self._was_away = False
+        self._still_s, self._cycle_us = time.monotonic(), -1
+        self._open = True
+
+    def close(self) -> None:
+        """Leave the graph, unless the MIDI port still plays. Idempotent."""
+        if self._open:
+            self._open = False
+            self._client.release("sound")
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    def read(self, timeout_s: float = 0.1) -> np.ndarray | None:
+        """What has come since the last read, at most 0.1 s of it, as a view; None after ``close``."""
+        if not self._open:
+            return None
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            self._note_breaks()
+            given = self._exchange.read(self._block[: self._until_break()])
+            if given:
+                self._start_clock_if_asked(given)
+                return self._block[:given]
+            self._raise_if_rate_changed()
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0.0:
+                return self._block[:0]
+            self._client.wakeup.wait(left_s)
+
+    def _until_break(self) -> int:
+        """How many samples one read may give: what came before the server went, and after, are two blocks."""
+        at = self._client.break_at
+        if at is None or at <= self.position_samples:
+            return len(self._block)
+        return min(len(self._block), at - self.position_samples)
+
+    def _note_breaks(self) -> None:
+        away = self._client.away
+        if away and not self._was_away and not self._exchange.available:
+            self._was_away = True
+            self._breaks += 1
+        at = self._client.break_at
+        if at is not None and self.position_samples >= at and self._exchange.available:
+            self._client.break_at = None
+            self._was_away = False
+            self._breaks += 1
+            self._restarts += 1
+            self._heard_from = self.position_samples
+            self._meter.reset()
+
+    def _start_clock_if_asked(self, given: int) -> None:
+        if self._stream_starts:
+            self._stream_starts = False
+            self._first_sample = self._heard_from = self.position_samples - given
+        arrived = self._exchange.arrived()
+        self._meter.add(arrived.written + arrived.lost, 1e-6 * arrived.at_us)
+        if self._clock_starts:
+            self._clock_starts = False
+            ago_s = 1e-6 * (self._client.time_us() - arrived.at_us)
+            self._origin_unix_s = time.time() - ago_s - arrived.written / self.sample_rate
+            self._lost_at_origin = arrived.lost
+
+    def _raise_if_rate_changed(self) -> None:
+        rate_hz = self._exchange.changed_rate
+        if rate_hz not in (0, self.sample_rate) and not self._exchange.available:
+            raise RateChanged(f"the {self.name} {self._client.heard}".strip(), self.sample_rate, rate_hz)
+
+    def follow_rate(self) -> None:
+        """Go on at the rate that the graph has now: ``sample_rate`` is it, and positions count in its samples."""
+        rate_hz = self._exchange.changed_rate
+        if rate_hz in (0, self.sample_rate):  # the callback has yet to see that it was followed
+            return
+        ratio = rate_hz / self.sample_rate
+        if self._origin_unix_s is not None:
+            self._origin_unix_s += (self._exchange.arrived().lost - self._lost_at_origin) / self.sample_rate
+        self._exchange.follow_rate(rate_hz)
+        self._lost_at_origin = self._exchange.arrived().lost
+        self.sample_rate = rate_hz
+        if self._first_sample is not None:
+            self._first_sample = round(self._first_sample * ratio)
+        self._heard_from = self.position_samples
+        self._client.break_at = None
+        self._block = np.zeros(int(READ_S * rate_hz), np.float32)
+        self._meter.reset(rate_hz)
+
+    def skip_to_newest(self) -> int:
+        return self._exchange.skip() if self._open else 0
+
+    def start_clock(self) -> None:
+        self._clock_starts = self._stream_starts = True
+
+    # ---- what is known -------------------------------------------------------------------------
+
+    @property
+    def backlog_samples(self) -> int:
+        return self._exchange.available if self._open else 0
+
+    @property
+    def device_block_samples(self) -> int:
+        return self._exchange[PERIOD] if self._open else 0
+
+    @property
+    def position_samples(self) -> int:
+        return self._exchange.position if self._open else 0
+
+    @property
+    def lost_samples(self) -> int:
+        return self._exchange.arrived().lost if self._open else 0
+
+    @property
+    def overflows(self) -> int:
+        """How often the graph ran without us; how many samples that were is in ``lost_samples``."""
+        return max(0, self._exchange.arrived().gaps - self._restarts) if self._open else 0
+
+    @property
+    def breaks(self) -> int:
+        return self._breaks if self._open else 0
+
+    @property
+    def origin_unix_s(self) -> float | None:
+        """Wall-clock time of sample 0; later by what was lost since, to the sample."""
+        if not self._open or self._origin_unix_s is None:
+            return None
+        return self._origin_unix_s + (self._exchange.arrived().lost - self._lost_at_origin) / self.sample_rate
+
+    def sample_at(self, stream_s: float) -> int | None:
+        """Which sample lies at a time of the stream, whose second 0 is the first that was read since ``start_clock``."""
+        if not self._open or self._first_sample is None:
+            return None
+        return self._first_sample + round(stream_s * self.sample_rate)
+
+    @property
+    def measured_rate_hz(self) -> float | None:
+        return self._meter.measured_hz if self._open else None
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the input now, in one sentence; None where all is well, or the client has told it."""
+        if not self._open or self._client.away:
+            return None
+        return self._standing_still() or self._silent() or self._other_rate()
+
+    def _standing_still(self) -> str | None:
+        now_s, at_us = time.monotonic(), self._exchange.arrived().at_us
+        if at_us != self._cycle_us:
+            self._cycle_us, self._still_s = at_us, now_s
+        return "the JACK server stands still: no sound comes from it" if now_s - self._still_s > STILL_S else None
+
+    def _silent(self) -> str | None:
+        written = self._exchange.arrived().written
+        if written - max(self._exchange.last_sound, self._heard_from) < ZEROS_S * self.sample_rate:
+            return None
+        if not self._client.is_heard():
+            return f"nothing is connected to {self._client.name}:in, so nothing can be heard; connect a microphone to it"
+        return f"nothing but digital silence comes from {self._client.heard or 'the JACK graph'}; is it muted, or its cable out?"
+
+    def _other_rate(self) -> str | None:
+        fault = self._meter.fault()
+        if fault is None:
+            return None
+        return (
+            f"the JACK graph gives {fault.measured_hz:.0f} samples a second where it says {self.sample_rate}: what is heard "
+            "has another pitch; set its rate anew"
+        )

@@ -1,0 +1,249 @@
+"""The JACK client's source and MIDI port without a server: cycles run by hand, a client that only holds the memory."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from fake_jack import FakeServer, attach
+
+from rt_melody.realtime.jack import process
+from rt_melody.realtime.jack.client import fitting
+from rt_melody.realtime.jack.port import JackPort
+from rt_melody.realtime.jack.process import Exchange
+from rt_melody.realtime.jack.source import JackSource
+from rt_melody.realtime.sources.base import RateChanged
+from rt_melody.realtime.sources.wakeup import WakeupPipe
+
+ON, OFF = bytes([0x90, 60, 100]), bytes([0x80, 60, 0])
+
+
+class Client:
+    """What ``JackClient`` is to its source and its port."""
+
+    name, heard = "melody", "singer"
+
+    def __init__(self, server: FakeServer, events: int = 64) -> None:
+        self.server, self.wakeup = server, WakeupPipe()
+        self.exchange = Exchange(server.rate_hz, 10 * server.rate_hz, events, self.wakeup.notifier_fd)
+        attach(self.exchange, server)
+        self.away, self.returns, self.break_at, self.connected, self.released = False, 0, None, True, []
+        self.sound, self.midi = JackSource(self), JackPort(self)
+
+    @property
+    def rate_hz(self):
+        return self.exchange[process.RATE]
+
+    def is_heard(self):
+        return self.connected
+
+    def time_us(self):
+        return self.server.time_us
+
+    def release(self, holder):
+        self.released.append(holder)
+
+    def play(self, cycles: int = 1, value: float = 0.5, period: int = 128):
+        for _ in range(cycles):
+            self.server.cycle(self.exchange, np.full(period, value, np.float32))
+
+    def restart(self, server: FakeServer):
+        """As the watching thread does when another server answers."""
+        self.break_at, self.server, self.away = self.exchange[process.WRITTEN], server, False
+        attach(self.exchange, server)
+        self.returns += 1
+
+
+@pytest.fixture
+def client():
+    client = Client(FakeServer(frame=4000))
+    client.sound.open()
+    return client
+
+
+def drain(source) -> np.ndarray:
+    blocks = []
+    while len(block := source.read(0.0)):
+        blocks.append(block.copy())
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def test_a_message_goes_out_one_period_after_its_time_in_the_stream(client):
+    """Stream time 0 is the first sample that was read after the clock was started, not the first that came."""
+    client.play(5)
+    client.sound.start_clock()
+    client.sound.skip_to_newest()
+    client.play()
+    assert len(client.sound.read(0.0)) == 128
+    client.midi.send_at(ON, 100 / 48000)
+    client.midi.send_at(OFF, 127 / 48000)
+    client.play(2)
+    first = 4000 + 5 * 128
+    assert client.server.events == [(first + 100 + 128, ON), (first + 127 + 128, OFF)]
+    assert client.midi.late == (0, 0.0)
+
+
+def test_before_anything_was_read_and_without_a_time_a_message_goes_out_at_once(client):
+    client.play()
+    client.midi.send_at(ON, 5.0)
+    client.midi.send_message(OFF)
+    client.play()
+    assert client.server.events == [(4128, ON), (4128, OFF)]
+
+
+def test_what_came_too_late_for_its_frame_goes_out_and_is_counted(client):
+    client.play(3)
+    drain(client.sound)
+    client.midi.send_at(ON, 10 / 48000)
+    client.play()
+    assert client.server.events == [(4000 + 384, ON)]
+    assert client.midi.late == (1, pytest.approx((384 - 138) / 48000))
+
+
+def test_after_a_loss_messages_follow_the_frames_and_the_wall_clock_the_samples(client, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 100.0 + client.server.time_us / 1e6)
+    client.play()
+    client.sound.read(0.0)
+    origin = client.sound.origin_unix_s
+    client.server.pass_by(4800)
+    client.play()
+    client.sound.read(0.0)
+    assert client.sound.origin_unix_s == pytest.approx(origin + 0.1, abs=1e-6)
+    assert (client.sound.lost_samples, client.sound.overflows) == (4800, 1)
+    client.midi.send_at(ON, 130 / 48000)
+    client.play()
+    assert client.server.events == [(4000 + 4800 + 130 + 128, ON)]
+
+
+def test_while_the_server_is_away_nothing_is_kept_and_the_return_is_counted(client):
+    client.play()
+    returns = client.midi.returns
+    client.away = True
+    client.midi.send_message(ON)
+    client.restart(FakeServer(frame=9))
+    client.play()
+    assert client.server.events == [] and client.midi.returns == returns + 1
+
+
+def test_a_server_that_went_and_came_breaks_the_sound_twice_and_keeps_what_was_heard(client):
+    """Before and after are never in one block; the time in between is lost, and the wall clock knows it."""
+    old = client.server
+    client.play(2, value=0.25)
+    client.away = True
+    assert (drain(client.sound) == 0.25).all() and client.sound.breaks == 1
+    assert client.sound.trouble is None
+    new = FakeServer(frame=9)
+    new.time_us = old.time_us + 3_000_000
+    client.restart(new)
+    client.play(2, value=0.75)
+    np.testing.assert_array_equal(drain(client.sound), np.full(256, 0.75))
+    assert client.sound.breaks == 2
+    assert client.sound.lost_samples == 144000 and client.sound.overflows == 0
+    assert client.sound.position_samples == 512
+
+
+def test_what_was_unread_when_the_server_went_comes_first_and_alone(client):
+    client.play(2, value=0.25)
+    client.away = True
+    client.restart(FakeServer())
+    client.play(2, value=0.75)
+    np.testing.assert_array_equal(client.sound.read(0.0), np.full(256, 0.25))
+    assert client.sound.breaks == 0
+    np.testing.assert_array_equal(client.sound.read(0.0), np.full(256, 0.75))
+    assert client.sound.breaks == 1
+
+
+def test_a_graph_of_another_rate_is_told_after_the_last_sample_of_the_old_one(client, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 100.0 + client.server.time_us / 1e6)
+    client.play(375)
+    client.server.rate_hz = 96000
+    client.play(20)
+    assert len(drain_until_rate_changes(client.sound)) == 48000
+    client.sound.follow_rate()
+    assert client.sound.sample_rate == 96000 and client.sound.position_samples == 96000
+    first = client.server.frame
+    client.play(2)
+    assert len(client.sound.read(0.0)) == 256 and client.sound.read(0.0) is not None
+    assert client.sound.origin_unix_s + client.sound.position_samples / 96000 == pytest.approx(100.0 + client.server.time_us / 1e6, abs=0.006)
+    client.midi.send_at(ON, 1.0 + 200 / 96000)
+    client.play(2)
+    assert client.server.events == [(first + 200 + 128, ON)]
+
+
+def drain_until_rate_changes(source) -> np.ndarray:
+    blocks = []
+    with pytest.raises(RateChanged, match="the JACK input singer now runs at 96000 Hz instead of 48000"):
+        while True:
+            blocks.append(source.read(0.0).copy())
+    return np.concatenate(blocks)
+
+
+def test_a_crowd_of_messages_is_dropped_and_told_as_a_return():
+    """Nobody takes them: whoever sends is told to say all again once somebody does."""
+    client = Client(FakeServer(), events=4)
+    for _ in range(6):
+        client.midi.send_message(ON)
+    assert client.midi.returns == 0
+    client.play()
+    client.midi.send_message(ON)
+    assert client.midi.returns == 1
+
+
+def test_the_close_ends_what_sounds_and_waits_for_no_graph_that_stands_still(client, monkeypatch):
+    client.play()
+    client.midi.send_message(ON)
+    client.play()
+    monkeypatch.setattr(time, "sleep", lambda s: client.play())
+    client.midi.close_port()
+    client.midi.close_port()
+    assert client.server.events[-1][1] == OFF
+    client.midi.send_message(ON)
+    client.play()
+    assert client.server.events[-1][1] == OFF
+    client.midi.delete()
+    client.sound.close()
+    assert client.released == ["midi", "sound"] and client.sound.read(0.0) is None
+
+
+def test_a_graph_that_stands_still_does_not_hold_up_the_close(client):
+    client.play()
+    client.midi.send_message(ON)
+    began_s = time.monotonic()
+    client.midi.close_port()
+    assert time.monotonic() - began_s < 5.0
+
+
+def test_digital_silence_is_told_with_what_is_connected(client):
+    client.play()
+    drain(client.sound)
+    for _ in range(1200):
+        client.play(value=0.0)
+        drain(client.sound)
+    assert client.sound.trouble == "nothing but digital silence comes from singer; is it muted, or its cable out?"
+    client.connected = False
+    assert client.sound.trouble == "nothing is connected to melody:in, so nothing can be heard; connect a microphone to it"
+    client.play(value=1e-6)
+    drain(client.sound)
+    assert client.sound.trouble is None
+
+
+def test_a_server_that_stands_still_is_told(client, monkeypatch):
+    client.play()
+    assert client.sound.trouble is None
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + 1.5)
+    assert client.sound.trouble == "the JACK server stands still: no sound comes from it"
+    client.play()
+    assert client.sound.trouble is None
+
+
+@pytest.mark.parametrize(
+    "wanted, found",
+    [
+        ("system:capture_1", ["system:capture_1"]), ("SYSTEM", ["system:capture_1", "system:capture_10"]), ("my", ["my system:a"]),
+        ("capture_1", ["system:capture_1", "system:capture_10"]), ("none", []),
+    ],
+)
+def test_what_is_equal_beats_what_contains(wanted, found):
+    assert fitting(wanted, ["system:capture_1", "my system:a", "system:capture_10"]) == found
