@@ -189,7 +189,7 @@ def test_a_full_disk_keeps_the_csv_rows_before_it(tmp_path):
                 sink.frame(frame(i))
         sink.close()
     rows = path.read_text().split("\n")
-    assert path.stat().st_size == 10_000
+    assert rows[-1] == "" and path.stat().st_size > 10_000 - 60, "whole rows, and not one fewer than fit"
     assert [row.split(",")[0] for row in rows[1:-1]] == [f"{i / 100:.6f}" for i in range(len(rows) - 2)]
 
 
