@@ -12,7 +12,7 @@ from __future__ import annotations
 from math import gcd
 
 import numpy as np
-from numba import njit
+from rt_melody.kernels.compiled import compiled
 
 ZEROS = 16  # zero crossings either side, at most: 1 ms at 16 kHz
 ROLLOFF = 0.90  # cut-off as a part of the lower Nyquist frequency
@@ -20,7 +20,7 @@ KAISER_BETA = 8.0  # about 80 dB of stop-band
 BLOCK = 1024  # input samples worked on at once
 
 
-@njit("int64(float32[::1], int64, int64, float32[:, ::1], int64[::1], float32[::1], int64)", cache=True, nogil=True)
+@compiled("int64(float32[::1], int64, int64, float32[:, ::1], int64[::1], float32[::1], int64)")
 def convert(history: np.ndarray, first: int, count: int, table: np.ndarray, state: np.ndarray, out: np.ndarray, up: int) -> int:
     """Write the outputs that ``history[:count]`` (input ``first`` onward) allows; how many.
 
