@@ -36,11 +36,11 @@ class Patched(io.RawIOBase):
         self._file, self._patches = open(path, "rb"), patches
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        at = self._file.tell()
-        count = self._file.readinto(buffer)
+        at, view = self._file.tell(), memoryview(buffer).cast("B")
+        count = self._file.readinto(view)
         for offset, data in self._patches.items():
             for i in range(max(offset, at), min(offset + len(data), at + count)):
-                buffer[i - at] = data[i - offset]
+                view[i - at] = data[i - offset]
         return count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

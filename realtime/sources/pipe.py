@@ -22,7 +22,7 @@ from rt_melody.realtime.sources.blocks import PACED_BLOCK_S, check_sample_rate
 from rt_melody.realtime.sources.byte_stream import ByteStream
 from rt_melody.realtime.sources.file import await_wav_header
 from rt_melody.realtime.sources.mixing import ChannelPowers, chosen
-from rt_melody.realtime.sources.pcm import PcmFormat, PcmReader, WavHeader, is_riff, looks_like_16_bit, looks_like_floats, parse_wav
+from rt_melody.realtime.sources.pcm import PcmFormat, PcmReader, WavHeader, is_riff, looks_like_floats, parse_wav
 from rt_melody.realtime.errors import InputError
 
 READ_SAMPLES = 16_384  # as much as a Linux pipe holds
@@ -160,10 +160,9 @@ class PipeSource(CountingSource):
         """Raises InputError where the first samples that are not 0 cannot be float32 sound."""
         self._told = np.concatenate([self._told, samples[samples != 0]])
         if looks_like_floats(self._told) is False:
-            what = "looks like 16-bit integers" if looks_like_16_bit(self._told.tobytes()) else "is nothing that float32 sound can be"
             raise InputError(
-                f"standard input {what}, and raw samples must be little-endian float32; have them written so (ffmpeg: -f f32le, "
-                "sox: -t f32), or pipe in a wav, which says by itself what it is"
+                "standard input holds no float32 sound (16-bit integers look like this), and raw samples must be little-endian "
+                "float32; have them written so (ffmpeg: -f f32le, sox: -t f32), or pipe in a wav, which says by itself what it is"
             )
 
     # ---- the end -----------------------------------------------------------------------------------
