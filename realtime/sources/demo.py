@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Callable
 import numpy as np
 
 from rt_melody.realtime.sources.blocks import PacedSource, check_sample_rate
+from rt_melody.realtime.sources.mixing import chosen
 
 if TYPE_CHECKING:
     from rt_melody.kernels.phrase import Phrase
@@ -54,7 +55,7 @@ def demo_phrase(sample_rate: int = DEMO_RATE_HZ) -> "Phrase":
 class DemoSource(PacedSource):
     """The demo song; with ``realtime`` in 10 ms blocks at the pace of the clock, else at once.
 
-    ``clock`` and ``sleep`` are stand-ins for the time module's.
+    ``clock`` and ``sleep`` are stand-ins for the time module's. Raises InputError for a ``channel`` other than 1.
     """
 
     name = "demo"
@@ -65,8 +66,10 @@ class DemoSource(PacedSource):
         sample_rate: int = DEMO_RATE_HZ,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
+        channel: int | None = None,
     ) -> None:
         super().__init__(realtime, clock, sleep)
+        chosen(channel, 1, "the demo")  # it has one
         self.sample_rate = check_sample_rate(sample_rate, f"{DEMO_RATE_HZ} serves")
         self._phrase: Phrase | None = None
 
