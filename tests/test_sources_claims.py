@@ -133,6 +133,18 @@ def test_a_flac_of_no_stated_length_is_read_to_its_end(voice):
     assert source.notice is None and source.duration_s == float("inf")
 
 
+@pytest.mark.parametrize("size", [2**31, 2**62, 2**63 - 1, 2**64 - 1])
+def test_a_chunk_that_reaches_beyond_any_file_is_no_reason_to_stumble(size, voice):
+    data = written(voice, "v.caf")
+    for at in range(8, data.index(b"data"), 4):
+        strange = bytearray(data)
+        strange[at : at + 8] = size.to_bytes(8, "big")
+        try:
+            heard(FileSource(put("strange.caf", strange)))
+        except InputError as error:
+            assert "strange.caf" in str(error)
+
+
 # ---- scales ----------------------------------------------------------------------------------------
 
 
@@ -406,11 +418,13 @@ def test_without_a_rate_raw_samples_are_refused_and_nothing_is_told():
         (b"RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00" + struct.pack("<HHIIHH", 1, 1, 7, 1, 1, 16) + b"data" + bytes(40), "sample rate 7 Hz"),
         (b"RIFF\x00\x00\x00\x00WAVEJUNK\xff\xff\xff\x7f" + bytes(99), "without sound in its first MB"),
         (b"RIFF\x00\x00\x00\x00WAVE", "ended within the header"),
+        (b"RIFF\x00\x00\x00\x00WAVE" + bytes(200), "ended within the header"),
     ],
 )
 def test_a_header_that_is_none_is_a_sentence(head, said):
-    with pytest.raises(InputError, match=said):
-        PipeSource(io.BytesIO(head), None).open()
+    for rate in (None, 48_000):
+        with pytest.raises(InputError, match=said):
+            heard(PipeSource(io.BytesIO(head), rate))
 
 
 # ---- the line to paste -----------------------------------------------------------------------------

@@ -112,12 +112,19 @@ def _sizes(file: BinaryIO, end: int) -> Sizes | None:
     return None
 
 
+def _at(file: BinaryIO, at: int, count: int, end: int) -> bytes | None:
+    """Bytes of a file; None where they are not there."""
+    if at + count > end:
+        return None
+    file.seek(at)
+    return file.read(count)
+
+
 def _wav(file: BinaryIO, order: str, is_64: bool, end: int) -> Sizes | None:
     at, bytes_a_second, sizes_64 = 12, 0, None
     for _ in range(MAX_CHUNKS):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8:
+        head = _at(file, at, 8, end)
+        if head is None:
             return None
         size = int.from_bytes(head[4:], order)
         if head[:4] == b"fmt ":
@@ -151,13 +158,12 @@ def _caf(file: BinaryIO, end: int) -> Sizes | None:
     """Apple's Core Audio Format: chunks with sizes of eight bytes; -1 stands for "until the end", which libsndfile refuses."""
     at, bytes_a_second = 8, 0.0
     for _ in range(MAX_CHUNKS):
-        file.seek(at)
-        head = file.read(12)
-        if len(head) < 12:
+        head = _at(file, at, 12, end)
+        if head is None:
             return None
         size = int.from_bytes(head[4:], "big", signed=True)
         if head[:4] == b"desc":
-            rate, _, _, packet_bytes, packet_frames = struct.unpack(">dIIII", file.read(24))
+            rate, _, _, packet_bytes, packet_frames = struct.unpack(">dIIII", file.read(24).ljust(24, b"\0"))
             bytes_a_second = rate * packet_bytes / packet_frames if packet_frames else 0.0
         elif head[:4] == b"data":
             if not bytes_a_second > 0.0:

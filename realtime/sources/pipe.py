@@ -101,19 +101,24 @@ class PipeSource(CountingSource):
         if len(head) < 4 and not self._bytes.ended:
             return False
         if is_riff(head):
-            header = None
-            count = 44
-            while header is None:
-                head = self._bytes.peek(count)
-                header = parse_wav(head, NAME)
-                if header is None and len(head) < count:
-                    return False
-                count *= 2
-            self._bytes.read(header.header_bytes, 0.0)
-            self._take_header(header)
-        else:
-            self._is_raw = True
-            self._begin(PcmFormat(self.sample_rate, self._raw_channels), None)
+            return self._settle_header()
+        self._is_raw = True
+        self._begin(PcmFormat(self.sample_rate, self._raw_channels), None)
+        return True
+
+    def _settle_header(self) -> bool:
+        """Take the header of a wav if all of it has come; whether it has."""
+        count = 44
+        while (header := parse_wav(head := self._bytes.peek(count), NAME)) is None:
+            if len(head) < count:
+                if self._bytes.ended:
+                    raise InputError(f"{NAME} ended within the header of a wav; write it again")
+                return False
+            count *= 2
+        if len(self._bytes.peek(header.header_bytes)) < header.header_bytes:
+            return False
+        self._bytes.read(header.header_bytes, 0.0)
+        self._take_header(header)
         return True
 
     # ---- reading -----------------------------------------------------------------------------------
