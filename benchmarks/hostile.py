@@ -9,7 +9,6 @@ ran. Seeded; ``--keep DIR`` keeps the files at fault. Status 1 where there is on
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import random
 import subprocess
@@ -107,14 +106,14 @@ def _archive_that_acts() -> bytes:
     import zipfile
 
     import torch
-    from rt_melody.models.torchscript import META, SHIPPED, quietly
+    from rt_melody.models.torchscript import META, SHIPPED, archive_of, exported
 
     class Acting(torch.nn.Module):
-        @torch.jit.export
+        @exported
         def __getstate__(self):
             return (0, self.training)
 
-        @torch.jit.export
+        @exported
         def __setstate__(self, state: tuple[int, bool]):
             print("AN ARCHIVE RAN")
             self.training = state[1]
@@ -123,10 +122,8 @@ def _archive_that_acts() -> bytes:
             return x
 
     with zipfile.ZipFile(SHIPPED) as archive:
-        meta = archive.read(next(name for name in archive.namelist() if name.endswith(META)))
-    buffer = io.BytesIO()
-    quietly(torch.jit.save, quietly(torch.jit.script, Acting()), buffer, _extra_files={META: meta.decode()})
-    return buffer.getvalue()
+        meta = json.loads(archive.read(next(name for name in archive.namelist() if name.endswith(META))))
+    return archive_of(Acting(), meta)
 
 
 def sound_yaml() -> list[bytes]:

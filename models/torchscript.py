@@ -43,7 +43,8 @@ class ModelFileError(ValueError):
     """A file that is not a model of this program; the message is one sentence with the way out."""
 
 
-torch.jit.export(LiveStep.initial_state)  # compiled beside forward
+exported = torch.jit.export  # marks a method that is compiled beside forward
+exported(LiveStep.initial_state)
 
 
 def quietly(call, *args, **kwargs):
@@ -69,16 +70,22 @@ def save_model(path: Path, net: TwoStageNet, provenance: dict) -> None:
 
 
 def store_module(path: Path, module: torch.jit.ScriptModule, meta: dict) -> None:
-    """Write a compiled step and what is to be known about it, sealed."""
-    buffer = io.BytesIO()
-    quietly(torch.jit.save, module, buffer, _extra_files={META: json.dumps(meta)})
-    data = sealed(buffer.getvalue())
+    """Write a compiled step and what is to be known about it, sealed; this process trusts the file from now on."""
+    data = sealed(archive_of(module, meta))
     _written.add(hashlib.sha256(data).hexdigest())
     Path(path).write_bytes(data)
 
 
+def archive_of(module: torch.nn.Module, meta: dict) -> bytes:
+    """A module, compiled if it is not yet, and what is to be known about it, without a seal."""
+    scripted = module if isinstance(module, torch.jit.ScriptModule) else quietly(torch.jit.script, module)
+    buffer = io.BytesIO()
+    quietly(torch.jit.save, scripted, buffer, _extra_files={META: json.dumps(meta)})
+    return buffer.getvalue()
+
+
 def sealed(archive: bytes) -> bytes:
-    """A zip archive without a comment, with its checksum for a comment."""
+    """A zip archive without a comment, now with its checksum for one."""
     seal = SEAL + hashlib.sha256(archive).hexdigest().encode()
     return archive[:-2] + len(seal).to_bytes(2, "little") + seal
 
