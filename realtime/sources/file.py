@@ -179,8 +179,9 @@ class FileSource(PacedSource):
             file.close()
             raise
         if untagged and sys.platform != "win32" and (endless := _through_a_pipe(path)) is not None:
-            file.close()
-            file = endless
+            if (endless.channels, endless.samplerate) == (file.channels, file.samplerate):
+                file, endless = endless, file
+            endless.close()  # of a damaged file libsndfile may make something else there
         self._ends_anywhere = untagged or file.frames >= UNKNOWN_FRAMES
         # soundfile seeks to where it is after every read, and libsndfile 1.2's mp3 decoder loses its place by
         # that: silence or noise from the second block on. A file that says it cannot seek is only read.
