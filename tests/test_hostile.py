@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from rt_melody.benchmarks import hostile
+from rt_melody.benchmarks.fuzz import targets
 
 
 @pytest.mark.parametrize("kind, count", [("audio", 60), ("yaml", 300), ("models", 12)])
@@ -42,3 +44,10 @@ def test_a_worker_tells_a_crash_a_hang_and_an_archive_that_ran_apart(tmp_path, m
         worker._command = [hostile.sys.executable, "-c", code]
         assert worker.take(tmp_path / "input").startswith(came), came
         worker.end()
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "finds").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("target", ["stream", "headers", "recording", "settings", "model"])
+def test_what_fuzzing_found_stays_found(path, target):
+    """Each of these once ended in a traceback or without an end."""
+    targets()[target](path.read_bytes())

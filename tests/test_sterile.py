@@ -92,7 +92,7 @@ def test_the_demo_song_is_a_voice(heard):
 
 @pytest.mark.parametrize("folder", ["ssvd/more", "voices/valid", "mir-1k/valid", "speech"])
 def test_real_singers_are_never_taken_for_a_tone(folder, heard):
-    files = sorted((DATA / folder).glob("*.opus"))
+    files = sorted((DATA / folder).rglob("*.opus"))
     if not files:
         pytest.skip(f"no recordings in {DATA / folder}; RT_MELODY_DATA names their folder")
     for path in files[:: max(1, len(files) // 3)]:

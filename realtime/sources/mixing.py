@@ -71,15 +71,14 @@ class ChannelPowers:
     def feed(self, frames: np.ndarray) -> None:
         """Take in frames [shape=(n, n_channels)]; what is not finite counts as 0."""
         for start in range(0, len(frames), BLOCK):
-            self._feed_block(np.asarray(frames[start : start + BLOCK], np.float64))
+            self._feed_block(frames[start : start + BLOCK])
 
-    def _feed_block(self, frames: np.ndarray) -> None:
-        frames = np.where(np.isfinite(frames), frames, 0.0)
-        peak = float(np.abs(frames).max(initial=0.0))
-        with np.errstate(over="ignore"):  # of floats near their own limit only the scale is of interest
-            self._power += (frames**2).sum(0)
-            self._summed += float((frames.mean(1) ** 2).sum())
-        self._block_peaks.append(peak)
+    @np.errstate(all="ignore")  # of floats near their own limit only the scale is of interest
+    def _feed_block(self, block: np.ndarray) -> None:
+        frames = np.where(np.isfinite(block), block, 0.0).astype(np.float64)
+        self._power += (frames**2).sum(0)
+        self._summed += float((frames.mean(1) ** 2).sum())
+        self._block_peaks.append(float(np.abs(frames).max(initial=0.0)))
         self._frames += len(frames)
 
     def robust_peak(self) -> float:
