@@ -11,11 +11,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 
 def targets() -> dict[str, Callable[[bytes], None]]:
     """What is fuzzed, each with the errors that it may raise."""
     import yaml
+
     from rt_melody.models import torchscript
     from rt_melody.realtime.errors import InputError
     from rt_melody.realtime.settings.yaml_guard import YamlRefused, load_bounded_yaml
@@ -61,7 +63,7 @@ def targets() -> dict[str, Callable[[bytes], None]]:
 
     def model(data: bytes) -> None:
         try:
-            torchscript._check_whole("m.pt", data) if torchscript._read_meta("m.pt", data) else None
+            torchscript._check_whole(Path("m.pt"), data) if torchscript._read_meta(Path("m.pt"), data) else None
         except torchscript.ModelFileError:
             pass
 
@@ -71,7 +73,9 @@ def targets() -> dict[str, Callable[[bytes], None]]:
 def main() -> None:
     import atheris
 
-    with atheris.instrument_imports(include=["rt_melody.realtime.sources", "rt_melody.realtime.settings", "rt_melody.models.torchscript", "yaml", "zipfile", "json"]):
+    with atheris.instrument_imports(
+        include=["rt_melody.realtime.sources", "rt_melody.realtime.settings", "rt_melody.models.torchscript", "yaml", "zipfile", "json"]
+    ):
         known = targets()
     if len(sys.argv) < 2 or sys.argv[1] not in known:
         sys.exit(f"give one of {', '.join(known)}, then a folder for the corpus and libFuzzer's options")

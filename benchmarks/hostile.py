@@ -106,6 +106,7 @@ def _archive_that_acts() -> bytes:
     import zipfile
 
     import torch
+
     from rt_melody.models.torchscript import META, SHIPPED, archive_of, exported
 
     class Acting(torch.nn.Module):
@@ -166,6 +167,7 @@ def take_models(path: str) -> str:
 
 def take_yaml(path: str) -> str:
     import yaml
+
     from rt_melody.realtime.settings.yaml_guard import YamlRefused, load_bounded_yaml
 
     try:

@@ -29,7 +29,16 @@ from pathlib import Path
 import numpy as np
 
 from rt_melody.benchmarks.rig.midi_reader import Channel
-from rt_melody.benchmarks.rig.studio import JackServer, MidiRecorder, Program, RigMissing, VirtualMicrophone, end_with_parent, melody_command, wait_until
+from rt_melody.benchmarks.rig.studio import (
+    JackServer,
+    MidiRecorder,
+    Program,
+    RigMissing,
+    VirtualMicrophone,
+    end_with_parent,
+    melody_command,
+    wait_until,
+)
 from rt_melody.realtime.sources.demo import demo_phrase
 
 START_S = 120.0
@@ -119,7 +128,9 @@ class Session:
 
         held = 0
         for message in mido.MidiFile(self.folder / "a.mid").tracks[0]:
-            held += (message.type == "note_on" and message.velocity > 0) - (message.type == "note_off" or (message.type == "note_on" and message.velocity == 0))
+            held += (message.type == "note_on" and message.velocity > 0) - (
+                message.type == "note_off" or (message.type == "note_on" and message.velocity == 0)
+            )
         return held == 0
 
 
@@ -196,7 +207,11 @@ def _microphone_leaves(session: Session) -> None:
     session.await_sounding()
     before = len(session.program.stderr)
     session.microphone.kill()
-    session.eventually(lambda: len(session.program.stderr) > before or session.program.process.poll() is not None, TELL_S + 3.0, "a microphone that left is said")
+    session.eventually(
+        lambda: len(session.program.stderr) > before or session.program.process.poll() is not None,
+        TELL_S + 3.0,
+        "a microphone that left is said",
+    )
     session.eventually(lambda: not session.hanging(), 2.0, "no note hangs after the microphone left")
 
 
@@ -204,7 +219,11 @@ def _server_dies(session: Session) -> None:
     session.await_sounding()
     before = len(session.program.stderr)
     session.server.kill()
-    session.eventually(lambda: len(session.program.stderr) > before or session.program.process.poll() is not None, TELL_S + 1.0, "a dead server is said within a second")
+    session.eventually(
+        lambda: len(session.program.stderr) > before or session.program.process.poll() is not None,
+        TELL_S + 1.0,
+        "a dead server is said within a second",
+    )
     session.program.signal(signal.SIGTERM)
     try:
         session.program.wait(EXIT_S * session.patience + 2.0)
@@ -233,7 +252,7 @@ def _clock_steps(session: Session) -> None:
     _ends_by(signal.SIGTERM)(session)
     rows = list(csv.DictReader((session.folder / "a.csv").read_text().splitlines()))
     steps_s = np.diff([float(row["time_s"]) for row in rows])
-    need(0 < steps_s.min() and steps_s.max() < 1.0, f"times in the CSV follow no clock (largest step {steps_s.max():.1f} s)")
+    need(steps_s.min() > 0 and steps_s.max() < 1.0, f"times in the CSV follow no clock (largest step {steps_s.max():.1f} s)")
 
 
 def _fake_time() -> Path | None:
@@ -267,7 +286,16 @@ class Piped(Program):
         self.stdout_path.touch()
         reader, writer = os.pipe()
         with open(self.stderr_path, "wb") as err:
-            self.process = subprocess.Popen(arguments, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=writer, stderr=err, start_new_session=True, preexec_fn=end_with_parent)
+            self.process = subprocess.Popen(
+                arguments,
+                env=env,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=writer,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
         os.close(writer)
         self.reader = reader
 
@@ -292,9 +320,25 @@ def session(fault: Fault, rng: random.Random, patience: float) -> Iterator[Sessi
             server = kept(JackServer(folder))
             microphone = kept(VirtualMicrophone(server, demo_phrase().samples, folder, "singer", times=50))
             recorder = kept(MidiRecorder(server, folder))
-            options = ["--input", "mic", "--device", "singer", "--midi-out", "--mode", rng.choice(MODES), "--midi-file", "a.mid", "--stats-file", "stats", "--quiet"]
+            options = [
+                "--input",
+                "mic",
+                "--device",
+                "singer",
+                "--midi-out",
+                "--mode",
+                rng.choice(MODES),
+                "--midi-file",
+                "a.mid",
+                "--stats-file",
+                "stats",
+                "--quiet",
+            ]
             options += [] if "--csv" in fault.options else ["--csv", "a.csv"]
-            environment = {**server.env, **{key: str(folder / value) if key == "FAKETIME_TIMESTAMP_FILE" else value for key, value in fault.env.items()}}
+            environment = {
+                **server.env,
+                **{key: str(folder / value) if key == "FAKETIME_TIMESTAMP_FILE" else value for key, value in fault.env.items()},
+            }
             make = Piped if "--jsonl" in fault.options else Program
             program = kept(make([*melody_command(), *options, *fault.options], environment, folder))
             microphone.wait_for_listener(START_S, program)
@@ -342,7 +386,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_table(tried: dict[str, int], failed: dict[str, list[str]], args: argparse.Namespace) -> None:
-    print(f"seed {args.seed}, patience {args.patience:g}\n\n| fault | tried | failed | the first promise that did not hold |\n|---|---|---|---|")
+    print(
+        f"seed {args.seed}, patience {args.patience:g}\n\n| fault | tried | failed | what did not hold first |\n|---|---|---|---|"
+    )
     for name in sorted(tried):
         first = failed[name][0].splitlines()[0][:120] if failed[name] else ""
         print(f"| {name} | {tried[name]} | {len(failed[name])} | {first} |")

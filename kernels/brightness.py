@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import asin, pi, sqrt
 
 import numpy as np
+
 from rt_melody.kernels.compiled import compiled
 
 

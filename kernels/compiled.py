@@ -9,20 +9,23 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any, TypeVar
 
-from numba import config, njit
+import numba
+from numba import njit
 
+config: Any = numba.config
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 _FOLDER = "rt-melody-kernels-{user}"
 _fallen_back: set[str] = set()  # where what was compiled is kept instead; "" for nowhere
 
 
-def compiled(signature: str) -> Callable[[Callable], Any]:
+def compiled(signature: str) -> Callable[[Kernel], Kernel]:
     """Numba's ``njit`` for one ``signature``, without the interpreter lock, cached where that can be."""
 
-    def compile_it(function: Callable) -> Any:
+    def compile_it(function: Any) -> Any:
         for keep in (_as_numba_does, _in_a_temporary_folder):
             try:
                 with keep():

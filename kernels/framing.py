@@ -6,6 +6,7 @@ Sample n of the stream lies at ``ring[n % len(ring)]``; samples before the start
 from __future__ import annotations
 
 import numpy as np
+
 from rt_melody.kernels.compiled import compiled
 
 LIMIT = 2.0  # full scale is 1; what exceeds it further is a fault that must not deafen the level's peak-hold

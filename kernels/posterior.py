@@ -6,6 +6,7 @@ Bins are evenly spaced in pitch; a reading is in bins (fractional), for the call
 from __future__ import annotations
 
 import numpy as np
+
 from rt_melody.kernels.compiled import compiled
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from math import gcd
 
 import numpy as np
+
 from rt_melody.kernels.compiled import compiled
 
 ZEROS = 16  # zero crossings either side, at most: 1 ms at 16 kHz

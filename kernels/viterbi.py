@@ -10,6 +10,7 @@ last for ever.
 from __future__ import annotations
 
 import numpy as np
+
 from rt_melody.kernels.compiled import compiled
 
 

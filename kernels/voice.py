@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from rt_melody.kernels.compiled import compiled
 
 MIN_F0_HZ, MAX_F0_HZ = 20.0, 4000.0

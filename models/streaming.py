@@ -22,7 +22,7 @@ class hop_computing:
     belong to whoever calls. May be nested, a loop within it saves it the change at every hop; costs a microsecond or two.
     """
 
-    __slots__ = ("_threads", "_flushed")
+    __slots__ = ("_flushed", "_threads")
 
     def __enter__(self) -> None:
         self._threads, self._flushed = torch.get_num_threads(), _denormals_are_flushed()
@@ -67,7 +67,7 @@ class StreamingModel:
         self._head = len(self.config.look_ahead_ms) - 1
         self.set_phases(1)
 
-    def for_another_stream(self) -> "StreamingModel":
+    def for_another_stream(self) -> StreamingModel:
         """One that shares what is loaded and compiled, and nothing of this one's stream."""
         other = copy.copy(self)
         other._begin()

@@ -127,8 +127,7 @@ def load_model(path: Path, trust_model: bool = False) -> tuple[torch.jit.ScriptM
 
 def _no_model(path: Path, reason: str) -> ModelFileError:
     return ModelFileError(
-        f"{path} is not a model file of rt-melody ({reason}); use one that rt_melody.models.training.export wrote, "
-        "or leave --model out"
+        f"{path} is not a model file of rt-melody ({reason}); use one that rt_melody.models.training.export wrote, or leave --model out"
     )
 
 
@@ -190,7 +189,18 @@ def _check_config(config: ModelConfig) -> None:
                 raise ValueError(f"{field.name} must be {kind.__name__}")
             if kind in (int, float) and not (math.isfinite(part) and 0 <= part <= MAX_SIZE):
                 raise ValueError(f"{field.name} is out of range")
-    if min(config.hop_samples, config.sample_rate, config.positions, config.bins_per_position, config.bins_per_octave, config.f_min_hz, config.long_taps) <= 0:
+    if (
+        min(
+            config.hop_samples,
+            config.sample_rate,
+            config.positions,
+            config.bins_per_position,
+            config.bins_per_octave,
+            config.f_min_hz,
+            config.long_taps,
+        )
+        <= 0
+    ):
         raise ValueError("a size is 0")
     if config.pitch_bins > MAX_SIZE or list(config.look_ahead_ms) != sorted(set(config.look_ahead_ms)):
         raise ValueError("the heads are not in order, or the bins too many")

@@ -12,7 +12,7 @@ QUIET_PLACE, LOUD_PLACE = 0.2, 0.85  # where in the range the quiet and the loud
 STUCK = 0.5  # so many of the notes at one end of the range, and it does not fit
 
 
-def fitting_velocity_range(levels_db: Sequence[float]) -> tuple[int, int] | None:
+def fitting_velocity_range(levels_db: Sequence[float | None]) -> tuple[int, int] | None:
     """The range in dBFS, for ``--velocity-range``, in which notes with these onset levels spread; None of too few.
 
     The quiet notes (5th percentile) come to a velocity of about 25, the loud ones (95th) to 108 at most.
@@ -26,7 +26,7 @@ def fitting_velocity_range(levels_db: Sequence[float]) -> tuple[int, int] | None
     return low, low + round(span)
 
 
-def velocity_advice(levels_db: Sequence[float], range_db: tuple[float, float]) -> str | None:
+def velocity_advice(levels_db: Sequence[float | None], range_db: tuple[float, float]) -> str | None:
     """One sentence with the range that fits, where most notes lie at or beyond one end of ``range_db``; else None."""
     levels = [level for level in levels_db if level is not None]
     fitting = fitting_velocity_range(levels)

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from rt_melody.benchmarks import hostile
 from rt_melody.benchmarks.fuzz import targets
 
@@ -14,7 +15,7 @@ from rt_melody.benchmarks.fuzz import targets
 @pytest.mark.filterwarnings("ignore")  # NumPy's about floats that mutation made
 def test_whatever_is_given_is_read_or_refused(kind, count, tmp_path, capfd):
     came = set()
-    for i, data in enumerate(hostile.inputs(kind, count, seed=7)):
+    for data in hostile.inputs(kind, count, seed=7):
         path = tmp_path / "input"
         path.write_bytes(data)
         came.add(hostile.TAKERS[kind](str(path)).partition(":")[0])

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from numba import config
 
@@ -51,7 +50,7 @@ def homeless(monkeypatch, tmp_path):
 
 def test_without_a_home_a_temporary_folder_serves_and_numba_is_left_as_it_was(homeless):
     before = config.CACHE_DIR
-    assert doubled()(21.0) == 42.0 and config.CACHE_DIR == before
+    assert doubled()(21.0) == 42.0 and before == config.CACHE_DIR
     assert list(homeless.rglob("rt-melody-kernels-*/*/*.nbi"))
     assert f"is kept in {homeless}" in room.cache_notice() and "NUMBA_CACHE_DIR=FOLDER" in room.cache_notice()
 

@@ -32,7 +32,8 @@ RANKS = (
     ("realtime.types", "realtime.errors", "realtime.timing.scheduling"),
     ("realtime.paths",),
     (
-        "realtime.timing", "realtime.ring", "realtime.console", "realtime.midi_bytes", "realtime.latency", "realtime.levels", "realtime.sterile",
+        "realtime.timing", "realtime.ring", "realtime.console", "realtime.midi_bytes", "realtime.latency",
+        "realtime.levels", "realtime.sterile",
         "realtime.playing.expression", "realtime.playing.scale",
     ),
     ("realtime.settings",),

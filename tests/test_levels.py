@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from rt_melody.realtime.levels import FEW_NOTES, LEAST_SPAN_DB, fitting_velocity_range, velocity_advice
 from rt_melody.realtime.playing.expression import velocity_curve
 

@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+
 from rt_melody.models import torchscript
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.streaming import StreamingModel, hop_computing
@@ -140,10 +141,25 @@ def test_a_file_of_before_the_seal_is_read_and_its_contents_are_checked(tmp_path
 @pytest.mark.parametrize(
     "changes",
     [
-        {"look_ahead_ms": 5}, {"look_ahead_ms": []}, {"look_ahead_ms": [9, 4]}, {"look_ahead_ms": ["a"]}, {"hop_samples": 0},
-        {"hop_samples": -160}, {"hop_samples": "160"}, {"hop_samples": 1e300}, {"positions": 10**9}, {"f_min_hz": float("nan")},
-        {"f_min_hz": float("inf")}, {"long_taps": 2**40}, {"sample_rate": None}, {"name": 3}, {"unheard_of": 1}, {"positions": 41},
-        {"long_taps": 900}, {"harmonics": [[1.0]]}, {"look_ahead_ms": list(range(500))},
+        {"look_ahead_ms": 5},
+        {"look_ahead_ms": []},
+        {"look_ahead_ms": [9, 4]},
+        {"look_ahead_ms": ["a"]},
+        {"hop_samples": 0},
+        {"hop_samples": -160},
+        {"hop_samples": "160"},
+        {"hop_samples": 1e300},
+        {"positions": 10**9},
+        {"f_min_hz": float("nan")},
+        {"f_min_hz": float("inf")},
+        {"long_taps": 2**40},
+        {"sample_rate": None},
+        {"name": 3},
+        {"unheard_of": 1},
+        {"positions": 41},
+        {"long_taps": 900},
+        {"harmonics": [[1.0]]},
+        {"look_ahead_ms": list(range(500))},
     ],
 )
 def test_a_configuration_that_no_network_has_is_a_sentence(own, changes):
@@ -153,7 +169,19 @@ def test_a_configuration_that_no_network_has_is_a_sentence(own, changes):
         load_model(own, trust_model=True)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"format": 3}', '{"format": 3, "model": [], "provenance": {}}', "[" * 100_000, '{"format": "' + "9" * 200 + '"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        '{"format": 3}',
+        '{"format": 3, "model": [], "provenance": {}}',
+        "[" * 100_000,
+        '{"format": "' + "9" * 200 + '"}',
+    ],
+)
 def test_words_about_it_that_are_none_are_a_sentence(own, text):
     with_meta(own, text)
     with pytest.raises(ModelFileError, match="own.pt is not a model file|is of format 9{1,40},"):

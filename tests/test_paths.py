@@ -58,7 +58,7 @@ def test_standard_output_in_a_file_is_that_file():
 def test_two_programs_on_one_file_the_second_is_refused_and_nothing_is_harmed():
     """The other program is a real one; a second opening in this process is refused alike."""
     open("a.csv", "w").write("from yesterday")
-    code = "import sys; from rt_melody.realtime.paths import open_to_write; open_to_write('a.csv'); print('open', flush=True); sys.stdin.read()"
+    code = "import sys; from rt_melody.realtime.paths import open_to_write as f; f('a.csv'); print('open', flush=True); sys.stdin.read()"
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "open\n"
     for make in (CsvSink, LineLog):

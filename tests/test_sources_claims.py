@@ -15,6 +15,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+
 from rt_melody.realtime.errors import InputError
 from rt_melody.realtime.sources import FileSource, PipeSource
 from rt_melody.realtime.sources.advice import conversion, free_name, quoted
@@ -66,7 +67,7 @@ def lag(found: np.ndarray, wanted: np.ndarray) -> int:
 
 def died(voice, kind: str) -> bytes:
     """A recording whose header does not have the size of its sound, as a recorder leaves it that died."""
-    name, order = {"RF64": ("v.rf64", "little"), "AU": ("v.au", "big"), "CAF": ("v.caf", "big")}.get(kind, ("v.wav", "little"))
+    name = {"RF64": "v.rf64", "AU": "v.au", "CAF": "v.caf"}.get(kind, "v.wav")
     data = written(voice, name, format=kind if kind in ("RF64", "AU", "CAF") else "WAV", subtype="FLOAT" if kind == "float" else "PCM_16")
     at = data.index(b"data") if kind != "AU" else 0
     if kind == "small":
@@ -237,7 +238,16 @@ def test_an_mp3_without_its_tag_is_on_time(rate):
 def test_an_mp3_in_a_wav_is_on_time(voice):
     _, frames = mp3(voice)
     fmt = struct.pack("<HHIIHHH", 0x55, 1, RATE, 16_000, 1, 0, 12) + struct.pack("<HIHHH", 1, 2, 384, 1, 0)
-    body = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"fact" + struct.pack("<II", 4, len(voice)) + b"data" + struct.pack("<I", len(frames)) + frames
+    body = (
+        b"WAVEfmt "
+        + struct.pack("<I", len(fmt))
+        + fmt
+        + b"fact"
+        + struct.pack("<II", 4, len(voice))
+        + b"data"
+        + struct.pack("<I", len(frames))
+        + frames
+    )
     source = FileSource(put("mp3.wav", b"RIFF" + struct.pack("<I", len(body)) + body))
     assert lag(heard(source), voice) == 0 and source.notice is None
 
@@ -325,7 +335,15 @@ def test_a_named_pipe_that_nobody_writes_to_is_left_when_asked():
 
 
 @posix
-@pytest.mark.parametrize("data, said", [(b"", "gave nothing"), (b"Dear diary", "gives no wav, flac"), (b"RIFF", "ended within the header"), (b"fLaC" + bytes(99), "is not audio that can be read")])
+@pytest.mark.parametrize(
+    "data, said",
+    [
+        (b"", "gave nothing"),
+        (b"Dear diary", "gives no wav, flac"),
+        (b"RIFF", "ended within the header"),
+        (b"fLaC" + bytes(99), "is not audio that can be read"),
+    ],
+)
 def test_a_named_pipe_with_no_recording_in_it_is_a_sentence(data, said):
     os.mkfifo("ff")
     feed("ff", data)
@@ -341,7 +359,9 @@ def test_a_device_is_no_recording():
                 FileSource(name).open()
 
 
-@pytest.mark.parametrize("subtype, step", [("PCM_U8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23), ("PCM_32", 2**-23), ("FLOAT", 0.0), ("DOUBLE", 1e-7)])
+@pytest.mark.parametrize(
+    "subtype, step", [("PCM_U8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23), ("PCM_32", 2**-23), ("FLOAT", 0.0), ("DOUBLE", 1e-7)]
+)
 @pytest.mark.parametrize("extensible", [False, True])
 def test_a_wav_on_standard_input_says_by_itself_what_it_is(subtype, step, extensible, voice):
     data = bytes(written(voice, "v.wav", subtype=subtype, format="WAVEX" if extensible else "WAV"))
@@ -355,7 +375,9 @@ def test_a_wav_that_comes_byte_by_byte(voice):
     data = bytes(written(voice[:500], "v.wav"))
     for rate in (None, RATE):
         reader, writer = os.pipe()
-        threading.Thread(target=lambda: [os.write(writer, data[i : i + 1]) for i in range(len(data))] and os.close(writer), daemon=True).start()
+        threading.Thread(
+            target=lambda: [os.write(writer, data[i : i + 1]) for i in range(len(data))] and os.close(writer), daemon=True
+        ).start()
         with os.fdopen(reader, "rb") as stream:
             np.testing.assert_allclose(heard(PipeSource(stream, rate)), voice[:500], atol=2**-15)
 
@@ -369,7 +391,12 @@ def test_a_wav_whose_rate_is_not_the_one_that_was_given(voice):
 def test_sizes_in_a_streams_header_are_claims_too(voice):
     data = written(voice, "v.wav")
     at = data.index(b"data")
-    for size, tail, more in ((len(voice) * 2, b"LIST\x04\x00\x00\x00abcd", False), (0, b"", False), (0xFFFFFFFF, b"", False), (5000, b"", True)):
+    for size, tail, more in (
+        (len(voice) * 2, b"LIST\x04\x00\x00\x00abcd", False),
+        (0, b"", False),
+        (0xFFFFFFFF, b"", False),
+        (5000, b"", True),
+    ):
         data[at + 4 : at + 8] = struct.pack("<I", size)
         source = PipeSource(io.BytesIO(bytes(data) + tail), None)
         np.testing.assert_allclose(heard(source), voice, atol=2**-15)
@@ -413,9 +440,18 @@ def test_without_a_rate_raw_samples_are_refused_and_nothing_is_told():
     [
         (b"RIFF\x00\x00\x00\x00AVI LIST", "is no wav"),
         (b"RIFF\x00\x00\x00\x00WAVEdata\x00\x00\x00\x00" + bytes(40), "does not say how its samples are stored"),
-        (b"RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00" + struct.pack("<HHIIHH", 2, 1, 48000, 1, 1, 4) + b"data" + bytes(40), "format 2, 4 bits"),
-        (b"RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00" + struct.pack("<HHIIHH", 1, 0, 48000, 1, 1, 16) + b"data" + bytes(40), "0 channels"),
-        (b"RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00" + struct.pack("<HHIIHH", 1, 1, 7, 1, 1, 16) + b"data" + bytes(40), "sample rate 7 Hz"),
+        (
+            b"RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00" + struct.pack("<HHIIHH", 2, 1, 48000, 1, 1, 4) + b"data" + bytes(40),
+            "format 2, 4 bits",
+        ),
+        (
+            b"RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00" + struct.pack("<HHIIHH", 1, 0, 48000, 1, 1, 16) + b"data" + bytes(40),
+            "0 channels",
+        ),
+        (
+            b"RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00" + struct.pack("<HHIIHH", 1, 1, 7, 1, 1, 16) + b"data" + bytes(40),
+            "sample rate 7 Hz",
+        ),
         (b"RIFF\x00\x00\x00\x00WAVEJUNK\xff\xff\xff\x7f" + bytes(99), "without sound in its first MB"),
         (b"RIFF\x00\x00\x00\x00WAVE", "ended within the header"),
         (b"RIFF\x00\x00\x00\x00WAVE" + bytes(200), "ended within the header"),
@@ -432,7 +468,13 @@ def test_a_header_that_is_none_is_a_sentence(head, said):
 
 def test_the_conversion_can_be_pasted_whatever_the_name():
     put("song.wav", b"")
-    for name, made in (("my memo.m4a", "my memo.wav"), ("song.wav", "song-2.wav"), ("it's $HOME.m4a", "it's $HOME.wav"), ("-x.m4a", "./-x.wav"), ("~.m4a", "~.wav")):
+    for name, made in (
+        ("my memo.m4a", "my memo.wav"),
+        ("song.wav", "song-2.wav"),
+        ("it's $HOME.m4a", "it's $HOME.wav"),
+        ("-x.m4a", "./-x.wav"),
+        ("~.m4a", "~.wav"),
+    ):
         words = shlex.split(conversion(name, "linux"))
         assert words == ["ffmpeg", "-i", f"./{name}" if name.startswith("-") else name, made]
         assert shlex.split(conversion(name, "darwin"))[-2:] == words[-2:]

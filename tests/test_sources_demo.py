@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rt_melody.realtime.sources.demo import DEMO_RATE_HZ, DemoSource, demo_phrase
 from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.sources.demo import DEMO_RATE_HZ, DemoSource, demo_phrase
 from rt_melody.realtime.types import hz_to_midi
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.sterile import SPREAD_CENTS, STEADY_S, SterileWatch

@@ -41,7 +41,9 @@ def test_what_grows_or_nests_is_refused_before_it_is_built(data, said, monkeypat
 
 def test_anchors_that_save_some_typing_are_read():
     assert load_bounded_yaml(b"a: &range [-45, -6]\nb: *range\nc: {<<: &m {x: 1}, y: *range}\n") == {
-        "a": [-45, -6], "b": [-45, -6], "c": {"x": 1, "y": [-45, -6]},
+        "a": [-45, -6],
+        "b": [-45, -6],
+        "c": {"x": 1, "y": [-45, -6]},
     }
     assert load_bounded_yaml("latency_ms: 33.0\n".encode("utf-16")) == {"latency_ms": 33.0}
     assert load_bounded_yaml(b"") is None

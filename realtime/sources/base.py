@@ -76,7 +76,7 @@ class AudioSource:
         """Wall-clock time of sample 0 (``time.time`` scale), or None before the first sample."""
         return None
 
-    def __enter__(self) -> "AudioSource":
+    def __enter__(self) -> AudioSource:
         self.open()
         return self
 

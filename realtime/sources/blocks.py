@@ -8,13 +8,13 @@ Conventions
 from __future__ import annotations
 
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
+from rt_melody.realtime.errors import InputError
 from rt_melody.realtime.sources.base import CountingSource
 from rt_melody.realtime.sources.mixing import Mix
-from rt_melody.realtime.errors import InputError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 PACED_BLOCK_S = 0.010  # a block of a source that plays at the pace of the clock

@@ -36,7 +36,7 @@ class ByteStream:
         self.ended = False
 
     @classmethod
-    def of_path(cls, path: str | Path) -> "ByteStream":
+    def of_path(cls, path: str | Path) -> ByteStream:
         """A named pipe, whether somebody writes to it yet or not. Raises OSError."""
         return cls(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)), str(path))
 

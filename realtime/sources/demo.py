@@ -10,7 +10,8 @@ Conventions
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,7 +42,7 @@ TUNE = (
 )
 
 
-def demo_phrase(sample_rate: int = DEMO_RATE_HZ) -> "Phrase":
+def demo_phrase(sample_rate: int = DEMO_RATE_HZ) -> Phrase:
     """The demo song: about 7.7 s, 11 notes. The first call of an installation compiles the voice."""
     from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 
@@ -74,7 +75,7 @@ class DemoSource(PacedSource):
         self._phrase: Phrase | None = None
 
     @property
-    def phrase(self) -> "Phrase":
+    def phrase(self) -> Phrase:
         """What is sung: samples, f0 of every sample, notes."""
         if self._phrase is None:
             self._phrase = demo_phrase(self.sample_rate)

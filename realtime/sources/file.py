@@ -29,13 +29,13 @@ from typing import Any
 
 import numpy as np
 
+from rt_melody.realtime.errors import InputError
 from rt_melody.realtime.sources.advice import conversion
 from rt_melody.realtime.sources.blocks import PacedSource, check_sample_rate
 from rt_melody.realtime.sources.byte_stream import AT_ONCE, ByteStream
 from rt_melody.realtime.sources.headers import Patched, missing_s, repair
-from rt_melody.realtime.sources.mixing import ChannelPowers, Mix, chosen, look_through
-from rt_melody.realtime.sources.pcm import PcmReader, is_riff, parse_wav
-from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.sources.mixing import ChannelPowers, chosen, look_through
+from rt_melody.realtime.sources.pcm import PcmReader, WavHeader, is_riff, parse_wav
 
 FORMATS = "wav, flac, ogg, opus and mp3"
 FIRST_FRAME_BYTES = 2048  # an MP3 frame has at most 1441
@@ -109,30 +109,30 @@ class FileSource(PacedSource):
 
     def _open_pipe(self) -> None:
         try:
-            self._bytes = ByteStream.of_path(self.path)
+            self._bytes = stream = ByteStream.of_path(self.path)
         except OSError as error:
             raise InputError(f"{self.path} cannot be read ({_reason(error)}); check its permissions") from error
         try:
-            head = self._bytes.await_bytes(4, self._stop)
+            head = stream.await_bytes(4, self._stop)
             if is_riff(head):
-                self._open_wav_stream()
+                self._open_wav_stream(stream)
             else:
-                self._spool(head)
+                self._spool(stream, head)
         except BaseException:
-            self._bytes.close()
+            stream.close()
             raise
 
-    def _open_wav_stream(self) -> None:
-        header = await_wav_header(self._bytes, self._stop)
+    def _open_wav_stream(self, stream: ByteStream) -> None:
+        header = await_wav_header(stream, self._stop)
         self.sample_rate = check_sample_rate(header.format.sample_rate, f"write {self.path} at another rate")
         self.channels = header.format.channels
         self._mix = chosen(self.channel, self.channels, str(self.path))
         self._powers = ChannelPowers(self.channels) if self.channel is None else None
         self._stated_s = float("inf") if header.data_bytes is None else header.data_bytes / header.format.frame_bytes / self.sample_rate
-        self._reader = PcmReader(self._bytes, header.format, header.data_bytes)
+        self._reader = PcmReader(stream, header.format, header.data_bytes)
         self._begin()
 
-    def _spool(self, head: bytes) -> None:
+    def _spool(self, stream: ByteStream, head: bytes) -> None:
         """What needs to be seeked in goes to a file of ours, which is gone when it is open."""
         if not head:
             raise InputError(f"{self.path} gave nothing; write a recording to it")
@@ -141,23 +141,25 @@ class FileSource(PacedSource):
         number, name = tempfile.mkstemp(prefix="rt-melody-")
         try:
             with open(number, "wb") as file:
-                self._copy(file)
+                self._copy(stream, file)
             self._open_recording(Path(name))
         except OSError as error:
             raise InputError(f"{self.path} cannot be kept in {name} ({_reason(error)}); write it to a file") from error
         finally:
             os.unlink(name)
-        self._bytes.close()
+        stream.close()
 
-    def _copy(self, file: Any) -> None:
+    def _copy(self, stream: ByteStream, file: Any) -> None:
         size = 0
-        while (data := self._bytes.read(AT_ONCE, 0.1)) is not None:
+        while (data := stream.read(AT_ONCE, 0.1)) is not None:
             if self._stop():
                 raise InputError(f"stopped before {self.path} was read to its end")
             file.write(data)
             size += len(data)
             if size > MAX_SPOOLED_BYTES:
-                raise InputError(f"{self.path} gave more than {MAX_SPOOLED_BYTES >> 30} GB; give a wav through it, which is heard as it comes")
+                raise InputError(
+                    f"{self.path} gave more than {MAX_SPOOLED_BYTES >> 30} GB; give a wav through it, which is heard as it comes"
+                )
 
     # ---- a file ------------------------------------------------------------------------------------
 
@@ -243,26 +245,27 @@ class FileSource(PacedSource):
     # ---- reading -----------------------------------------------------------------------------------
 
     def _next_block(self, max_samples: int) -> np.ndarray | None:
-        frames = self._stream_frames(max_samples) if self._reader is not None else self._read_frames(max_samples)
+        reader = self._reader
+        frames = self._read_frames(max_samples) if reader is None else self._stream_frames(reader, max_samples)
         if frames is None:
             return None
         if self.channels == 1 and self._mix.factor == 1.0:
             return frames[:, 0]
         return self._mix.down(frames, self._mono)
 
-    def _stream_frames(self, max_samples: int) -> np.ndarray | None:
-        frames = self._reader.read(max_samples, 0.1)
+    def _stream_frames(self, reader: PcmReader, max_samples: int) -> np.ndarray | None:
+        frames = reader.read(max_samples, 0.1)
         if frames is None:
-            self._tell_of_stream()
+            self._tell_of_stream(reader)
         elif self._powers is not None:
             self._powers.feed(frames)
         return frames
 
-    def _tell_of_stream(self) -> None:
+    def _tell_of_stream(self, reader: PcmReader) -> None:
         notices = [self._powers.complaint(str(self.path))] if self._powers is not None else []
-        if self._reader.understated:
+        if reader.understated:
             notices.append(f"{self.path} went on after the {self._stated_s:.1f} s that its header states: all of it was read")
-        if self._reader.given == 0:
+        if reader.given == 0:
             notices.append(f"{self.path} holds no samples; give a recording with sound in it")
         self._notice = "; ".join(filter(None, notices)) or None
 
@@ -293,7 +296,7 @@ class FileSource(PacedSource):
             self._bytes.close()
 
 
-def await_wav_header(stream: ByteStream, stop: Callable[[], bool]) -> Any:
+def await_wav_header(stream: ByteStream, stop: Callable[[], bool]) -> WavHeader:
     """The header of a wav that comes through a pipe, after which the next byte is sound. Raises InputError."""
     count = 44
     while (header := parse_wav(stream.await_bytes(count, stop), stream.name)) is None:
@@ -362,7 +365,7 @@ def _through_a_pipe(path: Path) -> Any:
     import soundfile
 
     reader, writer = os.pipe()
-    raw = open(path, "rb")
+    raw = open(path, "rb")  # noqa: SIM115 (the feeder closes it)
 
     def feed() -> None:
         with suppress(OSError), raw, open(writer, "wb") as pipe:  # OSError: the reader was closed

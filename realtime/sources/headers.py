@@ -11,11 +11,12 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from rt_melody.realtime.sources.pcm import ENDLESS_BYTES, is_chunk
 
 MAX_CHUNKS = 1000
+Order = Literal["little", "big"]
 TAIL_BYTES = 4096  # so much after the sound, of whatever kind, is no sound
 
 
@@ -25,7 +26,7 @@ class Sizes:
 
     data_at: int
     claimed: int  # bytes; below 0 where it says "until the end"
-    fields: tuple[tuple[int, int, str, int], ...]  # offset, width, byte order, what it counts beside the sound's bytes
+    fields: tuple[tuple[int, int, Order, int], ...]  # offset, width, byte order, what it counts beside the sound's bytes
     bytes_a_second: float
 
 
@@ -33,9 +34,9 @@ class Patched(io.RawIOBase):
     """A file read as if some of its bytes were others."""
 
     def __init__(self, path: str | Path, patches: dict[int, bytes]) -> None:
-        self._file, self._patches = open(path, "rb"), patches
+        self._file, self._patches = open(path, "rb"), patches  # noqa: SIM115 (closed by ``close``)
 
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+    def readinto(self, buffer: Any) -> int:
         at, view = self._file.tell(), memoryview(buffer).cast("B")
         count = self._file.readinto(view)
         for offset, data in self._patches.items():
@@ -120,7 +121,7 @@ def _at(file: BinaryIO, at: int, count: int, end: int) -> bytes | None:
     return file.read(count)
 
 
-def _wav(file: BinaryIO, order: str, is_64: bool, end: int) -> Sizes | None:
+def _wav(file: BinaryIO, order: Order, is_64: bool, end: int) -> Sizes | None:
     at, bytes_a_second, sizes_64 = 12, 0, None
     for _ in range(MAX_CHUNKS):
         head = _at(file, at, 8, end)
@@ -134,7 +135,7 @@ def _wav(file: BinaryIO, order: str, is_64: bool, end: int) -> Sizes | None:
         elif head[:4] == b"data":
             if bytes_a_second < 1:
                 return None
-            fields = ((4, 4, order, at), (at + 4, 4, order, 0))
+            fields: tuple[tuple[int, int, Order, int], ...] = ((4, 4, order, at), (at + 4, 4, order, 0))
             if is_64 and sizes_64 is not None:
                 file.seek(sizes_64 + 8)
                 size = int.from_bytes(file.read(8), "little")

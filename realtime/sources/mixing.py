@@ -56,7 +56,9 @@ def chosen(channel: int | None, channels: int, name: str) -> Mix:
         return Mix(tuple(range(channels)))
     if not 1 <= channel <= channels:
         has = "one channel" if channels == 1 else f"{channels} channels"
-        raise InputError(f"{name} has {has}, and --channel {channel} is none of them; give 1{f' to {channels}' if channels > 1 else ''}, or leave it out")
+        raise InputError(
+            f"{name} has {has}, and --channel {channel} is none of them; give 1{f' to {channels}' if channels > 1 else ''}, or leave it out"
+        )
     return Mix((channel - 1,))
 
 
@@ -88,17 +90,22 @@ class ChannelPowers:
 
     def mix(self, name: str, floats: bool = True) -> Mix:
         """How these channels are best heard. ``floats``: whether the file could hold another scale than its own."""
-        factor, remarks = 1.0, []
+        factor = 1.0
+        remarks: list[str] = []
         if floats and (peak := self.robust_peak()) > FULL_SCALES:
             factor = 2.0 ** -math.ceil(math.log2(peak))
             remarks.append(f"holds floats up to {peak:.4g} where full scale is 1, and is heard at 1/{1 / factor:g} of that")
         heard = self._heard()
         if len(heard) < len(self._power):
             which = f"channel {heard[0] + 1} alone" if len(heard) == 1 else "channels " + ", ".join(str(c + 1) for c in heard)
-            remarks.append(f"has {len(self._power)} channels of which {which} hold{'s' if len(heard) == 1 else ''} sound, and only that is heard")
+            remarks.append(
+                f"has {len(self._power)} channels of which {which} hold{'s' if len(heard) == 1 else ''} sound, and only that is heard"
+            )
         if len(heard) > 1 and self._cancel(heard):
             heard = (int(np.argmax(self._power)),)
-            remarks.append(f"has channels that cancel each other in their mean, so channel {heard[0] + 1} is heard alone; --channel N chooses")
+            remarks.append(
+                f"has channels that cancel each other in their mean, so channel {heard[0] + 1} is heard alone; --channel N chooses"
+            )
         return Mix(heard, factor, f"{name} {'; it '.join(remarks)}" if remarks else None)
 
     def _heard(self) -> tuple[int, ...]:
@@ -118,7 +125,8 @@ class ChannelPowers:
         if mix.factor != 1.0:
             return f"{name} held floats up to {self.robust_peak():.4g} where full scale is 1, and was distorted; scale it by {mix.factor:g}"
         if len(mix.channels) == 1 < all_of_them:
-            return f"of the {all_of_them} channels of {name}, channel {mix.channels[0] + 1} holds the sound, which the mean of all made faint; add --channel {mix.channels[0] + 1}"
+            only = mix.channels[0] + 1
+            return f"of {all_of_them} channels of {name} one, {only}, holds the sound, and their mean made it faint; add --channel {only}"
         return None
 
 

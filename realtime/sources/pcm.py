@@ -108,7 +108,10 @@ def _parse_format(body: bytes, name: str) -> PcmFormat:
 def is_chunk(head: bytes) -> bool:
     """Whether bytes after the sound begin another part of a file: a chunk's name of four letters, or a tag."""
     name = head[:4]
-    return len(name) == 4 and name.isascii() and name.decode("latin-1").isprintable() and name[:1].isalpha() or name[:3] in (b"ID3", b"TAG")
+    return (len(name) == 4 and name.isascii() and name.decode("latin-1").isprintable() and name[:1].isalpha()) or name[:3] in (
+        b"ID3",
+        b"TAG",
+    )
 
 
 class PcmReader:

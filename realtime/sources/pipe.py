@@ -17,13 +17,13 @@ from typing import BinaryIO
 
 import numpy as np
 
+from rt_melody.realtime.errors import InputError
 from rt_melody.realtime.sources.base import CountingSource
 from rt_melody.realtime.sources.blocks import PACED_BLOCK_S, check_sample_rate
 from rt_melody.realtime.sources.byte_stream import ByteStream
 from rt_melody.realtime.sources.file import await_wav_header
 from rt_melody.realtime.sources.mixing import ChannelPowers, chosen
 from rt_melody.realtime.sources.pcm import PcmFormat, PcmReader, WavHeader, is_riff, looks_like_floats, parse_wav
-from rt_melody.realtime.errors import InputError
 
 READ_SAMPLES = 16_384  # as much as a Linux pipe holds
 JUDGED_SAMPLES = 4_096  # after so many that are not 0 they are taken for what they are
@@ -132,7 +132,7 @@ class PipeSource(CountingSource):
         due = self._due_samples(timeout_s) if self._realtime else READ_SAMPLES
         if not due:
             return self._block[:0]
-        frames = self._reader.read(due, timeout_s)
+        frames = self._begun_reader().read(due, timeout_s)
         if frames is None:
             return self._end()
         return self._given(frames)
@@ -170,20 +170,25 @@ class PipeSource(CountingSource):
                 "float32; have them written so (ffmpeg: -f f32le, sox: -t f32), or pipe in a wav, which says by itself what it is"
             )
 
+    def _begun_reader(self) -> PcmReader:
+        assert self._reader is not None, "what it is has been settled"
+        return self._reader
+
     # ---- the end -----------------------------------------------------------------------------------
 
     def _end(self) -> None:
         self._open = False
-        notices = []
-        if torn := self._reader.torn_bytes:
-            size = self._reader.format.frame_bytes
+        reader = self._begun_reader()
+        notices: list[str | None] = []
+        if torn := reader.torn_bytes:
+            size = reader.format.frame_bytes
             notices.append(
                 f"the stream ended {torn} bytes into a sample, which were left out; raw input must be "
                 f"{'mono ' if size == 4 else ''}little-endian float32, {size} bytes a sample"
             )
         elif self._position_samples == 0:
             notices.append(f"the stream ended before its first sample; pipe samples in: {EXAMPLE}")
-        if self._reader.understated:
+        if reader.understated:
             notices.append("the wav on standard input went on after the size that its header states: all of it was read")
         if self._powers is not None:
             notices.append(self._powers.complaint(NAME))

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from rt_melody.realtime.timing.scheduling import run_first, runs_first
 from rt_melody.realtime.paths import open_to_write
+from rt_melody.realtime.timing.scheduling import run_first, runs_first
 
 T = TypeVar("T")
 END = object()  # ends the thread
@@ -77,7 +77,7 @@ class LineLog:
     def __init__(self, path: str | Path) -> None:
         self.path = path
         self.failure: str | None = None  # one sentence
-        self._file = open(open_to_write(path, empty=True), "w", encoding="utf-8", buffering=1)
+        self._file = open(open_to_write(path, empty=True), "w", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by ``close``)
         self._writer: BackgroundWriter[str] = BackgroundWriter(self._write)
 
     def take(self, line: str) -> None:
