@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import asin, pi, sqrt
 
 import numpy as np
-from numba import njit
+
+from rt_melody.kernels.compiled import compiled
 
 
-@njit("float64(float32[::1], int64)", cache=True, nogil=True)
+@compiled("float64(float32[::1], int64)")
 def mobility(window: np.ndarray, count: int) -> float:
     """Power of the first difference over power of the newest ``count`` samples, 0..4; 0 where there is silence.
 

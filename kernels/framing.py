@@ -6,12 +6,13 @@ Sample n of the stream lies at ``ring[n % len(ring)]``; samples before the start
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from rt_melody.kernels.compiled import compiled
 
 LIMIT = 2.0  # full scale is 1; what exceeds it further is a fault that must not deafen the level's peak-hold
 
 
-@njit("void(float32[::1], int64, float32[::1], int64)", cache=True, nogil=True)
+@compiled("void(float32[::1], int64, float32[::1], int64)")
 def put(ring: np.ndarray, start: int, block: np.ndarray, count: int) -> None:
     """Store ``block[:count]`` as samples ``start .. start + count - 1``; ``count <= len(ring)``."""
     size = ring.shape[0]
@@ -23,7 +24,7 @@ def put(ring: np.ndarray, start: int, block: np.ndarray, count: int) -> None:
             at = 0
 
 
-@njit("void(float32[::1], int64, float32[::1])", cache=True, nogil=True)
+@compiled("void(float32[::1], int64, float32[::1])")
 def frame(ring: np.ndarray, end: int, out: np.ndarray) -> None:
     """The window of ``len(out)`` samples whose newest is sample ``end - 1``; ``len(out) <= len(ring)``."""
     size = ring.shape[0]
@@ -35,7 +36,7 @@ def frame(ring: np.ndarray, end: int, out: np.ndarray) -> None:
             at = 0
 
 
-@njit("int64(float32[::1], float64, float64[::1], float32[::1])", cache=True, nogil=True)
+@compiled("int64(float32[::1], float64, float64[::1], float32[::1])")
 def condition(block: np.ndarray, keep: float, state: np.ndarray, out: np.ndarray) -> int:
     """Copy ``block`` without what no voice is; how many values were not finite.
 
@@ -60,7 +61,7 @@ def condition(block: np.ndarray, keep: float, state: np.ndarray, out: np.ndarray
     return bad
 
 
-@njit("float64(float32[::1], int64)", cache=True, nogil=True)
+@compiled("float64(float32[::1], int64)")
 def level_db(window: np.ndarray, count: int) -> float:
     """dBFS RMS of the newest ``count`` samples of a window, -120 at least."""
     total = 0.0

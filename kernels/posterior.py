@@ -6,10 +6,11 @@ Bins are evenly spaced in pitch; a reading is in bins (fractional), for the call
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from rt_melody.kernels.compiled import compiled
 
 
-@njit("void(float32[::1], float32[::1])", cache=True, nogil=True)
+@compiled("void(float32[::1], float32[::1])")
 def softmax(logits: np.ndarray, out: np.ndarray) -> None:
     """Probabilities of a row of logits."""
     top = logits[0]
@@ -23,7 +24,7 @@ def softmax(logits: np.ndarray, out: np.ndarray) -> None:
         out[i] /= total
 
 
-@njit("int64(float32[::1], int64, int64)", cache=True, nogil=True)
+@compiled("int64(float32[::1], int64, int64)")
 def peak(probabilities: np.ndarray, low: int, high: int) -> int:
     """Index of the highest of the bins ``low .. high - 1``."""
     best = low
@@ -33,7 +34,7 @@ def peak(probabilities: np.ndarray, low: int, high: int) -> int:
     return best
 
 
-@njit("float64(float32[::1], int64, int64)", cache=True, nogil=True)
+@compiled("float64(float32[::1], int64, int64)")
 def local_mean(probabilities: np.ndarray, centre: int, reach: int) -> float:
     """Probability-weighted mean bin within ``reach`` bins of ``centre`` (fractional bins)."""
     total, moment = 1e-12, 1e-12 * centre
@@ -43,7 +44,7 @@ def local_mean(probabilities: np.ndarray, centre: int, reach: int) -> float:
     return moment / total
 
 
-@njit("float64(float32[::1], float64, float64)", cache=True, nogil=True)
+@compiled("float64(float32[::1], float64, float64)")
 def mass_near(probabilities: np.ndarray, centre: float, reach: float) -> float:
     """Probability within ``reach`` bins of the fractional bin ``centre``, end bins counted in part."""
     total = 0.0

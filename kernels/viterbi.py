@@ -10,10 +10,11 @@ last for ever.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from rt_melody.kernels.compiled import compiled
 
 
-@njit("int64(float32[::1], float32[::1], float32[::1], float32[::1], float32, float32, float32)", cache=True, nogil=True)
+@compiled("int64(float32[::1], float32[::1], float32[::1], float32[::1], float32, float32, float32)")
 def advance(
     score: np.ndarray, observed: np.ndarray, moves: np.ndarray, scratch: np.ndarray, leap: np.float32, begin: np.float32, end: np.float32
 ) -> int:

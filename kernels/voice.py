@@ -20,7 +20,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from rt_melody.kernels.compiled import compiled
 
 MIN_F0_HZ, MAX_F0_HZ = 20.0, 4000.0
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 96_000
@@ -37,26 +38,26 @@ _HISS = "void(f4[::1], f8, f8, f8, i8, f4[::1])"
 _DECIMATE = "void(f4[::1], f8[::1], i8, f4[::1])"
 
 
-@njit("i8(i8)", cache=True, nogil=True)
+@compiled("i8(i8)")
 def next_random(state: int) -> int:
     """The next of 2**32 states of the linear congruential generator of Numerical Recipes (1664525, 1013904223)."""
     return (1664525 * state + 1013904223) & 0xFFFFFFFF
 
 
-@njit("f8(i8)", cache=True, nogil=True)
+@compiled("f8(i8)")
 def white(state: int) -> float:
     """A state as noise: uniform, mean 0, RMS 1."""
     return (state - 2147483647.5) * _NOISE_SCALE
 
 
-@njit("f8(f8, f8)", cache=True, nogil=True)
+@compiled("f8(f8, f8)")
 def glottal_pulse(phase: float, open_quotient: float) -> float:
     """The derivative of the glottal flow x**2 - x**3 at ``phase`` (0..1) of a cycle; 0 while closed."""
     x = phase / open_quotient
     return 2.0 * x - 3.0 * x * x if x < 1.0 else 0.0
 
 
-@njit(_SOURCE, cache=True, nogil=True)
+@compiled(_SOURCE)
 def glottal_source(
     f0_hz: np.ndarray, voice: np.ndarray, breath: np.ndarray, oversampling: int, rate_hz: float,
     open_quotient: float, jitter: float, shimmer: float, seed: int, out: np.ndarray,
@@ -98,14 +99,14 @@ def glottal_source(
         held = gain * glottal_pulse(phase, open_quotient) + late
 
 
-@njit("Tuple((f8, f8))(f8, f8, f8)", cache=True, nogil=True)
+@compiled("Tuple((f8, f8))(f8, f8, f8)")
 def resonator(frequency_hz: float, bandwidth_hz: float, rate_hz: float) -> tuple[float, float]:
     """b and c of y[n] = (1 - b - c) x[n] + b y[n-1] + c y[n-2], which resonates at ``frequency_hz``."""
     radius = math.exp(-math.pi * bandwidth_hz / rate_hz)
     return 2.0 * radius * math.cos(2.0 * math.pi * frequency_hz / rate_hz), -radius * radius
 
 
-@njit(_TRACT, cache=True, nogil=True)
+@compiled(_TRACT)
 def vocal_tract(
     formants_hz: np.ndarray, bandwidths_hz: np.ndarray, control_samples: int, rate_hz: float, tilt_pole: float, signal: np.ndarray
 ) -> None:
@@ -150,7 +151,7 @@ def vocal_tract(
         signal[k] = x
 
 
-@njit(_HISS, cache=True, nogil=True)
+@compiled(_HISS)
 def add_hiss(level: np.ndarray, rate_hz: float, centre_hz: float, bandwidth_hz: float, seed: int, signal: np.ndarray) -> None:
     """Add noise of RMS about ``level``, in one band, to ``signal`` [both shape=(n,)]."""
     b, c = resonator(centre_hz, bandwidth_hz, rate_hz)
@@ -165,7 +166,7 @@ def add_hiss(level: np.ndarray, rate_hz: float, centre_hz: float, bandwidth_hz: 
         signal[k] += level[k] * y
 
 
-@njit(_DECIMATE, cache=True, nogil=True)
+@compiled(_DECIMATE)
 def decimate(signal: np.ndarray, taps: np.ndarray, factor: int, out: np.ndarray) -> None:
     """out[i] = sum over m of taps[m] * signal[i * factor + m - len(taps) // 2]; 0 beyond the ends."""
     middle = len(taps) // 2

@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import copy
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from rt_melody.models.torchscript import load_model
+from rt_melody.models.torchscript import SHIPPED, load_model
 
-SHIPPED = Path(__file__).parent / "weights" / "live.pt"
 WARM_UP_HOPS = 5  # TorchScript settles after its third call
+
+
+class hop_computing:
+    """Meanwhile torch computes in the calling thread alone, and denormal numbers are zeros; then as before.
+
+    A hop is too little work to share, and threads that wait for each other stall on a busy machine; a fading sound would
+    make every operation on denormal numbers a hundred times slower. Both are settings of the thread and the process, which
+    belong to whoever calls. May be nested, a loop within it saves it the change at every hop; costs a microsecond or two.
+    """
+
+    __slots__ = ("_flushed", "_threads")
+
+    def __enter__(self) -> None:
+        self._threads, self._flushed = torch.get_num_threads(), _denormals_are_flushed()
+        if self._threads != 1:
+            torch.set_num_threads(1)
+        if not self._flushed:
+            torch.set_flush_denormal(True)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._threads != 1:
+            torch.set_num_threads(self._threads)
+        if not self._flushed:
+            torch.set_flush_denormal(False)
+
+
+def _denormals_are_flushed() -> bool:
+    """Tried, since torch does not tell."""
+    return sys.float_info.min * 0.5 == 0.0
 
 
 class StreamingModel:
@@ -20,17 +49,16 @@ class StreamingModel:
     A stream may be heard in several interleaved *phases*: each ``step`` is the next phase's turn, whose own state
     saw every ``phases``-th window. So a network made for hops of 10 ms answers every 5 ms, at twice the work.
 
-    Sets torch to one intra-op thread for the process: a hop is too little work to share, and threads that
-    wait for each other stall on a busy machine.
+    Torch's threads and denormals are left as they were found (see ``hop_computing``).
 
-    Raises rt_melody.models.torchscript.ModelFileError for a file that is no model.
+    ``trust_model``: run the code of a file of another origin. Raises rt_melody.models.torchscript.ModelFileError for a
+    file that is no model, or of another origin and not trusted.
     """
 
-    def __init__(self, path: str | Path | None = None):
-        torch.set_num_threads(1)
-        torch.set_flush_denormal(True)
+    def __init__(self, path: str | Path | None = None, trust_model: bool = False):
         self.path = Path(path) if path else SHIPPED
-        self._step, self.config, self.provenance = load_model(self.path)
+        with hop_computing():
+            self._step, self.config, self.provenance = load_model(self.path, trust_model)
         self._begin()
 
     def _begin(self) -> None:
@@ -39,7 +67,7 @@ class StreamingModel:
         self._head = len(self.config.look_ahead_ms) - 1
         self.set_phases(1)
 
-    def for_another_stream(self) -> "StreamingModel":
+    def for_another_stream(self) -> StreamingModel:
         """One that shares what is loaded and compiled, and nothing of this one's stream."""
         other = copy.copy(self)
         other._begin()
@@ -75,7 +103,7 @@ class StreamingModel:
         """Take in ``self.window``; pitch logits [shape=(pitch_bins,)] and the voicing logit."""
         turn = self._turn
         self._turn = (turn + 1) % self._phases
-        with torch.inference_mode():
+        with hop_computing(), torch.inference_mode():
             pitch, voicing, self._carried[turn] = self._step(self._input, self._carried[turn], self._memory[turn], self._head)
             return pitch.numpy(), float(voicing)
 

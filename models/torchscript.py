@@ -2,15 +2,26 @@
 
 TorchScript is deprecated upstream in favour of ``torch.export``; this file is the one to replace. What is
 stored: the frozen step of one hop (normalisation folded into constants), and inside the same archive a JSON
-text with the whole configuration and the provenance, so that a model file cannot disagree with its shape.
+text with the whole configuration and the provenance, so that a model file cannot disagree with its shape. The
+archive's comment is the checksum of all before it, so that no flipped bit is taken for weights.
+
+An archive of TorchScript holds code, some of which may run as soon as it is loaded. So what can be read without
+running anything is read first; the code is then run only of the file that is shipped (its checksum lies beside it), of
+one that this process wrote, or of one that the caller says to trust.
 """
 
+import hashlib
+import io
 import json
+import math
 import os
 import warnings
+import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 import torch
+import yaml
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.live_step import LiveStep
@@ -18,13 +29,22 @@ from rt_melody.models.network import TwoStageNet
 
 META = "rt_melody.json"
 FORMAT = 3
+SHIPPED = Path(__file__).parent / "weights" / "live.pt"
+SEAL = b"sha256:"  # begins the archive's comment
+SEAL_BYTES = len(SEAL) + 64
+MAX_BYTES = 2**28  # of a file; the shipped one has 3 MB
+MAX_META_BYTES = 2**20
+MAX_SIZE = 2**20  # of any whole number in a configuration
+
+_written: set[str] = set()  # checksums of the files that this process made
 
 
 class ModelFileError(ValueError):
     """A file that is not a model of this program; the message is one sentence with the way out."""
 
 
-torch.jit.export(LiveStep.initial_state)  # compiled beside forward
+exported = torch.jit.export  # marks a method that is compiled beside forward
+exported(LiveStep.initial_state)
 
 
 def quietly(call, *args, **kwargs):
@@ -40,27 +60,172 @@ def compile_step(net: TwoStageNet) -> torch.jit.ScriptModule:
     return quietly(torch.jit.freeze, scripted, preserved_attrs=["initial_state"])
 
 
+# ---- writing ---------------------------------------------------------------------------------------
+
+
 def save_model(path: Path, net: TwoStageNet, provenance: dict) -> None:
     """Compile ``net`` and store it with its configuration and where it came from."""
     meta = {"format": FORMAT, "model": net.config.to_dict(), "provenance": provenance}
-    quietly(torch.jit.save, compile_step(net), str(path), _extra_files={META: json.dumps(meta)})
+    store_module(path, compile_step(net), meta)
 
 
-def load_model(path: Path) -> tuple[torch.jit.ScriptModule, ModelConfig, dict]:
-    """The compiled step, its configuration and its provenance. Raises ModelFileError."""
+def store_module(path: Path, module: torch.jit.ScriptModule, meta: dict) -> None:
+    """Write a compiled step and what is to be known about it, sealed; this process trusts the file from now on."""
+    data = sealed(archive_of(module, meta))
+    _written.add(hashlib.sha256(data).hexdigest())
+    Path(path).write_bytes(data)
+
+
+def archive_of(module: torch.nn.Module, meta: dict) -> bytes:
+    """A module, compiled if it is not yet, and what is to be known about it, without a seal."""
+    scripted = module if isinstance(module, torch.jit.ScriptModule) else quietly(torch.jit.script, module)
+    buffer = io.BytesIO()
+    quietly(torch.jit.save, scripted, buffer, _extra_files={META: json.dumps(meta)})
+    return buffer.getvalue()
+
+
+def sealed(archive: bytes) -> bytes:
+    """A zip archive without a comment, now with its checksum for one."""
+    seal = SEAL + hashlib.sha256(archive).hexdigest().encode()
+    return archive[:-2] + len(seal).to_bytes(2, "little") + seal
+
+
+def _seal_is_broken(data: bytes, comment: bytes) -> bool:
+    """Whether the archive's comment is another than the seal of its content. Files of before have none."""
+    return bool(comment) and sealed(data[: -SEAL_BYTES - 2] + bytes(2)) != data
+
+
+# ---- reading ---------------------------------------------------------------------------------------
+
+
+def load_model(path: Path, trust_model: bool = False) -> tuple[torch.jit.ScriptModule, ModelConfig, dict]:
+    """The compiled step, its configuration and its provenance.
+
+    Raises ModelFileError for what is no model, a damaged one, and, unless ``trust_model``, for one of an unknown origin.
+    """
+    data = _read(path)
+    digest = hashlib.sha256(data).hexdigest()
+    ours = digest == shipped_digest()
+    if _is_shipped(path) and not ours:
+        raise ModelFileError(f"{path} is damaged: its checksum is not the one that live.yaml beside it states; install rt-melody again")
+    config, provenance = _read_meta(path, data)
+    if not ours:
+        _check_whole(path, data)
+        if not trust_model and digest not in _written:
+            raise ModelFileError(
+                f"{path} is not the model that is shipped, and a model file can run any program as it is loaded; "
+                "if you made it or trust its maker, add --trust-model (in Python trust_model=True)"
+            )
+    try:
+        module = quietly(torch.jit.load, io.BytesIO(data), map_location="cpu")
+        if not ours:
+            _try_out(module, config)
+        return module, config, provenance
+    except Exception as error:  # whatever a foreign file makes the loader raise
+        raise _no_model(path, type(error).__name__) from error
+
+
+def _no_model(path: Path, reason: str) -> ModelFileError:
+    return ModelFileError(
+        f"{path} is not a model file of rt-melody ({reason}); use one that rt_melody.models.training.export wrote, or leave --model out"
+    )
+
+
+def _read(path: Path) -> bytes:
+    """The whole file: what is checked is what is loaded, whoever changes the file meanwhile."""
     if not os.path.isfile(path):
         raise ModelFileError(f"there is no model file {path}; leave --model out to use the model that is shipped")
-    extra = {META: ""}
     try:
-        module = quietly(torch.jit.load, str(path), map_location="cpu", _extra_files=extra)
-        meta = json.loads(extra[META])
-        if meta["format"] != FORMAT:
-            raise ModelFileError(f"{path} is of format {meta['format']}, this program reads format {FORMAT}")
-        return module, ModelConfig.from_dict(meta["model"]), meta["provenance"]
-    except ModelFileError:
-        raise
-    except Exception as error:  # whatever a foreign or damaged file makes the loader raise
-        raise ModelFileError(
-            f"{path} is not a model file of rt-melody ({type(error).__name__}); use one that "
-            "rt_melody.models.training.export wrote, or leave --model out"
-        ) from error
+        if os.path.getsize(path) > MAX_BYTES:
+            raise _no_model(path, f"more than {MAX_BYTES >> 20} MB")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"the model file {path} cannot be read ({error.strerror}); check its permissions") from error
+
+
+def shipped_digest() -> str | None:
+    """The checksum that the shipped model's file must have; None where it is not stated."""
+    try:
+        return yaml.safe_load(SHIPPED.with_suffix(".yaml").read_text(encoding="utf-8"))["sha256"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return None
+
+
+def _is_shipped(path: Path) -> bool:
+    try:
+        return os.path.samefile(path, SHIPPED)
+    except OSError:
+        return False
+
+
+def _read_meta(path: Path, data: bytes) -> tuple[ModelConfig, dict]:
+    """Configuration and provenance, of which nothing runs."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            (entry,) = [info for info in archive.infolist() if info.filename.endswith(f"/extra/{META}")]
+            if entry.file_size > MAX_META_BYTES:
+                raise ValueError("its configuration is too long")
+            meta = json.loads(archive.read(entry))
+        stated = meta["format"]
+        if stated == FORMAT:
+            config, provenance = ModelConfig.from_dict(meta["model"]), dict(meta["provenance"])
+            _check_config(config)
+            return config, provenance
+    except Exception as error:  # zipfile and json raise more than they document
+        raise _no_model(path, type(error).__name__) from error
+    raise ModelFileError(f"{path} is of format {str(stated)[:40]}, this program reads format {FORMAT}")
+
+
+def _check_config(config: ModelConfig) -> None:
+    """Raises ValueError for a value of another kind than the field has, or that no network has."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        parts = value if isinstance(field.default, tuple) else (value,)
+        kind = type(field.default[0] if isinstance(field.default, tuple) else field.default)
+        if not isinstance(parts, tuple) or not 0 < len(parts) <= 64:
+            raise ValueError(f"{field.name} must be a list")
+        for part in parts:
+            if not (isinstance(part, kind) or (kind is float and isinstance(part, int)) or (kind is int and part == int(part))):
+                raise ValueError(f"{field.name} must be {kind.__name__}")
+            if kind in (int, float) and not (math.isfinite(part) and 0 <= part <= MAX_SIZE):
+                raise ValueError(f"{field.name} is out of range")
+    if (
+        min(
+            config.hop_samples,
+            config.sample_rate,
+            config.positions,
+            config.bins_per_position,
+            config.bins_per_octave,
+            config.f_min_hz,
+            config.long_taps,
+        )
+        <= 0
+    ):
+        raise ValueError("a size is 0")
+    if config.pitch_bins > MAX_SIZE or list(config.look_ahead_ms) != sorted(set(config.look_ahead_ms)):
+        raise ValueError("the heads are not in order, or the bins too many")
+
+
+def _check_whole(path: Path, data: bytes) -> None:
+    """Raises ModelFileError where a bit is not as it was written."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if _seal_is_broken(data, archive.comment):
+            raise ModelFileError(f"{path} is damaged (its checksum is another); copy or export it again")
+        if sum(info.file_size for info in archive.infolist()) > 2 * MAX_BYTES:
+            raise _no_model(path, "it unpacks to too much")
+        try:
+            broken = archive.testzip()
+        except Exception as error:  # a header within that contradicts the directory
+            raise _no_model(path, type(error).__name__) from error
+    if broken is not None:
+        raise ModelFileError(f"{path} is damaged (at {broken}); copy or export it again")
+
+
+@torch.inference_mode()
+def _try_out(module: torch.jit.ScriptModule, config: ModelConfig) -> None:
+    """A hop of silence at each end of the heads: shapes and kinds are those of the configuration."""
+    for head in (0, len(config.look_ahead_ms) - 1):
+        carried, memory = module.initial_state(torch.zeros(1))
+        pitch, voicing, _ = module(torch.zeros(config.long_taps), carried, memory, head)
+        if pitch.shape != (config.pitch_bins,) or pitch.dtype != torch.float32 or not math.isfinite(float(voicing)):
+            raise ValueError("its step gives something else than its configuration says")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 from contextlib import suppress
 
 from rt_melody.realtime.errors import OutputError, RtMelodyError
@@ -11,11 +12,27 @@ from rt_melody.realtime.errors import OutputError, RtMelodyError
 CLEAR_LINE = "\r\x1b[K"  # ECMA-48: erase to the end of the line
 
 
+def visible(text: str, kept: str = "\n\t") -> str:
+    """``text`` with what would move the cursor, change colours or turn the reading direction written out, as ``\\x1b``.
+
+    Names of files, devices and ports are other people's. ``kept``: what may stay as it is; nothing within a name.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(letter if letter in kept or not _acts(letter) else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def _acts(letter: str) -> bool:
+    """Whether a letter is a control (Cc), a direction or another invisible format (Cf), or ends a line (Zl, Zp)."""
+    return unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp")
+
+
 def say(text: str, over_line: bool = False) -> None:
-    """One sentence on stderr, if anybody still listens there; ``over_line``: a display may stand in its place."""
+    """One sentence on stderr, if anybody still listens there; ``over_line``: a display may stand in its place. Of another
+    program's names only what is visible gets there."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(f"{CLEAR_LINE if over_line else ''}rt-melody: {text}", file=sys.stderr, flush=True)
+            print(f"{CLEAR_LINE if over_line else ''}rt-melody: {visible(text)}", file=sys.stderr, flush=True)
 
 
 def reader_has_gone(error: RtMelodyError) -> bool:
@@ -28,7 +45,7 @@ def print_text(text: str) -> int:
     try:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a device may have letters that its encoding has not
-        print(text, end="", flush=True)
+        print(visible(text), end="", flush=True)
     except OSError as error:
         raise OutputError(f"standard output cannot be written ({error.strerror}); send it elsewhere") from error
     return 0

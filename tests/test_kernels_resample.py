@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soxr
 
-from rt_melody.kernels.resample import BLOCK, StreamResampler
+from rt_melody.kernels.resample import BLOCK, StreamResampler, polyphase_table
 
 RATES = (8000, 11025, 22050, 32000, 44100, 48000, 96000)
 
@@ -86,3 +86,26 @@ def test_state_second_run_reset_and_without_reset():
 def test_a_rate_that_is_none_is_refused(rate):
     with pytest.raises(ValueError, match=str(rate)):
         StreamResampler(rate, 16000)
+
+
+@pytest.mark.parametrize("rate", (1001, 8001, 44099, 47951, 384_001, 767_999))
+def test_a_rate_that_shares_no_factor_is_as_good_and_its_table_stays_small(rate):
+    """These have 16,000 phases, of which 767,999 Hz would fill 98 MB."""
+    hz = min(3000.0, 0.2 * rate)
+    resampler = StreamResampler(rate, 16000)
+    tone = np.sin(2 * np.pi * hz * np.arange(rate // 2) / rate).astype(np.float32)
+    got = convert(resampler, tone, [BLOCK])
+    error = got - np.sin(2 * np.pi * hz * np.arange(len(got)) / 16000)
+    assert 20 * np.log10(np.sqrt(2.0) * error[300:-300].std()) < -74
+    assert resampler._table.nbytes < 4_000_000
+    for sizes in ([1], [997, 3]):
+        in_pieces = convert(StreamResampler(rate, 16000), tone[:5000], sizes)
+        np.testing.assert_array_equal(in_pieces, convert(StreamResampler(rate, 16000), tone[:5000], [BLOCK]))
+
+
+def test_a_table_that_is_not_shared_is_the_plain_windowed_sinc():
+    """A twin of all phases at once, as the shared one would be if it were large enough."""
+    up, down, half = 160, 441, 44
+    offsets = np.arange(-half + 1, half + 1)[None, :] - np.arange(up)[:, None] / up
+    taps = np.sinc(0.9 * up / down * offsets) * np.i0(8.0 * np.sqrt(np.clip(1.0 - (offsets / (half + 1)) ** 2, 0.0, None)))
+    np.testing.assert_array_equal(polyphase_table(up, down), np.float32(taps / taps.sum(1, keepdims=True)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rt_melody.realtime.sources.demo import DEMO_RATE_HZ, DemoSource, demo_phrase
 from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.sources.demo import DEMO_RATE_HZ, DemoSource, demo_phrase
 from rt_melody.realtime.types import hz_to_midi
 
 
@@ -66,3 +66,9 @@ def test_a_reader_that_scribbles_on_a_block_spoils_no_later_run(phrase):
 def test_a_rate_that_no_audio_has_is_refused():
     with pytest.raises(InputError, match="48000 serves"):
         DemoSource(sample_rate=3)
+
+
+def test_the_demo_has_one_channel():
+    DemoSource(channel=1)
+    with pytest.raises(InputError, match="the demo has one channel, and --channel 2 is none of them"):
+        DemoSource(channel=2)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
 from rt_melody.realtime.sinks.table import SinkRequest
@@ -33,6 +35,7 @@ class CsvSink(EventSink):
         self._writer = Writer(self._file, live)
         self._rows = bytearray(CSV_HEADER.encode())
         self._unwritten = bytearray()  # the writer's own
+        self._half = bytearray()  # of a row, as far as it is in the file
         self._clock = FileClock(offset_s)
 
     def _start(self, origin_unix_s: float) -> None:
@@ -50,10 +53,21 @@ class CsvSink(EventSink):
             self._writer.do(partial(self._write, rows))
 
     def _write(self, rows: bytearray) -> None:
-        """What could not be written waits for the next time."""
+        """What could not be written waits for the next time; the file ends with a whole row."""
         self._unwritten += rows
-        while self._unwritten:
-            del self._unwritten[: self._file.write(self._unwritten)]
+        try:
+            while self._unwritten:
+                self._account(self._file.write(self._unwritten))
+        except OutputError:
+            with suppress(OutputError):  # of a pipe nothing can be taken back
+                self._file.cut(self._file.size - len(self._half))
+                self._unwritten[:0], self._half = self._half, bytearray()
+            raise
+
+    def _account(self, written: int) -> None:
+        self._half += self._unwritten[:written]
+        del self._half[: self._half.rfind(b"\n") + 1]
+        del self._unwritten[:written]
 
     def _close(self) -> None:
         self._writer.finish(partial(self._write, self._rows) if self._clock.started else None)

@@ -3,7 +3,8 @@
 Conventions
 -----------
 * A path is opened when its sink is made, so that what cannot be written is an ``OutputError`` before any
-  sound is taken in; an existing file keeps its content until the first byte of the new one is there.
+  sound is taken in; an existing file keeps its content until the first byte of the new one is there. It is locked
+  meanwhile: a second program that would write to it is refused.
 * What came in is on the disk after about ``FLUSH_EVERY_S`` of stream time, as a complete file: whatever
   ends the program, at most that much is lost. A write that fails (full disk) raises an ``OutputError``
   that names the path, and the file keeps what it held.
@@ -22,8 +23,9 @@ from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 
-from rt_melody.realtime.timing.background import BackgroundWriter
 from rt_melody.realtime.errors import OutputError
+from rt_melody.realtime.paths import open_to_write
+from rt_melody.realtime.timing.background import BackgroundWriter
 
 FLUSH_EVERY_S = 1.0
 CLOSE_S = 10.0  # how long the end may wait for a file that takes nothing
@@ -40,10 +42,7 @@ class OutputFile:
         self.size = 0
         self._begun = False
         self._is_new = not os.path.exists(self.path)  # which, unlike pathlib, never raises
-        try:
-            self._raw = io.FileIO(self.path, "wb", opener=_open_kept)
-        except OSError as error:
-            raise OutputError(self._why_not(error)) from error
+        self._raw = io.FileIO(open_to_write(self.path), "wb")
 
     @property
     def is_regular(self) -> bool:
@@ -89,18 +88,6 @@ class OutputFile:
                 f"{self.path} cannot be written further ({error.strerror}); what it held is kept: "
                 "free some space or choose another place"
             ) from error
-
-    def _why_not(self, error: OSError) -> str:
-        if isinstance(error, FileNotFoundError):
-            return f"{self.path} cannot be written: there is no folder {self.path.parent}; create it first"
-        if os.path.isdir(self.path):
-            return f"{self.path} cannot be written: it is a folder; give the name of a file"
-        return f"{self.path} cannot be written ({error.strerror}); choose another place"
-
-
-def _open_kept(path: str, flags: int) -> int:
-    """Open for writing without emptying what is there."""
-    return os.open(path, flags & ~os.O_TRUNC, 0o666)
 
 
 class Writer:

@@ -66,6 +66,11 @@ class AudioSource:
         return 0
 
     @property
+    def remark(self) -> str | None:
+        """One sentence, known once it is open, on how the input is heard otherwise than it says of itself; else None."""
+        return None
+
+    @property
     def notice(self) -> str | None:
         """One sentence on what the input lacked, known at its end at the latest; None where all was well."""
         return None
@@ -100,7 +105,7 @@ class AudioSource:
         """Wall-clock time of sample 0 (``time.time`` scale), or None before the first sample."""
         return None
 
-    def __enter__(self) -> "AudioSource":
+    def __enter__(self) -> AudioSource:
         self.open()
         return self
 

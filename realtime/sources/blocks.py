@@ -2,19 +2,19 @@
 
 Conventions
 -----------
-* A block is mono float32 [shape=(n_samples,)]; channels are mixed by their mean, so that the level does
-  not depend on how many of them carry the same voice.
+* A block is mono float32 [shape=(n_samples,)].
 """
 
 from __future__ import annotations
 
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
-from rt_melody.realtime.sources.base import CountingSource
 from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.sources.base import CountingSource
+from rt_melody.realtime.sources.mixing import Mix
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 PACED_BLOCK_S = 0.010  # a block of a source that plays at the pace of the clock
@@ -28,19 +28,9 @@ def check_sample_rate(rate_hz: float, way_out: str) -> int:
     return int(rate_hz)
 
 
-@np.errstate(all="ignore")  # infinities in the input are the engine's to replace, not a warning to print
 def mix_down(frames: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The mean over the channels of ``frames`` [shape=(n, n_channels)], in the first n places of ``out``.
-
-    Each row is summed in the order of its channels, so the result does not depend on the block size.
-    """
-    mono = out[: len(frames)]
-    mono[:] = frames[:, 0]
-    for channel in range(1, frames.shape[1]):
-        mono += frames[:, channel]
-    if frames.shape[1] > 1:
-        mono *= np.float32(1.0 / frames.shape[1])
-    return mono
+    """The mean over the channels of ``frames`` [shape=(n, n_channels)], in the first n places of ``out``."""
+    return Mix(tuple(range(frames.shape[1]))).down(frames, out)
 
 
 class PacedSource(CountingSource):

@@ -10,11 +10,13 @@ Conventions
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rt_melody.realtime.sources.blocks import PacedSource, check_sample_rate
+from rt_melody.realtime.sources.mixing import chosen
 
 if TYPE_CHECKING:
     from rt_melody.kernels.phrase import Phrase
@@ -40,7 +42,7 @@ TUNE = (
 )
 
 
-def demo_phrase(sample_rate: int = DEMO_RATE_HZ) -> "Phrase":
+def demo_phrase(sample_rate: int = DEMO_RATE_HZ) -> Phrase:
     """The demo song: about 7.7 s, 11 notes. The first call of an installation compiles the voice."""
     from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 
@@ -54,7 +56,7 @@ def demo_phrase(sample_rate: int = DEMO_RATE_HZ) -> "Phrase":
 class DemoSource(PacedSource):
     """The demo song; with ``realtime`` in 10 ms blocks at the pace of the clock, else at once.
 
-    ``clock`` and ``sleep`` are stand-ins for the time module's.
+    ``clock`` and ``sleep`` are stand-ins for the time module's. Raises InputError for a ``channel`` other than 1.
     """
 
     name = "demo"
@@ -65,13 +67,15 @@ class DemoSource(PacedSource):
         sample_rate: int = DEMO_RATE_HZ,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
+        channel: int | None = None,
     ) -> None:
         super().__init__(realtime, clock, sleep)
+        chosen(channel, 1, "the demo")  # it has one
         self.sample_rate = check_sample_rate(sample_rate, f"{DEMO_RATE_HZ} serves")
         self._phrase: Phrase | None = None
 
     @property
-    def phrase(self) -> "Phrase":
+    def phrase(self) -> Phrase:
         """What is sung: samples, f0 of every sample, notes."""
         if self._phrase is None:
             self._phrase = demo_phrase(self.sample_rate)

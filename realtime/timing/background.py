@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from rt_melody.realtime.paths import open_to_write
 from rt_melody.realtime.timing.scheduling import run_first, runs_first
-from rt_melody.realtime.errors import OutputError
 
 T = TypeVar("T")
 END = object()  # ends the thread
@@ -69,13 +69,15 @@ class BackgroundWriter(Generic[T]):
 
 
 class LineLog:
-    """A text file whose lines a thread of its own writes. Raises OutputError where it cannot be opened."""
+    """A text file whose lines a thread of its own writes. Raises OutputError where it cannot be opened.
+
+    What cannot be written is left out, since figures about the work must not end the work; ``failure`` then says so.
+    """
 
     def __init__(self, path: str | Path) -> None:
-        try:
-            self._file = open(path, "w", encoding="utf-8", buffering=1)
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror}); give another path") from error
+        self.path = path
+        self.failure: str | None = None  # one sentence
+        self._file = open(open_to_write(path, empty=True), "w", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by ``close``)
         self._writer: BackgroundWriter[str] = BackgroundWriter(self._write)
 
     def take(self, line: str) -> None:
@@ -84,12 +86,16 @@ class LineLog:
     def _write(self, line: str) -> None:
         try:
             self._file.write(line + "\n")
-        except OSError:  # the disk is full: figures about the work must not end the work
-            pass
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.failure = self.failure or f"{self.path} cannot be written further ({error.strerror}); free some space or choose another place"
 
     def close(self) -> None:
-        self._writer.close()
+        if not self._writer.close():
+            self.failure = self.failure or f"{self.path} takes nothing; its last lines are lost"
         try:
             self._file.close()
-        except OSError:
-            pass
+        except OSError as error:
+            self._fail(error)

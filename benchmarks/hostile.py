@@ -1,0 +1,293 @@
+"""Hostile and broken input by the thousand: recordings, model files, YAML. None may end in a traceback, hang or run.
+
+``python -m rt_melody.benchmarks.hostile --audio 1000 --models 500 --yaml 5000`` makes them by mutation of sound ones (bits,
+fields of numbers, cuts, pieces moved and doubled), gives each to a process of its own kind, and prints what came of
+them: read, refused in a sentence, and what is a fault: a traceback, a crash, more than 2 s of processor time, an archive that
+ran. Seeded; ``--keep DIR`` keeps the files at fault. Status 1 where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+LIMIT_S = 2.0  # of processor time, on one input
+PATIENCE_S = 30.0  # of the clock, on a busy machine
+KINDS = ("audio", "models", "yaml")
+FORMATS = (
+    ("wav", {}), ("wav", {"subtype": "FLOAT"}), ("wav", {"subtype": "IMA_ADPCM"}), ("wav", {"format": "WAVEX", "subtype": "PCM_24"}),
+    ("flac", {}), ("ogg", {}), ("opus", {"format": "OGG", "subtype": "OPUS"}), ("mp3", {}), ("aiff", {}), ("caf", {}), ("au", {}),
+    ("w64", {}), ("rf64", {"format": "RF64"}), ("avr", {}), ("voc", {}), ("mat", {"format": "MAT5"}),
+)  # fmt: skip
+NUMBERS = (0, 1, 2, 7, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 48_001, 384_001, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+
+
+# ---- making them -----------------------------------------------------------------------------------
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """One to six changes, most of them near the beginning, where headers are."""
+    changed = bytearray(data)
+    for _ in range(rng.randint(1, 6)):
+        if changed:
+            rng.choice((_flip, _number, _number, _cut, _copy, _insert, _blank))(changed, rng)
+    return bytes(changed)
+
+
+def _place(data: bytearray, rng: random.Random) -> int:
+    return rng.randrange(min(len(data), rng.choice((64, 512, len(data)))))
+
+
+def _flip(data: bytearray, rng: random.Random) -> None:
+    data[_place(data, rng)] ^= 1 << rng.randrange(8)
+
+
+def _number(data: bytearray, rng: random.Random) -> None:
+    at, width = _place(data, rng), rng.choice((1, 2, 4, 8))
+    data[at : at + width] = (rng.choice(NUMBERS) % 2 ** (8 * width)).to_bytes(width, rng.choice(("little", "big")))
+
+
+def _cut(data: bytearray, rng: random.Random) -> None:
+    del data[_place(data, rng) + 1 :]
+
+
+def _copy(data: bytearray, rng: random.Random) -> None:
+    start, length, to = _place(data, rng), rng.randint(1, 400), _place(data, rng)
+    data[to:to] = data[start : start + length]
+
+
+def _insert(data: bytearray, rng: random.Random) -> None:
+    at = _place(data, rng)
+    data[at:at] = rng.randbytes(rng.randint(1, 60))
+
+
+def _blank(data: bytearray, rng: random.Random) -> None:
+    at, length = _place(data, rng), rng.randint(1, 200)
+    data[at : at + length] = bytes([rng.choice((0, 255))]) * min(length, len(data) - at)
+
+
+def sound_recordings() -> list[bytes]:
+    """Half a second of a tone in each format that libsndfile can write here."""
+    import soundfile
+
+    tone = 0.3 * np.sin(2 * np.pi * 220 * np.arange(24_000) / 48_000)
+    made = []
+    for suffix, kind in FORMATS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"x.{suffix}")
+            try:
+                soundfile.write(path, np.stack([tone, tone], 1) if suffix in ("wav", "aiff") else tone, 48_000, **kind)
+            except (soundfile.LibsndfileError, ValueError, TypeError):
+                continue
+            made.append(path.read_bytes())
+    return made
+
+
+def sound_models() -> list[bytes]:
+    """The shipped model, and an archive whose code makes a file as it is loaded."""
+    from rt_melody.models.torchscript import SHIPPED, sealed
+
+    shipped = SHIPPED.read_bytes()
+    return [shipped, shipped if shipped[-71:-64] == b"sha256:" else sealed(shipped), _archive_that_acts()]
+
+
+def _archive_that_acts() -> bytes:
+    """TorchScript whose ``__setstate__`` prints: a real one would do worse."""
+    import zipfile
+
+    import torch
+
+    from rt_melody.models.torchscript import META, SHIPPED, archive_of, exported
+
+    class Acting(torch.nn.Module):
+        @exported
+        def __getstate__(self):
+            return (0, self.training)
+
+        @exported
+        def __setstate__(self, state: tuple[int, bool]):
+            print("AN ARCHIVE RAN")
+            self.training = state[1]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    with zipfile.ZipFile(SHIPPED) as archive:
+        meta = json.loads(archive.read(next(name for name in archive.namelist() if name.endswith(META))))
+    return archive_of(Acting(), meta)
+
+
+def sound_yaml() -> list[bytes]:
+    return [
+        b"latency_ms: 30\nnotes: {on_ms: 20}\ninput: [a.wav, b.wav]\nscale: D minor\n",
+        b"a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\nc: {<<: *b}\n",
+        b"? [a, {b: c}]\n: |\n  text\n  more\n- >-\n  x\n--- !!int '3'\n",
+        b"%YAML 1.1\n---\n!!python/object/apply:os.system ['touch ran']\n",
+        b"x: 1:59:59.5\ny: 2001-12-14t21:59:43.10-05:00\nz: 0b1_0\nw: !!binary aGVsbG8=\n",
+    ]
+
+
+# ---- giving them to the product --------------------------------------------------------------------
+
+
+def take_audio(path: str) -> str:
+    from rt_melody.kernels.resample import StreamResampler
+    from rt_melody.realtime.errors import InputError
+    from rt_melody.realtime.sources.file import FileSource
+
+    try:
+        with FileSource(path) as source:
+            StreamResampler(source.sample_rate, 16_000)
+            while source.read() is not None:
+                pass
+    except InputError as error:
+        return f"refused: {error}"
+    return "read"
+
+
+def take_models(path: str) -> str:
+    from rt_melody.models.torchscript import ModelFileError, load_model
+
+    try:
+        load_model(Path(path))
+    except ModelFileError as error:
+        return f"refused: {error}"
+    return "read"
+
+
+def take_yaml(path: str) -> str:
+    import yaml
+
+    from rt_melody.realtime.settings.yaml_guard import YamlRefused, load_bounded_yaml
+
+    try:
+        load_bounded_yaml(Path(path).read_bytes())
+    except (YamlRefused, yaml.YAMLError, ValueError, TypeError, OverflowError, AttributeError, KeyError, IndexError) as error:
+        return f"refused: {error}"  # what PyYAML raises of malformed values, which the program's reader says as one sentence
+    return "read"
+
+
+TAKERS: dict[str, Callable[[str], str]] = {"audio": take_audio, "models": take_models, "yaml": take_yaml}
+MAKERS: dict[str, Callable[[], list[bytes]]] = {"audio": sound_recordings, "models": sound_models, "yaml": sound_yaml}
+
+
+def work(kind: str) -> None:
+    """Take the paths on standard input, one a line; answer each with a line of JSON."""
+    take = TAKERS[kind]
+    for line in sys.stdin:
+        began_s = time.process_time()
+        try:
+            came = take(line.rstrip("\n"))
+        except Exception as error:
+            came = f"traceback: {type(error).__name__}: {error}"
+        print(json.dumps([came, time.process_time() - began_s]), flush=True)
+
+
+class Worker:
+    """A process that takes inputs, and a new one where it crashed or hung."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self._command = [sys.executable, "-m", "rt_melody.benchmarks.hostile", "--worker", kind]
+        self._folder = folder
+        self._process: subprocess.Popen | None = None
+
+    def take(self, path: Path) -> str:
+        """What came of a file: ``read``, ``refused``, ``traceback``, ``slow``, ``hang``, ``crash`` or ``ran``, with a word on it."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(  # libmpg123 talks to stderr by itself
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=self._folder
+            )
+        self._process.stdin.write(f"{path}\n")
+        self._process.stdin.flush()
+        line = self._answer()
+        if line is None:
+            self._process.kill()
+            self._process.wait()
+            return "hang"
+        if not line:
+            return f"crash: status {self._process.wait()}"
+        if not line.startswith("["):
+            self._process.kill()
+            return f"ran: {line}"
+        came, took_s = json.loads(line)
+        return f"slow: {took_s:.1f} s, {came}" if took_s > LIMIT_S and came.split(":")[0] in ("read", "refused") else came
+
+    def _answer(self) -> str | None:
+        from threading import Timer
+
+        late = Timer(PATIENCE_S, self._process.kill)
+        late.start()
+        line = self._process.stdout.readline()
+        hung = late.finished.is_set()
+        late.cancel()
+        return None if hung and not line else line
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+# ---- the table -------------------------------------------------------------------------------------
+
+
+def inputs(kind: str, count: int, seed: int) -> Iterator[bytes]:
+    rng, sound = random.Random(f"{kind} {seed}"), MAKERS[kind]()
+    for i in range(count):
+        yield mutated(sound[i % len(sound)], rng) if i >= len(sound) else sound[i]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Mutated input by the thousand; a table of what came of it.")
+    for kind in KINDS:
+        parser.add_argument(f"--{kind}", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="folder for the files at fault")
+    parser.add_argument("--worker", choices=KINDS, help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    if args.worker:
+        work(args.worker)
+        return 0
+    faults = 0
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"{'input':8}{'tried':>7}{'read':>7}{'refused':>9}{'faults':>8}")
+        for kind in KINDS:
+            if count := getattr(args, kind):
+                faults += _run(kind, count, args, Path(folder))
+    return 1 if faults else 0
+
+
+def _run(kind: str, count: int, args: argparse.Namespace, folder: Path) -> int:
+    worker, came, faults = Worker(kind, folder), Counter(), []
+    for i, data in enumerate(inputs(kind, count, args.seed)):
+        path = folder / "input"
+        path.write_bytes(data)
+        result = worker.take(path)
+        came[result.split(":")[0]] += 1
+        if not result.startswith(("read", "refused")):
+            faults.append((i, result))
+            if args.keep:
+                args.keep.mkdir(parents=True, exist_ok=True)
+                (args.keep / f"{kind}-{args.seed}-{i}").write_bytes(data)
+        if (folder / "ran").exists():
+            faults.append((i, "ran"))
+            (folder / "ran").unlink()
+    worker.end()
+    print(f"{kind:8}{count:7}{came['read']:7}{came['refused']:9}{len(faults):8}", flush=True)
+    for i, result in faults[:20]:
+        print(f"  {kind} {i}: {result[:160]}")
+    return len(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""How a kernel is compiled: on import, for one signature, and kept for the next start where a folder can be had.
+
+Compiling takes seconds, loading what was kept takes milliseconds. Numba keeps it beside the source or in the user's home,
+and refuses to import where it can do neither; here it is a temporary folder of the user's own then, or nothing is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numba
+from numba import njit
+
+config: Any = numba.config
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+_FOLDER = "rt-melody-kernels-{user}"
+_fallen_back: set[str] = set()  # where what was compiled is kept instead; "" for nowhere
+
+
+def compiled(signature: str) -> Callable[[Kernel], Kernel]:
+    """Numba's ``njit`` for one ``signature``, without the interpreter lock, cached where that can be."""
+
+    def compile_it(function: Any) -> Any:
+        for keep in (_as_numba_does, _in_a_temporary_folder):
+            try:
+                with keep():
+                    return njit(signature, cache=True, nogil=True)(function)
+            except Exception:  # no folder, a full disk, a cache that is damaged: without a cache it is shown what is at fault
+                continue
+        _fallen_back.add("")
+        return njit(signature, nogil=True)(function)
+
+    return compile_it
+
+
+@contextmanager
+def _as_numba_does() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _in_a_temporary_folder() -> Iterator[None]:
+    """What numba loads from there is code, so the folder must be nobody else's."""
+    folder = own_folder(os.path.join(tempfile.gettempdir(), _FOLDER.format(user=getattr(os, "getuid", lambda: "user")())))
+    before, config.CACHE_DIR = config.CACHE_DIR, folder
+    try:
+        yield
+        _fallen_back.add(folder)
+    finally:
+        config.CACHE_DIR = before
+
+
+def own_folder(path: str) -> str:
+    """``path`` as a folder that this user alone can write to. Raises PermissionError where it is somebody else's."""
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022)):
+        raise PermissionError(f"{path} is not this user's alone")
+    return path
+
+
+def cache_notice() -> str | None:
+    """One sentence on what would make the next start quicker; None where all is kept as it should be."""
+    if not _fallen_back:
+        return None
+    kept = "is compiled anew at each start, which takes some seconds" if "" in _fallen_back else f"is kept in {min(_fallen_back)} only"
+    return (
+        f"neither the program's own folder nor a home can be written to, so what it compiles {kept}; "
+        "NUMBA_CACHE_DIR=FOLDER in the environment names a better place"
+    )

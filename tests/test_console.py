@@ -1,0 +1,29 @@
+"""What is printed of other people's names can be seen, and does nothing else to a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from rt_melody.realtime.console import CLEAR_LINE, print_text, say, visible
+
+HOSTILE = "song\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202egpj.wav\x7f\u2028\x00"
+
+
+def test_control_characters_are_written_out_and_words_left_alone():
+    assert visible(HOSTILE) == "song\\x1b]0;owned\\x07\\x1b[2J\\r\\x9b31m\\u202egpj.wav\\x7f\\u2028\\x00"
+    for plain in ("Mikrofon (Gerät), 日本語 🎤", "a\nb\tc", "", "C:\\song.wav"):
+        assert visible(plain) == plain
+    assert visible("two\nlines\t.wav", kept="") == "two\\nlines\\t.wav"
+
+
+@pytest.mark.parametrize("print_it", [say, print_text])
+def test_nothing_that_a_terminal_obeys_leaves_the_program(print_it, capsys):
+    print_it(f"{HOSTILE} cannot be read\n")
+    said = "".join(capsys.readouterr())
+    assert "song\\x1b]0;owned" in said and "cannot be read" in said
+    assert not set(said) & set("\x1b\x07\r\x9b\u202e\x7f\u2028\x00")
+
+
+def test_our_own_command_to_clear_the_line_is_obeyed(capsys):
+    say("the port is back", over_line=True)
+    assert capsys.readouterr().err == f"{CLEAR_LINE}rt-melody: the port is back\n"
