@@ -77,8 +77,18 @@ def make_parser() -> argparse.ArgumentParser:
         "--panic", metavar="PORT", nargs="?", const="",
         help="silence every channel of a MIDI output, or of all of them, and leave; a program that plays does so at SIGUSR1",
     )
-    parser.add_argument("--self-test", nargs="?", const="10", metavar="SECONDS", help="measure whether this machine is quick enough, recommend settings, and leave (status 0: ready, 1: not)")
-    parser.add_argument("--loopback", metavar="OUTPUT", help="with --self-test, measure the round trip from this audio output (number or part of its name) to the input")
+    parser.add_argument(
+        "--self-test",
+        nargs="?",
+        const="10",
+        metavar="SECONDS",
+        help="measure whether this machine is quick enough, recommend settings, and leave (status 0: ready, 1: not)",
+    )
+    parser.add_argument(
+        "--loopback",
+        metavar="OUTPUT",
+        help="with --self-test, measure the round trip from this audio output (number or part of its name) to the input",
+    )
     parser.add_argument(
         "--examples", metavar="DIR", nargs="?", const=".", help="copy patches for Pure Data, SuperCollider and Max there, and leave"
     )
@@ -87,7 +97,9 @@ def make_parser() -> argparse.ArgumentParser:
     groups = {name: parser.add_argument_group(field.description) for name, field in Settings.model_fields.items()}
     for name, place in FLAT.items():
         _add_option(groups[place.group], name, place)
-    groups["notes"].add_argument("--notes", nargs="+", action="extend", metavar="NAME=VALUE", help="thresholds of the note tracker; --print-config lists them")
+    groups["notes"].add_argument(
+        "--notes", nargs="+", action="extend", metavar="NAME=VALUE", help="thresholds of the note tracker; --print-config lists them"
+    )
     return parser
 
 

@@ -96,7 +96,10 @@ class Program:
 
     def _tell_unsent(self, sinks: list) -> None:
         """What outputs could not get rid of, so far."""
-        for what, counted in (("JSON lines were dropped, since their reader did not read", "dropped"), ("OSC messages could not be sent", "send_errors")):
+        for what, counted in (
+            ("JSON lines were dropped, since their reader did not read", "dropped"),
+            ("OSC messages could not be sent", "send_errors"),
+        ):
             if number := sum(getattr(sink, counted, 0) for sink in sinks):
                 self._tell(f"{number} {what}", always=True)
 
@@ -110,7 +113,10 @@ class Program:
         key = f"; in {tracker.key.name}" if self.settings.performance.finds_key and tracker.key else ""
         self._tell(label + session.stats.line() + missed + key)
         if tracker.notes_left_out:
-            self._tell(f"{label}{tracker.notes_left_out} notes lay outside the range of notes that are played and were left out; see --note-range and --transpose")
+            self._tell(
+                f"{label}{tracker.notes_left_out} notes lay outside the range of notes that are played "
+                f"and were left out; see --note-range and --transpose"
+            )
 
     def _tell_notice(self, name: str, notice: str, frames: int) -> None:
         if not frames:

@@ -135,7 +135,10 @@ class OscSink(NoteSink):
         except OSError as error:
             self.send_errors += 1
             if self.send_errors == 1:
-                self._tell(f"OSC cannot be sent to {self._address[0]}, port {self._address[1]} ({error.strerror or error}); check the address and the network")
+                self._tell(
+                    f"OSC cannot be sent to {self._address[0]}, port {self._address[1]} ({error.strerror or error}); "
+                    f"check the address and the network"
+                )
 
     def _end(self) -> None:
         self._socket.close()
