@@ -141,8 +141,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[20.0, 50.0, 100.0])
-    parser.add_argument("--detail-ms", type=float, help="bound at which all conditions are measured; default: 50, else the first of --latency-ms")
-    parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=list(CONDITIONS), metavar="CONDITION", help="; ".join(CONDITIONS))
+    parser.add_argument(
+        "--detail-ms", type=float, help="bound at which all conditions are measured; default: 50, else the first of --latency-ms"
+    )
+    parser.add_argument(
+        "--conditions", nargs="+", default=list(CONDITIONS), choices=list(CONDITIONS), metavar="CONDITION", help="; ".join(CONDITIONS)
+    )
     parser.add_argument("--no-voiceless", action="store_true", help="leave out the sounds without a voice")
     parser.add_argument("--model", help="model file; default: the shipped one")
     parser.add_argument("--every", type=int, default=1, help="only every n-th clip")
@@ -178,7 +182,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(args: argparse.Namespace) -> dict:
     """Rows, voiceless rows and what they were made of. Raises DataError, RtMelodyError."""
     decoder = {name: getattr(args, name) for name in TUNED}
-    trackers = {bound: melody_tracker(SAMPLE_RATE, args.model, latency_ms=bound, decoder=decoder) for bound in args.latency_ms}  # refused early
+    trackers = {
+        bound: melody_tracker(SAMPLE_RATE, args.model, latency_ms=bound, decoder=decoder) for bound in args.latency_ms
+    }  # refused early
     folder = data_folder(args.data)
     clips = load_mir1k(folder, args.split)[:: args.every]
     pieces = general_midi(args.gm) if any(CONDITIONS[c].beside == "gm" for c in args.conditions) or not args.no_voiceless else []
@@ -191,7 +197,13 @@ def measure(args: argparse.Namespace) -> dict:
         rows = collect(trackers, plan, clips, tqdm(pool.map(hear_clip, tasks), "clips", len(tasks)))
         quiet = voiceless_rows(args.detail_ms, sounds, pool.map)
     about = f"MIR-1K {args.split}, {len(clips)} clips, every {args.every}" if args.every > 1 else f"MIR-1K {args.split}, {len(clips)} clips"
-    return {"rows": rows, "voiceless": quiet, "about": about, "model": trackers[args.detail_ms].engine.model.provenance, "detail_ms": args.detail_ms}
+    return {
+        "rows": rows,
+        "voiceless": quiet,
+        "about": about,
+        "model": trackers[args.detail_ms].engine.model.provenance,
+        "detail_ms": args.detail_ms,
+    }
 
 
 def collect(trackers: dict[float, MelodyTracker], plan: Plan, clips: list[Clip], found: Iterator[list[Frames]]) -> list[dict]:
@@ -229,7 +241,10 @@ def tables(result: dict) -> str:
         parts += [f"## Without a voice, {at:g} ms", voiceless_table(result["voiceless"])]
     for row in detailed:
         parts += [f"## {row['condition'].capitalize()}, {at:g} ms, by singer", parts_table("singer", row["by_singer"], (*NAMES, *ERRORS))]
-        parts += [f"## {row['condition'].capitalize()}, {at:g} ms, by true f0", parts_table("f0", row["by_range"], ("frames", "RPA", "RCA", "VR"))]
+        parts += [
+            f"## {row['condition'].capitalize()}, {at:g} ms, by true f0",
+            parts_table("f0", row["by_range"], ("frames", "RPA", "RCA", "VR")),
+        ]
         parts += [f"## {row['condition'].capitalize()}, {at:g} ms, confidence", reliability_table(row["reliability"])]
     return "\n\n".join(parts)
 

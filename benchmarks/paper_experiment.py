@@ -109,9 +109,18 @@ class Trainings:
     def _submit(self) -> list[Future]:
         """First stages first, then what needs none, then what does: nothing waits for a later one."""
         chosen = [ROWS[name] for name in self.args.rows]
-        first = {s: self.pool.submit(self._train, self._folder(s, STAGE1), STAGE1, s) for s in self.args.seeds if any(r.pretrained for r in chosen)}
+        first = {
+            s: self.pool.submit(self._train, self._folder(s, STAGE1), STAGE1, s)
+            for s in self.args.seeds
+            if any(r.pretrained for r in chosen)
+        }
         rows = sorted(((row, seed) for row in chosen for seed in self.args.seeds), key=lambda pair: pair[0].pretrained)
-        later = [self.pool.submit(self._train, row_folder(self.args.runs, seed, row), row.model, seed, first.get(seed) if row.pretrained else None) for row, seed in rows]
+        later = [
+            self.pool.submit(
+                self._train, row_folder(self.args.runs, seed, row), row.model, seed, first.get(seed) if row.pretrained else None
+            )
+            for row, seed in rows
+        ]
         return [*first.values(), *later]
 
     def _folder(self, seed: int, name: str) -> Path:
@@ -149,7 +158,14 @@ def row_folder(runs: Path, seed: int, row: Row) -> Path:
 def train_command(out: Path, model: str, seed: int, steps: int, data: str | None) -> list[str]:
     """What anybody would type. One seed for data and weights; the learning rate falls over the last third."""
     command = [sys.executable, "-m", "rt_melody.models.training.train", "--config", "paper", "--out", str(out)]
-    changes = {"model": model, "seed": seed, "steps": steps, "decay_steps": max(1, steps // 3), "validate_every": steps, "warmup_steps": min(100, max(1, steps // 6))}
+    changes = {
+        "model": model,
+        "seed": seed,
+        "steps": steps,
+        "decay_steps": max(1, steps // 3),
+        "validate_every": steps,
+        "warmup_steps": min(100, max(1, steps // 6)),
+    }
     command += ["--set", *(f"{key}={value}" for key, value in changes.items())]
     return command + (["--data", data] if data else [])
 
@@ -170,7 +186,17 @@ def score(title: str, track: Track, clips: Sequence[Clip], folder: Path, **facts
         scores = MelodyScores()
         for clip in tqdm(clips, f"{title}, {kind}", mininterval=10):
             scores.add(*labels_hz(folder, "test", clip), *track(clip.voice if kind == "voice" else clip.mixture))
-        rows.append({"system": title, "kind": kind, "clips": len(clips), "pooled": scores.pooled(), "clip_mean": scores.mean(), "errors": scores.errors(), **facts})
+        rows.append(
+            {
+                "system": title,
+                "kind": kind,
+                "clips": len(clips),
+                "pooled": scores.pooled(),
+                "clip_mean": scores.mean(),
+                "errors": scores.errors(),
+                **facts,
+            }
+        )
     return rows
 
 
@@ -187,7 +213,12 @@ def networks(args: argparse.Namespace, folder: Path, clips: list[Clip]) -> list[
                 continue
             tracker = load_tracker(path, labelled)
             (threshold,) = tracker.thresholds(checked, ["mixture"])
-            facts = {"seed": seed, "steps": tracker.step, "threshold": round(threshold, 2), "parameters": sum(p.numel() for p in tracker.net.parameters())}
+            facts = {
+                "seed": seed,
+                "steps": tracker.step,
+                "threshold": round(threshold, 2),
+                "parameters": sum(p.numel() for p in tracker.net.parameters()),
+            }
             rows += score(ROWS[name].title, partial(tracker.track, threshold=threshold), clips, folder, **facts)
     return rows
 
@@ -264,7 +295,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     args.stage1_steps = args.stage1_steps or args.steps
     least = min(args.steps, args.stage1_steps, args.jobs, args.every, args.valid_clips)
     if least < 1 or (args.minutes is not None and args.minutes <= 0):
-        refuse(f"steps {args.steps}, jobs {args.jobs}, every {args.every}, valid clips {args.valid_clips}, minutes {args.minutes}: all are above 0")
+        refuse(
+            f"steps {args.steps}, jobs {args.jobs}, every {args.every}, "
+            f"valid clips {args.valid_clips}, minutes {args.minutes}: all are above 0"
+        )
     if args.out and not args.out.is_dir():
         refuse(f"there is no folder {args.out}; make it first")
     return args

@@ -61,7 +61,15 @@ def draw_responses(axes: Axes, kernels: np.ndarray, title: str) -> object:
     top_hz = TOP_HZ.get(kernels.shape[1], SAMPLE_RATE / 2)
     shown = responses_db(kernels)[:, : round(top_hz / SAMPLE_RATE * RESPONSE_POINTS) + 1]
     axes.set(title=title, xlabel="kernel")
-    return axes.imshow(shown.T, origin="lower", aspect="auto", vmin=-RANGE_DB, vmax=0.0, extent=(0, len(kernels), 0, top_hz / 1000.0), interpolation="nearest")
+    return axes.imshow(
+        shown.T,
+        origin="lower",
+        aspect="auto",
+        vmin=-RANGE_DB,
+        vmax=0.0,
+        extent=(0, len(kernels), 0, top_hz / 1000.0),
+        interpolation="nearest",
+    )
 
 
 def panels(count: int, size: tuple[float, float], **more: object) -> tuple[plt.Figure, Sequence[Axes]]:
@@ -94,7 +102,15 @@ def graph_figure(graphs: dict[str, np.ndarray], hop_s: float, path: Path) -> Non
     figure, axes = panels(len(graphs), (4.2 * len(graphs), 3.4), sharey=True)
     for place, (title, shown) in zip(axes, graphs.items()):
         low, high = np.percentile(shown, (5, 99.5))
-        place.imshow(shown.T, origin="lower", aspect="auto", vmin=low, vmax=high, extent=(0, len(shown) * hop_s, 0, shown.shape[1]), interpolation="nearest")
+        place.imshow(
+            shown.T,
+            origin="lower",
+            aspect="auto",
+            vmin=low,
+            vmax=high,
+            extent=(0, len(shown) * hop_s, 0, shown.shape[1]),
+            interpolation="nearest",
+        )
         place.set(title=title, xlabel="time (s)")
     axes[0].set_ylabel("960-tap kernel, in the network's order")
     finish(figure, path)
@@ -139,7 +155,10 @@ def draw(with_path: Path, without_path: Path, clip: Clip, labels: tuple[np.ndarr
     kernels = {name: getattr(trained.stage1, name).weight.detach().numpy() for name in ("short_bank", "long_bank")}
     taps = {name: k.shape[1] for name, k in kernels.items()}
     begin = in_order(first_kernels(stored, "short_bank"))
-    kernel_figure({f"{taps['short_bank']} taps, before": begin, f"{taps['short_bank']} taps, after": in_order(kernels["short_bank"])}, out / "paper-short-kernels.png")
+    kernel_figure(
+        {f"{taps['short_bank']} taps, before": begin, f"{taps['short_bank']} taps, after": in_order(kernels["short_bank"])},
+        out / "paper-short-kernels.png",
+    )
     kernel_figure({f"{taps['long_bank']} taps, after": in_order(kernels["long_bank"])}, out / "paper-long-kernels.png")
 
     hop = trained.config.hop_samples
@@ -152,7 +171,9 @@ def draw(with_path: Path, without_path: Path, clip: Clip, labels: tuple[np.ndarr
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="The poster's four figures from trained weights.")
-    parser.add_argument("--with", dest="trained", type=Path, required=True, metavar="CHECKPOINT", help="of the paper model with pre-training")
+    parser.add_argument(
+        "--with", dest="trained", type=Path, required=True, metavar="CHECKPOINT", help="of the paper model with pre-training"
+    )
     parser.add_argument("--without", type=Path, required=True, metavar="CHECKPOINT", help="of the same without")
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--clip", help="name of a test clip; default: the first that is long enough")

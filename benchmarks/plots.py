@@ -78,7 +78,14 @@ def accuracy_by_ratio(rows: list[dict], bound_ms: float, path: Path) -> None:
     for row in rows:
         if row["condition"] == "voice":
             axes.axhline(row["pooled"]["OA"], color="grey", linestyle=":", label="voice alone")
-    finish(figure, axes, path, xlabel="voice over the rest (dB, RMS; voice where voiced)", ylabel="overall accuracy (%)", title=f"bound {bound_ms:g} ms")
+    finish(
+        figure,
+        axes,
+        path,
+        xlabel="voice over the rest (dB, RMS; voice where voiced)",
+        ylabel="overall accuracy (%)",
+        title=f"bound {bound_ms:g} ms",
+    )
 
 
 def accuracy_by_pitch(rows: list[dict], bound_ms: float, path: Path) -> None:
@@ -91,7 +98,15 @@ def accuracy_by_pitch(rows: list[dict], bound_ms: float, path: Path) -> None:
         axes.bar([k + (i - (len(rows) - 1) / 2) * width for k in range(len(names))], heights, width, label=row["condition"])
     labels = [f"{n.removesuffix(' Hz')}\n{rows[0]['by_range'][n]['frames']}" for n in names]
     axes.set_xticks(range(len(names)), labels, fontsize="small")
-    finish(figure, axes, path, xlabel="true f0 (Hz), and frames", ylabel="raw pitch accuracy (%)", title=f"bound {bound_ms:g} ms", ylim=(0, 100))
+    finish(
+        figure,
+        axes,
+        path,
+        xlabel="true f0 (Hz), and frames",
+        ylabel="raw pitch accuracy (%)",
+        title=f"bound {bound_ms:g} ms",
+        ylim=(0, 100),
+    )
 
 
 def errors(rows: list[dict], bound_ms: float, path: Path) -> None:
@@ -126,7 +141,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stored = json.loads(args.results.read_text(encoding="utf-8"))
         draw(stored["rows"], args.bound_ms or stored["detail_ms"], args.out)
     except (OSError, ValueError, KeyError) as error:
-        refuse(f"{args.results} cannot be drawn ({type(error).__name__}: {error}); give what rt_melody.benchmarks.accuracy wrote, and a folder that exists")
+        refuse(
+            f"{args.results} cannot be drawn ({type(error).__name__}: {error}); "
+            f"give what rt_melody.benchmarks.accuracy wrote, and a folder that exists"
+        )
 
 
 if __name__ == "__main__":

@@ -217,7 +217,9 @@ def repeated(seed: int, onset: str, gap_s: float, count: int = 8, step_s: float 
     if step_s is not None:
         duration = step_s - parted_s
     notes = [SungNote(0.4 + i * (duration + parted_s), duration, pitch, vowel, onset) for i in range(count)]
-    return _sound(f"repeated {onset or 'gap'} {seed}", render_phrase(notes, SAMPLE_RATE, int(rng.integers(2**31)), plain_singer(rng, pitch)))
+    return _sound(
+        f"repeated {onset or 'gap'} {seed}", render_phrase(notes, SAMPLE_RATE, int(rng.integers(2**31)), plain_singer(rng, pitch))
+    )
 
 
 # ---------------------------------------------------------------------- truth of a phrase

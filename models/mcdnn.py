@@ -66,7 +66,10 @@ class MultiColumnNet(Network):
         super().__init__()
         finest = RESOLUTIONS[-1]
         if config.bins_per_semitone != finest or config.pitch_bins % finest:
-            raise ValueError(f"{config.pitch_bins} bins, {config.bins_per_semitone:g} a semitone: the MCDNN needs {finest} a semitone and whole semitones")
+            raise ValueError(
+                f"{config.pitch_bins} bins, {config.bins_per_semitone:g} a semitone: "
+                f"the MCDNN needs {finest} a semitone and whole semitones"
+            )
         self.config, self.hop = config, config.hop_samples
         semitones = config.pitch_bins // finest
         self.norm = LastNorm(SPECTRUM_BINS)

@@ -77,13 +77,22 @@ _HOMES = {
     "PitchBend": "types",
     "PitchFrame": "types",
 }
-__all__ = sorted(_HOMES)
+__all__ = [
+    "AudioSource", "Brightness", "CsvSink", "DecoderSettings", "DemoSource", "DeviceError", "DeviceLost", "Engine",
+    "EventSink", "FileSource", "Gate", "InputError", "JsonlSink", "KeyHeard", "LatencyBudget", "Loudness", "Melody",
+    "MelodyTracker", "MicrophoneSource", "MidiFileSink", "MidiSettings", "MidiSink", "NoteOff", "NoteOn",
+    "NoteSettings", "NoteTracker", "OscSink", "OutputError", "PerformanceSettings", "Performer", "PipeSource",
+    "PitchBend", "PitchFrame", "RtMelodyError", "Session", "SessionStats", "Settings", "SettingsError", "make_settings",
+    "open_midi_out", "run", "track",
+]  # fmt: skip
 
 
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # a type checker that saw it would believe every name
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

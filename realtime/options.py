@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn, get_args
+from typing import Any, NoReturn, cast, get_args
 
 from pydantic.fields import FieldInfo
 
@@ -34,7 +34,9 @@ WITHOUT_VALUE = {"midi_out": VIRTUAL, "stats": 0.0}  # what an option means that
 class Once(argparse.Action):
     """Stores a value, and refuses a second one, which would silently win over the first."""
 
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None
+    ) -> None:
         if getattr(namespace, self.dest) is not None:
             parser.error(f"{option_string} is given twice; give it once")
         setattr(namespace, self.dest, values)
@@ -43,8 +45,8 @@ class Once(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """Errors are InputErrors: one sentence, without the usage."""
 
-    def __init__(self, *args, **kw) -> None:
-        super().__init__(*args, **kw)
+    def __init__(self, **kw: Any) -> None:
+        super().__init__(**kw)
         self._negative_number_matcher = re.compile(r"^-\.?\d")  # -45dB and -1e2 are values, which our own rules judge
 
     def error(self, message: str) -> NoReturn:
@@ -77,8 +79,18 @@ def make_parser() -> argparse.ArgumentParser:
         "--panic", metavar="PORT", nargs="?", const="",
         help="silence every channel of a MIDI output, or of all of them, and leave; a program that plays does so at SIGUSR1",
     )
-    parser.add_argument("--self-test", nargs="?", const="10", metavar="SECONDS", help="measure whether this machine is quick enough, recommend settings, and leave (status 0: ready, 1: not)")
-    parser.add_argument("--loopback", metavar="OUTPUT", help="with --self-test, measure the round trip from this audio output (number or part of its name) to the input")
+    parser.add_argument(
+        "--self-test",
+        nargs="?",
+        const="10",
+        metavar="SECONDS",
+        help="measure whether this machine is quick enough, recommend settings, and leave (status 0: ready, 1: not)",
+    )
+    parser.add_argument(
+        "--loopback",
+        metavar="OUTPUT",
+        help="with --self-test, measure the round trip from this audio output (number or part of its name) to the input",
+    )
     parser.add_argument(
         "--examples", metavar="DIR", nargs="?", const=".", help="copy patches for Pure Data, SuperCollider and Max there, and leave"
     )
@@ -87,11 +99,13 @@ def make_parser() -> argparse.ArgumentParser:
     groups = {name: parser.add_argument_group(field.description) for name, field in Settings.model_fields.items()}
     for name, place in FLAT.items():
         _add_option(groups[place.group], name, place)
-    groups["notes"].add_argument("--notes", nargs="+", action="extend", metavar="NAME=VALUE", help="thresholds of the note tracker; --print-config lists them")
+    groups["notes"].add_argument(
+        "--notes", nargs="+", action="extend", metavar="NAME=VALUE", help="thresholds of the note tracker; --print-config lists them"
+    )
     return parser
 
 
-def _add_option(group: argparse._ArgumentGroup, name: str, place: Place) -> None:
+def _add_option(group: argparse._ActionsContainer, name: str, place: Place) -> None:  # pyright: ignore[reportPrivateUsage]  # argparse names its groups no other way
     field, text = place.field, (place.field.description or "").replace("%", "%%")
     flags = ["--" + name.replace("_", "-"), *([OTHER_FLAGS[name]] if name in OTHER_FLAGS else [])]
     metavar = _metavar(name, place)
@@ -122,6 +136,6 @@ def _default(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if not default:
         return ""
-    parts = default if isinstance(default, list) else [default]
+    parts = cast("list[object]", default) if isinstance(default, list) else [default]
     shown = " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
     return f" (default: {shown})"

@@ -11,9 +11,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Protocol, runtime_checkable
 
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
@@ -27,9 +29,16 @@ from rt_melody.realtime.sinks.terminal import TerminalSink
 from rt_melody.realtime.sources import AudioSource, MicrophoneSource
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
-from rt_melody.realtime.timing.figures import sentence
+from rt_melody.realtime.timing.figures import Figures, sentence
 
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
+
+
+@runtime_checkable
+class Panics(Protocol):
+    """A sink that can silence what it plays on, whenever it is asked to."""
+
+    def ask_panic(self) -> None: ...
 
 
 class Program:
@@ -59,7 +68,7 @@ class Program:
                 self._make_folders()
             if self.settings.report.stats_file:
                 self.logs.append(LineLog(self.settings.report.stats_file))
-            with _panic_on_signal([sink for sink in live if hasattr(sink, "ask_panic")]):
+            with _panic_on_signal([sink for sink in live if isinstance(sink, Panics)]):
                 for name in self.inputs:
                     try:
                         done += self._run_one(name, [sink for sink in live if sink not in self.failed])
@@ -106,16 +115,19 @@ class Program:
             if session is not None:
                 self._tell_end(name, session)
                 self._note_failures(session)
-        if source.notice:
+        if source.notice and session is not None:
             self._tell_notice(name, source.notice, session.stats.frames)
         return session.ended
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
         return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live)
 
-    def _tell_unsent(self, sinks: list) -> None:
+    def _tell_unsent(self, sinks: list[EventSink]) -> None:
         """What outputs could not get rid of, so far."""
-        for what, counted in (("JSON lines were dropped, since their reader did not read", "dropped"), ("OSC messages could not be sent", "send_errors")):
+        for what, counted in (
+            ("JSON lines were dropped, since their reader did not read", "dropped"),
+            ("OSC messages could not be sent", "send_errors"),
+        ):
             if number := sum(getattr(sink, counted, 0) for sink in sinks):
                 self._tell(f"{number} {what}", always=True)
 
@@ -129,7 +141,10 @@ class Program:
         key = f"; in {tracker.key.name}" if self.settings.performance.finds_key and tracker.key else ""
         self._tell(label + session.stats.line() + missed + key)
         if tracker.notes_left_out:
-            self._tell(f"{label}{tracker.notes_left_out} notes lay outside the range of notes that are played and were left out; see --note-range and --transpose")
+            self._tell(
+                f"{label}{tracker.notes_left_out} notes lay outside the range of notes that are played "
+                f"and were left out; see --note-range and --transpose"
+            )
 
     def _note_failures(self, session: Session) -> None:
         """Say once more, at the end, which outputs are not whole."""
@@ -226,7 +241,7 @@ class Program:
     def _tell_input(self, name: str, source: AudioSource) -> None:
         output = self.settings.output
         if isinstance(source, MicrophoneSource):
-            self._tell(f"listening to {source.info.full_name}; Ctrl-C ends")
+            self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
         elif self.tracker is None and not (output.midi_out or output.osc or output.midi_file or output.csv or output.writes_lines):
             self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
 
@@ -243,13 +258,13 @@ class Program:
     def _figures_every_s(self) -> float:
         return self.settings.report.stats or (STATS_EVERY_S if self.settings.report.stats_file else 0.0)
 
-    def _note_figures(self, figures: dict) -> None:
+    def _note_figures(self, figures: Figures) -> None:
         """Called by the thread that computes: what is written is handed over."""
         self._log(figures)
         if self.settings.report.stats:
             self.background.take(sentence(figures))
 
-    def _log(self, figures: dict) -> None:
+    def _log(self, figures: Figures) -> None:
         for log in self.logs:
             log.take(json.dumps(figures))
 
@@ -275,13 +290,18 @@ def _regular_file(path: str | Path) -> str | None:
 
 
 @contextmanager
-def _panic_on_signal(sinks: list) -> Iterator[None]:
+def _panic_on_signal(sinks: list[Panics]) -> Generator[None]:
     """Meanwhile SIGUSR1 silences what ``sinks`` play on, and never ends the program: where the system has that signal
     and we run in the main thread."""
     if not hasattr(signal, "SIGUSR1") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGUSR1, lambda *_: [sink.ask_panic() for sink in sinks])
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        for sink in sinks:
+            sink.ask_panic()
+
+    before = signal.signal(signal.SIGUSR1, ask)
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,9 +90,9 @@ def measure_pace(settings: Settings, rate_hz: int, seconds: float, stop: Stop) -
         share = (time.process_time() - cpu_s) / max(time.perf_counter() - began_s, 1e-9)
     if not len(work):
         return None
-    marks = (tuple(float(1000.0 * q) for q in np.quantile(times, QUANTILES)) for times in (work, late))
+    work_ms, late_ms = (tuple(float(1000.0 * q) for q in np.quantile(times, QUANTILES)) for times in (work, late))
     least_ms = tracker.latency.total_ms - tracker.engine.look_ahead_ms + min(tracker.engine.model.heads_ms)
-    return Pace(*marks, 1000.0 * tracker.hop_s, share, scheduling), least_ms
+    return Pace(work_ms, late_ms, 1000.0 * tracker.hop_s, share, scheduling), least_ms
 
 
 def _song(rate_hz: int) -> np.ndarray:
@@ -105,7 +106,7 @@ def _song(rate_hz: int) -> np.ndarray:
     return song if rendered_hz == rate_hz else np.interp(at, np.arange(len(song)), song).astype(np.float32)
 
 
-def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> MicrophoneCheck:
+def listen(settings: Settings, backend: Any = None, seconds: float = LISTEN_S) -> MicrophoneCheck:
     """Open the microphone and take what it gives. Raises DeviceError where it gives none."""
     from rt_melody.realtime.sources import MicrophoneSource
 
@@ -114,14 +115,15 @@ def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> Micro
     with source:
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
-            block = source.read(0.1)
-            power += float(np.square(block, dtype=np.float64).sum())
-            count += len(block)
+            if (block := source.read(0.1)) is not None:
+                power += float(np.dot(block, block.astype(np.float64)))
+                count += len(block)
+        name = source.info.full_name if source.info else source.name
         if not count:
-            raise DeviceError(f"{source.info.full_name!r} opened and gave no sound in {seconds:g} s; choose another --device")
+            raise DeviceError(f"{name!r} opened and gave no sound in {seconds:g} s; choose another --device")
         level_db = 10.0 * np.log10(power / count + 1e-12)
         return MicrophoneCheck(
-            source.info.full_name, source.sample_rate, source.device_block_samples, float(level_db), source.overflows,
+            name, source.sample_rate, source.device_block_samples, float(level_db), source.overflows,
             source.input_latency_ms,
         )
 
@@ -129,7 +131,7 @@ def listen(settings: Settings, backend=None, seconds: float = LISTEN_S) -> Micro
 class SelfTest:
     """One run. ``say`` takes a line; ``stop`` ends the measuring early. ``backend``: see sources/devices.py."""
 
-    def __init__(self, settings: Settings, seconds: float, loopback: str | None, say: Say, stop: Stop, backend=None) -> None:
+    def __init__(self, settings: Settings, seconds: float, loopback: str | None, say: Say, stop: Stop, backend: Any = None) -> None:
         self.settings, self.seconds, self.loopback = settings, seconds, loopback
         self.say, self.stop, self.backend = say, stop, backend
         self.faults: list[str] = []
@@ -146,7 +148,7 @@ class SelfTest:
             return 1
         self._devices()
         if self.loopback and not self.stop():
-            self._round_trip()
+            self._round_trip(self.loopback)
         self._recommend(*measured)
         return self._verdict()
 
@@ -194,11 +196,11 @@ class SelfTest:
         self.say(describe_outputs(self.backend))
         self.say(describe_midi_outputs())
 
-    def _round_trip(self) -> None:
+    def _round_trip(self, loopback: str) -> None:
         from rt_melody.realtime.sources.roundtrip import CHIRPS, measure
 
         try:
-            found = measure(self.loopback, self.settings.source.device, self.settings.source.rate, self.backend)
+            found = measure(loopback, self.settings.source.device, self.settings.source.rate, self.backend)
         except DeviceError as error:
             self._fault(f"The round trip cannot be measured: {error}")
             return

@@ -18,16 +18,16 @@ Conventions
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sources.base import RateChanged
-from rt_melody.realtime.timing.figures import Timing
+from rt_melody.realtime.timing.figures import Figures, Timing
 from rt_melody.realtime.timing.scheduling import NOT_LIVE, live_thread
 from rt_melody.realtime.types import NoteOn, PitchFrame
 
@@ -105,7 +105,7 @@ class Session:
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[str], None] = lambda text: None,
         on_skip: Callable[[SessionStats], None] = lambda stats: None,
-        on_figures: Callable[[dict], None] = lambda figures: None,
+        on_figures: Callable[[Figures], None] = lambda figures: None,
         stats_every_s: float = 0.0,
         priority: bool = True,
         clock: Callable[[], float] = time.monotonic,
@@ -177,25 +177,25 @@ class Session:
 
     def _start_sinks(self) -> None:
         """Tell the sinks the wall-clock time of stream time 0: at the first block, and when a skip moved it."""
-        if self._origin_moved():
-            self._tell_origin(lambda sink: sink.start(self._origin_unix_s))
+        if (origin_unix_s := self._moved_origin()) is not None:
+            self._tell_origin(lambda sink: sink.start(origin_unix_s))
 
     def _retime_sinks(self) -> None:
         """The same after samples were lost unheard, where it matters; what sounds goes on."""
-        if self._origin_moved(RETIME_S):
-            self._tell_origin(lambda sink: sink.retime(self._origin_unix_s))
+        if (origin_unix_s := self._moved_origin(RETIME_S)) is not None:
+            self._tell_origin(lambda sink: sink.retime(origin_unix_s))
 
-    def _origin_moved(self, at_least_s: float = 0.0) -> bool:
-        """Whether stream time 0 has another wall-clock time by now, which is then noted. It never moves back, so that
-        times shifted by it never do."""
+    def _moved_origin(self, at_least_s: float = 0.0) -> float | None:
+        """The wall-clock time of stream time 0, where it is another one by now; it is noted. It never moves back, so
+        that times shifted by it never do."""
         origin_unix_s = self.source.origin_unix_s
         if origin_unix_s is None:
             origin_unix_s = time.time()
         origin_unix_s += self._first_sample / self.source.sample_rate
         if self._origin_unix_s is not None and origin_unix_s <= self._origin_unix_s + at_least_s:
-            return False
+            return None
         self._origin_unix_s = origin_unix_s
-        return True
+        return origin_unix_s
 
     def _tell_origin(self, tell: Callable[[EventSink], None]) -> None:
         for sink in self._hearing:
@@ -320,7 +320,7 @@ class Session:
         self.stats.overflows = self.source.overflows - self._overflows_before
         self.stats.replaced_samples = self.tracker.replaced_samples
 
-    def figures(self) -> dict:
+    def figures(self) -> Figures:
         """How the newest run keeps time (see timing/figures.py), what it lost, and what the system granted it."""
         lost = {name: getattr(self.stats, name) for name in ("skips", "skipped_s", "lost_s", "overflows")}
         return {**self.timing.figures(), **lost, "scheduling": self.scheduling.line()}
@@ -383,7 +383,13 @@ def _usual_tracker(sample_rate: int) -> MelodyTracker:
     return MelodyTracker.from_settings(sample_rate=sample_rate)
 
 
-def close_all(sinks: Sequence[EventSink]) -> Exception | None:
+class Closes(Protocol):
+    """What can be closed: a sink, a log."""
+
+    def close(self) -> None: ...
+
+
+def close_all(sinks: Sequence[Closes]) -> Exception | None:
     """Close each sink, whatever the others raise; the first error."""
     first: Exception | None = None
     for sink in sinks:
@@ -395,7 +401,7 @@ def close_all(sinks: Sequence[EventSink]) -> Exception | None:
 
 
 @contextmanager
-def closing(sinks: Sequence[EventSink]) -> Iterator[None]:
+def closing(sinks: Sequence[Closes]) -> Generator[None]:
     """Close all ``sinks`` at the end; their first error is raised unless one is under way already."""
     try:
         yield

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,7 +84,11 @@ def test_settings_reach_the_engine_and_the_tracker(voice, melody):
     assert slow.notes == [] and np.array_equal(slow.f0_hz, melody.f0_hz)
 
 
-@pytest.mark.parametrize("make", [lambda v: v.astype(np.float64), lambda v: v[:, None], lambda v: np.stack([v, v], 1), list], ids=["float64", "(n, 1)", "stereo", "list"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda v: v.astype(np.float64), lambda v: v[:, None], lambda v: np.stack([v, v], 1), list],
+    ids=["float64", "(n, 1)", "stereo", "list"],
+)
 def test_other_forms_of_the_same_sound(make, voice, melody):
     assert same(track(make(voice), RATE), melody)
 
@@ -142,6 +148,15 @@ def test_every_name_of_the_package_is_there():
         api.Melodi  # noqa: B018
 
 
+def test_type_checkers_see_the_names_that_are_loaded_when_used():
+    tree = ast.parse(Path(api.__file__).read_text(encoding="utf-8"))
+    seen = {alias.name: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    homes = {name: f"rt_melody.realtime.{home}" for name, home in api._HOMES.items()}
+    assert {name: module for name, module in seen.items() if module.startswith("rt_melody")} == homes
+    assert sorted(homes) == sorted(api.__all__)
+
+
 def test_importing_the_package_costs_neither_torch_nor_devices():
-    heavy = "import sys, rt_melody.realtime as r, rt_melody.realtime.cli; print([m for m in ('torch', 'numba', 'sounddevice', 'rtmidi', 'soundfile') if m in sys.modules])"
+    libraries = ("torch", "numba", "sounddevice", "rtmidi", "soundfile")
+    heavy = f"import sys, rt_melody.realtime as r, rt_melody.realtime.cli; print([m for m in {libraries} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -97,7 +97,12 @@ def test_a_missing_file(refused):
 
 @pytest.mark.parametrize(
     "content, said",
-    [(b"", "is empty (0 bytes)"), (b"RIFF", "is not audio"), (b"Dear diary, today I sang.\n" * 99, "is not audio"), (bytes(range(256)) * 20, "is not audio")],
+    [
+        (b"", "is empty (0 bytes)"),
+        (b"RIFF", "is not audio"),
+        (b"Dear diary, today I sang.\n" * 99, "is not audio"),
+        (bytes(range(256)) * 20, "is not audio"),
+    ],
     ids=["empty", "four bytes", "text", "bytes"],
 )
 def test_a_file_that_is_no_audio(content, said, refused):
@@ -244,7 +249,9 @@ def test_a_dash_is_no_name_of_an_output(option, refused):
     assert "names no file; for lines on standard output give --jsonl" in refused("--input", "demo", option, "-")
 
 
-@pytest.mark.parametrize("words", [("--csv", "a.csv", "--csv", "b.csv"), ("--midi-out", "a", "--midi-out", "b"), ("--scale", "auto", "--key", "Am")])
+@pytest.mark.parametrize(
+    "words", [("--csv", "a.csv", "--csv", "b.csv"), ("--midi-out", "a", "--midi-out", "b"), ("--scale", "auto", "--key", "Am")]
+)
 def test_an_option_that_is_given_twice(words, refused):
     assert f"{words[2]} is given twice; give it once" in refused("--input", "demo", *words)
 
@@ -343,7 +350,9 @@ def test_a_configuration_as_windows_powershell_saves_it_is_read(capsys):
     assert "latency_ms: 33.0" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("address", ["nowhere", "localhost", "localhost:", ":9000", "localhost:0", "localhost:65536", "localhost:osc", "localhost:" + "9" * 5000])
+@pytest.mark.parametrize(
+    "address", ["nowhere", "localhost", "localhost:", ":9000", "localhost:0", "localhost:65536", "localhost:osc", "localhost:" + "9" * 5000]
+)
 def test_an_osc_address_that_is_none(address, refused):
     assert repr(address) in refused("--input", "demo", "--osc", address)
 

@@ -19,7 +19,9 @@ def played(true, octave=0):
     return PlayedNote(true.on_s, true.off_s, true.on_s, true.off_s, round(pitch), pitch, pitch)
 
 
-@pytest.mark.parametrize("octave_told, octave_labelled, side", ((0, 1, "tracker"), (0, -1, "tracker"), (1, 0, "label"), (-1, 0, "label"), (1, 2, "neither")))
+@pytest.mark.parametrize(
+    "octave_told, octave_labelled, side", ((0, 1, "tracker"), (0, -1, "tracker"), (1, 0, "label"), (-1, 0, "label"), (1, 2, "neither"))
+)
 def test_praat_sides_with_what_is_sung(octave_told, octave_labelled, side):
     verdict = octaves.judged(SOUND.samples, played(SUNG, octave_told), SUNG.pitch + 12.0 * octave_labelled)
     assert verdict["with"] == side

@@ -157,11 +157,22 @@ def test_trained_heard_and_written_down(data, tmp_path, monkeypatch):
 
 def test_rows_of_other_commands_are_taken_when_made_of_all_clips(tmp_path, capsys):
     row = {"condition": "mixture", "pooled": {"OA": 70.0}, "errors": {}, "reliability": []}
-    (tmp_path / "accuracy.json").write_text(json.dumps({"about": "MIR-1K test, 176 clips", "rows": [{**row, "bound_ms": 50.0}, {**row, "bound_ms": 50.0, "condition": "white 10 dB"}]}))
-    (tmp_path / "melodia.json").write_text(json.dumps({"about": "every 1. clip of all", "rows": {"accuracy": [{**row, "peer": "Melodia"}]}}))
+    (tmp_path / "accuracy.json").write_text(
+        json.dumps(
+            {"about": "MIR-1K test, 176 clips", "rows": [{**row, "bound_ms": 50.0}, {**row, "bound_ms": 50.0, "condition": "white 10 dB"}]}
+        )
+    )
+    (tmp_path / "melodia.json").write_text(
+        json.dumps({"about": "every 1. clip of all", "rows": {"accuracy": [{**row, "peer": "Melodia"}]}})
+    )
     told = paper_experiment.others(tmp_path)
-    assert [(r["system"], r["kind"], "reliability" in r) for r in told] == [("live, 50 ms", "mixture", False), ("Melodia", "mixture", False)]
-    (tmp_path / "melodia.json").write_text(json.dumps({"about": "every 8. clip of all", "rows": {"accuracy": [{**row, "peer": "Melodia"}]}}))
+    assert [(r["system"], r["kind"], "reliability" in r) for r in told] == [
+        ("live, 50 ms", "mixture", False),
+        ("Melodia", "mixture", False),
+    ]
+    (tmp_path / "melodia.json").write_text(
+        json.dumps({"about": "every 8. clip of all", "rows": {"accuracy": [{**row, "peer": "Melodia"}]}})
+    )
     assert len(paper_experiment.others(tmp_path)) == 1 and "fewer clips" in capsys.readouterr().out
     assert paper_experiment.others(None) == []
 
@@ -169,7 +180,10 @@ def test_rows_of_other_commands_are_taken_when_made_of_all_clips(tmp_path, capsy
 def test_the_table_averages_seeds():
     figures = dict.fromkeys(("VR", "VFA", "RPA", "RCA", "OA"), 50.0)
     errors = dict.fromkeys(paper_experiment.ERRORS, 5.0)
-    rows = [{"system": "A", "kind": "voice", "steps": 7, "pooled": {**figures, "OA": oa}, "clip_mean": figures, "errors": errors} for oa in (60.0, 70.0)]
+    rows = [
+        {"system": "A", "kind": "voice", "steps": 7, "pooled": {**figures, "OA": oa}, "clip_mean": figures, "errors": errors}
+        for oa in (60.0, 70.0)
+    ]
     assert "| A | 2 | 7 |  | 50.0 | 50.0 | 50.0 | 50.0 | 65.0 |" in paper_experiment.table(rows)
 
 
@@ -196,7 +210,9 @@ def wait_for(is_so, seconds=60.0):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("options, says", [(["--steps", "0"], "above 0"), (["--minutes", "-1"], "above 0"), (["--out", "/no/such"], "no folder")])
+@pytest.mark.parametrize(
+    "options, says", [(["--steps", "0"], "above 0"), (["--minutes", "-1"], "above 0"), (["--out", "/no/such"], "no folder")]
+)
 def test_options_that_cannot_be_are_refused(options, says, capsys):
     with pytest.raises(SystemExit) as left:
         paper_experiment.parse_arguments(options)

@@ -58,7 +58,18 @@ def test_four_pictures_are_drawn(made, tmp_path):
 
 def test_weights_of_another_family_and_a_missing_clip_are_refused(made, tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
-        paper_figures.main(["--with", str(made / "live" / "last.pt"), "--without", str(made / "live" / "last.pt"), "--data", str(made / "data"), "--out", str(tmp_path)])
+        paper_figures.main(
+            [
+                "--with",
+                str(made / "live" / "last.pt"),
+                "--without",
+                str(made / "live" / "last.pt"),
+                "--data",
+                str(made / "data"),
+                "--out",
+                str(tmp_path),
+            ]
+        )
     assert left.value.code == 2 and "family 'live'" in capsys.readouterr().err
     with pytest.raises(DataError, match="no test clip nobody"):
         paper_figures.chosen_clip([Clip("a_1", "a", np.zeros(9, np.float32), None, np.zeros(1, np.float32))], "nobody")

@@ -151,7 +151,13 @@ def test_our_figures_are_mir_evals(seed):
     theirs = melody.evaluate(reference, hz, reference, read_plainly(reference, times, guess, voiced))
     ours = MelodyScores()
     ours.add(reference, hz, times, guess, voiced)
-    names = {"OA": "Overall Accuracy", "RPA": "Raw Pitch Accuracy", "RCA": "Raw Chroma Accuracy", "VR": "Voicing Recall", "VFA": "Voicing False Alarm"}
+    names = {
+        "OA": "Overall Accuracy",
+        "RPA": "Raw Pitch Accuracy",
+        "RCA": "Raw Chroma Accuracy",
+        "VR": "Voicing Recall",
+        "VFA": "Voicing False Alarm",
+    }
     assert ours.pooled() == pytest.approx({short: 100.0 * theirs[name] for short, name in names.items()})
 
 
@@ -300,9 +306,15 @@ def row(peer, condition, latency_ms, oa, live=True):
 
 
 ROWS = [
-    row("rt-melody 20 ms", "voice", 50, 99.0), row("rt-melody 50 ms", "voice", 50, 95.0), row("one", "voice", 50, 96.0), row("two", "voice", 50, 94.0),
-    row("rt-melody 50 ms", "mixture", 50, 80.0), row("one", "mixture", 50, 60.0), row("whole", "mixture", None, 90.0, live=False),
-    row("rt-melody 20 ms", "voice", 20, 91.0), row("one", "voice", 20, 50.0),
+    row("rt-melody 20 ms", "voice", 50, 99.0),
+    row("rt-melody 50 ms", "voice", 50, 95.0),
+    row("one", "voice", 50, 96.0),
+    row("two", "voice", 50, 94.0),
+    row("rt-melody 50 ms", "mixture", 50, 80.0),
+    row("one", "mixture", 50, 60.0),
+    row("whole", "mixture", None, 90.0, live=False),
+    row("rt-melody 20 ms", "voice", 20, 91.0),
+    row("one", "voice", 20, 50.0),
 ]
 
 
@@ -329,7 +341,9 @@ def whole_result() -> dict:
     latency = results.latency_rows(Echo(), sounds.SoundSet("steps, alone", [], sounds=alone), told_late(alone, 0.02))
     cost = {"hop_ms": 10.0, "hop_cpu_ms": 1.0, "hop_wall_p99_ms": 2.0, "core_share": 0.1}
     always = {"times_real_time": 9.0, "peak_mb": 90, "install_mb": 8.0, "own_mb": 1.0, "import_s": 0.5, "start_s": 0.6}
-    accuracies = [row(name, c, ms, 50.0) for name in ("echo", "rt-melody 50 ms") for c in ("voice", "mixture") for ms in (None, 20, 50, 100)]
+    accuracies = [
+        row(name, c, ms, 50.0) for name in ("echo", "rt-melody 50 ms") for c in ("voice", "mixture") for ms in (None, 20, 50, 100)
+    ]
     scores_ = {kind: {"P": 0.5, "R": 0.5, "F": 0.5} for kind in ("onset", "note", "number", "live")}
     note = {"peer": "echo", "condition": "notes, clean", "octave_leaps_a_minute": 0.0, "delay_ms": {"median": 40.0}, **scores_}
     steady = stability([oracle(gliding_truth())], [gliding_truth()])
@@ -360,26 +374,38 @@ def test_what_is_not_measured_anew_is_kept_from_an_earlier_result():
     old = {**whole_result(), "sets": {"voice": {"sounds": 15, "seconds": 9.0}}, "model": {"steps": 1}, "commit": "abc"}
     note = {**old["rows"]["notes"][1], "octave_leaps_a_minute": 3.0}
     new = {
-        "rows": {"accuracy": [], "stability": [], "latency": [], "notes": [note]}, "costs": {"lost": {"install_mb": 2.0}}, "unfit": {},
-        "peers": {n: {"version": "2", "live": False, "settings": "new"} for n in ("whole", "lost")}, "sets": {"notes, clean": {"sounds": 3, "seconds": 1.0}}, "model": None, "commit": "def",
+        "rows": {"accuracy": [], "stability": [], "latency": [], "notes": [note]},
+        "costs": {"lost": {"install_mb": 2.0}},
+        "unfit": {},
+        "peers": {n: {"version": "2", "live": False, "settings": "new"} for n in ("whole", "lost")},
+        "sets": {"notes, clean": {"sounds": 3, "seconds": 1.0}},
+        "model": None,
+        "commit": "def",
     }
     both = beside(new, old)
     assert both["rows"]["notes"] == [old["rows"]["notes"][0], note], "the newer of a tool's rows in a part"
     assert {key: both["rows"][key] for key in ("latency", "stability")} == {key: old["rows"][key] for key in ("latency", "stability")}
     assert len(both["rows"]["accuracy"]) == len(old["rows"]["accuracy"])
     assert list(both["peers"]) == list(old["peers"]) and both["peers"]["whole"]["settings"] == "new" and both["unfit"] == {}
-    assert set(both["costs"]) == {"echo", "whole", "lost"} and set(both["sets"]) == {"voice", "notes, clean"} and both["model"] == {"steps": 1}
+    assert (
+        set(both["costs"]) == {"echo", "whole", "lost"} and set(both["sets"]) == {"voice", "notes, clean"} and both["model"] == {"steps": 1}
+    )
     told = tables.report({**both, "costs": {}})
     assert told.startswith("Measured at commit def; what that run did not measure is of commit abc.")
 
 
 def test_a_file_gives_back_the_rows_that_it_stored():
-    rows = {**whole_result()["rows"], "accuracy": [{**r, "pooled": dict.fromkeys(results.POOLED, 50.0), "errors": {"octave": 1.0}} for r in ROWS]}
+    rows = {
+        **whole_result()["rows"],
+        "accuracy": [{**r, "pooled": dict.fromkeys(results.POOLED, 50.0), "errors": {"octave": 1.0}} for r in ROWS],
+    }
     stored = json.loads(readable_json(results.packed(rows)))
     without_errors = [{k: v for k, v in r.items() if k != "errors"} for r in results.unpacked(stored)["accuracy"]]
     order = ("peer", "condition")  # rows of one place come together
     assert len(stored["accuracy"]) == len({(r["peer"], r["condition"]) for r in ROWS})
-    assert without_errors == sorted(without_errors, key=lambda r: [[x[k] for k in order] for x in stored["accuracy"]].index([r[k] for k in order]))
+    assert without_errors == sorted(
+        without_errors, key=lambda r: [[x[k] for k in order] for x in stored["accuracy"]].index([r[k] for k in order])
+    )
     assert {tuple(r["pooled"].values()) for r in without_errors} == {(50.0,) * len(results.POOLED)}
     assert sorted(map(repr, without_errors)) == sorted(repr({k: v for k, v in r.items() if k != "errors"}) for r in rows["accuracy"])
 
@@ -501,7 +527,10 @@ def test_bad_input_is_one_sentence(capsys, tmp_path):
 def test_command_writes_json_and_tables(tmp_path):
     words = ["--quick", "--parts", "latency", "--peers", "rt-melody 50", "--out", str(tmp_path / "out"), "--results", str(tmp_path / "res")]
     done = subprocess.run(
-        [sys.executable, "-m", "rt_melody.benchmarks.peers", *words], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        [sys.executable, "-m", "rt_melody.benchmarks.peers", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "res" / "peers.json").read_text())

@@ -12,7 +12,9 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 ROOMS = ("realtime", "kernels", "models", "benchmarks")
 LINKS = CHECKOUT / "typings" / "rt_melody"
-links_are_links = pytest.mark.skipif(not (LINKS / "kernels").is_symlink(), reason="this checkout has no symbolic links (git's core.symlinks)")
+links_are_links = pytest.mark.skipif(
+    not (LINKS / "kernels").is_symlink(), reason="this checkout has no symbolic links (git's core.symlinks)"
+)
 
 
 def run_pytest(python_path: Path | str, **environment: str) -> subprocess.CompletedProcess:
@@ -54,7 +56,7 @@ def test_the_tests_run_where_the_source_is_this_checkout(stale_copy):
 
 
 def test_python_sees_the_checkout_from_anywhere(tmp_path):
-    code = "import rt_melody.realtime.errors, rt_melody.models.training; print(rt_melody.realtime.errors.__file__, rt_melody.models.training.__file__)"
+    code = "import rt_melody.realtime.errors as e, rt_melody.models.training as t; print(e.__file__, t.__file__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == [str(CHECKOUT / "realtime" / "errors.py"), str(CHECKOUT / "models" / "training" / "__init__.py")]
 

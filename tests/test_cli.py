@@ -58,7 +58,9 @@ def test_help_names_every_setting_with_its_meaning(capsys):
     told = " ".join(out.split())
     assert (status, err) == (0, "")
     for name, field in ((name, place.field) for name, place in FLAT.items()):
-        assert f"--{name.replace('_', '-')}" in told and field.description.replace("see --list-devices", "") in told.replace("see --list-devices", "")
+        assert f"--{name.replace('_', '-')}" in told and field.description.replace("see --list-devices", "") in told.replace(
+            "see --list-devices", ""
+        )
 
 
 def test_what_is_said_of_some_options_is_said_of_settings_that_exist():
@@ -109,7 +111,14 @@ def test_what_is_cheap_to_check_does_not_wait_for_torch():
     """In processes of their own: none of these refusals has imported torch."""
     Path("text.wav").write_text("no audio")
     after = "assert 'torch' not in sys.modules, 'torch was imported'\nassert status == 2"
-    for refused in ("--rate 3", "--input gone.wav", "--input text.wav --csv a.csv", "--input demo --csv no/a.csv", "--input demo --osc x", "--model gone.pt"):
+    for refused in (
+        "--rate 3",
+        "--input gone.wav",
+        "--input text.wav --csv a.csv",
+        "--input demo --csv no/a.csv",
+        "--input demo --osc x",
+        "--model gone.pt",
+    ):
         done = shell(f"rt-melody {refused}", after)
         assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
 
@@ -358,5 +367,8 @@ def test_several_osc_receivers_get_the_same(song, capsys):
 
 
 def test_what_is_left_out_of_the_range_and_the_key_are_told(song, capsys):
-    assert "notes lay outside the range of notes that are played and were left out" in said(capsys, "--input", song, "--csv", "a.csv", "--note-range", "C8", "G9")[2]
+    assert (
+        "notes lay outside the range of notes that are played and were left out"
+        in said(capsys, "--input", song, "--csv", "a.csv", "--note-range", "C8", "G9")[2]
+    )
     assert "; in G major" in said(capsys, "--input", "demo", "--csv", "a.csv", "--scale", "auto")[2]

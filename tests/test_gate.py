@@ -42,7 +42,9 @@ def test_a_gap_in_the_stream_teaches_nothing_of_the_room():
     gate = Gate()
     for frame in frames([-60.0] * 500, [False] * 500):
         gate.feed(frame)
-    later = [replace(f, time_s=f.time_s + 10.0, available_s=f.available_s + 10.0) for f in frames([-20.0] * 200, [False] * 5 + [True] * 195)]
+    later = [
+        replace(f, time_s=f.time_s + 10.0, available_s=f.available_s + 10.0) for f in frames([-20.0] * 200, [False] * 5 + [True] * 195)
+    ]
     assert sum(gate.feed(f).voiced for f in later) == 195
 
 

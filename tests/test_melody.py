@@ -114,7 +114,10 @@ def test_python_and_the_command_play_a_slow_slide_within_the_bend_range(slide, t
     """What a synthesiser cannot bend to is another note, by whichever door one comes in."""
     melody = track(slide, RATE, bend_range=bend_range)
     soundfile.write(tmp_path / "slide.wav", slide, RATE, subtype="FLOAT")
-    assert main(["--input", str(tmp_path / "slide.wav"), "--midi-file", str(tmp_path / "a.mid"), "--bend-range", str(bend_range), "--quiet"]) == 0
+    assert (
+        main(["--input", str(tmp_path / "slide.wav"), "--midi-file", str(tmp_path / "a.mid"), "--bend-range", str(bend_range), "--quiet"])
+        == 0
+    )
     written = [m.note for m in mido.MidiFile(tmp_path / "a.mid") if m.type == "note_on"]
     assert written == [e.note for e in melody.notes if isinstance(e, NoteOn)] == notes
     assert max(e.semitones for e in melody.notes if isinstance(e, PitchBend)) < {1: 1.4, 2: 2.0, 12: 2.0}[bend_range]

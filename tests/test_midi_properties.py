@@ -104,7 +104,8 @@ def random_settings(rng: np.random.Generator) -> tuple[PerformanceSettings, Midi
     mode = MODES[rng.integers(len(MODES))]
     bend_range = int(rng.integers(1, 49))
     performance = PerformanceSettings(
-        mode=mode, bend_range=bend_range, transpose=int(rng.integers(-60, 61)), scale=str(rng.choice(["C major", "auto", "off"], p=[0.3, 0.1, 0.6])),
+        mode=mode, bend_range=bend_range, transpose=int(rng.integers(-60, 61)),
+        scale=str(rng.choice(["C major", "auto", "off"], p=[0.3, 0.1, 0.6])),
         snap=str(rng.choice(["30", "hard"])), note_range=[str(rng.integers(0, 50)), str(rng.integers(50, 128))],
     )  # fmt: skip
     said = MidiSettings(

@@ -23,14 +23,24 @@ def pace(work_ms: float, late_ms: float, hop_ms: float = 10.0, share: float = 0.
 # --- recommendations, by hand
 
 
-@pytest.mark.parametrize("work_ms, late_ms, least_ms, bound_ms", [
-    (2.0, 0.3, 11.0, 15), (2.0, 8.0, 11.0, 20), (2.0, 38.0, 11.0, 50), (2.0, 38.1, 11.0, 75), (0.1, 0.1, 61.0, 75), (5.0, 500.0, 11.0, None),
-])
+@pytest.mark.parametrize(
+    "work_ms, late_ms, least_ms, bound_ms",
+    [
+        (2.0, 0.3, 11.0, 15),
+        (2.0, 8.0, 11.0, 20),
+        (2.0, 38.0, 11.0, 50),
+        (2.0, 38.1, 11.0, 75),
+        (0.1, 0.1, 61.0, 75),
+        (5.0, 500.0, 11.0, None),
+    ],
+)
 def test_the_bound_rides_out_a_stall_and_the_hop_that_was_being_filled(work_ms, late_ms, least_ms, bound_ms):
     assert recommend_bound_ms(pace(work_ms, late_ms), least_ms) == bound_ms
 
 
-@pytest.mark.parametrize("late_ms, rate_hz, block", [(0.2, 48_000, 64), (1.5, 48_000, 128), (5.3, 48_000, 256), (5.4, 48_000, 512), (400.0, 96_000, 2048)])
+@pytest.mark.parametrize(
+    "late_ms, rate_hz, block", [(0.2, 48_000, 64), (1.5, 48_000, 128), (5.3, 48_000, 256), (5.4, 48_000, 512), (400.0, 96_000, 2048)]
+)
 def test_the_block_is_longer_than_the_late_awakenings(late_ms, rate_hz, block):
     assert recommend_block(pace(2.0, late_ms), rate_hz) == block
 
@@ -59,7 +69,9 @@ def test_the_first_of_two_ways_is_not_hidden_by_a_softer_echo():
     assert find_delays(direct + echo, RATE) == [500] * CHIRPS
 
 
-@pytest.mark.parametrize("heard", [np.zeros(4 * RATE), np.random.default_rng(1).normal(0.0, 0.1, 4 * RATE), np.sin(np.arange(4 * RATE) * 0.05)])
+@pytest.mark.parametrize(
+    "heard", [np.zeros(4 * RATE), np.random.default_rng(1).normal(0.0, 0.1, 4 * RATE), np.sin(np.arange(4 * RATE) * 0.05)]
+)
 def test_what_is_no_chirp_is_no_round_trip(heard):
     assert agreed(find_delays(heard, RATE), RATE) is None
 
@@ -158,12 +170,19 @@ def test_a_bound_that_will_not_hold_is_told_and_no_failure(quick):
     assert status == 0 and "With --latency-ms 50 some sound will be skipped now and then." in said
 
 
-@pytest.mark.parametrize("machine, heard, sentence", [
-    (pace(12.0, 0.3), SINGING, "too slow now: a hop of 10 ms takes 12.0 ms at p99"),
-    (pace(2.0, 0.3), MicrophoneCheck("Studio, ALSA", 48_000, 256, -120.0, 0), "digital silence; unmute it"),
-    (pace(2.0, 0.3), selftest.DeviceError("no audio input was found; plug in a microphone"), "The microphone cannot be used: no audio input was found"),
-    (pace(2.0, 900.0), SINGING, "No bound up to 200 ms would hold"),
-])
+@pytest.mark.parametrize(
+    "machine, heard, sentence",
+    [
+        (pace(12.0, 0.3), SINGING, "too slow now: a hop of 10 ms takes 12.0 ms at p99"),
+        (pace(2.0, 0.3), MicrophoneCheck("Studio, ALSA", 48_000, 256, -120.0, 0), "digital silence; unmute it"),
+        (
+            pace(2.0, 0.3),
+            selftest.DeviceError("no audio input was found; plug in a microphone"),
+            "The microphone cannot be used: no audio input was found",
+        ),
+        (pace(2.0, 900.0), SINGING, "No bound up to 200 ms would hold"),
+    ],
+)
 def test_what_is_missing_is_told_and_the_status_is_1(quick, machine, heard, sentence):
     status, said = quick(machine, heard)
     assert status == 1 and sentence in said and said.endswith("Result: not ready; 1 of the above must be mended.")

@@ -265,7 +265,14 @@ def test_a_pitch_range_that_does_not_ascend_names_both_ends(write):
 
 
 @pytest.mark.parametrize(
-    "key, guess", [("latency", "latency_ms"), ("latency-ms", "latency_ms"), ("midi-out", "midi_out"), ("frobnicate", "choose from source, tracking"), ("3", "choose from")]
+    "key, guess",
+    [
+        ("latency", "latency_ms"),
+        ("latency-ms", "latency_ms"),
+        ("midi-out", "midi_out"),
+        ("frobnicate", "choose from source, tracking"),
+        ("3", "choose from"),
+    ],
 )
 def test_an_unknown_key_is_told_with_the_file_and_a_guess(key, guess, write):
     path = write(f"rate: 8000\n{key}: 1")
@@ -346,7 +353,13 @@ def test_an_unknown_threshold_in_a_file_names_the_file(write, capsys):
 
 
 def test_flat_names_are_unique_and_lead_to_their_settings():
-    flat = [flag for group in Settings.model_fields if group != "notes" for name, field in group_model(group).model_fields.items() if (flag := (field.json_schema_extra["flag"], name)[field.json_schema_extra["flag"] is None])]
+    flat = [
+        flag
+        for group in Settings.model_fields
+        if group != "notes"
+        for name, field in group_model(group).model_fields.items()
+        if (flag := (field.json_schema_extra["flag"], name)[field.json_schema_extra["flag"] is None])
+    ]
     assert sorted(flat) == sorted(FLAT) and len(set(flat)) == len(flat)
     assert not set(FLAT) & set(Settings.model_fields), "a group of that name could not be told from it"
     assert (FLAT["channel_out"].group, FLAT["channel_out"].name) == ("midi", "channel")
@@ -354,7 +367,9 @@ def test_flat_names_are_unique_and_lead_to_their_settings():
 
 def test_a_file_of_groups_and_a_flat_one_say_the_same(write):
     flat = make_settings({}, write("rate: 8000\nmode: bend\nmidi_rate: 300\nnotes: {on_ms: 20}\n"))
-    assert make_settings({}, write("source: {rate: 8000}\nperformance: {mode: bend}\nmidi: {bytes_per_s: 300}\nnotes: {on_ms: 20}\n")) == flat
+    assert (
+        make_settings({}, write("source: {rate: 8000}\nperformance: {mode: bend}\nmidi: {bytes_per_s: 300}\nnotes: {on_ms: 20}\n")) == flat
+    )
 
 
 def test_a_flat_file_is_told_how_to_become_one_of_groups(capsys, write):

@@ -72,7 +72,10 @@ def test_a_key_is_told_whether_a_note_sounds_or_not(receiver):
         sink.event(EVENTS[0])
         sink.event(KeyHeard(4.0, 4.1, 0, "C major"))
     assert [t[:2] for t in receiver.take(4)] == [
-        ("/rt-melody/key", [9, "A minor"]), ("/rt-melody/note/on", [69, 90, 69.25]), ("/rt-melody/key", [0, "C major"]), ("/rt-melody/note/off", [69]),
+        ("/rt-melody/key", [9, "A minor"]),
+        ("/rt-melody/note/on", [69, 90, 69.25]),
+        ("/rt-melody/key", [0, "C major"]),
+        ("/rt-melody/note/off", [69]),
     ]
 
 

@@ -124,7 +124,13 @@ def test_a_soundfont_is_chosen_by_what_it_holds(tmp_path, monkeypatch):
     monkeypatch.setattr(gm, "SOUNDFONTS", (str(tmp_path / "*.sf2"),))
     with pytest.raises(DataError) as lost:
         gm.find_soundfont()
-    for said in ("a-kit.sf2 which lacks 128 of", "b-text.sf2 which is no", "c-piano.sf2 which lacks 127 of", "such as 1 (", "d-mute.sf2 which has no drums"):
+    for said in (
+        "a-kit.sf2 which lacks 128 of",
+        "b-text.sf2 which is no",
+        "c-piano.sf2 which lacks 127 of",
+        "such as 1 (",
+        "d-mute.sf2 which has no drums",
+    ):
         assert said in str(lost.value)
     whole = write_soundfont(tmp_path / "e-general.sf2", GENERAL_MIDI)
     write_soundfont(tmp_path / "f-general.sf2", GENERAL_MIDI)

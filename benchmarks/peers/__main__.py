@@ -35,7 +35,9 @@ QUICK = {"every": 60, "sung": 2, "pitches": 1, "notes": {"clean": 30}, "cost_s":
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rt_melody.benchmarks.peers", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
-    parser.add_argument("--out", type=Path, default=Path("runs/peers"), help="working folder: what was heard is kept there (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/peers"), help="working folder: what was heard is kept there (default: %(default)s)"
+    )
     parser.add_argument("--results", type=Path, help="folder for NAME.json, NAME.md and the pictures; default: --out")
     parser.add_argument("--name", default="peers", help="of the files in --results, without their ending (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a few sounds, in under five minutes: to see that all runs")
@@ -47,8 +49,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", help="model file of rt-melody; default: the shipped one")
     parser.add_argument("--jobs", type=int, default=2, help="tools that hear at the same time (default: %(default)s)")
     parser.add_argument(
-        "--beside", type=Path, nargs="+", default=[], metavar="FILE",
-        help="earlier results, the newest first: tables and pictures tell of them where they speak of tools, parts and costs that are not measured now",
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="earlier results, the newest first: tables and pictures tell of what is not measured now",
     )
     parser.add_argument("--draw", action="store_true", help="measure nothing; write tables and pictures of NAME.json in --results anew")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run in --out has heard")
@@ -107,7 +113,9 @@ def hears(peer: Peer, sounds: SoundSet, quick: bool) -> bool:
 def measure(args: argparse.Namespace, peers: dict[str, Peer]) -> dict:
     """Hear, measure and gather. Raises RtMelodyError and DataError for what cannot be used."""
     ours = [p for p in peers.values() if p.name.startswith(OURS)]
-    model = [melody_tracker(p.sample_rate, args.model, latency_ms=p.bound_ms).engine.model.provenance for p in ours]  # refuses what cannot run
+    model = [
+        melody_tracker(p.sample_rate, args.model, latency_ms=p.bound_ms).engine.model.provenance for p in ours
+    ]  # refuses what cannot run
     if args.fresh and args.out.exists():
         for name in ("sounds", "tracks", "cost"):
             shutil.rmtree(args.out / name, ignore_errors=True)
@@ -132,7 +140,9 @@ def read_earlier(path: Path) -> dict:
         kept = {key: earlier[key] for key in ("rows", "costs", "unfit", "peers", "sets", "model", "commit")}
         return {**kept, "rows": unpacked(kept["rows"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no result of a comparison ({' '.join(str(error).split())}); give the NAME.json that one wrote") from error
+        raise InputError(
+            f"{path} is no result of a comparison ({' '.join(str(error).split())}); give the NAME.json that one wrote"
+        ) from error
 
 
 def beside(new: dict, earlier: dict) -> dict:

@@ -149,7 +149,9 @@ class BasicPitch(OfflinePeer):
     sample_rate = 22050
     gives_notes = True
     threshold = 0.2
-    settings = f"ONNX model; the strongest contour, voiced where > {threshold:g} (validation); notes by its own defaults, the loudest at a time"
+    settings = (
+        f"ONNX model; the strongest contour, voiced where > {threshold:g} (validation); notes by its own defaults, the loudest at a time"
+    )
     core_s_per_s = 0.1
     OVERLAP_FRAMES = 30
 

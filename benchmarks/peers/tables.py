@@ -119,7 +119,9 @@ def notes_table(rows: Sequence[dict]) -> str:
         scores = (f"{100 * r[k]['F']:.1f}" for k in ("onset", "note", "number"))
         leaps = r["octave_leaps_a_minute"]
         lines.append((r["peer"], r["condition"].removeprefix("notes, "), *scores, f"{100 * live['F']:.1f}" if live else None, delay, leaps))
-    return markdown(("tool", "sounds", "onset F", "note F", "F without bends", "F as sent live", "median delay ms", "octave leaps a minute"), lines)
+    return markdown(
+        ("tool", "sounds", "onset F", "note F", "F without bends", "F as sent live", "median delay ms", "octave leaps a minute"), lines
+    )
 
 
 def cost_table(costs: dict[str, dict]) -> str:
@@ -164,7 +166,9 @@ def _accuracy_over_latency(rows: Sequence[dict], path: Path) -> Path:
     for axes, condition in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         for name, (x, y) in curves(rows, condition).items():
             ours = name.startswith(OURS)
-            axes.plot(x, y, marker="o", markersize=5 if ours else 3, linewidth=3 if ours else 1.2, color=colours.get(name, "black"), label=name)
+            axes.plot(
+                x, y, marker="o", markersize=5 if ours else 3, linewidth=3 if ours else 1.2, color=colours.get(name, "black"), label=name
+            )
         edge = 1.5 * LATENCIES_MS[-1]
         offline = {r["peer"]: r["pooled"]["OA"] for r in rows if r["condition"] == condition and not r["live"]}
         for name, oa in offline.items():

@@ -401,7 +401,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="pieces rendered at once")
     args = parser.parse_args(arguments)
     if args.count < 1 or args.seconds <= 0 or args.seed < 0 or args.jobs < 1:
-        refuse(f"count {args.count}, seconds {args.seconds:g}, seed {args.seed}, jobs {args.jobs}: the seed is 0 or more, the others above 0")
+        refuse(
+            f"count {args.count}, seconds {args.seconds:g}, seed {args.seed}, jobs {args.jobs}: the seed is 0 or more, the others above 0"
+        )
     try:
         write_pieces(args.out, args.count, args.seconds, args.seed, args.jobs)
     except DataError as error:

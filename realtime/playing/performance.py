@@ -50,8 +50,11 @@ LEAST_POWER = 1e-13  # below it no brightness is known: -130 dBFS
 class Tracker(Protocol):
     """What ``notes.NoteTracker`` is."""
 
-    hop_s: float
-    lag_ms: float
+    @property
+    def hop_s(self) -> float: ...
+
+    @property
+    def lag_ms(self) -> float: ...
 
     def feed(self, frame: PitchFrame) -> list[NoteEvent]: ...
 
@@ -157,17 +160,17 @@ class Performer:
         heard = frame if self._retune == 1.0 else replace(frame, f0_hz=frame.f0_hz * self._retune)
         events = self._shape(self._tracker.feed(heard))
         if self._played is not None:
-            self._follow_scale(frame, events)
+            self._follow_scale(self._played, frame, events)
         if self._played is not None:  # it may have slid out of the range
             if self._finds_key:
                 self._finder.feed(self._played.sung + self._transpose, self.hop_s)
                 self._tell_key(frame, events)
-            self._follow_brightness(frame.available_s, events)
+            self._follow_brightness(self._played, frame.available_s, events)
         return events
 
     def _tell_key(self, frame: PitchFrame, events: list[NoteEvent]) -> None:
         key = self._finder.key
-        if key is not None and key is not self._told_key:
+        if key is not None and key.tonic is not None and key is not self._told_key:
             self._told_key = key
             events.append(KeyHeard(frame.time_s, frame.available_s, key.tonic, key.name))
 
@@ -190,8 +193,8 @@ class Performer:
                 off = None
             elif isinstance(event, NoteOff):
                 off = event
-            elif self._played is not None and event.note == self._played.sung:
-                self._express(event, played)
+            elif isinstance(event, (PitchBend, Loudness)) and self._played is not None and event.note == self._played.sung:
+                self._express(self._played, event, played)
         if off is not None:
             self._end(off, played)
         return played
@@ -211,18 +214,18 @@ class Performer:
             self._end(off or NoteOff(event.time_s, event.available_s, event.note), played)
             self.left_out += 1
             return
-        held = self._played
-        follows = held is not None and off is not None
-        if follows and self._is_held(held, off, event, note, pitch):
-            self._bend_to(pitch - held.note, event, played)
-        else:
-            slurred = follows and self._mode == "legato" and note != held.note
-            if not slurred:
-                self._end(off, played)
-            self._strike(event, note, pitch, slurred, played)
-            if slurred:
-                played.append(NoteOff(max(off.time_s, event.time_s + LEGATO_OVERLAP_S), off.available_s, held.note))
         now = self._played
+        if now is None or off is None:
+            self._end(off, played)
+            now = self._strike(event, note, pitch, False, played)
+        elif self._is_held(now, off, event, note, pitch):
+            self._bend_to(now, pitch - now.note, event, played)
+        elif self._mode == "legato" and note != now.note:
+            before, now = now, self._strike(event, note, pitch, True, played)
+            played.append(NoteOff(max(off.time_s, event.time_s + LEGATO_OVERLAP_S), off.available_s, before.note))
+        else:
+            self._end(off, played)
+            now = self._strike(event, note, pitch, False, played)
         now.sung, now.pitch, now.scale, now.target, now.nearer_s = event.note, sung_pitch, scale, target, 0.0
 
     def _is_held(self, held: _Played, off: NoteOff, on: NoteOn, note: int, pitch: float) -> bool:
@@ -231,16 +234,17 @@ class Performer:
             return abs(pitch - held.note) <= self._reach
         return note == held.note and on.note != off.note  # two notes drawn onto one
 
-    def _strike(self, event: NoteOn, note: int, pitch: float, slurred: bool, played: list[NoteEvent]) -> None:
+    def _strike(self, event: NoteOn, note: int, pitch: float, slurred: bool, played: list[NoteEvent]) -> _Played:
         loudest_db, brightness_hz = self._sound.loudest_since(event.time_s), self._sound.brightness_hz
         velocity = event.velocity if loudest_db is None else self._velocity.velocity(loudest_db)
         octaves = None if brightness_hz is None else log2(brightness_hz)
-        self._played = _Played(note, event.time_s, pitch - note, octaves)
+        self._played = struck = _Played(note, event.time_s, pitch - note, octaves)
         played.append(
             NoteOn(event.time_s, event.available_s, note, velocity, pitch, self._level_db, brightness_hz, slurred)
         )
         if brightness_hz is not None:
             played.append(Brightness(event.time_s, event.available_s, note, brightness_hz))
+        return struck
 
     def _end(self, off: NoteOff | None, played: list[NoteEvent]) -> None:
         """End the played note, if one sounds, where the sung one ended."""
@@ -248,24 +252,21 @@ class Performer:
             played.append(NoteOff(max(off.time_s, held.on_s), off.available_s, held.note))
             self._played = None
 
-    def _express(self, event: PitchBend | Loudness, played: list[NoteEvent]) -> None:
-        held = self._played
+    def _express(self, held: _Played, event: PitchBend | Loudness, played: list[NoteEvent]) -> None:
         if isinstance(event, PitchBend):
             held.pitch = event.note + event.semitones + self._transpose
-            self._bend_to(self._drawn(held.pitch, held.target) - held.note, event, played)
-        elif isinstance(event, Loudness):
+            self._bend_to(held, self._drawn(held.pitch, held.target) - held.note, event, played)
+        else:
             played.append(replace(event, time_s=event.available_s - self.hop_s, note=held.note))
 
-    def _bend_to(self, semitones: float, event: NoteOn | PitchBend, played: list[NoteEvent]) -> None:
-        held = self._played
+    def _bend_to(self, held: _Played, semitones: float, event: NoteOn | PitchBend, played: list[NoteEvent]) -> None:
         if abs(semitones - held.bend) > 1e-9:
             held.bend = semitones
             played.append(PitchBend(event.time_s, event.available_s, held.note, semitones))
 
-    def _follow_scale(self, frame: PitchFrame, played: list[NoteEvent]) -> None:
+    def _follow_scale(self, held: _Played, frame: PitchFrame, played: list[NoteEvent]) -> None:
         """The voice may have slid from the note that it is drawn to: the tracker bends, and says nothing more."""
-        held = self._played
-        if held.scale is None:
+        if held.scale is None or held.target is None:
             return
         nearest = held.scale.nearest(held.pitch)
         nearer = abs(held.pitch - held.target) - abs(held.pitch - nearest) >= NEARER_SEMITONES
@@ -276,8 +277,8 @@ class Performer:
         on = NoteOn(*at, held.sung, 64, held.pitch - self._transpose)
         self._aim(on, NoteOff(*at, SLID), round(held.pitch), held.pitch, held.scale, played)
 
-    def _follow_brightness(self, available_s: float, played: list[NoteEvent]) -> None:
-        held, brightness_hz = self._played, self._sound.brightness_hz
+    def _follow_brightness(self, held: _Played, available_s: float, played: list[NoteEvent]) -> None:
+        brightness_hz = self._sound.brightness_hz
         if brightness_hz is None:
             return
         octaves = log2(brightness_hz)

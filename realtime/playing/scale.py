@@ -75,7 +75,7 @@ def parse_scale(text: str) -> Scale:
         return CHROMATIC
     match = re.fullmatch(r"([A-Ga-g])([#b\u266f\u266d]?)\s*(.*)", words)
     kind = _kind(match[3]) if match else None
-    if kind is None:
+    if match is None or kind is None:
         raise SettingsError(
             f"scale {text!r} is not known; give a tonic and one of {', '.join(DEGREES)}, for instance 'D minor' or 'Bb major'"
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -68,7 +68,7 @@ class SettingsModel(BaseModel):
 def option(default: Any, description: str, *, flag: str | None = None, metavar: str | tuple[str, ...] | None = None, **limits: Any) -> Any:
     """A field that the command line has too. ``flag``: its name there, where that is another; ``metavar``: the stand-in
     for its value in ``--help``; ``limits``: those of ``pydantic.Field``."""
-    return Field(default, description=description, json_schema_extra={"flag": flag, "metavar": metavar}, **limits)
+    return Field(default, description=description, json_schema_extra=cast(Any, {"flag": flag, "metavar": metavar}), **limits)
 
 
 def first_fault(error: ValidationError, model: type[BaseModel]) -> SettingsError:

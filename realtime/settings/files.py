@@ -11,7 +11,7 @@ Conventions
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -37,7 +37,7 @@ def read_yaml(path: str | Path) -> dict[Any, Any]:
     if not isinstance(values, dict):
         kind = "a list" if isinstance(values, list) else "one value"
         raise SettingsError(f"{path} holds {kind}, not a mapping of settings; rt-melody --print-config shows the form")
-    return values
+    return cast("dict[Any, Any]", values)
 
 
 def make_settings(options: dict[str, Any] | None = None, path: str | Path | None = None) -> Settings:
@@ -45,7 +45,7 @@ def make_settings(options: dict[str, Any] | None = None, path: str | Path | None
     SettingsError, naming value, place and rule."""
     options, stored = options or {}, {} if path is None else read_yaml(path)
     asked, written = _grouped(options, None), _grouped(stored, path)
-    values = {group: {**written.get(group, {}), **asked.get(group, {})} for group in {**written, **asked}}
+    values: dict[str, Any] = {group: {**written.get(group, {}), **asked.get(group, {})} for group in {**written, **asked}}
     try:
         return Settings(**values)
     except SettingsError as error:
@@ -64,7 +64,7 @@ def _grouped(values: dict[Any, Any], path: str | Path | None) -> Values:
         if key in Settings.model_fields:
             if not isinstance(value, dict):
                 raise SettingsError(f"{_written(key, value, path)} cannot be used: it must be a mapping of settings, such as {_example(key)}")
-            grouped.setdefault(key, {}).update({str(name): part for name, part in value.items()})
+            grouped.setdefault(key, {}).update({str(name): part for name, part in cast("dict[Any, Any]", value).items()})
         elif key in FLAT:
             place = FLAT[key]
             grouped.setdefault(place.group, {})[place.name] = value
@@ -129,7 +129,7 @@ def _yaml(value: Any) -> str:
     """A value in YAML on one line; text always in quotes, so that no word of it is read as something else, and in ASCII,
     whatever encoding a shell writes it in."""
     if isinstance(value, list):
-        return f"[{', '.join(_yaml(part) for part in value)}]"
+        return f"[{', '.join(map(_yaml, cast('list[Any]', value)))}]"
     style = '"' if isinstance(value, str) else None
     text = yaml.safe_dump(value, default_style=style, default_flow_style=True, width=float("inf"))
     return text.removesuffix("\n").removesuffix("\n...")

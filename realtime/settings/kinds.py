@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Union, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints
 
@@ -32,7 +32,7 @@ def off_is_a_word(value: Any) -> Any:
 def one_text(value: Any) -> Any:
     """Words in a list are one text, and so is a number, since some of these may be numbers."""
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return " ".join(map(str, cast("list[object]", value)))
     return off_is_a_word(f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else value)
 
 

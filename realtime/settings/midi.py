@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Optional
 
-from pydantic import BeforeValidator, field_validator
+from pydantic import BeforeValidator, ValidationInfo, field_validator
 
 from rt_melody.realtime.playing.expression import BRIGHTNESS_HZ, LOUDNESS_DB, BrightnessCurve, Curve, brightness_curve, loudness_curve
 from rt_melody.realtime.settings.base import SettingsModel, option
@@ -33,7 +33,7 @@ class MidiSettings(SettingsModel):
 
     @field_validator("loudness_range", "brightness_range")
     @classmethod
-    def _curves(cls, value: list[float], info) -> list[float]:
+    def _curves(cls, value: list[float], info: ValidationInfo) -> list[float]:
         (loudness_curve if info.field_name == "loudness_range" else brightness_curve)("linear", (value[0], value[1]))
         return value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf, log2
-from typing import Literal, Optional
+from typing import Literal, Optional, cast
 
 from pydantic import field_validator, model_validator
 
@@ -37,7 +37,7 @@ class PerformanceSettings(SettingsModel):
     @field_validator("note_range", mode="before")
     @classmethod
     def _notes_by_number(cls, value: object) -> object:
-        return [str(part) if isinstance(part, int) else part for part in value] if isinstance(value, list) else value
+        return [str(part) if isinstance(part, int) else part for part in cast("list[object]", value)] if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _understood(self) -> PerformanceSettings:

@@ -53,7 +53,8 @@ class Settings(SettingsModel):
     @staticmethod
     def _derive(group: SettingsModel, **values: Any) -> None:
         """Set what follows from other groups, without a trace of having been asked for."""
-        group.__dict__.update(values)
+        for name, value in values.items():
+            object.__setattr__(group, name, value)
 
     def flat(self, name: str) -> Any:
         """The value of a setting by its flat name."""

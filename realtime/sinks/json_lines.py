@@ -45,8 +45,8 @@ class JsonlSink(NoteSink):
     A note_on that is slurred from the note before it says ``"legato": true`` besides, and comes before that
     one's note_off.
 
-    ``offset_s`` is added to ``time_s``. Frames come only with ``frames=True``. With ``label`` each object begins with "input": the label, to
-    tell several inputs apart. The stream is not closed. A reader that has gone is an ``OutputError``.
+    ``offset_s`` is added to ``time_s``. Frames come only with ``frames=True``. With ``label`` each object begins with "input": the label,
+    to tell several inputs apart. The stream is not closed. A reader that has gone is an ``OutputError``.
 
     With ``live`` the lines are written by a thread of their own, so that a reader that does not read holds nobody up;
     those that find LINES_WAITING before them are dropped and counted in ``dropped``.

@@ -78,7 +78,8 @@ class ReconnectingPort:
 
     def _look(self) -> None:
         self._closing.wait(self._look_every_s)  # the loss is on the screen by then: freeing and opening silence stderr
-        free(self._lost)
+        if self._lost is not None:
+            free(self._lost)
         while not self._closing.is_set():
             try:
                 port = self._open_port()

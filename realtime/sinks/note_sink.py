@@ -11,6 +11,9 @@ Conventions
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
@@ -23,7 +26,7 @@ class NoteSink(EventSink):
         self._sounding: NoteOn | None = None
         self._leaving: NoteOn | None = None  # slurred into the sounding one, its note-off to come
         self._now_s = 0.0  # newest available_s seen; a new start may set it back with the next frame
-        self._handlers = {PitchBend: self._bend, Loudness: self._loudness, Brightness: self._brightness}
+        self._handlers: dict[type, Callable[[Any], None]] = {PitchBend: self._bend, Loudness: self._loudness, Brightness: self._brightness}
 
     def _begin(self, origin_unix_s: float) -> None:
         """The stream begins or begins anew; no note sounds."""

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import Any, cast
 
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
@@ -63,13 +64,13 @@ def parse_osc_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def encode(message: str, arguments: tuple, unix_s: float | None) -> bytes:
+def encode(message: str, arguments: tuple[float | str, ...], unix_s: float | None) -> bytes:
     """A bundle holding one message of ``ADDRESSES``, with the time tag of ``unix_s`` (None: at once)."""
     address, types = ADDRESSES[message]
     builder = OscMessageBuilder(address)
     for value, tag in zip(arguments, types, strict=True):
         builder.add_arg(value, tag)
-    bundle = OscBundleBuilder(IMMEDIATELY if unix_s is None else unix_s)
+    bundle = OscBundleBuilder(IMMEDIATELY if unix_s is None else cast(int, unix_s))  # it says int, and means seconds since 1970
     bundle.add_content(builder.build())
     return bundle.build().dgram
 
@@ -135,13 +136,16 @@ class OscSink(NoteSink):
         except OSError as error:
             self.send_errors += 1
             if self.send_errors == 1:
-                self._tell(f"OSC cannot be sent to {self._address[0]}, port {self._address[1]} ({error.strerror or error}); check the address and the network")
+                self._tell(
+                    f"OSC cannot be sent to {self._address[0]}, port {self._address[1]} ({error.strerror or error}); "
+                    f"check the address and the network"
+                )
 
     def _end(self) -> None:
         self._socket.close()
 
 
-def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple]:
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
     """Family and address, resolved once, so that no name is looked up while sending.
 
     Of a name that has both kinds of address, as ``localhost`` has, the IPv4 one: SuperCollider, Pure Data and Max

@@ -102,6 +102,8 @@ class TerminalSink(EventSink):
             self._draw("", "\r")
 
     def _draw(self, line: str, end: str = "") -> None:
+        if self._pen is None:
+            return
         line = line[: _columns(self._stream) - 1]
         try:
             self._pen.write("\r" + line.ljust(self._drawn) + end)

@@ -56,7 +56,7 @@ class AudioInput:
 def load_backend() -> Any:
     """The ``sounddevice`` module, with PortAudio running. Raises DeviceError with the way out."""
     try:
-        import sounddevice
+        import sounddevice  # pyright: ignore[reportMissingTypeStubs]  # it has none
     except ModuleNotFoundError as error:
         raise DeviceError(
             f"audio devices need the Python package {error.name}, which is not installed; run `pip install sounddevice`"

@@ -51,7 +51,7 @@ def find_delays(recorded: np.ndarray, sample_rate: int) -> list[int]:
     sound, every = chirp(sample_rate), round(EVERY_S * sample_rate)
     likeness = np.abs(np.correlate(recorded.astype(np.float64), sound.astype(np.float64), "valid"))
     noise = float(np.median(likeness)) / 0.6745 + 1e-12  # the median of |x| of a normal x of RMS 1
-    delays = []
+    delays: list[int] = []
     for start in range(0, CHIRPS * every, every):
         slot = likeness[start : start + every]
         if len(slot) and slot.max() > ABOVE_NOISE * noise and slot.max() > 1e-6:

@@ -21,6 +21,9 @@ import time
 from collections.abc import Callable
 from math import ceil, exp, log
 from pathlib import Path
+from typing import Any
+
+Figures = dict[str, Any]  # by name: numbers, or numbers by name; as JSON has them
 
 RESOLUTION = 0.02  # relative width of a histogram's bin
 SHORTEST_S, LONGEST_S = 1e-6, 100.0
@@ -134,11 +137,11 @@ class Timing:
     @property
     def drift_ppm(self) -> float | None:
         """How much faster than the clock the stream goes; None while too little was heard."""
-        if self._first is None or self._last[0] - self._first[0] < DRIFT_AFTER_S:
+        if self._first is None or self._last is None or self._last[0] - self._first[0] < DRIFT_AFTER_S:
             return None
         return -1e6 * (self._last[1] - self._first[1]) / (self._last[0] - self._first[0])
 
-    def figures(self) -> dict:
+    def figures(self) -> Figures:
         """All of it, for a machine to read."""
         elapsed_s = max(self.elapsed_s, 1e-9)
         drift = self.drift_ppm
@@ -168,7 +171,7 @@ def memory_mb() -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
 
 
-def sentence(figures: dict) -> str:
+def sentence(figures: Figures) -> str:
     """The figures as one line for people."""
     work, late = figures["work_ms"], figures["lateness_ms"]
     parts = [f"work a block {_spread(work)}"]

@@ -27,7 +27,8 @@ def true_pace(
 
     A thread that fell behind by more than a second drops what it missed, as a session does.
     """
-    work, control = [], []
+    work: list[float] = []
+    control: list[float] = []
     next_s = time.perf_counter()
     for start in range(0, len(samples) - hop_samples + 1, hop_samples):
         if stop():

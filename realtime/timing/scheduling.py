@@ -18,9 +18,9 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FIFO_PRIORITY = 50
 MCL_CURRENT, MCL_ONFAULT = 1, 4  # mlockall(2), Linux on x86 and ARM
@@ -54,7 +54,7 @@ Undo = Callable[[], object]
 
 
 @contextmanager
-def live_thread(live: bool = True, priority: bool = True) -> Iterator[SchedulingStatus]:
+def live_thread(live: bool = True, priority: bool = True) -> Generator[SchedulingStatus]:
     """The calling thread computes a live stream: priority and locked memory where the system grants them
     (``priority``), no garbage collection, quick hand-over between Python threads. Nothing where not ``live``."""
     if not live:
@@ -73,16 +73,16 @@ def live_thread(live: bool = True, priority: bool = True) -> Iterator[Scheduling
 def _ask(undo: list[Undo]) -> SchedulingStatus:
     locked = lock_memory()
     if isinstance(locked, str):
-        memory = {"memory_refusal": locked}
+        memory = SchedulingStatus(memory_refusal=locked)
     else:
         undo.append(locked)
-        memory = {"memory_locked": True}
+        memory = SchedulingStatus(memory_locked=True)
     try:
         granted, back = raise_priority()
     except OSError as error:
-        return SchedulingStatus(refusal=_refusal(error), **memory)
+        return replace(memory, refusal=_refusal(error))
     undo.append(back)
-    return SchedulingStatus(granted, **memory)
+    return replace(memory, priority=granted)
 
 
 def run_first() -> bool:

@@ -63,7 +63,9 @@ def main() -> None:
     rows = [measure(channel, args.seconds, args.options) for channel in args.channels]
     print(json.dumps(rows, indent=1))
     if args.out:
-        command = f"python tests/rig/measure.py --seconds {args.seconds:g}" + (" --options " + " ".join(args.options) if args.options else "")
+        command = f"python tests/rig/measure.py --seconds {args.seconds:g}" + (
+            " --options " + " ".join(args.options) if args.options else ""
+        )
         write_result(args.out, rows, "of the command, from a JACK microphone", model_heard(args.options), command=command)
 
 

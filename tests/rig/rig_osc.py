@@ -59,7 +59,9 @@ class Receiver:
     def __init__(self, arguments: list[str], log: Path, env: dict[str, str] | None = None) -> None:
         self.log = log
         with open(log, "wb") as file:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=env, preexec_fn=end_with_parent)
+            self.process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=env, preexec_fn=end_with_parent
+            )
 
     @property
     def lines(self) -> list[str]:

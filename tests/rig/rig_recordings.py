@@ -35,7 +35,9 @@ def data_folder() -> Path:
     """The folder of recordings; DataMissing where there is none."""
     folder = Path(os.environ.get("RT_MELODY_DATA") or CHECKOUT.parent / "shared" / "data")
     if not (folder / "mir-1k" / "test").is_dir():
-        raise DataMissing(f"no mir-1k/test in {folder}: set RT_MELODY_DATA to the folder of recordings, or put it at shared/data beside the checkout")
+        raise DataMissing(
+            f"no mir-1k/test in {folder}: set RT_MELODY_DATA to the folder of recordings, or put it at shared/data beside the checkout"
+        )
     return folder
 
 

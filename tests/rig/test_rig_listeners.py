@@ -98,4 +98,6 @@ def test_oscdump_reads_the_documented_addresses_and_types(run_melody, oscdump):
     oscdump.wait_for_quiet()
     seen = set(oscdump.messages)
     assert set(OSC_TYPES.items()) <= seen
-    assert {address for address, _ in seen} <= {*OSC_TYPES, "/rt-melody/loudness", "/rt-melody/brightness"}, "and no key without --scale auto"
+    assert {address for address, _ in seen} <= {*OSC_TYPES, "/rt-melody/loudness", "/rt-melody/brightness"}, (
+        "and no key without --scale auto"
+    )

@@ -205,7 +205,9 @@ def assert_files_are_whole(folder) -> None:
     """What was captured before the end is on disk: a MIDI file without hanging notes, a CSV of whole rows."""
     assert_clean(perform(messages_of(folder / "taken.mid")))
     rows = read_csv(folder / "taken.csv")
-    assert len(rows) > 0.8 * NOTE_S / 0.010 and all(None not in row.values() and float(row["available_s"]) >= float(row["time_s"]) for row in rows)
+    assert len(rows) > 0.8 * NOTE_S / 0.010 and all(
+        None not in row.values() and float(row["available_s"]) >= float(row["time_s"]) for row in rows
+    )
 
 
 def test_a_microphone_that_goes_away_leaves_no_note_behind(long_note):
