@@ -12,6 +12,7 @@ from rt_melody.realtime.notes.history import FrameFeatures, FrameHistory, whole_
 from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.types import PitchFrame
 
+GLIDE_CHANGES = 2  # times as long as a change must last, a voice that has not settled is gliding
 NEVER = 1 << 40  # hops; longer than any stream
 
 
@@ -34,10 +35,8 @@ class Hops:
     centre: int
     change: int
     step: int
-    window: int
-    flat: int
     glide: int
-    leap: int
+    window: int
     longest_run: int  # that a rule about a held note asks for
     memory: int  # as far back as any rule looks
 
@@ -49,14 +48,13 @@ class Hops:
             return off if ms is None else whole_hops(ms, hop_s)
 
         s = settings
-        asked = [hops(ms, 0) for ms in (s.on_ms, s.window_ms, s.flat_ms, s.change_ms, s.step_ms, s.leap_ms, s.glide_ms)]
-        longest_run = max(asked)
-        reach_ms = max(s.first_ms + (s.back_ms or 0.0), s.rise_ms, 2 * s.dip_ms, 1000 * longest_run * hop_s)
+        longest_run = max(hops(ms, 0) for ms in (s.on_ms, s.window_ms, GLIDE_CHANGES * s.change_ms, s.step_ms))
+        reach_ms = max(s.first_ms + (s.back_ms or 0.0), 2 * s.rise_ms, 1000 * longest_run * hop_s)
         return cls(
             on=hops(s.on_ms), scoop=hops(s.scoop_ms), first=hops(s.first_ms), rise=hops(s.rise_ms),
             bridge=int((s.bridge_ms or 0.0) / 1000 / hop_s + 1e-6), centre=hops(s.centre_ms), change=hops(s.change_ms),
-            step=hops(s.step_ms), window=hops(s.window_ms), flat=hops(s.flat_ms), glide=hops(s.glide_ms), leap=hops(s.leap_ms),
-            longest_run=longest_run, memory=whole_hops(reach_ms + look_ahead_ms, hop_s),
+            step=hops(s.step_ms), glide=hops(GLIDE_CHANGES * s.change_ms), window=hops(s.window_ms), longest_run=longest_run,
+            memory=whole_hops(reach_ms + look_ahead_ms, hop_s),
         )  # fmt: skip
 
 
@@ -67,6 +65,7 @@ class Context:
         self.settings = settings
         self.hop_s = hop_s
         self.hops = Hops.of(settings, hop_s, look_ahead_ms)
+        self.leap_semitones = inf if settings.leap_semitones is None else settings.leap_semitones
         self.reset()
 
     def reset(self) -> None:
