@@ -555,3 +555,56 @@ def test_frames_that_guessed_a_note_before_it_was_sure_date_it():
     tracker = NoteTracker()
     on = next(event for f in frames for event in tracker.feed(f))
     assert on.time_s == pytest.approx(0.05)
+
+
+TIMES_MS = {"on_ms": 200, "scoop_ms": 300, "first_ms": 600, "rise_ms": 200, "back_ms": 300, "bridge_ms": 600, "change_ms": 300, "step_ms": 300, "window_ms": 500}
+SOME_SETTINGS = st.fixed_dictionaries({}, optional={name: st.floats(1.0, most) for name, most in TIMES_MS.items()})
+SUNG = st.tuples(PITCHES, st.integers(1, 60), st.booleans(), st.sampled_from([0.3, 0.7, 0.97]), st.floats(-60.0, -10.0))
+
+
+def doubtful_frames(parts, behind_s):
+    """Frames of (pitch, hops, voiced, confidence, level); unvoiced ones guess their pitch, half sure that it is sung."""
+    frames = frames_of([pitch for pitch, hops, *_ in parts for _ in range(hops)])
+    told = [(part[2], part[3], part[4]) for part in parts for _ in range(part[1])]
+    return [
+        replace(f, available_s=f.time_s + 0.01 + behind_s, voiced=f.voiced and voiced, voicing=0.9 if voiced else 0.5, confidence=sure, level_db=db)
+        for f, (voiced, sure, db) in zip(frames, told, strict=True)
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(SOME_SETTINGS, st.lists(SUNG, max_size=25), st.sampled_from([0.0, 0.02, 0.039, 0.13]))
+def test_no_event_speaks_of_a_time_before_the_reach(changes, parts, behind_s):
+    frames = doubtful_frames(parts, behind_s)
+    tracker = NoteTracker(NoteSettings(**changes), look_ahead_ms=1000 * behind_s)
+    events = [e for f in frames for e in tracker.feed(f)] + tracker.finish(frames[-1].available_s if frames else 0.0)
+    assert all(e.available_s - e.time_s <= tracker.reach_back_s + 1e-9 for e in events)
+
+
+@pytest.mark.parametrize("first_ms", [800.0, 3000.0])
+def test_the_reach_is_what_a_doubtful_first_note_needs_and_little_more(first_ms):
+    tracker = NoteTracker(NoteSettings(first_confidence=2.0, first_ms=first_ms), look_ahead_ms=20.0)
+    frames = frames_of([60.0] * 400)
+    frames = [replace(f, voiced=f.index >= 50, voicing=0.5) for f in frames]
+    on = next(e for f in frames for e in tracker.feed(f))
+    assert tracker.reach_back_s - 0.05 <= on.available_s - on.time_s <= tracker.reach_back_s
+
+
+def test_a_long_gap_that_is_bridged_is_within_reach():
+    tracker = NoteTracker(NoteSettings(bridge_ms=2000.0), look_ahead_ms=20.0)
+    off = [e for f in frames_of([60.0] * 30 + [None] * 300) for e in tracker.feed(f)][-1]
+    assert 2.0 < off.available_s - off.time_s <= tracker.reach_back_s
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(SUNG, max_size=25))
+def test_notes_do_not_depend_on_how_much_look_ahead_is_allowed_for(parts):
+    frames = doubtful_frames(parts, 0.02)
+    some, more = (NoteTracker(look_ahead_ms=ms) for ms in (20.0, 300.0))
+    assert [e for f in frames for e in some.feed(f)] == [e for f in frames for e in more.feed(f)]
+
+
+def test_a_frame_that_comes_later_than_was_allowed_for_is_refused():
+    tracker = NoteTracker(look_ahead_ms=39.0)
+    with pytest.raises(ValueError, match="50.0 ms behind its level; give NoteTracker a look_ahead_ms"):
+        tracker.feed(replace(frames_of([60.0])[0], available_s=0.06))

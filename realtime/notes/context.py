@@ -37,7 +37,10 @@ class Hops:
     step: int
     glide: int
     window: int
-    longest_run: int  # that a rule about a held note asks for
+    back: int
+    longest_wait: int  # frames of which a note may be started from silence
+    longest_run: int  # frames away from a note for which it may be left
+    reach: int  # as far back as any event speaks of
     memory: int  # as far back as any rule looks
 
     @classmethod
@@ -47,14 +50,15 @@ class Hops:
         def hops(ms: float | None, off: int = NEVER) -> int:
             return off if ms is None else whole_hops(ms, hop_s)
 
-        s = settings
-        longest_run = max(hops(ms, 0) for ms in (s.on_ms, s.window_ms, GLIDE_CHANGES * s.change_ms, s.step_ms))
-        reach_ms = max(s.first_ms + (s.back_ms or 0.0), 2 * s.rise_ms, 1000 * longest_run * hop_s)
+        s, glide_ms = settings, GLIDE_CHANGES * settings.change_ms
+        back, window, bridge = hops(s.back_ms, 0), hops(s.window_ms), int((s.bridge_ms or 0.0) / 1000 / hop_s + 1e-6)
+        longest_wait = max(hops(ms, 0) for ms in (s.on_ms, s.scoop_ms, s.first_ms))
+        longest_run = max(hops(ms, 0) for ms in (s.on_ms, s.window_ms, s.step_ms, glide_ms))
+        reach = max(longest_wait + back, longest_run + window, 2 * hops(s.rise_ms), bridge) + 1
         return cls(
-            on=hops(s.on_ms), scoop=hops(s.scoop_ms), first=hops(s.first_ms), rise=hops(s.rise_ms),
-            bridge=int((s.bridge_ms or 0.0) / 1000 / hop_s + 1e-6), centre=hops(s.centre_ms), change=hops(s.change_ms),
-            step=hops(s.step_ms), glide=hops(GLIDE_CHANGES * s.change_ms), window=hops(s.window_ms), longest_run=longest_run,
-            memory=whole_hops(reach_ms + look_ahead_ms, hop_s),
+            on=hops(s.on_ms), scoop=hops(s.scoop_ms), first=hops(s.first_ms), rise=hops(s.rise_ms), bridge=bridge,
+            centre=hops(s.centre_ms), change=hops(s.change_ms), step=hops(s.step_ms), glide=hops(glide_ms), window=window,
+            back=back, longest_wait=longest_wait, longest_run=longest_run, reach=reach, memory=reach + hops(look_ahead_ms),
         )  # fmt: skip
 
 

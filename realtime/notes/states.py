@@ -54,7 +54,7 @@ class Silent:
     def _start(self) -> NoteStart | None:
         """The note that the newest frames make certain, if any."""
         context, s = self._context, self._context.settings
-        run = context.history.last(self._run)
+        run = context.history.last(min(self._run, context.hops.longest_wait))
         newest = run[-context.hops.on :]
         reach = s.agree_semitones if self._run < context.hops.scoop else s.settle_semitones
         after_pause = newest[0].time_s - context.previous.end_s > s.pause_ms / 1000
@@ -76,7 +76,7 @@ class Silent:
         def belongs(f: FrameFeatures) -> bool:
             return f.time_s > earliest_s and abs(f.pitch - pitch) <= s.arrive_semitones and f.voicing >= voicing
 
-        return context.history.leading_to(run, belongs)
+        return context.history.leading_to(run, belongs, context.hops.back)
 
     def _are_sure(self, newest: Sequence[FrameFeatures], after_pause: bool) -> bool:
         """Whether frames are sure enough to start a note."""
@@ -290,8 +290,8 @@ class Sounding:
 
     def _nearing(self, run: Sequence[FrameFeatures], centre: float) -> list[FrameFeatures]:
         """The frames right before ``run`` that were near its pitch and not yet away from the note: after a narrow step."""
-        reach = self._context.settings.arrive_semitones
-        return self._context.history.leading_to(run, lambda f: f.sung and abs(f.pitch - centre) <= reach)
+        context, reach = self._context, self._context.settings.arrive_semitones
+        return context.history.leading_to(run, lambda f: f.sung and abs(f.pitch - centre) <= reach, context.hops.window)
 
     # ---- drifting and sliding
 
