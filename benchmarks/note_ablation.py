@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import numpy as np
 from tqdm import tqdm
@@ -29,49 +29,33 @@ from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.types import PitchFrame
 
 SUNG = {"takes": "ssvd-tuning", "clean": "clean-tuning", "band": "band-tuning"}
-KINDS = ("note", "note_offset", "live", "number")
+KINDS = ("note", "note_offset", "live")
 NOBODY = "music-tuning"
 EXERCISES = ("repeats", "vibrato")
 ALL_RULES = "all rules"
 
 
-def rules_off() -> dict[str, dict[str, Any]]:
-    """Changes of the settings by name of the rule that they switch off."""
-    return {name: {name: None} for name, field in NoteSettings.model_fields.items() if _may_be_off(field.annotation)}
-
-
-def _may_be_off(annotation: Any) -> bool:
-    return type(None) in getattr(annotation, "__args__", ())
+def rules() -> list[str]:
+    """The thresholds that None switches off."""
+    return [name for name, field in NoteSettings.model_fields.items() if type(None) in get_args(field.annotation)]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A clip, without its samples, and the frames that the engine made of it."""
+    """A clip, the frames that the engine made of it, and its bias in semitones."""
 
     clip: Clip
     frames: Sequence[PitchFrame]
     bias: float
 
 
-@dataclass(frozen=True)
-class _Silent(Clip):
-    """A clip whose samples are gone."""
-
-    seconds: float = 0.0
-
-    @property
-    def duration_s(self) -> float:
-        return self.seconds
-
-
-def recorded(name: str, frames: Frames, folder: Path | None) -> list[Recorded]:
-    """All clips of a part with their frames."""
+def recorded(name: str, frames: Frames, folder: Path | None, every: int = 1) -> list[Recorded]:
+    """Every ``every``-th clip of a part with its frames."""
     part, clips = PARTS[name], []
-    for make in tqdm(part.clips(folder), name):
+    for make in tqdm(part.clips(folder)[::every], name):
         clip = make()
         heard = frames(clip.samples)
-        bare = _Silent(clip.name, np.zeros(0, np.float32), clip.notes, clip.group, clip.duration_s)
-        clips.append(Recorded(bare, heard, bias_semitones(heard, clip.notes) if part.biased else 0.0))
+        clips.append(Recorded(clip, heard, bias_semitones(heard, clip.notes) if part.biased else 0.0))
     return clips
 
 
@@ -93,21 +77,25 @@ def figures(settings: NoteSettings, parts: Mapping[str, Sequence[Recorded]], hop
         scores = score_notes(notes_with(settings, parts[name], hop_s))
         row |= {f"{label} {kind}": scores[kind]["F"] for kind in KINDS}
         row[f"{label} delay ms"] = scores["delay_ms"].get("median", float("nan"))
+        row[f"{label} octave leaps/min"] = scores["octave_leaps_a_minute"] or 0.0
     struck = PARTS["repeats"].score(notes_with(settings, parts["repeats"], hop_s))
     row["repeats recall"] = float(np.mean([group["recall"] for group in struck.values()]))
     row["vibrato extra"] = PARTS["vibrato"].score(notes_with(settings, parts["vibrato"], hop_s))["extra_notes"]
     idle = PARTS[NOBODY].score(notes_with(settings, parts[NOBODY], hop_s))
-    return row | {f"{group}/min": scores["notes_a_minute"] for group, scores in idle.items()}
+    return row | {f"{group} alone/min": scores["notes_a_minute"] for group, scores in idle.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[50.0])
+    parser.add_argument("--every", type=int, default=1, help="only every n-th clip")
     parser.add_argument("--model", help="model file; default: the shipped one")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the engine's frames there, and read them from there the next time")
     parser.add_argument("--out", type=Path, help="write the results as JSON, and the table beside them as .md")
     args = parser.parse_args()
+    if args.every < 1:
+        parser.error(f"--every is {args.every}; give 1 or more")
     check_files(parser, out=args.out)
     try:
         rows, provenance = measure(args, data_folder(args.data))
@@ -115,7 +103,7 @@ def main() -> None:
         parser.error(str(error))
     print(table(rows))
     if args.out:
-        write_result(args.out, rows, "tuning parts; one rule switched off at a time", provenance)
+        write_result(args.out, rows, f"every {args.every} of the tuning parts; one rule switched off at a time", provenance)
         args.out.with_suffix(".md").write_text(table(rows) + "\n", encoding="utf-8")
 
 
@@ -126,8 +114,9 @@ def measure(args: argparse.Namespace, folder: Path) -> tuple[list[dict], dict]:
         engine = Engine(SAMPLE_RATE, bound_ms, model)
         model = engine.model
         frames = engine_frames(engine, args.cache)
-        parts = {name: recorded(name, frames, folder) for name in (*SUNG.values(), *EXERCISES, NOBODY)}
-        for rule, off in tqdm({ALL_RULES: {}, **rules_off()}.items(), f"{bound_ms:g} ms"):
+        parts = {name: recorded(name, frames, folder, args.every) for name in (*SUNG.values(), *EXERCISES, NOBODY)}
+        for rule in tqdm([ALL_RULES, *rules()], f"{bound_ms:g} ms"):
+            off = {} if rule == ALL_RULES else {rule: None}
             rows.append({"bound_ms": bound_ms, "off": rule, **figures(NoteSettings(**off), parts, engine.hop_s)})
     return rows, model.provenance
 
