@@ -26,6 +26,7 @@ from rt_melody.models.training.data import DataError, data_folder
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
+from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.types import PitchFrame
 
 SUNG = {"takes": "ssvd-tuning", "clean": "clean-tuning", "band": "band-tuning"}
@@ -60,10 +61,10 @@ def recorded(name: str, frames: Frames, folder: Path | None, every: int = 1) -> 
 
 
 def notes_with(settings: NoteSettings, clips: Iterable[Recorded], hop_s: float) -> list[Heard]:
-    """What the tracker makes of the clips with these settings."""
+    """What is played to the clips with these settings."""
     heard = []
     for r in clips:
-        tracker = NoteTracker(settings, hop_s)
+        tracker = Performer(NoteTracker(settings, hop_s))
         events = [event for frame in r.frames for event in tracker.feed(frame)]
         events += tracker.finish(r.frames[-1].available_s if r.frames else 0.0)
         heard.append(Heard(r.clip, played_notes(events), r.bias))

@@ -277,6 +277,16 @@ def test_doubt_is_forgotten_with_the_next_sure_note_after_a_pause():
     assert strikes(frames) == pytest.approx([0.0, 2.1, 2.45])
 
 
+@pytest.mark.parametrize(("confidence", "notes"), [(0.6, [60]), (0.7, [60, 62])])
+def test_a_note_is_left_for_none_where_the_other_is_in_doubt(confidence, notes):
+    frames = sure_until(40, confidence, frames_of([60.0] * 40 + [62.0] * 40))
+    tracker = NoteTracker()
+    events = [e for f in frames for e in tracker.feed(f)] + tracker.finish(0.9)
+    off = next(e for e in events if isinstance(e, NoteOff))
+    assert [e.note for e in events if isinstance(e, NoteOn)] == notes
+    assert off.time_s == pytest.approx(0.4) and off.available_s == pytest.approx(0.49 + LAG_S)
+
+
 @pytest.mark.parametrize(("rise_db", "before", "waited"), [(8.5, 3, 0.01), (7.5, 3, 0.79), (8.5, 16, 0.79)])
 def test_or_it_must_raise_the_level_within_120_ms(rise_db, before, waited):
     """The level is told ``before`` frames ahead of the pitch: too long ago, and it speaks of something else."""

@@ -75,6 +75,14 @@ def on_confidence(s):
     assert [len(ons(s, Part(300), rest(100), Part(50, 62, confidence=c))) for c in (0.64, 0.66)] == [1, 2]
 
 
+def on_confidence_of_another_pitch(s):
+    """Where it is missing the note ends and none follows."""
+    for confidence, notes in ((0.64, [60]), (0.66, [60, 62])):
+        events = events_of(s, Part(300), Part(150, 62, confidence=confidence))
+        assert [e.note for e in events if isinstance(e, NoteOn)] == notes
+        assert [e.note for e in events if isinstance(e, NoteOff)] == [60]
+
+
 def agree_semitones(s):
     assert [len(ons(s, Part(50, ramp(spread / 14)))) for spread in (0.115, 0.125)] == [1, 0]
 
@@ -311,7 +319,8 @@ def loudness_step_db(s):
 
 
 CHECKS = {
-    on_ms: "on_ms", on_confidence: "on_confidence", agree_semitones: "agree_semitones", scoop_ms: "scoop_ms",
+    on_ms: "on_ms", on_confidence: "on_confidence",
+    on_confidence_of_another_pitch: "on_confidence", agree_semitones: "agree_semitones", scoop_ms: "scoop_ms",
     settle_semitones: "settle_semitones", arrive_semitones: "arrive_semitones", attack_db: "attack_db", back_ms: "back_ms",
     hold_voicing: "hold_voicing", pause_ms: "pause_ms", first_confidence: "first_confidence",
     first_confidence_after_doubtful_notes: "first_confidence", first_ms: "first_ms", rise_db: "rise_db", rise_ms: "rise_ms",

@@ -42,6 +42,8 @@ being the newest pitch, m and c means over `window_ms`, c drawn to the centre wh
 * r was flat for `change_ms`: a small step. (A 4 Hz vibrato that crosses a note boundary is never so flat.)
 * c itself is away from the centre after `change_ms`: the voice moved on for good.
 
+Where the newest frames are less sure than `on_confidence` the note ends, and the other must start as from silence.
+
 A slide that is too slow to be a step is followed likewise after twice `change_ms`, by its newest pitch, and where it
 ends the number is right.
 

@@ -33,9 +33,9 @@ class Silent:
 
     __slots__ = ("_context", "_run")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, run: int = 0) -> None:
         self._context = context
-        self._run = 0  # newest frames in a row that are sung
+        self._run = run  # newest frames in a row that are sung
 
     def feed(self, frame: PitchFrame, pitch: float) -> Step:
         """Start a note if the frame makes one certain."""
@@ -141,15 +141,15 @@ class Sounding:
 
     def finish(self, available_s: float) -> list[NoteEvent]:
         """End the note where the stream ends or breaks off."""
-        return self._end(available_s)[0]
+        return self._end(available_s, self._last_sung_s)[0]
 
     # ---- its end
 
-    def _end(self, available_s: float) -> Step:
-        """End the note where it was last sung; silence follows."""
-        self._context.previous = PreviousNote(self._centre, self._last_sung_s)
-        end_s = min(self._last_sung_s + self._context.hop_s, available_s)
-        return [NoteOff(max(end_s, self._on_s), available_s, self._note)], Silent(self._context)
+    def _end(self, available_s: float, sung_until_s: float, run: int = 0) -> Step:
+        """End the note; what follows is not a note yet, ``run`` frames of which are sung."""
+        self._context.previous = PreviousNote(self._centre, sung_until_s)
+        end_s = min(sung_until_s + self._context.hop_s, available_s)
+        return [NoteOff(max(end_s, self._on_s), available_s, self._note)], Silent(self._context, run)
 
     def _replace(self, frame: PitchFrame, start: NoteStart, off_s: float) -> tuple[list[NoteEvent], Sounding]:
         """End the note and start another one at once."""
@@ -175,7 +175,7 @@ class Sounding:
         """The voice pauses: end the note where it was last sung, once the gap is too long."""
         self._run = 0
         self._gap += 1
-        return ([], self) if self._gap <= self._context.hops.bridge else self._end(frame.available_s)
+        return ([], self) if self._gap <= self._context.hops.bridge else self._end(frame.available_s, self._last_sung_s)
 
     # ---- the same pitch again
 
@@ -282,8 +282,11 @@ class Sounding:
         return young and not self._slid and abs(centre - self._note) < s.reach_semitones
 
     def _change(self, frame: PitchFrame, run: list[FrameFeatures], centre: float) -> Step:
-        """Leave the note for one around ``centre``, which began where the run first came near that pitch."""
+        """Leave the note for one around ``centre``, which began where the run first came near that pitch; where its newest
+        frames are too doubtful for a note, for none, and the run may start one yet."""
         context, newest = self._context, run[-self._context.hops.on :]
+        if fmean(f.confidence for f in newest) < context.settings.on_confidence:
+            return self._end(frame.available_s, max(run[0].time_s, self._on_s) - context.hop_s, self._run)
         run = self._nearing(run, centre) + run
         on_s = max(context.began_s(run, centre), self._on_s)
         return self._replace(frame, NoteStart(on_s, run[0].time_s, centre, newest), run[0].time_s)

@@ -17,9 +17,9 @@ def _or_off(value: Any) -> Any:
     return None if str(value).strip().lower() in OFF_WORDS else value
 
 
-# What has become of thresholds of version 0.1.0. They took equal values, or changed no figure of notes by .002.
+# What has become of thresholds of version 0.1.0. Others did as well in their place.
 RETIRED = {
-    **dict.fromkeys(("min_note_ms", "change_confidence"), "it changed hardly any note; leave it out"),
+    "min_note_ms": "it changed no note; leave it out", "change_confidence": "set on_confidence",
     **dict.fromkeys(("flat_ms", "leap_ms", "rest_ms"), "set change_ms, which it was equal to"),
     **dict.fromkeys(("step_confidence", "leap_confidence", "doubt_confidence", "trust_confidence"), "set sure_confidence"),
     "untrusted_confidence": "set first_confidence", "trust_ms": "set pause_ms",
@@ -36,12 +36,12 @@ class NoteSettings(SettingsModel):
 
     A ``Rule`` is switched off by None, which is ``off`` in YAML and on the command line.
     Defaults are chosen on the takes of SSVD for tuning, on synthetic singing, and on karaoke without its singer and
-    with validation singers; see benchmarks/note_parts.py and experiments 14 to 31 of benchmarks/results.
+    with validation singers; see benchmarks/note_parts.py and experiments 14 to 32 of benchmarks/results.
     """
 
     # ---- onset: what starts a note from silence
     on_ms: Threshold = option(15.0, "how long frames must be voiced and agree in pitch before a note starts")
-    on_confidence: Threshold = option(0.65, "mean confidence that these frames must have")
+    on_confidence: Threshold = option(0.65, "mean confidence that these frames must have, and those of another pitch for which a note is left")
     agree_semitones: Threshold = option(0.12, "spread of pitch within which frames agree")
     scoop_ms: Rule = option(60.0, "time after which a pitch that was on its way need only have settled to start a note")
     settle_semitones: Threshold = option(0.15, "spread of pitch within which a pitch that was on its way has settled")
