@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[50.0])
     parser.add_argument("--every", type=int, default=1, help="only every n-th clip")
     parser.add_argument("--model", help="model file; default: the shipped one")
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the engine's frames there, and read them from there the next time")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the engine's frames there, for the next time")
     parser.add_argument("--out", type=Path, help="write the results as JSON, and the table beside them as .md")
     args = parser.parse_args()
     if args.every < 1:

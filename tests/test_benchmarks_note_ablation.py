@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mir_eval")
-from rt_melody.benchmarks.note_ablation import ALL_RULES, EXERCISES, NOBODY, SUNG, Recorded, figures, recorded, rules, table  # noqa: E402
-from rt_melody.benchmarks.note_parts import Clip  # noqa: E402
-from rt_melody.benchmarks.signals import TrueNote  # noqa: E402
-from rt_melody.realtime.notes import NoteSettings  # noqa: E402
-from rt_melody.realtime.types import PitchFrame, midi_to_hz  # noqa: E402
+from rt_melody.benchmarks.note_ablation import ALL_RULES, EXERCISES, NOBODY, SUNG, Recorded, figures, recorded, rules, table
+from rt_melody.benchmarks.note_parts import Clip
+from rt_melody.benchmarks.signals import TrueNote
+from rt_melody.realtime.notes import NoteSettings
+from rt_melody.realtime.types import PitchFrame, midi_to_hz
 
 SECOND = np.zeros(16000, np.float32)
 

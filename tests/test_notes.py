@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt_melody.kernels.viterbi import OnlineViterbi
-from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
 BINS = 90  # half semitones, of random posteriors
@@ -567,7 +567,10 @@ def test_frames_that_guessed_a_note_before_it_was_sure_date_it():
     assert on.time_s == pytest.approx(0.05)
 
 
-TIMES_MS = {"on_ms": 200, "scoop_ms": 300, "first_ms": 600, "rise_ms": 200, "back_ms": 300, "bridge_ms": 600, "change_ms": 300, "step_ms": 300, "window_ms": 500}
+TIMES_MS = {
+    "on_ms": 200, "scoop_ms": 300, "first_ms": 600, "rise_ms": 200, "back_ms": 300, "bridge_ms": 600, "change_ms": 300, "step_ms": 300,
+    "window_ms": 500,
+}  # fmt: skip
 SOME_SETTINGS = st.fixed_dictionaries({}, optional={name: st.floats(1.0, most) for name, most in TIMES_MS.items()})
 SUNG = st.tuples(PITCHES, st.integers(1, 60), st.booleans(), st.sampled_from([0.3, 0.7, 0.97]), st.floats(-60.0, -10.0))
 
@@ -576,8 +579,9 @@ def doubtful_frames(parts, behind_s):
     """Frames of (pitch, hops, voiced, confidence, level); unvoiced ones guess their pitch, half sure that it is sung."""
     frames = frames_of([pitch for pitch, hops, *_ in parts for _ in range(hops)])
     told = [(part[2], part[3], part[4]) for part in parts for _ in range(part[1])]
+    frames = [replace(f, available_s=f.time_s + 0.01 + behind_s) for f in frames]
     return [
-        replace(f, available_s=f.time_s + 0.01 + behind_s, voiced=f.voiced and voiced, voicing=0.9 if voiced else 0.5, confidence=sure, level_db=db)
+        replace(f, voiced=f.voiced and voiced, voicing=0.9 if voiced else 0.5, confidence=sure, level_db=db)
         for f, (voiced, sure, db) in zip(frames, told, strict=True)
     ]
 

@@ -60,7 +60,7 @@ not `above_noise_db` above the noise floor, a dip may be a drum's: there a frame
 pitch, too.
 """
 
-from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.notes.tracker import NoteTracker
+from rt_melody.realtime.settings.notes import NoteSettings
 
 __all__ = ["NoteSettings", "NoteTracker"]

@@ -71,7 +71,7 @@ class Silent:
         context, s = self._context, self._context.settings
         if s.back_ms is None or s.hold_voicing is None:
             return []
-        earliest_s, voicing = max(run[0].time_s - s.back_ms / 1000, context.previous.end_s + context.hop_s / 2), s.hold_voicing
+        voicing, earliest_s = s.hold_voicing, max(run[0].time_s - s.back_ms / 1000, context.previous.end_s + context.hop_s / 2)
 
         def belongs(f: FrameFeatures) -> bool:
             return f.time_s > earliest_s and abs(f.pitch - pitch) <= s.arrive_semitones and f.voicing >= voicing
@@ -80,8 +80,8 @@ class Silent:
 
     def _are_sure(self, newest: Sequence[FrameFeatures], after_pause: bool) -> bool:
         """Whether frames are sure enough to start a note."""
-        least = max(self._context.settings.on_confidence, self._least_of_first(after_pause), self._least_of_leap(newest[-1].pitch, after_pause))
-        return fmean(f.confidence for f in newest) >= least
+        special = max(self._least_of_first(after_pause), self._least_of_leap(newest[-1].pitch, after_pause))
+        return fmean(f.confidence for f in newest) >= max(self._context.settings.on_confidence, special)
 
     def _least_of_first(self, after_pause: bool) -> float:
         """Confidence required of the first note after a pause, and of one that follows on doubtful ones, unless it has
@@ -106,7 +106,9 @@ class Silent:
 class Sounding:
     """A note sounds, from its note-on to its note-off."""
 
-    __slots__ = ("_bend", "_centre", "_context", "_frames", "_gap", "_last_sung_s", "_level_db", "_note", "_on_s", "_run", "_since_s", "_slid")
+    __slots__ = (
+        "_bend", "_centre", "_context", "_frames", "_gap", "_last_sung_s", "_level_db", "_note", "_on_s", "_run", "_since_s", "_slid",
+    )  # fmt: skip
 
     def __init__(self, context: Context, start: NoteStart, frame: PitchFrame) -> None:
         self._context = context

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from rt_melody.realtime.notes.context import Context
 from rt_melody.realtime.notes.history import pitch_of
-from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.notes.states import Silent, State
+from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.types import NoteEvent, PitchFrame
 
 LEVEL_LIMIT_DB = 200.0  # levels beyond it either way are taken for it
