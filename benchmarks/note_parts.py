@@ -39,7 +39,9 @@ VIBRATO_CENTS = 70.0
 REPEAT_GAP_S = 0.1
 QUICK_S = 0.125  # from note to note: sixteenths at 120 beats a minute
 TUNING_SEEDS, MEASURING_SEEDS = range(20), range(100, 160)  # of melodies; sets of 20 differ by .06 of F over a band
-VIBRATOS, REPEATS, BANDS, BAND_SECONDS = 15, 8, 10, 15.0
+VIBRATOS, REPEATS, BAND_SECONDS = 15, 8, 15.0
+BANDS, TUNING_BANDS = range(10), range(10, 30)  # seeds, of bands in which nobody sings
+TUNING_EVERY = 4  # of validation singers' clips, heard without the singer
 
 
 # ---------------------------------------------------------------------- what is listened to
@@ -160,10 +162,22 @@ def noise(folder: Path | None) -> Makers:
 
 def music(folder: Path | None) -> Makers:
     """Random bands, and karaoke accompaniments of MIR-1K's test singers."""
+    return _bands(BANDS) + _karaoke(folder, "test")
+
+
+def music_for_tuning(folder: Path | None) -> Makers:
+    """Other bands, and accompaniments of MIR-1K's validation singers."""
+    return _bands(TUNING_BANDS) + _karaoke(folder, "valid")[::TUNING_EVERY]
+
+
+def _bands(seeds: Iterable[int]) -> Makers:
     seconds = round(BAND_SECONDS * SAMPLE_RATE)
-    bands = [partial(_band, seed, seconds) for seed in range(BANDS)]
-    karaoke = load_mir1k(folder, "test") if folder else []
-    return bands + [partial(_idle, clip.accompaniment, "karaoke") for clip in karaoke]
+    return [partial(_band, seed, seconds) for seed in seeds]
+
+
+def _karaoke(folder: Path | None, split: str) -> Makers:
+    clips = load_mir1k(folder, split) if folder else []
+    return [partial(_idle, clip.accompaniment, "karaoke") for clip in clips]
 
 
 def _band(seed: int, seconds: int) -> Clip:
@@ -286,6 +300,7 @@ PARTS = {
     "repeats": Part(repeats, by_group(repeat_recall)),
     "noise": Part(noise, by_group(idle_notes), needs_data=True),
     "music": Part(music, by_group(idle_notes), needs_data=True),
+    "music-tuning": Part(music_for_tuning, by_group(idle_notes), needs_data=True),
 }
 
 

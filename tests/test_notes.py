@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt_melody.kernels.viterbi import OnlineViterbi
-from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
 BINS = 90  # half semitones, of random posteriors
@@ -72,8 +72,8 @@ def test_a_tone_ends_where_the_voice_ended():
     assert notes_of([60.0] * 50 + [None] * 50) == [(60, 0, 500)]
 
 
-@pytest.mark.parametrize("confidence, waited_s", [(0.85, 0.03), (0.75, 0.07)])
-def test_a_step_is_left_once_the_fourth_sure_or_the_eighth_frame_says_so_and_dated_back(confidence, waited_s):
+@pytest.mark.parametrize("confidence, waited_s", [(0.85, 0.03), (0.75, 0.09)])
+def test_a_step_is_left_once_the_fourth_sure_or_the_tenth_frame_says_so_and_dated_back(confidence, waited_s):
     frames = sure_until(40, confidence, frames_of([60.0] * 40 + [62.0] * 40))
     tracker = NoteTracker()
     off, on = [e for f in frames for e in tracker.feed(f) if type(e) in (NoteOff, NoteOn)][1:3]
@@ -257,7 +257,7 @@ def test_the_first_note_after_a_pause_of_a_second_must_be_surer_or_last(rest, co
 
 @pytest.mark.parametrize(
     ("before", "confidence", "rise_db", "waited"),
-    [(0.65, 0.8, 0.0, 0.79), (0.65, 0.86, 0.0, 0.01), (0.65, 0.8, 8.5, 0.01), (0.85, 0.8, 0.0, 0.01)],
+    [(0.65, 0.8, 0.0, 0.79), (0.65, 0.93, 0.0, 0.01), (0.65, 0.8, 8.5, 0.01), (0.85, 0.8, 0.0, 0.01)],
 )
 def test_a_note_that_follows_on_doubtful_ones_must_be_surer_or_raise_the_level_or_last(before, confidence, rise_db, waited):
     """A second of singing, sure at first or nobody would believe it, then a gap of a fifth of a second."""
@@ -277,18 +277,18 @@ def test_doubt_is_forgotten_with_the_next_sure_note_after_a_pause():
     assert strikes(frames) == pytest.approx([0.0, 2.1, 2.45])
 
 
-@pytest.mark.parametrize(("confidence", "notes"), [(0.45, [60]), (0.55, [60, 62])])
+@pytest.mark.parametrize(("confidence", "notes"), [(0.6, [60]), (0.7, [60, 62])])
 def test_a_note_is_left_for_none_where_the_other_is_in_doubt(confidence, notes):
     frames = sure_until(40, confidence, frames_of([60.0] * 40 + [62.0] * 40))
     tracker = NoteTracker()
     events = [e for f in frames for e in tracker.feed(f)] + tracker.finish(0.9)
     off = next(e for e in events if isinstance(e, NoteOff))
     assert [e.note for e in events if isinstance(e, NoteOn)] == notes
-    assert off.time_s == pytest.approx(0.4) and off.available_s == pytest.approx(0.47 + LAG_S)
+    assert off.time_s == pytest.approx(0.4) and off.available_s == pytest.approx(0.49 + LAG_S)
 
 
-@pytest.mark.parametrize(("rise_db", "before", "waited"), [(8.5, 3, 0.01), (7.5, 3, 0.79), (8.5, 12, 0.79)])
-def test_or_it_must_raise_the_level_within_80_ms(rise_db, before, waited):
+@pytest.mark.parametrize(("rise_db", "before", "waited"), [(8.5, 3, 0.01), (7.5, 3, 0.79), (8.5, 16, 0.79)])
+def test_or_it_must_raise_the_level_within_120_ms(rise_db, before, waited):
     """The level is told ``before`` frames ahead of the pitch: too long ago, and it speaks of something else."""
     assert first_after(120, 0.8, rise_db, before) == pytest.approx(waited)
 
@@ -438,7 +438,7 @@ def test_finish_closes_the_note_once():
     assert tracker.finish(0.26) == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("on_ms", 0), ("glide_ms", float("nan")), ("away_semitones", -0.4), ("on_ms", "off")])
+@pytest.mark.parametrize(("name", "value"), [("on_ms", 0), ("window_ms", float("nan")), ("away_semitones", -0.4), ("on_ms", "off")])
 def test_settings_out_of_range_are_named(name, value):
     with pytest.raises(SettingsError, match=f"{name} {value} cannot be used: it must be"):
         NoteSettings(**{name: value})
@@ -484,7 +484,7 @@ def test_ten_thousand_random_sequences_of_posteriors():
     decoder, bins, hops, struck = OnlineViterbi(BINS, 2.0, 6, 0.3, 0.9, 0.9), np.arange(BINS), 24, 0
     for _ in range(10_000):
         decoder.reset()
-        tracker, events = NoteTracker(NoteSettings(first_confidence=0.5, step_confidence=0.5)), []
+        tracker, events = NoteTracker(NoteSettings(first_confidence=0.5, sure_confidence=0.5)), []
         pitch = np.cumsum(rng.normal(0.0, rng.choice((0.05, 0.5, 3.0)), hops)) + np.repeat(rng.uniform(0, BINS, 3), hops // 3)
         observed = np.zeros((hops, BINS + 1), np.float32)
         observed[:, :-1] = np.maximum(-40.0, -np.square(bins - pitch[:, None]) / 8.0) + np.repeat(rng.normal(2.0, 6.0, hops // 3), 3)[:, None]
@@ -526,10 +526,16 @@ def test_a_slide_of_any_speed_stays_within_reach_of_a_bend(semitones_per_s, way)
     assert max(away) < 2.7 and away[-1] < 2.1
 
 
-@pytest.mark.parametrize("name, to", [("leap_ms", 72.0), ("change_ms", 63.0)])
-def test_a_threshold_longer_than_the_window_still_lets_a_note_be_left(name, to):
-    tracker = NoteTracker(NoteSettings(**{name: 400.0, "step_confidence": 2.0}))
-    assert [note for note, _, _ in notes_of([60.0] * 60 + [to] * 120, tracker=tracker)] == [60, to]
+@pytest.mark.parametrize("to", [72.0, 63.0])
+def test_a_change_that_must_last_longer_than_the_window_is_still_believed(to):
+    tracker = NoteTracker(NoteSettings(change_ms=400.0, sure_confidence=2.0))
+    assert [note for note, _, _ in notes_of([60.0] * 60 + [to] * 120, tracker=tracker)] == [60, round(to)]
+
+
+@pytest.mark.parametrize(("retired", "instead"), [("leap_ms", "set change_ms"), ("min_note_ms", "leave it out")])
+def test_a_threshold_of_an_older_file_is_told_what_has_become_of_it(retired, instead):
+    with pytest.raises(SettingsError, match=f"{retired} is no setting; .*{instead}"):
+        NoteSettings(**{retired: 100.0})
 
 
 def test_a_first_note_that_had_to_last_is_dated_to_where_it_began():
@@ -559,3 +565,60 @@ def test_frames_that_guessed_a_note_before_it_was_sure_date_it():
     tracker = NoteTracker()
     on = next(event for f in frames for event in tracker.feed(f))
     assert on.time_s == pytest.approx(0.05)
+
+
+TIMES_MS = {
+    "on_ms": 200, "scoop_ms": 300, "first_ms": 600, "rise_ms": 200, "back_ms": 300, "bridge_ms": 600, "change_ms": 300, "step_ms": 300,
+    "window_ms": 500,
+}  # fmt: skip
+SOME_SETTINGS = st.fixed_dictionaries({}, optional={name: st.floats(1.0, most) for name, most in TIMES_MS.items()})
+SUNG = st.tuples(PITCHES, st.integers(1, 60), st.booleans(), st.sampled_from([0.3, 0.7, 0.97]), st.floats(-60.0, -10.0))
+
+
+def doubtful_frames(parts, behind_s):
+    """Frames of (pitch, hops, voiced, confidence, level); unvoiced ones guess their pitch, half sure that it is sung."""
+    frames = frames_of([pitch for pitch, hops, *_ in parts for _ in range(hops)])
+    told = [(part[2], part[3], part[4]) for part in parts for _ in range(part[1])]
+    frames = [replace(f, available_s=f.time_s + 0.01 + behind_s) for f in frames]
+    return [
+        replace(f, voiced=f.voiced and voiced, voicing=0.9 if voiced else 0.5, confidence=sure, level_db=db)
+        for f, (voiced, sure, db) in zip(frames, told, strict=True)
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(SOME_SETTINGS, st.lists(SUNG, max_size=25), st.sampled_from([0.0, 0.02, 0.039, 0.13]))
+def test_no_event_speaks_of_a_time_before_the_reach(changes, parts, behind_s):
+    frames = doubtful_frames(parts, behind_s)
+    tracker = NoteTracker(NoteSettings(**changes), look_ahead_ms=1000 * behind_s)
+    events = [e for f in frames for e in tracker.feed(f)] + tracker.finish(frames[-1].available_s if frames else 0.0)
+    assert all(e.available_s - e.time_s <= tracker.reach_back_s + 1e-9 for e in events)
+
+
+@pytest.mark.parametrize("first_ms", [800.0, 3000.0])
+def test_the_reach_is_what_a_doubtful_first_note_needs_and_little_more(first_ms):
+    tracker = NoteTracker(NoteSettings(first_confidence=2.0, first_ms=first_ms), look_ahead_ms=20.0)
+    frames = frames_of([60.0] * 400)
+    frames = [replace(f, voiced=f.index >= 50, voicing=0.5) for f in frames]
+    on = next(e for f in frames for e in tracker.feed(f))
+    assert tracker.reach_back_s - 0.05 <= on.available_s - on.time_s <= tracker.reach_back_s
+
+
+def test_a_long_gap_that_is_bridged_is_within_reach():
+    tracker = NoteTracker(NoteSettings(bridge_ms=2000.0), look_ahead_ms=20.0)
+    off = [e for f in frames_of([60.0] * 30 + [None] * 300) for e in tracker.feed(f)][-1]
+    assert 2.0 < off.available_s - off.time_s <= tracker.reach_back_s
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(SUNG, max_size=25))
+def test_notes_do_not_depend_on_how_much_look_ahead_is_allowed_for(parts):
+    frames = doubtful_frames(parts, 0.02)
+    some, more = (NoteTracker(look_ahead_ms=ms) for ms in (20.0, 300.0))
+    assert [e for f in frames for e in some.feed(f)] == [e for f in frames for e in more.feed(f)]
+
+
+def test_a_frame_that_comes_later_than_was_allowed_for_is_refused():
+    tracker = NoteTracker(look_ahead_ms=39.0)
+    with pytest.raises(ValueError, match="50.0 ms behind its level; give NoteTracker a look_ahead_ms"):
+        tracker.feed(replace(frames_of([60.0])[0], available_s=0.06))

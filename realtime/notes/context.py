@@ -12,6 +12,7 @@ from rt_melody.realtime.notes.history import FrameFeatures, FrameHistory, whole_
 from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.types import PitchFrame
 
+GLIDE_CHANGES = 2  # times as long as a change must last, a voice that has not settled is gliding
 NEVER = 1 << 40  # hops; longer than any stream
 
 
@@ -34,11 +35,12 @@ class Hops:
     centre: int
     change: int
     step: int
-    window: int
-    flat: int
     glide: int
-    leap: int
-    longest_run: int  # that a rule about a held note asks for
+    window: int
+    back: int
+    longest_wait: int  # frames of which a note may be started from silence
+    longest_run: int  # frames away from a note for which it may be left
+    reach: int  # as far back as any event speaks of
     memory: int  # as far back as any rule looks
 
     @classmethod
@@ -48,15 +50,15 @@ class Hops:
         def hops(ms: float | None, off: int = NEVER) -> int:
             return off if ms is None else whole_hops(ms, hop_s)
 
-        s = settings
-        asked = [hops(ms, 0) for ms in (s.on_ms, s.window_ms, s.flat_ms, s.change_ms, s.step_ms, s.leap_ms, s.glide_ms)]
-        longest_run = max(asked)
-        reach_ms = max(s.first_ms + (s.back_ms or 0.0), s.rise_ms, 2 * s.dip_ms, 1000 * longest_run * hop_s)
+        s, glide_ms = settings, GLIDE_CHANGES * settings.change_ms
+        back, window, bridge = hops(s.back_ms, 0), hops(s.window_ms), int((s.bridge_ms or 0.0) / 1000 / hop_s + 1e-6)
+        longest_wait = max(hops(ms, 0) for ms in (s.on_ms, s.scoop_ms, s.first_ms))
+        longest_run = max(hops(ms, 0) for ms in (s.on_ms, s.window_ms, s.step_ms, glide_ms))
+        reach = max(longest_wait + back, longest_run + window, 2 * hops(s.rise_ms), bridge) + 1
         return cls(
-            on=hops(s.on_ms), scoop=hops(s.scoop_ms), first=hops(s.first_ms), rise=hops(s.rise_ms),
-            bridge=int((s.bridge_ms or 0.0) / 1000 / hop_s + 1e-6), centre=hops(s.centre_ms), change=hops(s.change_ms),
-            step=hops(s.step_ms), window=hops(s.window_ms), flat=hops(s.flat_ms), glide=hops(s.glide_ms), leap=hops(s.leap_ms),
-            longest_run=longest_run, memory=whole_hops(reach_ms + look_ahead_ms, hop_s),
+            on=hops(s.on_ms), scoop=hops(s.scoop_ms), first=hops(s.first_ms), rise=hops(s.rise_ms), bridge=bridge,
+            centre=hops(s.centre_ms), change=hops(s.change_ms), step=hops(s.step_ms), glide=hops(glide_ms), window=window,
+            back=back, longest_wait=longest_wait, longest_run=longest_run, reach=reach, memory=reach + hops(look_ahead_ms),
         )  # fmt: skip
 
 
@@ -67,6 +69,7 @@ class Context:
         self.settings = settings
         self.hop_s = hop_s
         self.hops = Hops.of(settings, hop_s, look_ahead_ms)
+        self.leap_semitones = inf if settings.leap_semitones is None else settings.leap_semitones
         self.reset()
 
     def reset(self) -> None:

@@ -14,7 +14,7 @@ class NoiseFloor:
 
     def __init__(self, settings: NoteSettings, hop_s: float) -> None:
         self._margin_db = -inf if settings.above_noise_db is None else settings.above_noise_db
-        self._least_step = hop_s / (settings.noise_ms / 1000)
+        self._least_step = hop_s / (settings.pause_ms / 1000)
         self._power = 0.0  # running mean
         self._frames = 0  # it is the mean of
 
@@ -40,8 +40,8 @@ class ConfidenceTracker:
     """
 
     def __init__(self, settings: NoteSettings, hop_s: float) -> None:
-        self._enough = settings.trust_confidence
-        self._step = 1.0 - exp(-1000 * hop_s / settings.trust_ms)
+        self._enough = settings.sure_confidence
+        self._step = 1.0 - exp(-1000 * hop_s / settings.pause_ms)
         self.reset()
 
     def reset(self) -> None:
@@ -54,9 +54,9 @@ class ConfidenceTracker:
         self._weighted_mean += self._step * (confidence - self._weighted_mean)
         self._weight += self._step * (1.0 - self._weight)
 
-    def is_high(self) -> bool:
-        """Whether the mean is high enough, or nothing has been sung yet."""
-        return self._weighted_mean >= self._enough * self._weight
+    def is_low(self) -> bool:
+        """Whether the mean is less than sure; not so while nothing has been sung."""
+        return self._weighted_mean < self._enough * self._weight
 
 
 class ReonsetDetector:
@@ -67,8 +67,8 @@ class ReonsetDetector:
     def __init__(self, settings: NoteSettings, hop_s: float) -> None:
         self._depth_db = inf if settings.dip_db is None else settings.dip_db
         self._fade_db = inf if settings.fade_db is None else settings.fade_db
-        self._rest_s = settings.rest_ms / 1000
-        self._frames = whole_hops(settings.dip_ms, hop_s)
+        self._rest_s = settings.change_ms / 1000
+        self._frames = whole_hops(settings.rise_ms, hop_s)
         self._onset_s = inf  # of the last dip's end, while it has not been told
         self._found_s = -inf  # when that was found
 

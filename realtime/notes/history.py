@@ -61,10 +61,10 @@ class FrameHistory:
         """The frames whose level is of a time between the two."""
         return [f for f in self.frames if from_s - 1e-6 <= f.level_s <= until_s + 1e-6]
 
-    def leading_to(self, run: Sequence[FrameFeatures], belongs: Callable[[FrameFeatures], bool]) -> list[FrameFeatures]:
-        """The unbroken stretch of frames right before ``run``, which is the newest frames, that belong to it."""
+    def leading_to(self, run: Sequence[FrameFeatures], belongs: Callable[[FrameFeatures], bool], most: int) -> list[FrameFeatures]:
+        """The unbroken stretch of frames right before ``run``, which is the newest frames, that belong to it; ``most`` at most."""
         first = begin = len(self.frames) - len(run)
-        while begin and belongs(self.frames[begin - 1]):
+        while begin > max(0, first - most) and belongs(self.frames[begin - 1]):
             begin -= 1
         return self.frames[begin:first]
 

@@ -54,7 +54,7 @@ class Silent:
     def _start(self) -> NoteStart | None:
         """The note that the newest frames make certain, if any."""
         context, s = self._context, self._context.settings
-        run = context.history.last(self._run)
+        run = context.history.last(min(self._run, context.hops.longest_wait))
         newest = run[-context.hops.on :]
         reach = s.agree_semitones if self._run < context.hops.scoop else s.settle_semitones
         after_pause = newest[0].time_s - context.previous.end_s > s.pause_ms / 1000
@@ -69,26 +69,25 @@ class Silent:
     def _leading_to(self, run: list[FrameFeatures], pitch: float) -> list[FrameFeatures]:
         """The unvoiced frames right before ``run`` that guessed its pitch: now that it is sung, they tell when it began."""
         context, s = self._context, self._context.settings
-        if s.back_ms is None:
+        if s.back_ms is None or s.hold_voicing is None:
             return []
-        earliest_s = max(run[0].time_s - s.back_ms / 1000, context.previous.end_s + context.hop_s / 2)
+        voicing, earliest_s = s.hold_voicing, max(run[0].time_s - s.back_ms / 1000, context.previous.end_s + context.hop_s / 2)
 
         def belongs(f: FrameFeatures) -> bool:
-            return f.time_s > earliest_s and abs(f.pitch - pitch) <= s.arrive_semitones and f.voicing >= s.back_voicing
+            return f.time_s > earliest_s and abs(f.pitch - pitch) <= s.arrive_semitones and f.voicing >= voicing
 
-        return context.history.leading_to(run, belongs)
+        return context.history.leading_to(run, belongs, context.hops.back)
 
     def _are_sure(self, newest: Sequence[FrameFeatures], after_pause: bool) -> bool:
         """Whether frames are sure enough to start a note."""
-        least = max(self._context.settings.on_confidence, self._least_of_first(after_pause), self._least_of_leap(newest[-1].pitch, after_pause))
-        return fmean(f.confidence for f in newest) >= least
+        special = max(self._least_of_first(after_pause), self._least_of_leap(newest[-1].pitch, after_pause))
+        return fmean(f.confidence for f in newest) >= max(self._context.settings.on_confidence, special)
 
     def _least_of_first(self, after_pause: bool) -> float:
         """Confidence required of the first note after a pause, and of one that follows on doubtful ones, unless it has
         lasted or the level has risen; 0 of any other."""
-        context, s = self._context, self._context.settings
-        least = s.first_confidence if after_pause else s.untrusted_confidence
-        if least is None or (not after_pause and context.confidence.is_high()):
+        context, least = self._context, self._context.settings.first_confidence
+        if least is None or not (after_pause or context.confidence.is_low()):
             return 0.0
         return 0.0 if self._run >= context.hops.first or self._has_risen() else least
 
@@ -99,15 +98,17 @@ class Silent:
 
     def _least_of_leap(self, pitch: float, after_pause: bool) -> float:
         """Confidence required of a leap from the note before, unless it has lasted; 0 where there is none."""
-        context, s = self._context, self._context.settings
-        leaps = not after_pause and abs(pitch - context.previous.pitch) >= s.leap_semitones
-        return s.leap_confidence if leaps and s.leap_confidence is not None and self._run < context.hops.leap else 0.0
+        context = self._context
+        leaps = not after_pause and abs(pitch - context.previous.pitch) >= context.leap_semitones
+        return context.settings.sure_confidence if leaps and self._run < context.hops.change else 0.0
 
 
 class Sounding:
     """A note sounds, from its note-on to its note-off."""
 
-    __slots__ = ("_bend", "_centre", "_context", "_frames", "_gap", "_last_voiced_s", "_level_db", "_note", "_on_s", "_run", "_since_s", "_slid")
+    __slots__ = (
+        "_bend", "_centre", "_context", "_frames", "_gap", "_last_sung_s", "_level_db", "_note", "_on_s", "_run", "_since_s", "_slid",
+    )  # fmt: skip
 
     def __init__(self, context: Context, start: NoteStart, frame: PitchFrame) -> None:
         self._context = context
@@ -115,7 +116,7 @@ class Sounding:
         self._centre = start.centre  # of its pitch; follows the voice
         self._frames = len(start.newest)  # that the centre is the mean of, until it follows
         self._on_s, self._since_s = start.on_s, start.since_s
-        self._last_voiced_s = frame.time_s
+        self._last_sung_s = frame.time_s
         self._bend = median(f.pitch for f in start.newest) - self._note  # as last sent
         self._level_db = frame.level_db  # as last sent
         self._gap = 0  # unvoiced frames since the last voiced one
@@ -142,12 +143,12 @@ class Sounding:
 
     def finish(self, available_s: float) -> list[NoteEvent]:
         """End the note where the stream ends or breaks off."""
-        return self._end(self._last_voiced_s, available_s)[0]
+        return self._end(available_s, self._last_sung_s)[0]
 
     # ---- its end
 
-    def _end(self, sung_until_s: float, available_s: float, run: int = 0) -> Step:
-        """End the note; silence follows, ``run`` frames of which are sung."""
+    def _end(self, available_s: float, sung_until_s: float, run: int = 0) -> Step:
+        """End the note; what follows is not a note yet, ``run`` frames of which are sung."""
         self._context.previous = PreviousNote(self._centre, sung_until_s)
         end_s = min(sung_until_s + self._context.hop_s, available_s)
         return [NoteOff(max(end_s, self._on_s), available_s, self._note)], Silent(self._context, run)
@@ -169,14 +170,14 @@ class Sounding:
         last = next((f.pitch for f in reversed(before) if f.sung), None)
         if last is None or abs(pitch - last) > s.away_semitones:
             return False
-        levels = [f.difference_db for f in context.history.levels(frame.time_s - s.dip_ms / 1000, frame.time_s)]
-        return not levels or s.hold_db is None or levels[-1] > max(levels) - s.hold_db
+        levels = [f.difference_db for f in context.history.levels(frame.time_s - s.rise_ms / 1000, frame.time_s)]
+        return not levels or s.fade_db is None or levels[-1] > max(levels) - s.fade_db
 
     def _wait(self, frame: PitchFrame) -> Step:
         """The voice pauses: end the note where it was last sung, once the gap is too long."""
         self._run = 0
         self._gap += 1
-        return ([], self) if self._gap <= self._context.hops.bridge else self._end(self._last_voiced_s, frame.available_s)
+        return ([], self) if self._gap <= self._context.hops.bridge else self._end(frame.available_s, self._last_sung_s)
 
     # ---- the same pitch again
 
@@ -185,7 +186,7 @@ class Sounding:
         context = self._context
         frames = context.history.frames
         onset_s = context.reonsets.onset_s(frames[-1].time_s - (context.hops.on - 1) * context.hop_s)
-        if onset_s is None or onset_s - self._on_s < context.settings.rest_ms / 1000:
+        if onset_s is None or onset_s - self._on_s < context.settings.change_ms / 1000:
             return None
         sung = context.history.sung_since(onset_s)
         steady = len(sung) >= context.hops.on and spread(sung) < context.settings.reach_semitones
@@ -196,22 +197,21 @@ class Sounding:
     def _is_the_voices(self, onset_s: float) -> bool:
         """Whether the dip before ``onset_s`` is the voice's: it is well above the noise, or the pitch was in doubt."""
         context, s = self._context, self._context.settings
-        if s.doubt_confidence is None or context.noise_floor.is_exceeded(context.history, self._on_s):
+        if context.noise_floor.is_exceeded(context.history, self._on_s):
             return True
-        around = (f.confidence for f in context.history.frames if f.time_s >= onset_s - s.dip_ms / 1000)
-        return min(around) < s.doubt_confidence
+        return any(f.confidence < s.sure_confidence for f in context.history.frames if f.time_s >= onset_s - s.rise_ms / 1000)
 
     # ---- another pitch
 
     def _hold(self, frame: PitchFrame, pitch: float) -> Step:
         """A sung frame: stay on the note, or leave it for another one."""
         self._gap = 0
-        self._last_voiced_s = frame.time_s
+        self._last_sung_s = frame.time_s
         if frame.voiced:
             self._context.confidence.feed(frame.confidence)
         self._follow(pitch)
         run = self._context.history.last(self._run)
-        centre = self._new_centre(frame, run)
+        centre = self._new_centre(run)
         if centre is not None and not self._was_a_scoop(run, centre):
             return self._change(frame, run, centre)
         if centre is not None:
@@ -239,21 +239,21 @@ class Sounding:
     def _is_away(self, pitch: float) -> bool:
         return abs(pitch - self._centre) > self._context.settings.away_semitones
 
-    def _new_centre(self, frame: PitchFrame, run: Sequence[FrameFeatures]) -> float | None:
+    def _new_centre(self, run: Sequence[FrameFeatures]) -> float | None:
         """The pitch that the voice has left the note for, or None while it has not left it."""
         s, hops = self._context.settings, self._context.hops
-        old_enough = frame.time_s + self._context.hop_s - self._on_s >= (s.min_note_ms or 0.0) / 1000
-        if not old_enough or not self._has_left(run) or not self._has_settled(run):
+        if not self._has_left(run) or not self._has_settled(run):
             return None
+        lasts = len(run) >= hops.change
         newest = median(f.pitch for f in run[-hops.on :])
-        if abs(newest - self._note) >= s.leap_semitones:
-            return newest if len(run) >= hops.leap else None
+        if abs(newest - self._note) >= self._context.leap_semitones:
+            return newest if lasts else None
         mean, frames = self._mean()
         if abs(newest - mean) > s.reach_semitones:
             return newest
-        if len(run) < hops.flat:
+        if not lasts:
             return None
-        if spread(run[-hops.flat :]) <= s.flat_semitones:
+        if spread(run[-hops.change :]) <= s.settle_semitones:
             return newest
         drawn = self._centre + (mean - self._centre) * frames / hops.window
         return mean if self._is_away(drawn) else None
@@ -263,13 +263,13 @@ class Sounding:
         s, hops = self._context.settings, self._context.hops
         if len(run) >= hops.change:
             return True
-        return len(run) >= hops.step and min(f.confidence for f in run[-hops.on :]) >= s.step_confidence
+        return len(run) >= hops.step and min(f.confidence for f in run[-hops.on :]) >= s.sure_confidence
 
     def _mean(self) -> tuple[float, int]:
         """Mean pitch of the note over its last ``window_ms``, without leaps, and of how many frames."""
-        window, s = self._context.history.last(self._context.hops.window), self._context.settings
+        window, leap = self._context.history.last(self._context.hops.window), self._context.leap_semitones
         sung = (f.pitch for f in window if f.sung and f.time_s >= self._since_s - 1e-6)
-        pitches = [p for p in sung if abs(p - self._note) < s.leap_semitones]
+        pitches = [p for p in sung if abs(p - self._note) < leap]
         return (fmean(pitches) if pitches else self._centre), len(pitches)
 
     def _has_settled(self, run: Sequence[FrameFeatures]) -> bool:
@@ -280,32 +280,32 @@ class Sounding:
     def _was_a_scoop(self, run: Sequence[FrameFeatures], centre: float) -> bool:
         """Whether the note had only begun and came from nearby: it then was on its way to its pitch."""
         s = self._context.settings
-        young = run[0].time_s - self._on_s < s.young_ms / 1000
-        return young and not self._slid and s.scoop_semitones is not None and abs(centre - self._note) < s.scoop_semitones
+        young = s.young_ms is not None and run[0].time_s - self._on_s < s.young_ms / 1000
+        return young and not self._slid and abs(centre - self._note) < s.reach_semitones
 
     def _change(self, frame: PitchFrame, run: list[FrameFeatures], centre: float) -> Step:
-        """Leave the note for one around ``centre``, or for silence where the newest frames are in doubt."""
-        context, s = self._context, self._context.settings
-        newest = run[-context.hops.on :]
-        if s.change_confidence is not None and fmean(f.confidence for f in newest) < s.change_confidence:
-            return self._end(max(run[0].time_s, self._on_s) - context.hop_s, frame.available_s, self._run)
+        """Leave the note for one around ``centre``, which began where the run first came near that pitch; where its newest
+        frames are too doubtful for a note, for none, and the run may start one yet."""
+        context, newest = self._context, run[-self._context.hops.on :]
+        if fmean(f.confidence for f in newest) < context.settings.on_confidence:
+            return self._end(frame.available_s, max(run[0].time_s, self._on_s) - context.hop_s, self._run)
         run = self._nearing(run, centre) + run
         on_s = max(context.began_s(run, centre), self._on_s)
         return self._replace(frame, NoteStart(on_s, run[0].time_s, centre, newest), run[0].time_s)
 
     def _nearing(self, run: Sequence[FrameFeatures], centre: float) -> list[FrameFeatures]:
         """The frames right before ``run`` that were near its pitch and not yet away from the note: after a narrow step."""
-        reach = self._context.settings.arrive_semitones
-        return self._context.history.leading_to(run, lambda f: f.sung and abs(f.pitch - centre) <= reach)
+        context, reach = self._context, self._context.settings.arrive_semitones
+        return context.history.leading_to(run, lambda f: f.sung and abs(f.pitch - centre) <= reach, context.hops.window)
 
     # ---- drifting and sliding
 
     def _drifted_to(self, frame: PitchFrame, pitch: float) -> float | None:
         """Where the voice has got to without a step, if that is too far from the note's number."""
         s = self._context.settings
-        if frame.time_s - self._on_s < s.flat_ms / 1000:
+        if frame.time_s - self._on_s < s.change_ms / 1000:
             return None
-        if self._is_sliding() and abs(pitch - self._note) < s.leap_semitones:
+        if self._is_sliding() and abs(pitch - self._note) < self._context.leap_semitones:
             here, reach = pitch, s.drift_semitones  # the centre lags behind
         elif self._slid and not self._run and self._is_flat():
             here, reach = self._centre, s.away_semitones  # the slide in which the note began has ended
@@ -316,16 +316,16 @@ class Sounding:
         return here if abs(here - self._note) > reach else None
 
     def _is_sliding(self) -> bool:
-        """Whether the voice is away and has moved one way for ``glide_ms``, longer than half a cycle of any vibrato."""
+        """Whether the voice is away and has moved one way for twice ``change_ms``, longer than half a cycle of any vibrato."""
         if self._run < self._context.hops.glide:
             return False
         run = self._context.history.last(self._context.hops.glide)
         moved = spread(run)
-        return moved > self._context.settings.flat_semitones and abs(run[-1].pitch - run[0].pitch) > SLIDE_PART * moved
+        return moved > self._context.settings.settle_semitones and abs(run[-1].pitch - run[0].pitch) > SLIDE_PART * moved
 
     def _is_flat(self) -> bool:
-        newest = self._context.history.last(self._context.hops.flat)
-        return all(f.sung for f in newest) and spread(newest) <= self._context.settings.flat_semitones
+        newest = self._context.history.last(self._context.hops.change)
+        return all(f.sung for f in newest) and spread(newest) <= self._context.settings.settle_semitones
 
     def _renumber(self, frame: PitchFrame, centre: float) -> Step:
         """The same voice under the number that is nearest to where it has got to."""
@@ -344,7 +344,7 @@ class Sounding:
         s = self._context.settings
         events: list[NoteEvent] = []
         bend = pitch - self._note
-        if abs(bend) < s.leap_semitones and abs(bend - self._bend) >= s.bend_step_semitones:
+        if abs(bend) < self._context.leap_semitones and abs(bend - self._bend) >= s.bend_step_semitones:
             self._bend = bend
             events.append(PitchBend(frame.time_s, frame.available_s, self._note, bend))
         if abs(frame.level_db - self._level_db) >= s.loudness_step_db:

@@ -6,23 +6,25 @@ from dataclasses import replace
 
 from rt_melody.realtime.notes.context import Context
 from rt_melody.realtime.notes.history import pitch_of
-from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.notes.states import Silent, State
+from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.types import NoteEvent, PitchFrame
 
 LEVEL_LIMIT_DB = 200.0  # levels beyond it either way are taken for it
-LOOK_AHEAD_MS = 100.0  # more than any model has
+LOOK_AHEAD_MS = 100.0  # where none is given
 
 
 class NoteTracker:
     """Makes notes of pitch frames that come every ``hop_s`` seconds.
 
-    ``look_ahead_ms``: by how much a frame's level may be ahead of its pitch, which is the model's look-ahead.
+    ``look_ahead_ms``: the most by which ``available_s`` of a frame may exceed its ``time_s``, apart from the hop itself.
+    Notes do not depend on it as long as it is large enough; memory does. Raises ValueError where a frame exceeds it.
     """
 
     def __init__(self, settings: NoteSettings | None = None, hop_s: float = 0.01, look_ahead_ms: float = LOOK_AHEAD_MS) -> None:
         self.settings = settings or NoteSettings()
         self.hop_s = hop_s
+        self.look_ahead_ms = look_ahead_ms
         self._context = Context(self.settings, hop_s, look_ahead_ms)
         self._state: State = Silent(self._context)
 
@@ -30,6 +32,14 @@ class NoteTracker:
     def lag_ms(self) -> float:
         """What the tracker adds to the latency of a note-on after silence: the frames waited for."""
         return (self._context.hops.on - 1) * self.hop_s * 1000
+
+    @property
+    def reach_back_s(self) -> float:
+        """The farthest that an event's ``time_s`` lies before its ``available_s``, whatever is sung.
+
+        Whoever puts events in the order of their ``time_s`` has to wait for so long.
+        """
+        return (self._context.hops.reach + 1) * self.hop_s + self.look_ahead_ms / 1000
 
     def reset(self) -> None:
         """Forget everything, as at the beginning of a stream. A note that sounds is not ended: call ``finish`` first."""
@@ -43,6 +53,9 @@ class NoteTracker:
         """
         if not self._context.history.frames and frame.time_s < self._context.previous.end_s:  # of another stream
             self.reset()
+        if frame.available_s - frame.time_s > self.look_ahead_ms / 1000 + self.hop_s + 1e-6:
+            late_ms = (frame.available_s - frame.time_s - self.hop_s) * 1000
+            raise ValueError(f"a frame's pitch is {late_ms:.1f} ms behind its level; give NoteTracker a look_ahead_ms of that or more")
         if not -LEVEL_LIMIT_DB <= frame.level_db <= LEVEL_LIMIT_DB:  # NaN among them
             frame = replace(frame, level_db=LEVEL_LIMIT_DB if frame.level_db > 0 else -LEVEL_LIMIT_DB)
         events, self._state = self._state.feed(frame, pitch_of(frame))
