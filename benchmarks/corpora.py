@@ -26,7 +26,7 @@ from rt_melody.models.training.data import SAMPLE_RATE, DataError, Recording, cl
 from rt_melody.models.training.datasets import read_voices
 from rt_melody.models.training.prepare import PIECE_S, music_files, pieces_of
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.types import InputError
+from rt_melody.realtime.errors import RtMelodyError
 
 BACKING_DB = 8.0  # of the second voice under the first
 PIECES = 40  # of each folder of music, about
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"there are no voices at {folder}; their figures are left out")
         if args.music:
             print(music_table(args.music, engine))
-    except (DataError, InputError) as error:
+    except (DataError, RtMelodyError) as error:
         refuse(str(error))
 
 

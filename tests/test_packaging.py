@@ -115,7 +115,7 @@ def test_the_wheel_installs_no_generic_name(wheel):
 
 def test_the_wheel_brings_the_command_and_the_licence(wheel):
     texts = {Path(name).name: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name}
-    assert "rt-melody = rt_melody.realtime.cli:main" in texts["entry_points.txt"]
+    assert "rt-melody = rt_melody.realtime.start:main" in texts["entry_points.txt"]
     assert "rt-melody contributors" in texts["LICENSE"]
 
 

@@ -39,6 +39,7 @@ OTHER = {
     "f0_min_hz": 100.0,
     "f0_max_hz": 400.0,
     "midi_out": "no",
+    "midi_guardian": False,
     "mode": "bend",
     "transpose": -3,
     "octave": 2,

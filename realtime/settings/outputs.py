@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Optional
 
 from pydantic import BeforeValidator
@@ -24,6 +25,7 @@ class OutputSettings(SettingsModel):
     """What goes out."""
 
     midi_out: Annotated[Optional[Text], BeforeValidator(_yes_is_virtual)] = option(None, "play on the MIDI port of this name or part of it; without a name on a virtual port rt-melody", metavar="PORT")
+    midi_guardian: bool = option(sys.platform != "win32", "hold the MIDI port in a small process of its own, which ends the note should this program be killed; not on Windows")
     osc: Texts = option([], "send OSC to HOST:PORT, or to several of them", metavar="HOST:PORT")
     midi_file: Optional[FileName] = option(None, "write a standard MIDI file; with several inputs a folder, in which each gets its own", metavar="PATH")
     tempo_bpm: float = option(120.0, "tempo of the MIDI file, beats a minute", ge=4, le=999)

@@ -21,6 +21,7 @@ from rt_melody.realtime import midi_bytes
 from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.settings import VIRTUAL, MidiSettings
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.midi_guardian import Guarded
 from rt_melody.realtime.sinks.midi_voice import make_voice
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.table import SinkRequest
@@ -47,17 +48,22 @@ def free(port: MidiPort) -> None:
 
 
 def from_settings(request: SinkRequest) -> list[EventSink]:
-    """The port of ``--midi-out``."""
+    """The port of ``--midi-out``. Of an existing one, what another program left sounding on our channels ends first."""
     from rt_melody.realtime.sinks.midi_ports import open_midi_out
     from rt_melody.realtime.sinks.midi_reconnect import ReconnectingPort
 
-    wanted = request.settings.output.midi_out
+    s = request.settings
+    wanted = s.output.midi_out
     if wanted is None:
         return []
+    open_port = Guarded if s.output.midi_guardian else open_midi_out
     # a virtual port is ours, and goes with the MIDI system alone
-    port = open_midi_out() if wanted == VIRTUAL else ReconnectingPort(lambda: open_midi_out(wanted), request.tell)
+    port = open_port(None) if wanted == VIRTUAL else ReconnectingPort(lambda: open_port(wanted), request.tell)
     request.say(f"playing on the MIDI port {port.name}")
-    return [MidiSink(port, request.settings.midi)]
+    sink = MidiSink(port, s.midi)
+    if wanted != VIRTUAL:
+        sink.silence()
+    return [sink]
 
 
 class MidiSink(NoteSink):
@@ -88,6 +94,10 @@ class MidiSink(NoteSink):
         self._put(midi_bytes.panic())
         self._send(self._voice.silence(self._now_s))  # what else we may have moved
         self._send(self._voice.announce(self._now_s))
+
+    def silence(self) -> None:
+        """End whatever sounds on our channels, whoever left it so."""
+        self._send(self._voice.silence(self._now_s))
 
     def ask_panic(self) -> None:
         """``panic`` at the next frame. May be called from a signal handler or another thread."""

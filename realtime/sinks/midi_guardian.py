@@ -1,0 +1,182 @@
+"""A MIDI port in a small process of its own, so that no note hangs whatever ends the program: SIGKILL, a crash in a library.
+
+Conventions
+-----------
+* The child (``python -m rt_melody.realtime.sinks.midi_guardian``) opens the port and passes on what comes through its
+  standard input: a byte with the length of a message, then the message; a length of 0 is an end in good order. At any other
+  end of its input it ends every note that it passed on and has not seen end, silences their channels, and leaves.
+* It answers on its standard output, a JSON line each: ``{"name": ...}`` or ``{"error": ...}`` once the port was opened or not,
+  later ``{"lost": ...}``. It is in a session of its own and heeds no signal but SIGKILL, since what ends us may be sent to a
+  whole group of processes.
+* The thread that sends never waits: a pipe that takes nothing is a port that is lost.
+* ``Guarded`` has the methods of a port (see sinks/midi.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rt_melody.realtime import midi_bytes
+from rt_melody.realtime.errors import DeviceError
+
+if TYPE_CHECKING:
+    from rt_melody.realtime.sinks.midi_reconnect import WatchedPort
+
+OPEN_S = 20.0  # how long a start may take on a busy machine
+END_S = 2.0  # how long an end in good order may take
+CHECK_EVERY_S = 0.25  # whether the port is still there
+GONE = "the process that holds it has ended"
+
+
+class Guarded:
+    """The output that ``open_midi_out(port)`` opens, held by a guardian. Raises DeviceError as that does."""
+
+    def __init__(self, port: str | None) -> None:
+        command = [sys.executable, "-m", __name__, *([] if port is None else [port])]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        assert self._child.stdin is not None and self._child.stdout is not None  # both were asked for
+        self._pipe, self._answers = self._child.stdin.fileno(), self._child.stdout
+        self._lost: str | None = None
+        self.name = self._opened()
+        os.set_blocking(self._pipe, False)
+        self._reader = threading.Thread(target=self._hear, name="midi-guardian", daemon=True)
+        self._reader.start()
+
+    def _opened(self) -> str:
+        """The full name of the port, once the child has opened it."""
+        ready = select.select([self._answers], [], [], OPEN_S)[0] if sys.platform != "win32" else [self._answers]
+        line = self._answers.readline() if ready else b""
+        answer = json.loads(line) if line else {"error": "the process that was to hold the MIDI port did not start; try again"}
+        if "error" in answer:
+            self._child.kill()
+            self._child.wait()
+            raise DeviceError(answer["error"])
+        return answer["name"]
+
+    def _hear(self) -> None:
+        """On a thread of its own: what the child says of its port."""
+        for line in self._answers:
+            self._lost = json.loads(line).get("lost", self._lost)
+        self._lost = self._lost or GONE
+
+    def send_message(self, message: bytes) -> None:
+        """Pass on. Raises OSError where the port or its guardian is gone."""
+        if self._lost is not None:
+            raise OSError(self._lost)
+        data = bytes((len(message), *message))
+        if os.write(self._pipe, data) != len(data):  # of so few bytes a pipe takes all or none
+            raise OSError("its guardian takes nothing")
+
+    def is_there(self) -> bool:
+        """Whether the port is still there, as far as its guardian has said."""
+        return self._lost is None
+
+    def close_port(self) -> None:
+        """End in good order: what was sent is passed on, then the port is closed."""
+        with suppress(OSError):
+            os.write(self._pipe, b"\0")
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(END_S)
+
+    def delete(self) -> None:
+        """Free the child, whatever it does."""
+        self._child.kill()
+        self._child.wait()
+        for pipe in (self._child.stdin, self._answers):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+
+
+# ---- the child ---------------------------------------------------------------------------------
+
+
+class Sounding:
+    """The notes that were passed on and have not ended, by channel."""
+
+    def __init__(self) -> None:
+        self._notes: dict[tuple[int, int], None] = {}
+        self._channels: set[int] = set()
+
+    def see(self, message: bytes) -> None:
+        """Take note of a message that goes out."""
+        kind, channel = message[0] & 0xF0, (message[0] & 0x0F) + 1
+        self._channels.add(channel)
+        if kind == midi_bytes.STATUS["note_on"] and message[2] > 0:
+            self._notes[channel, message[1]] = None
+        elif kind in (midi_bytes.STATUS["note_off"], midi_bytes.STATUS["note_on"]):
+            self._notes.pop((channel, message[1]), None)
+
+    def ending(self) -> list[bytes]:
+        """The messages after which nothing sounds any more: each note by its number first, as some synthesisers heed
+        nothing else."""
+        offs = [midi_bytes.note_off(channel, note) for channel, note in self._notes]
+        quiet = [message for channel in sorted(self._channels) for message in midi_bytes.silence(channel)]
+        return [*offs, *quiet]
+
+
+def pass_on(port: WatchedPort, pipe: int, sounding: Sounding) -> None:
+    """From the pipe to the port, until the pipe ends; then nothing sounds."""
+    waiting = b""
+    try:
+        while data := os.read(pipe, 4096):
+            waiting += data
+            while waiting and len(waiting) > waiting[0]:
+                length = waiting[0]
+                if not length:
+                    return
+                message, waiting = waiting[1 : length + 1], waiting[length + 1 :]
+                sounding.see(message)
+                port.send_message(message)
+    finally:
+        for message in sounding.ending():
+            port.send_message(message)
+
+
+def _say(**answer: str) -> None:
+    with suppress(OSError):  # nobody listens any more
+        os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+def _watch(port: WatchedPort) -> None:
+    """On a thread of its own: tell when the port has left."""
+    while port.is_there():
+        threading.Event().wait(CHECK_EVERY_S)
+    _say(lost="it has left the list of ports")
+
+
+def main(arguments: list[str]) -> None:
+    """Hold the port of that name, or a virtual one."""
+    from rt_melody.realtime.sinks.midi_ports import open_midi_out
+    from rt_melody.realtime.timing.scheduling import run_first
+
+    for number in signal.valid_signals() - {signal.SIGCHLD}:
+        with suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_IGN)
+    try:
+        port = open_midi_out(arguments[0] if arguments else None)
+    except DeviceError as error:
+        _say(error=str(error))
+        return
+    _say(name=port.name)
+    threading.Thread(target=_watch, args=(port,), daemon=True).start()
+    run_first()
+    try:
+        pass_on(port, 0, Sounding())
+    except OSError as error:
+        _say(lost=str(error))
+    finally:
+        port.close_port()
+        port.delete()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
