@@ -74,7 +74,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.self_test is not None:
             signals.run()
             return _self_test(settings, args.self_test, args.loopback, signals.stop)
-        return Program(settings, signals).run()
+        return Program(settings, signals, args.config).run()
 
 
 # ---- settings that are not options of their own --------------------------------------------------

@@ -54,7 +54,7 @@ class MelodyTracker:
         from rt_melody.realtime.engine import Engine
 
         s = settings or Settings()
-        engine = Engine(sample_rate, s.tracking.latency_ms, model or s.tracking.model, s.decoder)
+        engine = Engine(sample_rate, s.tracking.latency_ms, model or s.tracking.model, s.decoder, trust_model=s.tracking.trust_model)
         ahead_ms = engine.latency.total_ms - 1000.0 * engine.hop_s  # by which levels are known before pitches
         performer = Performer(NoteTracker(s.notes, engine.hop_s, ahead_ms), s.performance)
         return cls(engine, performer, make_gate(s.performance))

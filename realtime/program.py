@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.paths import clash
 from rt_melody.realtime.session import Session, SessionStats, closing
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.signals import StopSignals, signal_name
@@ -44,11 +45,11 @@ class Panics(Protocol):
 class Program:
     """Settings turned into a source, a tracker and sinks, input after input."""
 
-    def __init__(self, settings: Settings, signals: StopSignals) -> None:
+    def __init__(self, settings: Settings, signals: StopSignals, config: str | None = None) -> None:
         inputs = [name for given in settings.source.input for name in _meant(given)]
         self.settings = settings.changed(source=settings.source.changed(input=inputs))
         self.inputs, self.several, self.signals = inputs, len(inputs) > 1, signals
-        self.failed: list[EventSink] = []
+        self.config, self.failed = config, list[EventSink]()
         self.tracker: MelodyTracker | None = None
         self.display: TerminalSink | None = None
         self.background = BackgroundWriter(self._say_over_line)
@@ -93,7 +94,7 @@ class Program:
 
     def _run_one(self, name: str, live: list[EventSink]) -> bool:
         """Whether it was heard to its end."""
-        source = make_source(SourceRequest(name, self.settings.source, self._is_paced()))
+        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop))
         files: list[EventSink] = []
         session = None
         try:
@@ -173,11 +174,9 @@ class Program:
     # ---- what comes in -------------------------------------------------------------------------
 
     def _check_inputs(self) -> None:
-        source, model = self.settings.source, self.settings.tracking.model
+        model = self.settings.tracking.model
         if self.several and set(NAMED) & set(self.inputs):
             raise SettingsError(f"--input {' '.join(self.inputs)}: several inputs must all be files; give mic, demo or - alone")
-        if "-" in self.inputs and source.rate is None:
-            raise SettingsError("--input - needs --rate HZ, since raw samples do not say their rate; for instance --rate 48000")
         if "-" in self.inputs and sys.stdin is None:
             raise SettingsError("--input - needs a standard input, which is closed; pipe samples in")
         if model is not None and not os.path.isfile(model):
@@ -190,7 +189,7 @@ class Program:
     # ---- what goes out -------------------------------------------------------------------------
 
     def _check_outputs(self) -> None:
-        output, stats_file = self.settings.output, self.settings.report.stats_file
+        output = self.settings.output
         for option, given in (("--csv", output.csv), ("--midi-file", output.midi_file)):
             if given == "-":
                 raise SettingsError(f"{option} - names no file; for lines on standard output give --jsonl, or --jsonl-frames")
@@ -198,17 +197,28 @@ class Program:
             raise SettingsError("--jsonl needs a standard output, which is closed; leave it out or send it to a file")
         if self.several:
             self._check_folders()
-        elif output.csv and output.midi_file and (name := _regular_file(output.csv)) and name == _regular_file(output.midi_file):
-            raise SettingsError(f"--csv and --midi-file are both {output.csv}; give each a file of its own")
-        files = [name for name in self.inputs if name not in NAMED]
-        given = [(folder, suffix) for folder, suffix in ((output.csv, ".csv"), (output.midi_file, ".mid")) if folder]
-        written = [output_path(folder, name, suffix, self.several) for folder, suffix in given for name in self.inputs]
-        read = set(filter(None, map(_regular_file, files)))
-        if stats_file and _regular_file(stats_file) in read.union(filter(None, map(_regular_file, written))):
-            raise SettingsError(f"--stats-file {stats_file} is an input or another output; give it a name of its own")
-        for path in written:
-            if _regular_file(path) in read:
-                raise SettingsError(f"{path} is an input and would be written over; give the output another name")
+        if sentence := clash(self._written(), self._read_from(), sys.stdout if output.writes_lines else None):
+            raise SettingsError(sentence)
+
+    def _written(self) -> dict[str, str | Path]:
+        """Every file that will be written, by what the user calls it."""
+        output, stats_file = self.settings.output, self.settings.report.stats_file
+        given = (("--csv", output.csv, ".csv"), ("--midi-file", output.midi_file, ".mid"))
+        paths = {
+            (option, path): path
+            for option, folder, suffix in given if folder
+            for name in self.inputs
+            for path in (output_path(folder, name, suffix, self.several),)
+        }  # fmt: skip
+        written: dict[str, str | Path] = {f"{option} {path}": path for option, path in paths}
+        return {**written, **({f"--stats-file {stats_file}": stats_file} if stats_file else {})}
+
+    def _read_from(self) -> dict[str, str | Path]:
+        """Every file that is read, likewise."""
+        read: dict[str, str | Path] = {f"the input {name}": name for name in self.inputs if name not in NAMED}
+        if (model := self.settings.tracking.model) is not None:
+            read[f"the model {model}"] = model
+        return {**read, **({f"the settings {self.config}": self.config} if self.config else {})}
 
     def _folders(self) -> list[str]:
         return [given for given in (self.settings.output.csv, self.settings.output.midi_file) if given]
@@ -240,6 +250,8 @@ class Program:
 
     def _tell_input(self, name: str, source: AudioSource) -> None:
         output = self.settings.output
+        if source.remark:
+            self._tell((f"{name}: " if self.several else "") + source.remark, always=True)
         if isinstance(source, MicrophoneSource):
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
         elif self.tracker is None and not (output.midi_out or output.osc or output.midi_file or output.csv or output.writes_lines):
@@ -278,15 +290,6 @@ def _meant(name: str) -> list[str]:
     if name in NAMED or os.path.exists(name) or not glob.has_magic(name):
         return [name]
     return sorted(glob.glob(name)) or [name]
-
-
-def _regular_file(path: str | Path) -> str | None:
-    """What tells a regular file, there already or yet to be made, from all others; None for a device, a pipe, a folder."""
-    name = os.path.realpath(path)
-    if os.path.isfile(name):
-        there = os.stat(name)
-        return f"{there.st_dev}:{there.st_ino}"  # one file may have several names
-    return None if os.path.exists(name) else name
 
 
 @contextmanager

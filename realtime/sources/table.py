@@ -17,11 +17,13 @@ from rt_melody.realtime.settings import SourceSettings
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens."""
+    """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens; ``stop``
+    is asked while a source waits for another program."""
 
     name: str
     settings: SourceSettings
     paced: bool
+    stop: Callable[[], bool] = lambda: False
 
 
 def _microphone(request: SourceRequest) -> sources.AudioSource:
@@ -30,16 +32,16 @@ def _microphone(request: SourceRequest) -> sources.AudioSource:
 
 
 def _demo(request: SourceRequest) -> sources.AudioSource:
-    return sources.DemoSource(realtime=request.paced)
+    return sources.DemoSource(realtime=request.paced, channel=request.settings.channel)
 
 
 def _pipe(request: SourceRequest) -> sources.AudioSource:
     s = request.settings
-    return sources.PipeSource(sys.stdin.buffer, s.rate or 0, s.realtime)
+    return sources.PipeSource(sys.stdin.buffer, s.rate, s.realtime, channel=s.channel, stop=request.stop)
 
 
 def _file(request: SourceRequest) -> sources.AudioSource:
-    return sources.FileSource(request.name, realtime=request.paced)
+    return sources.FileSource(request.name, realtime=request.paced, channel=request.settings.channel, stop=request.stop)
 
 
 NAMED: dict[str, Callable[[SourceRequest], sources.AudioSource]] = {"mic": _microphone, "demo": _demo, "-": _pipe}
