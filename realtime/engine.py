@@ -7,9 +7,8 @@ Conventions
   another rate, by the resampler's delay).
 * Frames that would speak of a time before 0 are not given out.
 * ``flush`` feeds silence until the last sample taken in has been spoken of, then resets.
-* Whole or piece by piece, in whichever thread, the frames are the same to the bit. Denormal numbers are flushed
-  to zero in the thread that feeds, and stay so: a fading sound would make every operation on them a hundred
-  times slower, and the processor keeps that setting for each thread apart.
+* Whole or piece by piece, in whichever thread, the frames are the same to the bit. While it is fed, torch computes
+  in that thread alone and denormal numbers are zeros; both are as before when ``feed`` returns (see ``hop_computing``).
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from rt_melody.kernels import framing
 from rt_melody.kernels.brightness import brightness_hz
-from rt_melody.models.streaming import StreamingModel
+from rt_melody.models.streaming import StreamingModel, hop_computing
 from rt_melody.models.torchscript import ModelFileError
 from rt_melody.realtime.decoder import PitchDecoder
 from rt_melody.realtime.errors import InputError, SettingsError
@@ -57,7 +55,7 @@ class Engine:
         decoder: DecoderSettings | None = None,
         hop_ms: float | None = None,
     ):
-        self.model = model.for_another_stream() if isinstance(model, StreamingModel) else _load(model)
+        self.model = model.for_another_stream() if isinstance(model, StreamingModel) else load_streaming_model(model)
         config = self.model.config
         hop_ms = choose_hop_ms(latency_ms, config.hop_ms) if hop_ms is None else hop_ms
         phases = _phases(hop_ms, config.hop_ms, config.hop_samples)
@@ -107,8 +105,8 @@ class Engine:
         an array of another shape, or of integers, whose full scale nobody knows.
         """
         samples = _as_floats(samples)
-        torch.set_flush_denormal(True)  # costs half a microsecond
-        frames = (self._hop_frame() for _ in self.front.feed(samples))
+        with hop_computing():
+            frames = [self._hop_frame() for _ in self.front.feed(samples)]
         return [frame for frame in frames if frame is not None]
 
     def flush(self) -> list[PitchFrame]:
@@ -149,9 +147,10 @@ class Engine:
         )
 
 
-def _load(path: str | Path | None) -> StreamingModel:
+def load_streaming_model(path: str | Path | None, trust_model: bool = False) -> StreamingModel:
+    """The model of a file, or the shipped one. Raises InputError for one that cannot be used or is not trusted."""
     try:
-        return StreamingModel(path)
+        return StreamingModel(path, trust_model)
     except ModelFileError as error:
         raise InputError(str(error)) from error
 

@@ -51,10 +51,11 @@ class MelodyTracker:
     ) -> MelodyTracker:
         """What the settings ask for, for samples at ``sample_rate`` Hz. ``model``: in place of the settings' own, such as
         one that is loaded already. Raises RtMelodyError for what cannot be had."""
-        from rt_melody.realtime.engine import Engine
+        from rt_melody.realtime.engine import Engine, load_streaming_model
 
         s = settings or Settings()
-        engine = Engine(sample_rate, s.tracking.latency_ms, model or s.tracking.model, s.decoder)
+        model = model or load_streaming_model(s.tracking.model, s.tracking.trust_model)
+        engine = Engine(sample_rate, s.tracking.latency_ms, model, s.decoder)
         performer = Performer(NoteTracker(s.notes, engine.hop_s), s.performance)
         return cls(engine, performer, make_gate(s.performance))
 

@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.paths import clash
 from rt_melody.realtime.session import Session, SessionStats, closing
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.signals import StopSignals, signal_name
@@ -80,7 +81,10 @@ class Program:
                         done += self.signals.came is None
                     if self.signals.came is not None:
                         break
-        return self._stopped(done) or status or (1 if self.failed else 0)
+        swallowed = [log.failure for log in self.logs if log.failure]
+        for failure in swallowed:
+            self._tell(failure, always=True)
+        return self._stopped(done) or status or (1 if self.failed or swallowed else 0)
 
     def _stopped(self, done: int) -> int:
         """Say what a signal left undone; the status for it, 0 where nothing was."""
@@ -93,7 +97,7 @@ class Program:
 
     def _run_one(self, name: str, live: list[EventSink]) -> bool:
         """Whether it was heard to its end."""
-        source = make_source(SourceRequest(name, self.settings.source, self._is_paced()))
+        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop))
         files: list[EventSink] = []
         session = None
         try:
@@ -165,6 +169,10 @@ class Program:
             return before
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, before.engine.model if before else None)
         tracker.warm_up()
+        from rt_melody.kernels.compiled import cache_notice  # numba, which is loaded by now
+
+        if (said := cache_notice()) and before is None:
+            self._tell(said)
         self._tell(f"latency from {sample_rate} Hz input to estimate:\n{tracker.latency.table()}")
         if self.display:
             self.display.status(tracker.latency.total_ms, 0)
@@ -173,11 +181,9 @@ class Program:
     # ---- what comes in -------------------------------------------------------------------------
 
     def _check_inputs(self) -> None:
-        source, model = self.settings.source, self.settings.tracking.model
+        model = self.settings.tracking.model
         if self.several and set(NAMED) & set(self.inputs):
             raise SettingsError(f"--input {' '.join(self.inputs)}: several inputs must all be files; give mic, demo or - alone")
-        if "-" in self.inputs and source.rate is None:
-            raise SettingsError("--input - needs --rate HZ, since raw samples do not say their rate; for instance --rate 48000")
         if "-" in self.inputs and sys.stdin is None:
             raise SettingsError("--input - needs a standard input, which is closed; pipe samples in")
         if model is not None and not os.path.isfile(model):
@@ -209,6 +215,10 @@ class Program:
         for path in written:
             if _regular_file(path) in read:
                 raise SettingsError(f"{path} is an input and would be written over; give the output another name")
+        model = self.settings.tracking.model
+        named = {**{f"the output {path}": path for path in written}, **({f"--stats-file {stats_file}": stats_file} if stats_file else {})}
+        if said := clash(named, {f"the model {model}": model} if model else {}, sys.stdout if output.writes_lines else None):
+            raise SettingsError(said)
 
     def _folders(self) -> list[str]:
         return [given for given in (self.settings.output.csv, self.settings.output.midi_file) if given]
@@ -244,6 +254,8 @@ class Program:
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
         elif self.tracker is None and not (output.midi_out or output.osc or output.midi_file or output.csv or output.writes_lines):
             self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
+        if source.remark:
+            self._tell((f"{name}: " if self.several else "") + source.remark, always=True)
 
     def _tell_loss(self, text: str) -> None:
         """Called by threads that must not wait, as a terminal may make its writer do: handed over."""

@@ -35,6 +35,7 @@ OTHER = {
     "stats": 2.5,
     "stats_file": "kept.jsonl",
     "model": "m\u00f6del.pt",
+    "trust_model": True,
     "voicing_threshold": 1e-5,
     "f0_min_hz": 100.0,
     "f0_max_hz": 400.0,

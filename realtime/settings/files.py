@@ -18,6 +18,7 @@ import yaml
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings.base import did_you_mean
 from rt_melody.realtime.settings.root import FLAT, Settings, group_model
+from rt_melody.realtime.settings.yaml_guard import YamlRefused, load_bounded_yaml
 
 Values = dict[str, dict[str, Any]]  # by group and name
 
@@ -25,7 +26,9 @@ Values = dict[str, dict[str, Any]]  # by group and name
 def read_yaml(path: str | Path) -> dict[Any, Any]:
     """The mapping in a YAML file. Raises SettingsError for a file that cannot be read or holds no mapping."""
     try:
-        values = yaml.safe_load(Path(path).read_bytes())  # of bytes it finds out the encoding, be it UTF-16
+        values = load_bounded_yaml(Path(path).read_bytes())
+    except YamlRefused as error:
+        raise SettingsError(f"{path} cannot be used: {error}; rt-melody --print-config shows the form") from error
     except OSError as error:
         raise SettingsError(f"the configuration {path} cannot be read ({error.strerror}); give --config a YAML file") from error
     except Exception as error:  # besides its own errors PyYAML lets through whatever a malformed scalar raises

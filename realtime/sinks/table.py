@@ -26,6 +26,7 @@ FILES = (
     "rt_melody.realtime.sinks.csv_file",
     "rt_melody.realtime.sinks.midi_file",
     "rt_melody.realtime.sinks.json_lines",
+    "rt_melody.realtime.sinks.advice",
 )
 
 

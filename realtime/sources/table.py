@@ -22,6 +22,7 @@ class SourceRequest:
     name: str
     settings: SourceSettings
     paced: bool
+    stop: Callable[[], bool] = lambda: False  # asked while a pipe is waited for
 
 
 def _microphone(request: SourceRequest) -> sources.AudioSource:
@@ -30,16 +31,16 @@ def _microphone(request: SourceRequest) -> sources.AudioSource:
 
 
 def _demo(request: SourceRequest) -> sources.AudioSource:
-    return sources.DemoSource(realtime=request.paced)
+    return sources.DemoSource(realtime=request.paced, channel=request.settings.channel)
 
 
 def _pipe(request: SourceRequest) -> sources.AudioSource:
     s = request.settings
-    return sources.PipeSource(sys.stdin.buffer, s.rate or 0, s.realtime)
+    return sources.PipeSource(sys.stdin.buffer, s.rate, s.realtime, channel=s.channel, stop=request.stop)
 
 
 def _file(request: SourceRequest) -> sources.AudioSource:
-    return sources.FileSource(request.name, realtime=request.paced)
+    return sources.FileSource(request.name, realtime=request.paced, channel=request.settings.channel, stop=request.stop)
 
 
 NAMED: dict[str, Callable[[SourceRequest], sources.AudioSource]] = {"mic": _microphone, "demo": _demo, "-": _pipe}
