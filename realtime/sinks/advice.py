@@ -24,6 +24,7 @@ class AdviceSink(EventSink):
     None where velocities follow no level."""
 
     name = "advice"
+    is_output = False
 
     def __init__(
         self, tell: Callable[[str], object], say: Callable[[str], object], velocity_range: tuple[float, float] | None = None
