@@ -7,8 +7,8 @@ Conventions
   another rate, by the resampler's delay).
 * Frames that would speak of a time before 0 are not given out.
 * ``flush`` feeds silence until the last sample taken in has been spoken of, then resets.
-* Whole or piece by piece, in whichever thread, the frames are the same to the bit. Torch's threads and denormals are
-  those that it needs while it computes, and the caller's again afterwards (see models/streaming.py).
+* Whole or piece by piece, in whichever thread, the frames are the same to the bit. While it is fed, torch computes
+  in that thread alone and denormal numbers are zeros; both are as before when ``feed`` returns (see ``hop_computing``).
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ class Engine:
     model : path of a model file, a StreamingModel (its stream is left alone, what is compiled is shared), or None for
         the shipped one.
     decoder : see DecoderSettings.
-    trust_model : run the code of a model file of another origin.
     hop_ms : how often a frame is given, the model's own hop or a whole part of it; None: see ``choose_hop_ms``.
 
     Raises SettingsError for a bound, a hop or a range that cannot be had, InputError for a rate or a model file.
@@ -55,9 +54,8 @@ class Engine:
         model: StreamingModel | str | Path | None = None,
         decoder: DecoderSettings | None = None,
         hop_ms: float | None = None,
-        trust_model: bool = False,
     ):
-        self.model = model.for_another_stream() if isinstance(model, StreamingModel) else _load(model, trust_model)
+        self.model = model.for_another_stream() if isinstance(model, StreamingModel) else load_streaming_model(model)
         config = self.model.config
         hop_ms = choose_hop_ms(latency_ms, config.hop_ms) if hop_ms is None else hop_ms
         phases = _phases(hop_ms, config.hop_ms, config.hop_samples)
@@ -149,7 +147,8 @@ class Engine:
         )
 
 
-def _load(path: str | Path | None, trust_model: bool) -> StreamingModel:
+def load_streaming_model(path: str | Path | None, trust_model: bool = False) -> StreamingModel:
+    """The model of a file, or the shipped one. Raises InputError for one that cannot be used or is not trusted."""
     try:
         return StreamingModel(path, trust_model)
     except ModelFileError as error:

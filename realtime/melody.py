@@ -51,10 +51,11 @@ class MelodyTracker:
     ) -> MelodyTracker:
         """What the settings ask for, for samples at ``sample_rate`` Hz. ``model``: in place of the settings' own, such as
         one that is loaded already. Raises RtMelodyError for what cannot be had."""
-        from rt_melody.realtime.engine import Engine
+        from rt_melody.realtime.engine import Engine, load_streaming_model
 
         s = settings or Settings()
-        engine = Engine(sample_rate, s.tracking.latency_ms, model or s.tracking.model, s.decoder, trust_model=s.tracking.trust_model)
+        model = model or load_streaming_model(s.tracking.model, s.tracking.trust_model)
+        engine = Engine(sample_rate, s.tracking.latency_ms, model, s.decoder)
         ahead_ms = engine.latency.total_ms - 1000.0 * engine.hop_s  # by which levels are known before pitches
         performer = Performer(NoteTracker(s.notes, engine.hop_s, ahead_ms), s.performance)
         return cls(engine, performer, make_gate(s.performance))

@@ -81,7 +81,10 @@ class Program:
                         done += self.signals.came is None
                     if self.signals.came is not None:
                         break
-        return self._stopped(done) or status or (1 if self.failed else 0)
+        swallowed = [log.failure for log in self.logs if log.failure]
+        for failure in swallowed:
+            self._tell(failure, always=True)
+        return self._stopped(done) or status or (1 if self.failed or swallowed else 0)
 
     def _stopped(self, done: int) -> int:
         """Say what a signal left undone; the status for it, 0 where nothing was."""
@@ -166,6 +169,10 @@ class Program:
             return before
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, before.engine.model if before else None)
         tracker.warm_up()
+        from rt_melody.kernels.compiled import cache_notice  # numba, which is loaded by now
+
+        if (said := cache_notice()) and before is None:
+            self._tell(said)
         self._tell(f"latency from {sample_rate} Hz input to estimate:\n{tracker.latency.table()}")
         if self.display:
             self.display.status(tracker.latency.total_ms, 0)
@@ -250,12 +257,12 @@ class Program:
 
     def _tell_input(self, name: str, source: AudioSource) -> None:
         output = self.settings.output
-        if source.remark:
-            self._tell((f"{name}: " if self.several else "") + source.remark, always=True)
         if isinstance(source, MicrophoneSource):
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
         elif self.tracker is None and not (output.midi_out or output.osc or output.midi_file or output.csv or output.writes_lines):
             self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
+        if source.remark:
+            self._tell((f"{name}: " if self.several else "") + source.remark, always=True)
 
     def _tell_loss(self, text: str) -> None:
         """Called by threads that must not wait, as a terminal may make its writer do: handed over."""

@@ -429,7 +429,7 @@ def test_raw_floats_of_another_scale_are_told_at_the_end(voice):
 
 
 def test_without_a_rate_raw_samples_are_refused_and_nothing_is_told():
-    with pytest.raises(InputError, match="is no wav, so its rate must be told; add --rate HZ"):
+    with pytest.raises(InputError, match="needs --rate HZ for raw samples, which do not say their rate as a wav does"):
         PipeSource(io.BytesIO(bytes(4000)), None).open()
     with pytest.raises(InputError, match="ended before its first sample"):
         PipeSource(io.BytesIO(b""), None).open()

@@ -17,8 +17,8 @@ import yaml
 
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings.base import did_you_mean
-from rt_melody.realtime.settings.yaml_guard import YamlRefused, load_bounded_yaml
 from rt_melody.realtime.settings.root import FLAT, Settings, group_model
+from rt_melody.realtime.settings.yaml_guard import YamlRefused, load_bounded_yaml
 
 Values = dict[str, dict[str, Any]]  # by group and name
 
@@ -27,10 +27,10 @@ def read_yaml(path: str | Path) -> dict[Any, Any]:
     """The mapping in a YAML file. Raises SettingsError for a file that cannot be read or holds no mapping."""
     try:
         values = load_bounded_yaml(Path(path).read_bytes())
-    except OSError as error:
-        raise SettingsError(f"the configuration {path} cannot be read ({error.strerror}); give --config a YAML file") from error
     except YamlRefused as error:
         raise SettingsError(f"{path} cannot be used: {error}; rt-melody --print-config shows the form") from error
+    except OSError as error:
+        raise SettingsError(f"the configuration {path} cannot be read ({error.strerror}); give --config a YAML file") from error
     except Exception as error:  # besides its own errors PyYAML lets through whatever a malformed scalar raises
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}," if mark else ""

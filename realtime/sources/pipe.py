@@ -77,8 +77,9 @@ class PipeSource(CountingSource):
     def _await_header(self) -> None:
         head = self._bytes.await_bytes(4, self._stop)
         if not is_riff(head):
-            said = "ended before its first sample" if len(head) < 4 else "is no wav, so its rate must be told"
-            raise InputError(f"standard input {said}; {'pipe samples in' if len(head) < 4 else 'add --rate HZ'}: {EXAMPLE}")
+            if len(head) < 4:
+                raise InputError(f"standard input ended before its first sample; pipe samples in: {EXAMPLE}")
+            raise InputError(f"--input - needs --rate HZ for raw samples, which do not say their rate as a wav does: {EXAMPLE}")
         self._take_header(await_wav_header(self._bytes, self._stop))
 
     def _take_header(self, header: WavHeader) -> None:

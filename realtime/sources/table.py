@@ -17,13 +17,12 @@ from rt_melody.realtime.settings import SourceSettings
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens; ``stop``
-    is asked while a source waits for another program."""
+    """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens."""
 
     name: str
     settings: SourceSettings
     paced: bool
-    stop: Callable[[], bool] = lambda: False
+    stop: Callable[[], bool] = lambda: False  # asked while a pipe is waited for
 
 
 def _microphone(request: SourceRequest) -> sources.AudioSource:
