@@ -141,26 +141,26 @@ def _quantiles(delays: np.ndarray, quantiles: dict[str, float]) -> dict:
 # ---- two ways through the studio ---------------------------------------------------------------
 
 
-def compare_ways(latency_ms: float, onsets: int, period_samples: int = PERIOD_SAMPLES) -> list[dict]:
-    """A row for each way and detector. Raises RigMissing where there is no JACK."""
+def compare_ways(latency_ms: float, onsets: int, period_samples: int = PERIOD_SAMPLES, hogs: int = 0, engine: bool = True) -> list[dict]:
+    """A row for each way and detector, beside ``hogs`` processes that never rest. Raises RigMissing where there is no JACK."""
     samples, notes = song(onsets)
     samples = np.concatenate([samples, np.zeros(round(TAIL_S * SAMPLE_RATE), np.float32)])
     rows = []
-    for detector in ("threshold", f"{latency_ms:g}"):
+    for detector in ("threshold", f"{latency_ms:g}")[: 1 + engine]:
         plain = detector == "threshold"
         starts_s = loud_from_s(samples, notes) if plain else [note.on_s for note in notes]
         for way in WAYS:
-            ons, off_ms, said = one_way(samples, way, detector, period_samples)
+            ons, off_ms, said = one_way(samples, way, detector, period_samples, hogs)
             delays = delays_ms(notes, starts_s, ons, pitched=not plain)
-            row = {"way": way, "detector": "threshold" if plain else f"engine, {latency_ms:g} ms", "delay": _quantiles(delays, QUANTILES)}
+            row = {"way": way, "hogs": hogs, "detector": "threshold" if plain else f"engine, {latency_ms:g} ms", "delay": _quantiles(delays, QUANTILES)}
             rows.append({**row, "off_the_frame": _quantiles(off_ms, QUANTILES) if len(off_ms) else None, "said": said})
     return rows
 
 
-def one_way(samples: np.ndarray, way: str, detector: str, period_samples: int) -> tuple[list[tuple[float, int]], np.ndarray, str]:
+def one_way(samples: np.ndarray, way: str, detector: str, period_samples: int, hogs: int) -> tuple[list[tuple[float, int]], np.ndarray, str]:
     """The note-ons that were played, how far each lies off its frame in ms (by JACK), and the program's last words."""
     command = [sys.executable, str(HERE / "jack_midi_timing.py"), way, detector, MICROPHONE, "frames.txt"]
-    with take(samples, command, period_samples) as running:
+    with take(samples, command, period_samples, hogs=hogs) as running:
         running.microphone.wait_for_end()
         ons, frames, said = running.note_ons(), running.note_on_frames(), running.end()
         log = running.folder / "frames.txt"
@@ -175,9 +175,11 @@ def main() -> None:
     parser.add_argument("--onsets", type=int, default=200)
     parser.add_argument("--latency-ms", type=float, default=50.0)
     parser.add_argument("--period", type=int, default=PERIOD_SAMPLES)
+    parser.add_argument("--hogs", type=int, default=0, help="processes beside it that never rest")
+    parser.add_argument("--no-engine", action="store_true", help="the threshold alone")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    rows = compare_ways(args.latency_ms, args.onsets, args.period)
+    rows = compare_ways(args.latency_ms, args.onsets, args.period, args.hogs, not args.no_engine)
     print(json.dumps(rows, indent=1))
     if args.out:
         write_result(args.out, rows, f"sung notes at a JACK microphone, period {args.period}", model_heard([]))

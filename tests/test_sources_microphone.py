@@ -271,10 +271,28 @@ def test_a_loss_that_the_device_reports_is_no_other_rate(monkeypatch):
     assert source.overflows == 1000
 
 
-def test_a_device_that_loses_a_tenth_without_a_word_is_told(monkeypatch):
+def test_a_device_that_loses_sound_without_a_word_is_opened_anew_with_larger_buffers_once(monkeypatch):
+    """As PipeWire's plug-in for ALSA does where the graph's period is longer than the buffer."""
     source, audio = opened(rate=48000.0)
-    at_pace(monkeypatch, source, audio, 14.0, 43200.0)
-    assert source.trouble.startswith("the audio input 'mic, ALSA' gives 43200 samples a second where it says 48000: sound is lost")
+    first = audio.stream
+    now_s = at_pace(monkeypatch, source, audio, 4.2, 24000.0)
+    assert first.closed and not audio.stream.closed and audio.stream is not first
+    assert (first.settings["latency"], audio.stream.settings["latency"]) == ("low", "high")
+    assert source.breaks == 1
+    mended = "the audio input 'mic, ALSA' gives 24000 samples a second where it says 48000, so that sound is lost on the way; it is opened anew with larger buffers"
+    assert source.trouble == mended
+    now_s = at_pace(monkeypatch, source, audio, 10.0, 48000.0, from_s=now_s)
+    assert source.trouble is None and source.sample_rate == 48000
+    at_pace(monkeypatch, source, audio, 14.0, 43200.0, from_s=now_s)
+    assert source.breaks == 1 and source.trouble.endswith("gives 43200 samples a second where it says 48000, so that sound is lost on the way; choose another --device, or end other programs")
+
+
+def test_a_device_that_cannot_be_opened_anew_is_lost(monkeypatch):
+    source, audio = opened(rate=48000.0)
+    audio.failure = PortAudioError("busy", -9985)
+    with pytest.raises(DeviceLost, match="it lost sound and could not be opened anew"):
+        at_pace(monkeypatch, source, audio, 6.0, 24000.0)
+    source.close()
 
 
 def test_digital_silence_is_told_after_three_seconds_and_forgotten_with_the_first_sound(monkeypatch):

@@ -10,6 +10,8 @@ Conventions
 * Under JACK an input is another client's output: when that client goes, the input stays open and silent.
 * ``lost_samples`` counts what found the ring full. What the device itself dropped has no number; each
   report of it is counted in ``overflows``.
+* A device that loses sound though nobody says so gets larger buffers, once: PipeWire's plug-in for ALSA does, where the
+  graph's period is longer than the buffer that low latency asked for (half of the sound at a period of 1024).
 * What the device says of its rate is measured: one that has changed it raises ``RateChanged``, and goes on at the new
   rate once ``follow_rate`` was called. The ring's indices count samples of whatever rate; positions count in samples of
   the newest, so that seconds go on.
@@ -29,7 +31,7 @@ from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.base import AudioSource, RateChanged
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
 from rt_melody.realtime.sources.devices import AudioInput, find_input, load_backend
-from rt_melody.realtime.sources.rate_meter import RateMeter
+from rt_melody.realtime.sources.rate_meter import RateFault, RateMeter
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 from rt_melody.realtime.errors import DeviceError
 
@@ -39,6 +41,7 @@ MIX_SAMPLES = 1024  # samples mixed down at a time in the callback
 ALL_CHANNELS_UP_TO = 8  # a device that offers more is a matrix or a converter; its first two are taken
 ZEROS_S = 3.0  # exact zeros for so long are no room that is quiet
 STILL_S = 1.0  # no callback for so long is told
+MENDED_S = 3.0  # for so long it is told that the device was opened anew
 SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone ...
 LOOK_EVERY_S = 0.5  # ... if we have looked so often meanwhile; else it was our process that stood still
 ORIGIN_S = 0.5  # of sound after a loss, from which it is measured how much was lost
@@ -104,8 +107,9 @@ class MicrophoneSource(AudioSource):
             f"leave the rate out to use that of {self.info.full_name!r}",
         )
         self._prepare(rate)
+        self._channels, self._latency = channels, "low"
         try:
-            self._start(backend, rate, channels)
+            self._start(backend, rate)
         except (backend.PortAudioError, ValueError, OverflowError) as error:
             self._stop_stream()
             self._wakeup.close()
@@ -120,12 +124,13 @@ class MicrophoneSource(AudioSource):
 
     def _prepare(self, rate: int) -> None:
         """Everything that the callback touches, made before it runs."""
-        self.sample_rate = rate
+        self.sample_rate = self._opened_rate = rate
         self._ring = RingBuffer(int(RING_S * rate))
         self._block = np.zeros(int(READ_S * rate), np.float32)
         self._mono = np.zeros(MIX_SAMPLES, np.float32)
         self._meter = RateMeter(rate)
         self._rate_index = self._rate_samples = self._rate_lost = self._rate_lost_samples = 0  # where the newest rate began
+        self._breaks, self._mended, self._mended_s = 0, "", -inf
         self._last_sound = 0  # index after the newest sample that is not exactly 0
         self._wakeup = WakeupPipe()
         self._origin_unix_s: float | None = None
@@ -138,13 +143,13 @@ class MicrophoneSource(AudioSource):
         self._loss = ""
         self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
 
-    def _start(self, backend: Any, rate: int, channels: int) -> None:
+    def _start(self, backend: Any, rate: int) -> None:
         self._stream = backend.InputStream(
             device=self.info.index,
             samplerate=rate,
-            channels=channels,
+            channels=self._channels,
             dtype="float32",
-            latency="low",
+            latency=self._latency,
             blocksize=self._block_samples,
             callback=self._callback,
             finished_callback=self._on_finished,
@@ -247,6 +252,7 @@ class MicrophoneSource(AudioSource):
                 return self._block[:given]
             self._raise_if_lost()
             self._raise_if_rate_changed()
+            self._mend_loss()
             left_s = deadline_s - time.perf_counter()
             if left_s <= 0.0:
                 return self._block[:0]
@@ -264,6 +270,29 @@ class MicrophoneSource(AudioSource):
         fault = self._meter.fault()
         if fault is not None and fault.rate_hz is not None:
             raise RateChanged(f"the audio input {self.info.full_name!r}", self.sample_rate, fault.rate_hz)
+
+    def _mend_loss(self) -> None:
+        """Sound is lost on the way: open the device anew, with larger buffers."""
+        fault = self._meter.fault()
+        if fault is None or fault.rate_hz is not None or self._latency != "low":
+            return
+        self._latency = "high"
+        self._mended, self._mended_s = self._loss_sentence(fault) + "it is opened anew with larger buffers", time.perf_counter()
+        self._stream.close()
+        self._finished = False
+        self._breaks += 1
+        self._meter.reset()
+        self._clock_starts = True
+        try:
+            self._start(self._backend, self._opened_rate)
+        except (self._backend.PortAudioError, ValueError) as error:
+            self._loss = f"it lost sound and could not be opened anew ({' '.join(str(error).split())})"
+
+    def _loss_sentence(self, fault: RateFault) -> str:
+        return (
+            f"the audio input {self.info.full_name!r} gives {fault.measured_hz:.0f} samples a second where it says "
+            f"{self.sample_rate}, so that sound is lost on the way; "
+        )
 
     def follow_rate(self) -> None:
         """Go on at the rate that was measured. What was heard since the change was taken for shorter than it was: it moves
@@ -341,6 +370,10 @@ class MicrophoneSource(AudioSource):
         return self._origin_unix_s if self._ring else None
 
     @property
+    def breaks(self) -> int:
+        return self._breaks if self._ring else 0
+
+    @property
     def measured_rate_hz(self) -> float | None:
         return self._meter.measured_hz if self._ring else None
 
@@ -358,11 +391,10 @@ class MicrophoneSource(AudioSource):
                 "forbidden to this program by the system's privacy settings"
             )
         fault = self._meter.fault()
-        if fault is not None and fault.rate_hz is None:
-            return (
-                f"the audio input {name!r} gives {fault.measured_hz:.0f} samples a second where it says {self.sample_rate}: sound "
-                "is lost on the way; choose another --device, or end other programs"
-            )
+        if fault is not None and fault.rate_hz is None and self._latency != "low":
+            return self._loss_sentence(fault) + "choose another --device, or end other programs"
+        if time.perf_counter() - self._mended_s < MENDED_S:
+            return self._mended
         return None
 
     @property

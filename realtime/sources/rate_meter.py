@@ -10,9 +10,10 @@ Conventions
 * A block may come late and never early. So of each segment of SEGMENT_S only the block that was least late counts:
   jitter, a stall whose blocks come in a burst, and one stall among segments leave the line through these points where
   it was.
-* The rate has changed when the points of SPAN_S lie on one line (STEADY_S) whose slope is another rate that audio has
+* The rate has changed when the points of SPAN_S lie on one line (STEADY_S) whose slope is another rate of those below
   (MATCH) and FOLLOW_FROM away from the stated one. Sound that is lost now and then bends the line instead; a device that
-  loses some all the time (SHORT in most seconds of BINS) is told as such, since no rate fits what is left.
+  loses some all the time (SHORT in most seconds of BINS, or MUCH in each of three) is told as such, since no rate fits
+  what is left.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ SEGMENT_S = 0.1
 SPAN_S = 1.5
 LEAST_POINTS = 6  # a device may hand over a quarter of a second at once
 STEADY_S = 0.004  # how far a point may lie from the line
-MATCH = 0.005  # of a standard rate
+MATCH = 0.005  # of one of those rates
 FOLLOW_FROM = 0.02  # of the stated rate; crystals differ by 0.0001
-STANDARD_RATES_HZ = (
-    8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 176400, 192000, 352800, 384000,
-)
+# The rates between which graphs and devices change. Lower ones are not among them: half of 48 kHz is what is left where
+# every other block is lost, and no rate.
+FOLLOWED_HZ = (44100, 48000, 88200, 96000, 176400, 192000)
 
 BIN_S = 1.0
 BINS = 10
 MOST_BINS = 8
 SHORT = 0.02  # of the samples of a second missing
+MUCH, MUCH_BINS = 0.1, 3
 
 Point = tuple[float, int]  # seconds, samples
 
@@ -70,7 +72,7 @@ class RateMeter:
         points = self._long.points
         if len(points) < 3:
             return None
-        return (points[-1][1] - points[0][1]) / (points[-1][0] - points[0][0])
+        return _slope(points[0], points[-1])
 
     def fault(self) -> RateFault | None:
         """What is wrong with the rate now; None where all is well, or too little is known."""
@@ -87,16 +89,22 @@ class RateMeter:
         measured_hz, off_s = line_through(points)
         if off_s > STEADY_S or abs(measured_hz / self.stated_hz - 1.0) < FOLLOW_FROM:
             return None
-        fits = [rate for rate in STANDARD_RATES_HZ if abs(measured_hz / rate - 1.0) <= MATCH]
+        fits = [rate for rate in FOLLOWED_HZ if abs(measured_hz / rate - 1.0) <= MATCH]
         return RateFault(fits[0], measured_hz) if fits else None
 
     def _loss(self) -> RateFault | None:
         points = self._long.points
-        if len(points) <= BINS:
-            return None
-        steps = zip(points, points[1:])
-        short = sum((b[1] - a[1]) < (1.0 - SHORT) * (b[0] - a[0]) * self.stated_hz for a, b in steps)
-        return RateFault(None, self.measured_hz) if short >= MOST_BINS else None
+        shares = [(b[1] - a[1]) / ((b[0] - a[0]) * self.stated_hz) for a, b in zip(points, points[1:])]
+        newest = shares[-MUCH_BINS:]
+        if len(newest) == MUCH_BINS and max(newest) < 1.0 - MUCH:
+            return RateFault(None, _slope(points[-MUCH_BINS - 1], points[-1]))
+        if len(shares) == BINS and sum(share < 1.0 - SHORT for share in shares) >= MOST_BINS:
+            return RateFault(None, _slope(points[0], points[-1]))
+        return None
+
+
+def _slope(a: Point, b: Point) -> float:
+    return (b[1] - a[1]) / (b[0] - a[0])
 
 
 class _LeastLate:
