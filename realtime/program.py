@@ -15,14 +15,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.paths import clash
 from rt_melody.realtime.session import Session, SessionStats, closing
-from rt_melody.realtime.settings import Settings
+from rt_melody.realtime.settings import VIRTUAL, Settings
 from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
@@ -31,6 +31,9 @@ from rt_melody.realtime.sources import AudioSource, MicrophoneSource
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
 from rt_melody.realtime.timing.figures import Figures, sentence
+
+if TYPE_CHECKING:  # JACK-Client is an extra
+    from rt_melody.realtime.jack.client import JackClient
 
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 
@@ -52,6 +55,7 @@ class Program:
         self.config, self.failed = config, list[EventSink]()
         self.tracker: MelodyTracker | None = None
         self.display: TerminalSink | None = None
+        self.jack: JackClient | None = None
         self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
         self._check_inputs()
@@ -63,6 +67,7 @@ class Program:
         live: list[EventSink] = []
         status, done = 0, 0
         with closing(live), closing(self.logs):
+            self._join_jack()
             make_sinks(LIVE, self._sink_request(), live)
             self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
             if self.several:
@@ -97,7 +102,7 @@ class Program:
 
     def _run_one(self, name: str, live: list[EventSink]) -> bool:
         """Whether it was heard to its end."""
-        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop))
+        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, self.jack and self.jack.sound))
         files: list[EventSink] = []
         session = None
         try:
@@ -123,8 +128,20 @@ class Program:
             self._tell_notice(name, source.notice, session.stats.frames)
         return session.ended
 
+    def _join_jack(self) -> None:
+        """With ``--jack``, be a client in the graph; it is left when its sound and its port are closed."""
+        source, wanted = self.settings.source, self.settings.output.midi_out
+        if not source.jack:
+            return
+        from rt_melody.realtime.jack.client import JackClient
+
+        heard = None if source.device is None else str(source.device)
+        played = [] if wanted in (None, VIRTUAL) else [wanted]
+        self.jack = JackClient("rt-melody", True, wanted is not None, heard, source.channel, played, tell=self._tell_loss)
+        self.jack.open()
+
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
-        return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live)
+        return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live, self.jack and self.jack.midi)
 
     def _tell_unsent(self, sinks: list[EventSink]) -> None:
         """What outputs could not get rid of, so far."""
@@ -181,7 +198,11 @@ class Program:
     # ---- what comes in -------------------------------------------------------------------------
 
     def _check_inputs(self) -> None:
-        model = self.settings.tracking.model
+        source, model = self.settings.source, self.settings.tracking.model
+        if source.jack and self.inputs != ["mic"]:
+            raise SettingsError(f"--jack is for --input mic, and the input is {' '.join(self.inputs)}; leave one of them out")
+        if source.jack and source.rate is not None:
+            raise SettingsError(f"--rate {source.rate} cannot be had with --jack, whose graph has a rate of its own; leave it out")
         if self.several and set(NAMED) & set(self.inputs):
             raise SettingsError(f"--input {' '.join(self.inputs)}: several inputs must all be files; give mic, demo or - alone")
         if "-" in self.inputs and sys.stdin is None:
@@ -259,6 +280,8 @@ class Program:
         output = self.settings.output
         if isinstance(source, MicrophoneSource):
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
+        elif self.jack is not None:
+            self._tell(f"listening in JACK's graph to {self.jack.heard}; Ctrl-C ends")
         elif self.tracker is None and not (output.midi_out or output.osc or output.midi_file or output.csv or output.writes_lines):
             self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
         if source.remark:

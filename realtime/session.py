@@ -156,7 +156,7 @@ class Session:
         self.failures = []  # of those that have
         self.ended = False
         self._error: Exception | None = None  # that ends the run, raised when all is closed
-        self._origin_unix_s: float | None = None
+        self._origin_s: float | None = None
         self._told_s = self._looked_s = float("-inf")
         self._troubled = False
         self._bound_samples = int(self.tracker.latency.bound_ms / 1000.0 * self.source.sample_rate)
@@ -176,26 +176,26 @@ class Session:
         self._breaks_seen = self.source.breaks
 
     def _start_sinks(self) -> None:
-        """Tell the sinks the wall-clock time of stream time 0: at the first block, and when a skip moved it."""
-        if (origin_unix_s := self._moved_origin()) is not None:
-            self._tell_origin(lambda sink: sink.start(origin_unix_s))
+        """Tell the sinks when stream time 0 was: at the first block, and when a skip moved it."""
+        if (origin_s := self._moved_origin()) is not None:
+            self._tell_origin(lambda sink: sink.start(origin_s))
 
     def _retime_sinks(self) -> None:
         """The same after samples were lost unheard, where it matters; what sounds goes on."""
-        if (origin_unix_s := self._moved_origin(RETIME_S)) is not None:
-            self._tell_origin(lambda sink: sink.retime(origin_unix_s))
+        if (origin_s := self._moved_origin(RETIME_S)) is not None:
+            self._tell_origin(lambda sink: sink.retime(origin_s))
 
     def _moved_origin(self, at_least_s: float = 0.0) -> float | None:
-        """The wall-clock time of stream time 0, where it is another one by now; it is noted. It never moves back, so
+        """The moment of stream time 0, where it is another one by now; it is noted. It never moves back, so
         that times shifted by it never do."""
-        origin_unix_s = self.source.origin_unix_s
-        if origin_unix_s is None:
-            origin_unix_s = time.time()
-        origin_unix_s += self._first_sample / self.source.sample_rate
-        if self._origin_unix_s is not None and origin_unix_s <= self._origin_unix_s + at_least_s:
+        origin_s = self.source.origin_s
+        if origin_s is None:
+            origin_s = time.perf_counter()
+        origin_s += self._first_sample / self.source.sample_rate
+        if self._origin_s is not None and origin_s <= self._origin_s + at_least_s:
             return None
-        self._origin_unix_s = origin_unix_s
-        return origin_unix_s
+        self._origin_s = origin_s
+        return origin_s
 
     def _tell_origin(self, tell: Callable[[EventSink], None]) -> None:
         for sink in self._hearing:
@@ -265,12 +265,12 @@ class Session:
     def _go_on(self, block_samples: int) -> None:
         """The next sample that the tracker gets, the first of the block in hand, stands where time has come to."""
         self._give(self.tracker.skip_to((self.source.position_samples - block_samples - self._first_sample) / self.source.sample_rate))
-        if self._origin_unix_s is not None:
+        if self._origin_s is not None:
             self._start_sinks()
         self.timing.begin_anew()
 
     def _take(self, block: np.ndarray) -> None:
-        if self._origin_unix_s is None:
+        if self._origin_s is None:
             self._start_sinks()
         if self.source.overflows - self._overflows_before != self.stats.overflows:
             self._count_losses()

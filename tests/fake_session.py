@@ -61,7 +61,7 @@ class FakeSource(AudioSource):
     """``blocks`` one after another; an exception among them is raised."""
 
     sample_rate = RATE
-    origin_unix_s = ORIGIN_S
+    origin_s = ORIGIN_S
 
     def __init__(self, blocks) -> None:
         self.blocks, self.closed = blocks, False
@@ -128,11 +128,11 @@ class Recorder(EventSink):
         if kind == self.fail_on:
             raise OutputError(f"{self.name} cannot {kind}")
 
-    def _start(self, origin_unix_s) -> None:
-        self._tell("start", origin_unix_s)
+    def _start(self, origin_s) -> None:
+        self._tell("start", origin_s)
 
-    def _retime(self, origin_unix_s) -> None:
-        self._tell("retime", origin_unix_s)
+    def _retime(self, origin_s) -> None:
+        self._tell("retime", origin_s)
 
     def _frame(self, frame) -> None:
         self._tell("frame", frame)

@@ -102,14 +102,14 @@ def test_what_came_too_late_for_its_frame_goes_out_and_is_counted(client):
 
 
 def test_after_a_loss_messages_follow_the_frames_and_the_wall_clock_the_samples(client, monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: 100.0 + client.server.time_us / 1e6)
+    monkeypatch.setattr(time, "perf_counter", lambda: 100.0 + client.server.time_us / 1e6)
     client.play()
     client.sound.read(0.0)
-    origin = client.sound.origin_unix_s
+    origin = client.sound.origin_s
     client.server.pass_by(4800)
     client.play()
     client.sound.read(0.0)
-    assert client.sound.origin_unix_s == pytest.approx(origin + 0.1, abs=1e-6)
+    assert client.sound.origin_s == pytest.approx(origin + 0.1, abs=1e-6)
     assert (client.sound.lost_samples, client.sound.overflows) == (4800, 1)
     client.midi.send_at(ON, 130 / 48000)
     client.play()
@@ -155,7 +155,7 @@ def test_what_was_unread_when_the_server_went_comes_first_and_alone(client):
 
 
 def test_a_graph_of_another_rate_is_told_after_the_last_sample_of_the_old_one(client, monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: 100.0 + client.server.time_us / 1e6)
+    monkeypatch.setattr(time, "perf_counter", lambda: 100.0 + client.server.time_us / 1e6)
     client.play(375)
     client.server.rate_hz = 96000
     client.play(20)
@@ -165,7 +165,7 @@ def test_a_graph_of_another_rate_is_told_after_the_last_sample_of_the_old_one(cl
     first = client.server.frame
     client.play(2)
     assert len(client.sound.read(0.0)) == 256 and client.sound.read(0.0) is not None
-    assert client.sound.origin_unix_s + client.sound.position_samples / 96000 == pytest.approx(100.0 + client.server.time_us / 1e6, abs=0.006)
+    assert client.sound.origin_s + client.sound.position_samples / 96000 == pytest.approx(100.0 + client.server.time_us / 1e6, abs=0.006)
     client.midi.send_at(ON, 1.0 + 200 / 96000)
     client.play(2)
     assert client.server.events == [(first + 200 + 128, ON)]

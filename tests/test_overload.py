@@ -69,7 +69,7 @@ class Device(AudioSource):
         self._arrived()
         return self.lost
 
-    origin_unix_s = property(lambda self: 5000.0 + self.lost / RATE)
+    origin_s = property(lambda self: 5000.0 + self.lost / RATE)
 
 
 class Worker(FakeEngine):

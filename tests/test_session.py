@@ -397,7 +397,7 @@ def test_lost_samples_are_counted_and_move_the_origin_forward_only():
 
     def skip_and_lose() -> int:
         if source.position_samples:
-            source.lost_samples, source.origin_unix_s = 2000, ORIGIN_S + 2.0
+            source.lost_samples, source.origin_s = 2000, ORIGIN_S + 2.0
         return skip()
 
     source.skip_to_newest = skip_and_lose
@@ -428,7 +428,7 @@ def test_what_a_device_dropped_moves_the_times_of_outputs_and_ends_no_note(lost_
 
     def read_and_lose(timeout_s: float):
         if source.position_samples == 100:
-            source.overflows, source.origin_unix_s = 1, ORIGIN_S + lost_s
+            source.overflows, source.origin_s = 1, ORIGIN_S + lost_s
         return read(timeout_s)
 
     source.read = read_and_lose
@@ -439,7 +439,7 @@ def test_what_a_device_dropped_moves_the_times_of_outputs_and_ends_no_note(lost_
 
 def test_a_wall_clock_set_back_moves_no_origin_back():
     class Backwards(LiveSource):
-        origin_unix_s = property(lambda self: ORIGIN_S if self.position_samples < 500 else ORIGIN_S - 3.0)
+        origin_s = property(lambda self: ORIGIN_S if self.position_samples < 500 else ORIGIN_S - 3.0)
 
     sink = Recorder()
     assert played(Backwards([HOP] * 20 + [1000] + [HOP] * 20), sink).skips == 1

@@ -34,7 +34,7 @@ class Device(FakeSource):
         self.sample_rate = self.new_rate
 
     @property
-    def origin_unix_s(self) -> float:
+    def origin_s(self) -> float:
         return self.origin_s
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import socket
 import sys
 
+import numpy as np
 import pytest
 from pythonosc.osc_bundle import OscBundle
+from pythonosc.osc_message import OscMessage
 
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
 from rt_melody.realtime.types import KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
-ORIGIN = 1_700_000_000.25
+EPOCH = 1_700_000_000.25  # the wall clock where ours shows 0
+ORIGIN = 20.0  # of the stream, by our clock
 FRAME = PitchFrame(3, 0.5, 0.55, 440.0, True, 0.75, 0.9, -20.5)
 EVENTS = (
     NoteOn(0.5, 0.55, 69, 90, 69.25),
@@ -32,13 +35,17 @@ class Receiver:
     def take(self, count):
         """(address, arguments, seconds after the origin) of each message."""
         bundles = [OscBundle(self.socket.recv(2048)) for _ in range(count)]
-        return [(b.content(0).address, b.content(0).params, b.timestamp - ORIGIN) for b in bundles]
+        return [(b.content(0).address, b.content(0).params, b.timestamp - EPOCH - ORIGIN) for b in bundles]
 
     def is_empty(self):
         self.socket.setblocking(False)
         with pytest.raises(BlockingIOError):
             self.socket.recv(2048)
         return True
+
+
+def osc_sink(receiver, clock=lambda: ORIGIN + 1.0, wall_clock=lambda: EPOCH + ORIGIN + 1.0, **options):
+    return OscSink(receiver.host, receiver.port, clock=clock, wall_clock=wall_clock, **options)
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def receiver():
 
 
 def test_every_message_comes_as_the_table_says(receiver):
-    with OscSink(receiver.host, receiver.port) as sink:
+    with osc_sink(receiver) as sink:
         sink.start(ORIGIN)
         sink.frame(FRAME)
         for event in EVENTS:
@@ -67,7 +74,7 @@ def test_every_message_comes_as_the_table_says(receiver):
 
 
 def test_a_key_is_told_whether_a_note_sounds_or_not(receiver):
-    with OscSink(receiver.host, receiver.port) as sink:
+    with osc_sink(receiver) as sink:
         sink.event(KeyHeard(3.0, 3.1, 9, "A minor"))
         sink.event(EVENTS[0])
         sink.event(KeyHeard(4.0, 4.1, 0, "C major"))
@@ -80,7 +87,7 @@ def test_a_key_is_told_whether_a_note_sounds_or_not(receiver):
 
 
 def test_close_ends_the_note_that_sounds(receiver):
-    sink = OscSink(receiver.host, receiver.port)
+    sink = osc_sink(receiver)
     sink.start(ORIGIN)
     sink.event(EVENTS[0])
     sink.close()
@@ -89,7 +96,7 @@ def test_close_ends_the_note_that_sounds(receiver):
 
 
 def test_a_new_start_moves_the_time_tags(receiver):
-    with OscSink(receiver.host, receiver.port) as sink:
+    with osc_sink(receiver) as sink:
         sink.start(ORIGIN)
         sink.start(ORIGIN + 10)
         sink.frame(FRAME)
@@ -97,7 +104,7 @@ def test_a_new_start_moves_the_time_tags(receiver):
 
 
 def test_a_loss_moves_the_time_tags_and_ends_nothing(receiver):
-    with OscSink(receiver.host, receiver.port) as sink:
+    with osc_sink(receiver) as sink:
         sink.start(ORIGIN)
         sink.event(EVENTS[0])
         sink.retime(ORIGIN + 2.0)
@@ -127,7 +134,7 @@ def test_a_broadcast_reaches_whoever_listens():
 
 def test_nobody_listening_is_no_error(receiver):
     receiver.socket.close()
-    with OscSink(receiver.host, receiver.port) as sink:
+    with osc_sink(receiver) as sink:
         for _ in range(5):
             sink.frame(FRAME)
     assert sink.send_errors == 0
@@ -181,3 +188,46 @@ def test_addresses_are_parsed(text, parsed):
 def test_what_is_no_address_is_refused_by_name(text):
     with pytest.raises(SettingsError, match="OSC (address|port)"):
         parse_osc_address(text)
+
+
+# ---- time tags
+
+
+def tags(receiver, count):
+    return [OscBundle(receiver.socket.recv(2048)).timestamp - EPOCH for _ in range(count)]
+
+
+def test_a_tag_may_be_the_moment_of_sending_or_none(receiver):
+    with osc_sink(receiver, timetag="now", offset_s=0.5) as sink:
+        sink.frame(FRAME)
+        sink.start(ORIGIN)
+        sink.frame(FRAME)
+    assert tags(receiver, 2) == pytest.approx([ORIGIN + 1.5] * 2, abs=1e-5)
+    with osc_sink(receiver, timetag="immediately") as sink:
+        sink.start(ORIGIN)
+        sink.frame(FRAME)
+    assert receiver.socket.recv(2048)[8:16] == bytes(7) + b"\x01", "OSC 1.0: 63 zero bits and a one"
+
+
+def test_messages_may_be_plain(receiver):
+    with osc_sink(receiver, bundles=False) as sink:
+        sink.start(ORIGIN)
+        sink.frame(FRAME)
+    message = OscMessage(receiver.socket.recv(2048))
+    assert (message.address, message.params) == ("/rt-melody/f0", [440.0, 1, 0.75, -20.5])
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -8.0])
+def test_tags_follow_a_step_of_the_wall_clock_within_two_seconds_either_way(receiver, step_s):
+    now, stepped = [ORIGIN], [0.0]
+    with osc_sink(receiver, clock=lambda: now[0], wall_clock=lambda: EPOCH + now[0] + stepped[0]) as sink:
+        sink.start(ORIGIN)
+        for i in range(40):
+            now[0] = ORIGIN + i / 10
+            if i == 20:
+                stepped[0] = step_s
+            sink.frame(PitchFrame(i, i / 10, i / 10, 440.0, True, 0.75, 0.9, -20.5))
+    off = [tag - ORIGIN - i / 10 for i, tag in enumerate(tags(receiver, 40))]
+    assert off[:20] == pytest.approx([0.0] * 20, abs=1e-5)
+    assert off[31:] == pytest.approx([step_s] * 9, abs=1e-4), "a second later at most"
+    assert set(np.round(off, 3)) == {0.0, step_s}

@@ -46,7 +46,7 @@ class JackSource(AudioSource):
         self.sample_rate = rate = int(self._client.rate_hz)
         self._block = np.zeros(int(READ_S * rate), np.float32)
         self._meter = RateMeter(rate)
-        self._origin_unix_s: float | None = None
+        self._origin_s: float | None = None
         self._clock_starts = self._stream_starts = True
         self._first_sample: int | None = None
         self._lost_at_origin = self._breaks = self._restarts = 0
@@ -110,7 +110,7 @@ class JackSource(AudioSource):
         if self._clock_starts:
             self._clock_starts = False
             ago_s = 1e-6 * (self._client.time_us() - arrived.at_us)
-            self._origin_unix_s = time.time() - ago_s - arrived.written / self.sample_rate
+            self._origin_s = time.perf_counter() - ago_s - arrived.written / self.sample_rate
             self._lost_at_origin = arrived.lost
 
     def _raise_if_rate_changed(self) -> None:
@@ -124,8 +124,8 @@ class JackSource(AudioSource):
         if rate_hz in (0, self.sample_rate):  # the callback has yet to see that it was followed
             return
         ratio = rate_hz / self.sample_rate
-        if self._origin_unix_s is not None:
-            self._origin_unix_s += (self._exchange.arrived().lost - self._lost_at_origin) / self.sample_rate
+        if self._origin_s is not None:
+            self._origin_s += (self._exchange.arrived().lost - self._lost_at_origin) / self.sample_rate
         self._exchange.follow_rate(rate_hz)
         self._lost_at_origin = self._exchange.arrived().lost
         self.sample_rate = rate_hz
@@ -170,11 +170,11 @@ class JackSource(AudioSource):
         return self._breaks if self._open else 0
 
     @property
-    def origin_unix_s(self) -> float | None:
+    def origin_s(self) -> float | None:
         """Wall-clock time of sample 0; later by what was lost since, to the sample."""
-        if not self._open or self._origin_unix_s is None:
+        if not self._open or self._origin_s is None:
             return None
-        return self._origin_unix_s + (self._exchange.arrived().lost - self._lost_at_origin) / self.sample_rate
+        return self._origin_s + (self._exchange.arrived().lost - self._lost_at_origin) / self.sample_rate
 
     def sample_at(self, stream_s: float) -> int | None:
         """Which sample lies at a time of the stream, whose second 0 is the first that was read since ``start_clock``."""

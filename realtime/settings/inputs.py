@@ -18,6 +18,7 @@ class SourceSettings(SettingsModel):
     device: Device = option(None, "the microphone: its number or part of its name, see --list-devices", metavar="NAME|INDEX")
     rate: Optional[int] = option(None, "sample rate in Hz, of stdin or asked of the microphone", metavar="HZ", ge=1000, le=768000)
     channel: Optional[int] = option(None, "use this channel of the input alone, from 1; default: the mean of all that hold sound", ge=1, le=512)
+    jack: bool = option(False, "be one client in the graph of a JACK or PipeWire server: mic is its input (--device names what is heard), --midi-out its MIDI port, whose events stand at their frame")
     realtime: bool = option(False, "read files, the demo and stdin at the pace of the clock, as --midi-out and --osc do with files anyway")
 
 

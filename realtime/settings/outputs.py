@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 from pydantic import BeforeValidator
 
@@ -27,6 +27,8 @@ class OutputSettings(SettingsModel):
     midi_out: Annotated[Optional[Text], BeforeValidator(_yes_is_virtual)] = option(None, "play on the MIDI port of this name or part of it; without a name on a virtual port rt-melody", metavar="PORT")
     midi_guardian: bool = option(sys.platform != "win32", "hold the MIDI port in a small process of its own, which ends the note should this program be killed; not on Windows")
     osc: Texts = option([], "send OSC to HOST:PORT, or to several of them", metavar="HOST:PORT")
+    osc_timetag: Literal["sound", "now", "immediately"] = option("sound", "time tag of an OSC bundle: when its sound had been heard, when it is sent, or none, for receivers with another clock")
+    osc_bundles: bool = option(True, "put each OSC message into a bundle with a time tag, not plain")
     midi_file: Optional[FileName] = option(None, "write a standard MIDI file; with several inputs a folder, in which each gets its own", metavar="PATH")
     tempo_bpm: float = option(120.0, "tempo of the MIDI file, beats a minute", ge=4, le=999)
     csv: Optional[FileName] = option(None, "write one row a hop; with several inputs a folder, in which each gets its own", metavar="PATH")

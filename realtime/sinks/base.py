@@ -23,13 +23,14 @@ class EventSink:
     def closed(self) -> bool:
         return self._closed
 
-    def start(self, origin_unix_s: float) -> None:
-        """The stream begins: wall-clock time of its sample 0. Called again after a skip or restart."""
-        self._start(origin_unix_s)
+    def start(self, origin_s: float) -> None:
+        """The stream begins: when its sample 0 was, by ``time.perf_counter``, which no step of the wall clock moves. Called
+        again after a skip or restart."""
+        self._start(origin_s)
 
-    def retime(self, origin_unix_s: float) -> None:
-        """The stream goes on, and a loss moved the wall-clock time of its sample 0."""
-        self._retime(origin_unix_s)
+    def retime(self, origin_s: float) -> None:
+        """The stream goes on, and a loss moved the moment of its sample 0."""
+        self._retime(origin_s)
 
     def frame(self, frame: PitchFrame) -> None:
         """Take a frame. Raises RuntimeError after ``close``."""
@@ -55,9 +56,9 @@ class EventSink:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _start(self, origin_unix_s: float) -> None: ...
+    def _start(self, origin_s: float) -> None: ...
 
-    def _retime(self, origin_unix_s: float) -> None: ...
+    def _retime(self, origin_s: float) -> None: ...
 
     def _frame(self, frame: PitchFrame) -> None: ...
 

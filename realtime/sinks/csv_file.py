@@ -38,8 +38,8 @@ class CsvSink(EventSink):
         self._half = bytearray()  # of a row, as far as it is in the file
         self._clock = FileClock(offset_s)
 
-    def _start(self, origin_unix_s: float) -> None:
-        self._clock.start(origin_unix_s)
+    def _start(self, origin_s: float) -> None:
+        self._clock.start(origin_s)
 
     _retime = _start
 

@@ -66,8 +66,8 @@ class JsonlSink(NoteSink):
         self._label = {} if label is None else {"input": label}
         self._clock = FileClock(offset_s)
 
-    def _begin(self, origin_unix_s: float) -> None:
-        self._clock.start(origin_unix_s)
+    def _begin(self, origin_s: float) -> None:
+        self._clock.start(origin_s)
 
     _retime = _begin
 

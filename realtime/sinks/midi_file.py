@@ -78,8 +78,8 @@ class MidiFileSink(NoteSink):
         self._encoded = _opening(tempo_bpm)  # not yet handed to the writer
         self._put(self._voice.announce(0.0))
 
-    def _begin(self, origin_unix_s: float) -> None:
-        self._clock.start(origin_unix_s)
+    def _begin(self, origin_s: float) -> None:
+        self._clock.start(origin_s)
 
     _retime = _begin
 

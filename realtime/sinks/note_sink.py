@@ -28,7 +28,7 @@ class NoteSink(EventSink):
         self._now_s = 0.0  # newest available_s seen; a new start may set it back with the next frame
         self._handlers: dict[type, Callable[[Any], None]] = {PitchBend: self._bend, Loudness: self._loudness, Brightness: self._brightness}
 
-    def _begin(self, origin_unix_s: float) -> None:
+    def _begin(self, origin_s: float) -> None:
         """The stream begins or begins anew; no note sounds."""
 
     def _note_on(self, event: NoteOn) -> None: ...
@@ -46,9 +46,9 @@ class NoteSink(EventSink):
     def _end(self) -> None:
         """The output ends; no note sounds."""
 
-    def _start(self, origin_unix_s: float) -> None:
+    def _start(self, origin_s: float) -> None:
         self._silence()
-        self._begin(origin_unix_s)
+        self._begin(origin_s)
 
     def _frame(self, frame: PitchFrame) -> None:
         self._now_s = frame.available_s

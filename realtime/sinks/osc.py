@@ -14,8 +14,13 @@ address                  types  arguments
 
 Conventions
 -----------
-* Each message is in a bundle of its own, whose time tag is the wall-clock time at which the stream had
-  brought it: the origin of the stream plus ``available_s``, plus the offset. Before a start it is "immediately".
+* Each message is in a bundle of its own, unless plain messages are asked for. Its time tag is, by ``timetag``:
+  sound        when the sound had been heard that it speaks of, whatever computing and sending took: the origin of the
+               stream plus ``available_s``, by the wall clock as it is now, plus the offset. Messages so tagged keep their
+               distances, for receivers that play by tags. Before a start it is "immediately".
+  now          when it is sent, plus the offset.
+  immediately  the tag that OSC has for it, for receivers whose clock is another.
+* The wall clock is looked at every second: a step of it is in the tags within that time, and moves nothing else.
 * A slurred note's note/on comes before the note/off of the note before it.
 * UDP answers nothing: a receiver may be absent, start later, or lose messages. What the socket itself
   refuses is counted in ``send_errors`` and never raised, and nothing waits for it; the first reason is told.
@@ -27,6 +32,7 @@ Source: Open Sound Control 1.0 specification.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -38,6 +44,8 @@ from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
+
+LOOK_EVERY_S = 1.0  # at the wall clock
 
 ADDRESSES = {  # message -> (address, OSC type tags)
     "f0": ("/rt-melody/f0", "fiff"),
@@ -64,12 +72,14 @@ def parse_osc_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def encode(message: str, arguments: tuple[float | str, ...], unix_s: float | None) -> bytes:
-    """A bundle holding one message of ``ADDRESSES``, with the time tag of ``unix_s`` (None: at once)."""
+def encode(message: str, arguments: tuple[float | str, ...], unix_s: float | None, bundled: bool = True) -> bytes:
+    """One message of ``ADDRESSES``: in a bundle with the time tag of ``unix_s`` (None: at once), or plain."""
     address, types = ADDRESSES[message]
     builder = OscMessageBuilder(address)
     for value, tag in zip(arguments, types, strict=True):
         builder.add_arg(value, tag)
+    if not bundled:
+        return builder.build().dgram
     bundle = OscBundleBuilder(IMMEDIATELY if unix_s is None else cast(int, unix_s))  # it says int, and means seconds since 1970
     bundle.add_content(builder.build())
     return bundle.build().dgram
@@ -78,7 +88,8 @@ def encode(message: str, arguments: tuple[float | str, ...], unix_s: float | Non
 def from_settings(request: SinkRequest) -> list[EventSink]:
     """A sink for each receiver of ``--osc``; every address is understood before the first is opened."""
     output = request.settings.output
-    return [OscSink(*address, output.offset_s, request.tell) for address in [parse_osc_address(text) for text in output.osc]]
+    addresses = [parse_osc_address(text) for text in output.osc]
+    return [OscSink(*address, output.offset_s, request.tell, output.osc_timetag, output.osc_bundles) for address in addresses]
 
 
 class OscSink(NoteSink):
@@ -86,22 +97,34 @@ class OscSink(NoteSink):
 
     name = "OSC output"
 
-    def __init__(self, host: str, port: int, offset_s: float = 0.0, tell: Callable[[str], object] = lambda text: None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        offset_s: float = 0.0,
+        tell: Callable[[str], object] = lambda text: None,
+        timetag: str = "sound",
+        bundles: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         """``offset_s`` is added to the time tags, for receivers that play by them. ``tell`` takes one sentence, once,
-        when a message cannot be sent; it must not wait."""
+        when a message cannot be sent; it must not wait. ``timetag`` and ``bundles``: see above. The clocks are stand-ins."""
         super().__init__()
-        self._offset_s = offset_s
+        self._offset_s, self._timetag, self._bundles = offset_s, timetag, bundles
+        self._clock, self._wall_clock = clock, wall_clock
+        self._looked_s, self._epoch_s = float("-inf"), 0.0  # when the wall clock was looked at; what it is ahead of ours
         family, self._address = _resolve(host, port)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         if family == socket.AF_INET:  # IPv6 has no broadcast
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self._tell = tell
-        self._origin_unix_s: float | None = None
+        self._origin_s: float | None = None
         self.send_errors = 0
 
-    def _begin(self, origin_unix_s: float) -> None:
-        self._origin_unix_s = origin_unix_s
+    def _begin(self, origin_s: float) -> None:
+        self._origin_s = origin_s
 
     _retime = _begin
 
@@ -128,11 +151,10 @@ class OscSink(NoteSink):
         self._send("key", event.tonic, event.name)
 
     def _send(self, message: str, *arguments: float | str) -> None:
-        origin_s = self._origin_unix_s
-        unix_s = None if origin_s is None else origin_s + self._now_s + self._offset_s
+        data = encode(message, arguments, self._tag_s(), self._bundles)
         try:
             # sendto, not connect: a connected socket loses a message for each refused one
-            self._socket.sendto(encode(message, arguments, unix_s), self._address)
+            self._socket.sendto(data, self._address)
         except OSError as error:
             self.send_errors += 1
             if self.send_errors == 1:
@@ -140,6 +162,16 @@ class OscSink(NoteSink):
                     f"OSC cannot be sent to {self._address[0]}, port {self._address[1]} ({error.strerror or error}); "
                     f"check the address and the network"
                 )
+
+    def _tag_s(self) -> float | None:
+        """The time tag in seconds since 1970; None for "immediately"."""
+        if self._timetag == "immediately" or (self._origin_s is None and self._timetag == "sound"):
+            return None
+        now_s = self._clock()
+        if now_s - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s, self._epoch_s = now_s, self._wall_clock() - now_s
+        sounded_s = now_s if self._timetag == "now" or self._origin_s is None else self._origin_s + self._now_s
+        return self._epoch_s + sounded_s + self._offset_s
 
     def _end(self) -> None:
         self._socket.close()

@@ -9,7 +9,7 @@ Conventions
   ends the program, at most that much is lost. A write that fails (full disk) raises an ``OutputError``
   that names the path, and the file keeps what it held.
 * When the stream begins anew (``start`` again) or has lost something (``retime``), its times are shifted by the
-  wall-clock time between the two origins, so that a file's times go on.
+  time between the two origins, so that a file's times go on.
 * A disk, a pipe or a network may make its writer wait: live, a thread of its own writes.
 """
 
@@ -151,14 +151,14 @@ class FileClock:
         self.started = False  # whether anything has come in
         self._offset_s = offset_s
         self._begun_s = 0.0
-        self._first_unix_s: float | None = None
+        self._first_origin_s: float | None = None
         self._flushed_s = 0.0
 
-    def start(self, origin_unix_s: float) -> None:
+    def start(self, origin_s: float) -> None:
         self.started = True
-        if self._first_unix_s is None:
-            self._first_unix_s = origin_unix_s
-        self._begun_s = origin_unix_s - self._first_unix_s
+        if self._first_origin_s is None:
+            self._first_origin_s = origin_s
+        self._begun_s = origin_s - self._first_origin_s
 
     def sounded(self, time_s: float) -> float:
         """The moment of a sound, in the file."""

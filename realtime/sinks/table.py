@@ -13,9 +13,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.base import EventSink
+
+
+class MidiPort(Protocol):
+    """Where MIDI messages go."""
+
+    @property
+    def name(self) -> str: ...
+
+    def send_message(self, message: bytes) -> None: ...
+
+    def close_port(self) -> None: ...
+
+    def delete(self) -> None: ...
+
 
 LIVE = (
     "rt_melody.realtime.sinks.osc",
@@ -33,7 +48,7 @@ FILES = (
 @dataclass(frozen=True)
 class SinkRequest:
     """What a sink is made from. ``tell`` takes a sentence from any thread and never waits; ``say`` one that is for the
-    start. Of files: ``input_name`` as it was given, ``several`` whether there are more inputs, ``live`` whether a clock
+    start. ``port``: what ``--midi-out`` plays on, where that is made already. Of files: ``input_name`` as it was given, ``several`` whether there are more inputs, ``live`` whether a clock
     drives the input, so that nothing may wait for a disk."""
 
     settings: Settings
@@ -42,6 +57,7 @@ class SinkRequest:
     input_name: str = ""
     several: bool = False
     live: bool = False
+    port: MidiPort | None = None
 
     def path(self, given: str, suffix: str) -> Path:
         """Where an output of this input goes: ``given``, or in a folder a file of the input's name."""

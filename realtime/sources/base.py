@@ -98,11 +98,11 @@ class AudioSource:
         return 0
 
     def start_clock(self) -> None:
-        """Take the next block for the one from which wall-clock time is told: what was lost before is of no account."""
+        """Take the next block for the one from which the time of all is reckoned: what was lost before is of no account."""
 
     @property
-    def origin_unix_s(self) -> float | None:
-        """Wall-clock time of sample 0 (``time.time`` scale), or None before the first sample."""
+    def origin_s(self) -> float | None:
+        """When sample 0 was, by ``time.perf_counter``, or None before the first sample. No step of the wall clock moves it."""
         return None
 
     def __enter__(self) -> AudioSource:
@@ -118,7 +118,7 @@ class CountingSource(AudioSource):
 
     _open = False
     _position_samples = 0
-    _origin_unix_s: float | None = None
+    _origin_s: float | None = None
 
     def close(self) -> None:
         self._open = False
@@ -128,5 +128,5 @@ class CountingSource(AudioSource):
         return self._position_samples
 
     @property
-    def origin_unix_s(self) -> float | None:
-        return self._origin_unix_s
+    def origin_s(self) -> float | None:
+        return self._origin_s

@@ -59,7 +59,7 @@ class PacedSource(CountingSource):
         """Back to sample 0, ready to be read."""
         self._open = True
         self._position_samples = 0
-        self._origin_unix_s = None
+        self._origin_s = None
         self._start_s: float | None = None
         self._block_samples = max(1, round(self.sample_rate * PACED_BLOCK_S)) if self._realtime else FAST_BLOCK_SAMPLES
 
@@ -72,7 +72,7 @@ class PacedSource(CountingSource):
             return None
         if self._start_s is None:
             self._start_s = self._clock()
-            self._origin_unix_s = time.time()
+            self._origin_s = time.perf_counter()
         if self._realtime and not self._wait_until_due(timeout_s):
             return np.zeros(0, np.float32)
         block = self._next_block(self._block_samples)

@@ -4,7 +4,7 @@ Conventions
 -----------
 * Samples are mono float32 at the device's rate, full scale 1.0; several channels are averaged.
 * Channels are counted from 1, as on the front of an audio interface.
-* Times on the wall clock are when the samples reached this process; how long the device held them
+* Times are when the samples reached this process, by its own clock; how long the device held them
   before that is ``input_latency_ms``, where it can be known.
 * Blocks are timed by ``time.perf_counter``: before Python 3.13 Windows' ``time.monotonic`` goes in steps of 15.6 ms.
 * Under JACK an input is another client's output: when that client goes, the input stays open and silent.
@@ -133,9 +133,9 @@ class MicrophoneSource(AudioSource):
         self._breaks, self._mended, self._mended_s = 0, "", -inf
         self._last_sound = 0  # index after the newest sample that is not exactly 0
         self._wakeup = WakeupPipe()
-        self._origin_unix_s: float | None = None
+        self._origin_s: float | None = None
         self._clock_starts = True  # with the next block
-        self._origin_due_samples, self._least_unix_s = 0, inf  # where a measurement ends, 0: none is under way
+        self._origin_due_samples, self._least_origin_s = 0, inf  # where a measurement ends, 0: none is under way
         self._overflows = 0
         self._together_samples = 0
         self._device_block_samples = 0
@@ -190,7 +190,7 @@ class MicrophoneSource(AudioSource):
         """Copy, wake the reader, leave. ``frames`` [shape=(n_frames, n_channels)] belongs to PortAudio."""
         ring = self._ring
         if self._clock_starts:  # before anybody can read the block
-            self._origin_unix_s = time.time() - self._counted(ring.write_index + n_frames) / self.sample_rate
+            self._origin_s = time.perf_counter() - self._counted(ring.write_index + n_frames) / self.sample_rate
             self._clock_starts, self._origin_due_samples = False, 0
         self._measure_block(n_frames)
         lost_before = ring.lost_samples
@@ -214,13 +214,13 @@ class MicrophoneSource(AudioSource):
         """What the ring had no room for is known to the sample. What the device dropped is not: it shows in how much
         later the blocks come from then on, of which the least counts, since what held the device up held these up too."""
         written, rate = self._counted(self._ring.write_index), self.sample_rate
-        self._origin_unix_s += lost / rate
+        self._origin_s += lost / rate
         if overflow:
-            self._origin_due_samples, self._least_unix_s = written + round(ORIGIN_S * rate), inf
+            self._origin_due_samples, self._least_origin_s = written + round(ORIGIN_S * rate), inf
         if self._origin_due_samples:
-            self._least_unix_s = min(self._least_unix_s, time.time() - written / rate)
+            self._least_origin_s = min(self._least_origin_s, time.perf_counter() - written / rate)
             if written >= self._origin_due_samples:
-                self._origin_due_samples, self._origin_unix_s = 0, max(self._origin_unix_s, self._least_unix_s)
+                self._origin_due_samples, self._origin_s = 0, max(self._origin_s, self._least_origin_s)
 
     def _measure_block(self, n_frames: int) -> None:
         """What comes within half its own duration came together: PortAudio cuts JACK's large periods in pieces."""
@@ -296,7 +296,7 @@ class MicrophoneSource(AudioSource):
 
     def follow_rate(self) -> None:
         """Go on at the rate that was measured. What was heard since the change was taken for shorter than it was: it moves
-        the wall-clock time of sample 0."""
+        the moment of sample 0."""
         fault = self._meter.fault()
         if fault is None or fault.rate_hz is None:
             return
@@ -365,9 +365,9 @@ class MicrophoneSource(AudioSource):
         return self._overflows if self._ring else 0
 
     @property
-    def origin_unix_s(self) -> float | None:
+    def origin_s(self) -> float | None:
         """Wall-clock time of sample 0; later after a loss, so that newer samples keep their time."""
-        return self._origin_unix_s if self._ring else None
+        return self._origin_s if self._ring else None
 
     @property
     def breaks(self) -> int:

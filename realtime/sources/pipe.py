@@ -157,8 +157,8 @@ class PipeSource(CountingSource):
             self._judge(frames.ravel())
         if self._powers is not None:
             self._powers.feed(frames)
-        if self._origin_unix_s is None and len(frames):
-            self._origin_unix_s = time.time() - len(frames) / self.sample_rate
+        if self._origin_s is None and len(frames):
+            self._origin_s = time.perf_counter() - len(frames) / self.sample_rate
         self._position_samples += len(frames)
         return self._mix.down(frames, self._block)
 

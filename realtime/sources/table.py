@@ -23,9 +23,12 @@ class SourceRequest:
     settings: SourceSettings
     paced: bool
     stop: Callable[[], bool] = lambda: False  # asked while a pipe is waited for
+    microphone: sources.AudioSource | None = None  # what mic means, where that is made already
 
 
 def _microphone(request: SourceRequest) -> sources.AudioSource:
+    if request.microphone is not None:
+        return request.microphone
     s = request.settings
     return sources.MicrophoneSource(s.device, s.rate, s.channel)
 
