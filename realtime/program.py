@@ -15,14 +15,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.paths import clash
 from rt_melody.realtime.session import Session, SessionStats, closing
-from rt_melody.realtime.settings import Settings
+from rt_melody.realtime.settings import VIRTUAL, Settings
 from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
@@ -31,6 +31,9 @@ from rt_melody.realtime.sources import AudioSource, MicrophoneSource
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
 from rt_melody.realtime.timing.figures import Figures, sentence
+
+if TYPE_CHECKING:
+    from rt_melody.realtime.jack.client import JackClient
 
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 
@@ -54,7 +57,9 @@ class Program:
         self.display: TerminalSink | None = None
         self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
+        self.jack: JackClient | None = None
         self._check_inputs()
+        self._check_jack()
         self._check_outputs()
 
     def run(self) -> int:
@@ -62,7 +67,7 @@ class Program:
         on the way; 128 + N when signal N came before the end of what has one."""
         live: list[EventSink] = []
         status, done = 0, 0
-        with closing(live), closing(self.logs):
+        with self._in_jack(), closing(live), closing(self.logs):
             make_sinks(LIVE, self._sink_request(), live)
             self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
             if self.several:
@@ -94,7 +99,8 @@ class Program:
 
     def _run_one(self, name: str, live: list[EventSink]) -> bool:
         """Whether it was heard to its end."""
-        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop))
+        jack = self.jack.sound if self.jack else None
+        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, jack))
         files: list[EventSink] = []
         session = None
         try:
@@ -121,7 +127,39 @@ class Program:
         return session.ended
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
-        return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live)
+        port = self.jack.midi if self.jack else None
+        return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live, port)
+
+    # ---- JACK ----------------------------------------------------------------------------------
+
+    def _check_jack(self) -> None:
+        source = self.settings.source
+        if not source.jack:
+            return
+        if "mic" not in self.inputs and self.settings.output.midi_out is None:
+            raise SettingsError("--jack has nothing to do; listen with --input mic, or play with --midi-out")
+        if isinstance(source.device, int):
+            raise SettingsError(f"--device {source.device} is a number of PortAudio's; with --jack give a part of a name in the graph")
+        if "mic" in self.inputs and source.rate is not None:
+            raise SettingsError("--rate is not asked of JACK, whose graph has a rate of its own; leave it out, or --jack")
+
+    @contextmanager
+    def _in_jack(self) -> Generator[None]:
+        """Meanwhile a client in the graph, where it is asked for."""
+        if not self.settings.source.jack:
+            yield
+            return
+        from rt_melody.realtime.jack.client import JackClient
+
+        source, port = self.settings.source, self.settings.output.midi_out
+        sinks = [] if port in (None, VIRTUAL) else [port]
+        self.jack = JackClient(
+            "rt-melody", "mic" in self.inputs, port is not None, source.device, source.channel, sinks, tell=self._tell_loss
+        )
+        with self.jack.open():
+            yield
+
+    # ---- what is said at the end ---------------------------------------------------------------
 
     def _tell_unsent(self, sinks: list[EventSink]) -> None:
         """What outputs could not get rid of, so far."""
@@ -254,6 +292,9 @@ class Program:
             self._tell((f"{name}: " if self.several else "") + source.remark, always=True)
         if isinstance(source, MicrophoneSource):
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
+        elif self.jack is not None and source is self.jack.sound:
+            heard = self.jack.heard or "nothing yet"
+            self._tell(f"listening to {heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
         elif self.tracker is None and not (output.midi_out or output.osc or output.midi_file or output.csv or output.writes_lines):
             self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
 

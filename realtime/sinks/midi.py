@@ -56,6 +56,9 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
     wanted = s.output.midi_out
     if wanted is None:
         return []
+    if request.jack is not None:
+        request.say("playing in the JACK graph")
+        return [MidiSink(request.jack, s.midi)]
     open_port = Guarded if s.output.midi_guardian else open_midi_out
     # a virtual port is ours, and goes with the MIDI system alone
     port = open_port(None) if wanted == VIRTUAL else ReconnectingPort(lambda: open_port(wanted), request.tell)
