@@ -55,10 +55,11 @@ class Program:
         self.config, self.failed = config, list[EventSink]()
         self.tracker: MelodyTracker | None = None
         self.display: TerminalSink | None = None
-        self.jack: JackClient | None = None
         self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
+        self.jack: JackClient | None = None
         self._check_inputs()
+        self._check_jack()
         self._check_outputs()
 
     def run(self) -> int:
@@ -66,8 +67,7 @@ class Program:
         on the way; 128 + N when signal N came before the end of what has one."""
         live: list[EventSink] = []
         status, done = 0, 0
-        with closing(live), closing(self.logs):
-            self._join_jack()
+        with self._in_jack(), closing(live), closing(self.logs):
             make_sinks(LIVE, self._sink_request(), live)
             self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
             if self.several:
@@ -102,7 +102,8 @@ class Program:
 
     def _run_one(self, name: str, live: list[EventSink]) -> bool:
         """Whether it was heard to its end."""
-        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, self.jack and self.jack.sound))
+        jack = self.jack.sound if self.jack else None
+        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, jack))
         files: list[EventSink] = []
         session = None
         try:
@@ -128,20 +129,40 @@ class Program:
             self._tell_notice(name, source.notice, session.stats.frames)
         return session.ended
 
-    def _join_jack(self) -> None:
-        """With ``--jack``, be a client in the graph; it is left when its sound and its port are closed."""
-        source, wanted = self.settings.source, self.settings.output.midi_out
+    def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
+        port = self.jack.midi if self.jack else None
+        return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live, port)
+
+    # ---- JACK ----------------------------------------------------------------------------------
+
+    def _check_jack(self) -> None:
+        source = self.settings.source
         if not source.jack:
+            return
+        if "mic" not in self.inputs and self.settings.output.midi_out is None:
+            raise SettingsError("--jack has nothing to do; listen with --input mic, or play with --midi-out")
+        if isinstance(source.device, int):
+            raise SettingsError(f"--device {source.device} is a number of PortAudio's; with --jack give a part of a name in the graph")
+        if "mic" in self.inputs and source.rate is not None:
+            raise SettingsError("--rate is not asked of JACK, whose graph has a rate of its own; leave it out, or --jack")
+
+    @contextmanager
+    def _in_jack(self) -> Generator[None]:
+        """Meanwhile a client in the graph, where it is asked for."""
+        if not self.settings.source.jack:
+            yield
             return
         from rt_melody.realtime.jack.client import JackClient
 
-        heard = None if source.device is None else str(source.device)
-        played = [] if wanted in (None, VIRTUAL) else [wanted]
-        self.jack = JackClient("rt-melody", True, wanted is not None, heard, source.channel, played, tell=self._tell_loss)
-        self.jack.open()
+        source, port = self.settings.source, self.settings.output.midi_out
+        sinks = [] if port in (None, VIRTUAL) else [port]
+        self.jack = JackClient(
+            "rt-melody", "mic" in self.inputs, port is not None, source.device, source.channel, sinks, tell=self._tell_loss
+        )
+        with self.jack.open():
+            yield
 
-    def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
-        return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live, self.jack and self.jack.midi)
+    # ---- what is said at the end ---------------------------------------------------------------
 
     def _tell_unsent(self, sinks: list[EventSink]) -> None:
         """What outputs could not get rid of, so far."""
@@ -198,11 +219,7 @@ class Program:
     # ---- what comes in -------------------------------------------------------------------------
 
     def _check_inputs(self) -> None:
-        source, model = self.settings.source, self.settings.tracking.model
-        if source.jack and self.inputs != ["mic"]:
-            raise SettingsError(f"--jack is for --input mic, and the input is {' '.join(self.inputs)}; leave one of them out")
-        if source.jack and source.rate is not None:
-            raise SettingsError(f"--rate {source.rate} cannot be had with --jack, whose graph has a rate of its own; leave it out")
+        model = self.settings.tracking.model
         if self.several and set(NAMED) & set(self.inputs):
             raise SettingsError(f"--input {' '.join(self.inputs)}: several inputs must all be files; give mic, demo or - alone")
         if "-" in self.inputs and sys.stdin is None:
@@ -280,8 +297,9 @@ class Program:
         output = self.settings.output
         if isinstance(source, MicrophoneSource):
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
-        elif self.jack is not None:
-            self._tell(f"listening in JACK's graph to {self.jack.heard}; Ctrl-C ends")
+        elif self.jack is not None and source is self.jack.sound:
+            heard = self.jack.heard or "nothing yet"
+            self._tell(f"listening to {heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
         elif self.tracker is None and not (output.midi_out or output.osc or output.midi_file or output.csv or output.writes_lines):
             self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
         if source.remark:

@@ -33,10 +33,6 @@ class Device(FakeSource):
         self.position_samples = round(self.position_samples * self.new_rate / self.sample_rate)
         self.sample_rate = self.new_rate
 
-    @property
-    def origin_s(self) -> float:
-        return self.origin_s
-
 
 def test_a_break_ends_the_note_keeps_what_was_held_back_and_time_goes_on():
     sink, engine = Recorder(), FakeEngine()

@@ -11,6 +11,7 @@ Conventions
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -98,6 +99,7 @@ class JackClient:
         self._await_cycle()
         self._watcher = threading.Thread(target=self._watch, name="jack-watch", daemon=True)
         self._watcher.start()
+        atexit.register(self.close)  # JACK's thread must not find the interpreter's memory gone
         return self
 
     def _join(self):
@@ -135,8 +137,14 @@ class JackClient:
     def release(self, holder: str) -> None:
         """The source or the port is closed; with the last of them the client leaves."""
         self._holders.discard(holder)
-        if self._holders or self._closing.is_set() or self._client is None:
+        if not self._holders:
+            self.close()
+
+    def close(self) -> None:
+        """Leave the graph, whoever still holds the client. Idempotent."""
+        if self._closing.is_set() or self.exchange is None:
             return
+        atexit.unregister(self.close)
         self._closing.set()
         self._look.set()
         self._watcher.join(CLOSE_S)
@@ -151,6 +159,12 @@ class JackClient:
         closer = threading.Thread(target=client.close, daemon=True)
         closer.start()
         closer.join(CLOSE_S)
+
+    def __enter__(self) -> "JackClient":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     # ---- names ---------------------------------------------------------------------------------
 

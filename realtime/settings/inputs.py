@@ -16,9 +16,9 @@ class SourceSettings(SettingsModel):
 
     input: FileNames = option(["mic"], "mic, demo, - (a wav on stdin, or raw mono float32 with --rate), or audio files", metavar="INPUT", min_length=1)
     device: Device = option(None, "the microphone: its number or part of its name, see --list-devices", metavar="NAME|INDEX")
-    rate: Optional[int] = option(None, "sample rate in Hz, of stdin or asked of the microphone", metavar="HZ", ge=1000, le=768000)
+    jack: bool = option(False, "listen and play in the graph of JACK or PipeWire, as one client; --device and --midi-out are then names in it")
+    rate: Optional[int] = option(None, "sample rate in Hz, of raw samples on stdin or asked of the microphone", metavar="HZ", ge=1000, le=768000)
     channel: Optional[int] = option(None, "use this channel of the input alone, from 1; default: the mean of all that hold sound", ge=1, le=512)
-    jack: bool = option(False, "be one client in the graph of a JACK or PipeWire server: mic is its input (--device names what is heard), --midi-out its MIDI port, whose events stand at their frame")
     realtime: bool = option(False, "read files, the demo and stdin at the pace of the clock, as --midi-out and --osc do with files anyway")
 
 
@@ -28,7 +28,7 @@ class TrackingSettings(SettingsModel):
     latency_ms: float = option(50.0, "bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer", gt=0, le=2000)
     priority: bool = option(True, "live, ask the system for real-time priority and locked memory")
     model: Optional[FileName] = option(None, "model file; default: the one that is shipped", metavar="FILE")
-    trust_model: bool = option(False, "load a --model that is not the one shipped: it can run any program, so know where it comes from")
+    trust_model: bool = option(False, "run the code that a model file of another origin holds")
 
 
 class DecoderSettings(SettingsModel):

@@ -56,9 +56,9 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
     wanted = s.output.midi_out
     if wanted is None:
         return []
-    if request.port is not None:
-        request.say(f"playing on the MIDI port {request.port.name}")
-        return [MidiSink(request.port, s.midi)]
+    if request.jack is not None:
+        request.say("playing in the JACK graph")
+        return [MidiSink(request.jack, s.midi)]
     open_port = Guarded if s.output.midi_guardian else open_midi_out
     # a virtual port is ours, and goes with the MIDI system alone
     port = open_port(None) if wanted == VIRTUAL else ReconnectingPort(lambda: open_port(wanted), request.tell)
@@ -106,7 +106,7 @@ class MidiSink(NoteSink):
         """``panic`` at the next frame. May be called from a signal handler or another thread."""
         self._panic_asked = True
 
-    def _begin(self, origin_s: float) -> None:
+    def _begin(self, origin_unix_s: float) -> None:
         self._voice.reset()
         self._told_s = self._heard_s = self._now_s
         self._send(self._voice.announce(self._now_s))

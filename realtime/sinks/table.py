@@ -13,24 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.base import EventSink
 
-
-class MidiPort(Protocol):
-    """Where MIDI messages go."""
-
-    @property
-    def name(self) -> str: ...
-
-    def send_message(self, message: bytes) -> None: ...
-
-    def close_port(self) -> None: ...
-
-    def delete(self) -> None: ...
-
+if TYPE_CHECKING:
+    from rt_melody.realtime.sinks.midi import MidiPort
 
 LIVE = (
     "rt_melody.realtime.sinks.osc",
@@ -48,8 +37,8 @@ FILES = (
 @dataclass(frozen=True)
 class SinkRequest:
     """What a sink is made from. ``tell`` takes a sentence from any thread and never waits; ``say`` one that is for the
-    start. ``port``: what ``--midi-out`` plays on, where that is made already. Of files: ``input_name`` as it was given, ``several`` whether there are more inputs, ``live`` whether a clock
-    drives the input, so that nothing may wait for a disk."""
+    start. Of files: ``input_name`` as it was given, ``several`` whether there are more inputs, ``live`` whether a clock
+    drives the input, so that nothing may wait for a disk. ``jack``: the MIDI port is this, of a JACK client."""
 
     settings: Settings
     tell: Callable[[str], object] = lambda text: None
@@ -57,7 +46,7 @@ class SinkRequest:
     input_name: str = ""
     several: bool = False
     live: bool = False
-    port: MidiPort | None = None
+    jack: MidiPort | None = None
 
     def path(self, given: str, suffix: str) -> Path:
         """Where an output of this input goes: ``given``, or in a folder a file of the input's name."""

@@ -17,20 +17,19 @@ from rt_melody.realtime.settings import SourceSettings
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens."""
+    """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens; ``stop``
+    is asked while a source waits for another program. ``jack``: the microphone is this, the audio input of a JACK client."""
 
     name: str
     settings: SourceSettings
     paced: bool
-    stop: Callable[[], bool] = lambda: False  # asked while a pipe is waited for
-    microphone: sources.AudioSource | None = None  # what mic means, where that is made already
+    stop: Callable[[], bool] = lambda: False
+    jack: sources.AudioSource | None = None
 
 
 def _microphone(request: SourceRequest) -> sources.AudioSource:
-    if request.microphone is not None:
-        return request.microphone
     s = request.settings
-    return sources.MicrophoneSource(s.device, s.rate, s.channel)
+    return request.jack or sources.MicrophoneSource(s.device, s.rate, s.channel)
 
 
 def _demo(request: SourceRequest) -> sources.AudioSource:

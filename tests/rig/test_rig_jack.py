@@ -13,7 +13,7 @@ import pytest
 from rig_pipewire import PipeWire
 from rig_voice import held_note
 from rt_melody.benchmarks.rig.midi_reader import perform
-from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, wait_until
+from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
 
 MELODY = str(HERE / "jack_midi_timing.py")
 TRIES = 5  # a busy machine's graph runs without us now and then, and says so
@@ -335,6 +335,25 @@ def test_a_synthesiser_that_was_restarted_is_connected_and_told_all_again(graph,
     assert kinds.index(bytes([0xB0, 101])) < next(i for i, (_, m) in enumerate(second.messages) if m[0] == 0x90)
     program.signal(signal.SIGINT)
     assert program.wait(20) == 0, program.stderr
+
+
+def test_the_command_sings_through_the_graph(graph, tmp_path, children):
+    server, env = graph
+    singer = VirtualMicrophone(server, held_note(57, 5.0, SAMPLE_RATE), tmp_path, times=12)
+    children.append(singer)
+    recorder = MidiRecorder(server, tmp_path)
+    children.append(recorder)
+    program = Program([*melody_command(), "--jack", "--input", "mic", "--device", "singer", "--midi-out"], dict(env), tmp_path)
+    children.append(program)
+    singer.wait_for_listener(60, program)
+    recorder.wait_for_source(60, program)
+    singer.play()
+    wait_until(lambda: any(m[0] == 0x90 for _, m in recorder.messages), 60, "a note")
+    program.signal(signal.SIGINT)
+    assert program.wait(20) == 0, program.stderr
+    assert "listening to singer in the JACK graph, at 48000 Hz" in program.stderr
+    played = perform([(0.0, m) for _, m in recorder.messages])
+    assert played.note_ons >= 1 and played.notes_left_on == 0
 
 
 # --- PortAudio over PipeWire's plug-in for ALSA

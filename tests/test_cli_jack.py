@@ -1,0 +1,30 @@
+"""--jack on the command line: what it refuses, each in one sentence."""
+
+from __future__ import annotations
+
+import pytest
+from rt_melody.realtime.cli import main
+from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.jack import client
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--jack", "--input", "demo"], "--jack has nothing to do; listen with --input mic, or play with --midi-out"),
+        (["--jack", "--device", "3"], "--device 3 is a number of PortAudio's; with --jack give a part of a name in the graph"),
+        (["--jack", "--rate", "44100"], "--rate is not asked of JACK, whose graph has a rate of its own; leave it out, or --jack"),
+    ],
+)
+def test_what_does_not_go_with_jack_is_refused(arguments, sentence, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"rt-melody: {sentence}\n"
+
+
+def test_a_graph_that_cannot_be_joined_is_told(capsys, monkeypatch):
+    def missing():
+        raise DeviceError("--jack needs the JACK library; install it")
+
+    monkeypatch.setattr(client, "load", missing)
+    assert main(["--jack"]) == 2
+    assert capsys.readouterr().err == "rt-melody: --jack needs the JACK library; install it\n"
