@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.paths import clash
 from rt_melody.realtime.session import Session, SessionStats, closing
 from rt_melody.realtime.settings import Settings
@@ -32,6 +33,7 @@ from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
 from rt_melody.realtime.timing.figures import Figures, sentence
 
+LONGEST_HOP_S = 0.01
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 
 
@@ -121,7 +123,9 @@ class Program:
         return session.ended
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
-        return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live)
+        s = self.settings
+        reach_back_s = NoteTracker(s.notes, LONGEST_HOP_S, s.tracking.latency_ms).reach_back_s
+        return SinkRequest(s, self._tell_loss, self._tell, name, self.several, live, reach_back_s)
 
     def _tell_unsent(self, sinks: list[EventSink]) -> None:
         """What outputs could not get rid of, so far."""

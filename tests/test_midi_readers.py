@@ -11,8 +11,11 @@ import pytest
 
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.playing.performance import Performer
-from rt_melody.realtime.settings import MidiSettings, NoteSettings, PerformanceSettings
-from rt_melody.realtime.sinks.midi_file import REACH_BACK_S, MidiFileSink, reach_back_s
+from rt_melody.realtime.program import Program
+from rt_melody.realtime.settings import MidiSettings, PerformanceSettings, make_settings
+from rt_melody.realtime.signals import StopSignals
+from rt_melody.realtime.sinks.midi_file import MidiFileSink
+from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
 MODES = ("mono", "legato", "bend", "mpe")
@@ -220,9 +223,10 @@ def test_a_note_that_is_dated_back_by_a_tracker_that_waits_longer_stands_in_its_
     assert held.end_s == pytest.approx(ended_s, abs=0.002)
 
 
-def test_the_reach_back_follows_from_the_settings():
-    """Worked by hand: 800 and 130 ms of the usual thresholds, the latency, two hops of 10 ms."""
-    assert reach_back_s(NoteSettings(), 50.0) == pytest.approx(0.8 + 0.13 + 0.05 + 0.02)
-    assert reach_back_s(NoteSettings(first_ms=3000, back_ms=None), 20.0) == pytest.approx(3.0 + 0.02 + 0.02)
-    assert reach_back_s(NoteSettings(first_ms=10, back_ms=None, glide_ms=900), 20.0) == pytest.approx(0.9 + 0.02 + 0.02)
-    assert reach_back_s(NoteSettings(), 50.0) == pytest.approx(REACH_BACK_S)
+@pytest.mark.parametrize("first_ms", [800, 3000])
+def test_the_reach_back_of_the_program_is_that_of_its_tracker(first_ms):
+    """The usual one worked by hand: 800 and 130 ms, a hop of agreement, one of rounding, the latency."""
+    settings = make_settings({"notes": {"first_ms": first_ms}, "midi_file": "a.mid"})
+    request = Program(settings, StopSignals())._sink_request("a.wav")
+    assert request.reach_back_s == pytest.approx(first_ms / 1000 + 0.13 + 0.01 + 0.01 + 0.05)
+    assert SinkRequest(settings).reach_back_s == pytest.approx(1.0)

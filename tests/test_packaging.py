@@ -144,7 +144,7 @@ def test_the_demo_runs_without_portaudio_and_rtmidi(tmp_path):
     "lack, arguments, named",
     [
         (WITHOUT_DEVICES, ["--input", "mic", "--jsonl"], "pip install sounddevice"),
-        (WITHOUT_DEVICES, ["--input", "demo", "--midi-out"], f"pip install {MIDI_PACKAGE}"),
+        (WITHOUT_DEVICES, ["--input", "demo", "--midi-out", "--no-midi-guardian"], f"pip install {MIDI_PACKAGE}"),
         pytest.param(WITHOUT_PORTAUDIO, ["--input", "mic"], "apt-get install libportaudio2", marks=pytest.mark.skipif(sys.platform != "linux", reason="names Linux's packages")),
     ],
 )

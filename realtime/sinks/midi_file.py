@@ -10,13 +10,13 @@ from importlib import metadata
 from pathlib import Path
 
 from rt_melody.realtime.errors import OutputError
-from rt_melody.realtime.settings import MidiSettings, NoteSettings, OutputSettings
+from rt_melody.realtime.settings import MidiSettings, OutputSettings
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.sinks.midi_voice import FILE_STEP_S, make_voice
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
-from rt_melody.realtime.sinks.table import SinkRequest
+from rt_melody.realtime.sinks.table import REACH_BACK_S, SinkRequest
 from rt_melody.realtime.types import Brightness, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 TICKS_PER_BEAT = 960
@@ -24,7 +24,6 @@ DEFAULT_TEMPO_BPM = 120.0
 END_OF_TRACK = b"\x00\xff\x2f\x00"
 TRACK_LENGTH_AT = 18  # byte offset of MTrk's length: MThd is 14 bytes long, "MTrk" 4
 LONGEST_DELTA = 0x0FFFFFFF  # ticks: four bytes of seven bits, the format's most
-REACH_BACK_S = 1.0  # by the usual settings, see ``reach_back_s``
 
 
 def from_settings(request: SinkRequest) -> list[EventSink]:
@@ -32,16 +31,8 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
     s, output = request.settings, request.settings.output
     if not output.midi_file:
         return []
-    reach_s = reach_back_s(s.notes, s.tracking.latency_ms)
-    return [MidiFileSink(request.path(output.midi_file, ".mid"), s.midi, output.tempo_bpm, output.offset_s, request.live, reach_s)]
-
-
-def reach_back_s(notes: NoteSettings, latency_ms: float) -> float:
-    """How far before the newest frame's existence a note's time may lie, in seconds: the first after a pause is dated back by up
-    to ``first_ms`` and ``back_ms``, others by what they were watched for; two hops more, since times are rounded up to hops."""
-    watched = (notes.window_ms, notes.flat_ms, notes.change_ms, notes.step_ms, notes.leap_ms, notes.glide_ms)
-    longest_ms = max(notes.first_ms + (notes.back_ms or 0.0), 2 * notes.dip_ms, *(ms or 0.0 for ms in watched))
-    return (longest_ms + latency_ms + 20.0) / 1000.0
+    path = request.path(output.midi_file, ".mid")
+    return [MidiFileSink(path, s.midi, output.tempo_bpm, output.offset_s, request.live, request.reach_back_s)]
 
 
 class MidiFileSink(NoteSink):

@@ -30,11 +30,15 @@ FILES = (
 )
 
 
+REACH_BACK_S = 1.0  # of the note tracker by its usual settings, at a latency of 50 ms
+
+
 @dataclass(frozen=True)
 class SinkRequest:
     """What a sink is made from. ``tell`` takes a sentence from any thread and never waits; ``say`` one that is for the
     start. Of files: ``input_name`` as it was given, ``several`` whether there are more inputs, ``live`` whether a clock
-    drives the input, so that nothing may wait for a disk."""
+    drives the input, so that nothing may wait for a disk, ``reach_back_s`` the farthest that an event's time may lie before
+    the moment at which it exists, which is the note tracker's."""
 
     settings: Settings
     tell: Callable[[str], object] = lambda text: None
@@ -42,6 +46,7 @@ class SinkRequest:
     input_name: str = ""
     several: bool = False
     live: bool = False
+    reach_back_s: float = REACH_BACK_S
 
     def path(self, given: str, suffix: str) -> Path:
         """Where an output of this input goes: ``given``, or in a folder a file of the input's name."""
