@@ -13,6 +13,11 @@ Source of the numbers: MIDI 1.0 Detailed Specification 4.2, tables I to IIIa, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
+ChannelMessage: TypeAlias = Callable[[int, int], bytes]  # of a channel and 0..127
+
 STATUS = {
     "note_off": 0x80,
     "note_on": 0x90,
@@ -41,7 +46,7 @@ BEND_CENTRE = 8192
 BEND_MAX = 16383
 BEND_RANGE_MAX_SEMITONES = 48
 MPE_MANAGER = 1  # channel of the lower zone that speaks for all its members
-MPE_MEMBERS_MAX = 15
+MPE_MEMBERS = 8  # channels 2 to 9: enough for tails, and channel 10 stays free, which readers take for drums
 
 
 def _message(kind: str, channel: int, *data: int) -> bytes:
@@ -86,32 +91,26 @@ def pitch_bend(channel: int, value: int) -> bytes:
     return _message("pitch_bend", channel, value & 0x7F, value >> 7)
 
 
-def registered_parameter(channel: int, name: str, value: int) -> tuple[bytes, ...]:
-    """A parameter of ``RPN`` set to 0..127, then RPN null, so that later data entry changes nothing."""
-    steps = (
-        ("rpn_msb", RPN[name] >> 7),
-        ("rpn_lsb", RPN[name] & 0x7F),
-        ("data_entry_msb", value),
-        ("data_entry_lsb", 0),
-        ("rpn_msb", RPN["null"] >> 7),
-        ("rpn_lsb", RPN["null"] & 0x7F),
-    )
-    return tuple(control_change(channel, controller, data) for controller, data in steps)
+def parameter_steps(channel: int, name: str, value: int, fine: int = 0) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """A parameter of ``RPN`` set to 0..127, in steps that each say a controller once: its number, data entry, RPN null.
 
-
-def bend_range(channel: int, semitones: int) -> tuple[bytes, ...]:
-    """Registered parameter 0, the reach of the pitch bend, set to whole semitones."""
-    return registered_parameter(channel, "bend_range", semitones)
-
-
-def mpe_lower_zone(members: int) -> tuple[bytes, ...]:
-    """MPE Configuration Message: channel 1 manages the ``members`` 1..15 channels from 2 on; 0 ends MPE.
-
-    A receiver then sets bend ranges to 2 semitones on channel 1 and 48 on the others, and ends its notes.
+    ``fine`` is the least significant data byte: of a bend range, cents.
     """
-    if not 0 <= members <= MPE_MEMBERS_MAX:
-        raise ValueError(f"{members} MPE member channels are outside 0..{MPE_MEMBERS_MAX}")
-    return registered_parameter(MPE_MANAGER, "mpe_zone", members)
+    return (
+        _parameter_number(channel, RPN[name]),
+        [control_change(channel, "data_entry_msb", value), control_change(channel, "data_entry_lsb", fine)],
+        _parameter_number(channel, RPN["null"]),
+    )
+
+
+def _parameter_number(channel: int, number: int) -> list[bytes]:
+    return [control_change(channel, "rpn_msb", number >> 7), control_change(channel, "rpn_lsb", number & 0x7F)]
+
+
+def bend_range(channel: int, semitones: float) -> tuple[bytes, ...]:
+    """Registered parameter 0, the reach of the pitch bend, to the cent, then RPN null: for who reads it in one moment."""
+    whole, cents = divmod(round(100 * semitones), 100)
+    return tuple(message for step in parameter_steps(channel, "bend_range", whole, cents) for message in step)
 
 
 def silence(channel: int) -> tuple[bytes, ...]:
@@ -131,7 +130,7 @@ def panic() -> list[bytes]:
 
 
 # How the voice's level may be sent while a note sounds: name -> message of (channel, 0..127).
-LOUDNESS = {
+LOUDNESS: dict[str, ChannelMessage | None] = {
     "off": None,
     "pressure": channel_pressure,
     "cc2": lambda channel, value: control_change(channel, "breath", value),
@@ -144,7 +143,7 @@ LOUDNESS = {
 AT_REST = {"cc7": 100, "cc74": 64}
 
 # How its brightness may be sent.
-BRIGHTNESS = {
+BRIGHTNESS: dict[str, ChannelMessage | None] = {
     "off": None,
     "cc74": lambda channel, value: control_change(channel, "brightness", value),
 }

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.paths import clash
 from rt_melody.realtime.session import Session, SessionStats, closing
 from rt_melody.realtime.settings import VIRTUAL, Settings
@@ -35,6 +36,7 @@ from rt_melody.realtime.timing.figures import Figures, sentence
 if TYPE_CHECKING:  # JACK-Client is an extra
     from rt_melody.realtime.jack.client import JackClient
 
+LONGEST_HOP_S = 0.01
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 
 
@@ -130,8 +132,9 @@ class Program:
         return session.ended
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
-        port = self.jack.midi if self.jack else None
-        return SinkRequest(self.settings, self._tell_loss, self._tell, name, self.several, live, port)
+        s, port = self.settings, self.jack.midi if self.jack else None
+        reach_back_s = NoteTracker(s.notes, LONGEST_HOP_S, s.tracking.latency_ms).reach_back_s
+        return SinkRequest(s, self._tell_loss, self._tell, name, self.several, live, reach_back_s, port)
 
     # ---- JACK ----------------------------------------------------------------------------------
 

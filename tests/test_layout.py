@@ -32,7 +32,7 @@ RANKS = (
     ("realtime.types", "realtime.errors", "realtime.signals", "realtime.timing.scheduling"),
     ("realtime.paths",),
     (
-        "realtime.timing", "realtime.ring", "realtime.console", "realtime.midi_bytes", "realtime.latency",
+        "realtime.timing", "realtime.ring", "realtime.libjack", "realtime.console", "realtime.midi_bytes", "realtime.latency",
         "realtime.levels", "realtime.sterile",
         "realtime.playing.expression", "realtime.playing.scale",
     ),
@@ -47,11 +47,11 @@ RANKS = (
 )
 
 # import name -> the requirement of pyproject.toml that brings it, where the two differ.
-REQUIREMENT = {"yaml": "pyyaml", "rtmidi": "python-rtmidi", "pythonosc": "python-osc", "jack": "JACK-Client", "llvmlite": "numba", "parselmouth": "praat-parselmouth", "pesto": "pesto-pitch", "swift_f0": "swift-f0"}
+REQUIREMENT = {"yaml": "pyyaml", "rtmidi": "python-rtmidi", "supriya_midi": "supriya-midi", "pythonosc": "python-osc", "jack": "JACK-Client", "llvmlite": "numba", "parselmouth": "praat-parselmouth", "pesto": "pesto-pitch", "swift_f0": "swift-f0"}
 EXTRAS = {"realtime.jack": ("jack",), "models.training": ("train",), "benchmarks": ("bench", "plot", "rig"), "benchmarks.peers": ("bench", "plot", "peers")}
 # Imported where present, and no requirement: one clashes with others, one comes with those that want it, one is for an hour.
 UNASKED = {"basic_pitch", "torchaudio", "atheris"}
-IMPORTED_WHEN_OPENED = ("sounddevice", "rtmidi")
+IMPORTED_WHEN_OPENED = ("sounddevice", "rtmidi", "supriya_midi")
 TORCHSCRIPT = "models.torchscript"
 
 

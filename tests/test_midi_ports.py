@@ -1,35 +1,39 @@
-"""Choosing a MIDI output, on an rtmidi of ten lines that has the ports and systems a test gives it."""
+"""Choosing a MIDI output, on a stand-in for each back end's library that has the ports and systems a test gives it.
+
+Nothing here needs more than the back ends: these tests run on every Python that the product admits.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
-from rt_melody.realtime.sinks import midi_ports
-from rt_melody.realtime.sinks.midi_ports import CHECK_EVERY, UNHEARD_MOST, list_midi_outputs, open_midi_out, silence_outputs
-from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.errors import DeviceError, OutputError, SettingsError
+from rt_melody.realtime.sinks import midi_backends, midi_ports
+from rt_melody.realtime.sinks.midi import MidiSink
+from rt_melody.realtime.sinks.midi_backends import BACK_ENDS, libjack, load_back_end
+from rt_melody.realtime.sinks.midi_ports import list_midi_outputs, open_midi_out, silence_outputs
 
-ALSA, CORE, JACK, WINDOWS, DUMMY = 2, 1, 3, 4, 5
+CORE, ALSA, JACK, WINDOWS, DUMMY = 1, 2, 3, 4, 5  # RtMidi's numbers
+CONSTANTS = {"LINUX_ALSA": ALSA, "UNIX_JACK": JACK, "MACOSX_CORE": CORE, "WINDOWS_MM": WINDOWS, "RTMIDI_DUMMY": DUMMY}
 
 
-def fake_rtmidi(systems, compiled=(ALSA, JACK, DUMMY), broken=()):
-    """``systems``: api -> list of its outputs; an api that is absent does not answer."""
+def client_class(systems, error):
+    """An output client. ``systems``: api -> list of its outputs; an api that is absent does not answer."""
 
     class Client:
-        """Sends, or as ``Listener`` hears what a client called rt-melody sends."""
+        alive: ClassVar[list] = []
 
-        alive = []
-
-        def __init__(self, api, name, queue_size_limit=1024):
+        def __init__(self, api, name):
             os.write(2, b"noise of a library\n")
             assert os.environ["JACK_NO_START_SERVER"] == "1"
             if api not in systems:
-                raise OSError("no such system")
-            self.api, self.name, self.opened, self.sent, self.heard = api, name, None, [], []
+                raise error("no such system")
+            self.api, self.name, self.opened, self.sent = api, name, None, []
             Client.alive.append(self)
 
         def get_ports(self):
@@ -37,17 +41,14 @@ def fake_rtmidi(systems, compiled=(ALSA, JACK, DUMMY), broken=()):
 
         def open_port(self, index, name):
             if "busy" in self.get_ports()[index]:
-                raise OSError("held by another program")
+                raise error("held by another program")
             self.opened, self.opened_at = self.get_ports()[index], index
 
         def open_virtual_port(self, name):
             self.opened = f"{self.name}:{name}"
 
         def send_message(self, message):
-            self.sent.append(message)
-            for client in Client.alive:
-                if client.opened == f"{self.name}:out" and not broken:
-                    client.heard.append(message)
+            self.sent.append(bytes(message))
 
         def close_port(self):
             self.opened = None
@@ -55,27 +56,52 @@ def fake_rtmidi(systems, compiled=(ALSA, JACK, DUMMY), broken=()):
         def delete(self):
             Client.alive.remove(self)
 
-    class Listener(Client):
-        def get_ports(self):
-            return [f"{c.name}:out" for c in Client.alive if c.opened and not isinstance(c, Listener)]
+    return Client
 
-        def get_message(self):
-            return self.heard.pop(0) if self.heard else None
+
+def fake_rtmidi(systems, compiled):
+    constants = {f"API_{name}": number for name, number in CONSTANTS.items()}
+    return SimpleNamespace(MidiOut=client_class(systems, OSError), get_compiled_api=lambda: list(compiled), **constants)
+
+
+def fake_supriya(systems, compiled):
+    class RtMidiError(Exception):
+        pass
 
     return SimpleNamespace(
-        MidiOut=Client, MidiIn=Listener, get_compiled_api=lambda: list(compiled),
-        API_LINUX_ALSA=ALSA, API_UNIX_JACK=JACK, API_MACOSX_CORE=CORE, API_WINDOWS_MM=WINDOWS,
-    )  # fmt: skip
+        MidiOut=client_class(systems, RtMidiError), get_compiled_apis=lambda: list(compiled), RtMidiError=RtMidiError,
+        RtMidiAPI=SimpleNamespace(**CONSTANTS),
+    )
+
+
+FAKES = {"python-rtmidi": ("rtmidi", fake_rtmidi), "supriya-midi": ("supriya_midi", fake_supriya)}
+
+
+@pytest.fixture(autouse=True)
+def no_libraries(monkeypatch):
+    """Neither the back ends nor the servers of this machine take part."""
+    for module, _ in FAKES.values():
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(midi_backends, "load_libjack", lambda: None)
+    monkeypatch.setattr(midi_ports, "watch_jack", lambda: None)
 
 
 @pytest.fixture
-def use(monkeypatch):
-    def install(systems, **kw):
-        module = fake_rtmidi(systems, **kw)
-        monkeypatch.setitem(sys.modules, "rtmidi", module)
-        return module.MidiOut.alive
+def install(monkeypatch):
+    """``install(name, systems)``: a back end is there; its clients that live."""
+
+    def install(name, systems, compiled=(ALSA, JACK, DUMMY)):
+        module, make = FAKES[name]
+        library = make(systems, compiled)
+        monkeypatch.setitem(sys.modules, module, library)
+        return library.MidiOut.alive
 
     return install
+
+
+@pytest.fixture(params=FAKES)
+def use(request, install):
+    return lambda systems, **kw: install(request.param, systems, **kw)
 
 
 def test_alsa_comes_before_jack(use):
@@ -103,24 +129,90 @@ def test_messages_reach_the_port(use):
     assert alive[0].sent == [b"\x90\x3c\x40"] and alive[0].opened == "Synth"
 
 
+class Watch:
+    """A stand-in for the client that hears when the JACK server ends."""
+
+    gone = still = closed = False
+
+    def stands_still(self):
+        return self.gone or self.still
+
+    def listeners(self, pattern):
+        return ["synth:in"]
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    watch = Watch()
+    monkeypatch.setattr(midi_ports, "watch_jack", lambda: watch)
+    return watch
+
+
 @pytest.mark.parametrize("wanted", [None, "synth"])
-def test_a_jack_server_that_dies_is_noticed_before_rtmidi_waits_for_ever(use, wanted, monkeypatch):
-    """Its lists of ports go on as they were; only the echo of our own port stops."""
-    monkeypatch.setattr(midi_ports, "LISTEN_S", 0.02)
-    broken = []
-    alive = use({JACK: ["synth:in"]}, broken=broken)
+def test_a_jack_server_that_dies_is_told_before_the_library_waits_for_ever(use, wanted, watch):
+    alive = use({JACK: ["synth:in"]})
     port = open_midi_out(wanted)
-    for _ in range(3 * UNHEARD_MOST):
-        port.send_message(b"\xe0\x00\x40")
-    broken.append("server")
+    port.send_message(b"\xe0\x00\x40")
+    assert port.lost is None and port.is_there()
+    watch.gone = True
+    assert port.lost == "the JACK server is gone"
     with pytest.raises(OSError, match="JACK server is gone"):
-        for i in range(UNHEARD_MOST + 3 * CHECK_EVERY):
-            port.send_message(b"\xe0\x00\x40")
-            if i == UNHEARD_MOST + 2 * CHECK_EVERY:
-                time.sleep(0.03)  # its buffer is full a second after the server has gone
+        port.send_message(b"\xe0\x00\x40")
+    with pytest.raises(OSError, match="JACK server is gone"):
+        port.is_there()
+    assert len(alive[0].sent) == 1
     port.close_port()
     port.delete()
-    assert alive == []
+    assert alive == [] and watch.closed
+
+
+def test_a_jack_server_that_stands_still_takes_no_more(use, watch):
+    alive = use({JACK: []})
+    port = open_midi_out()
+    watch.still = True
+    with pytest.raises(OSError, match="JACK server stands still"):
+        port.send_message(b"\xe0\x00\x40")
+    assert port.lost is None and alive[0].sent == []
+
+
+def test_a_server_that_dies_while_nobody_sings_ends_the_output_at_the_next_frame(use, watch):
+    from test_sink_midi import frame
+
+    use({JACK: []})
+    sink = MidiSink(open_midi_out())
+    sink.start(0.0)
+    sink.frame(frame(None, 1))
+    watch.gone = True
+    with pytest.raises(OutputError, match="JACK server is gone"):
+        sink.frame(frame(None, 2))
+    sink.close()
+
+
+def test_only_jack_is_watched(use, watch):
+    use({ALSA: ["Synth"]})
+    for wanted in (None, "synth"):
+        port = open_midi_out(wanted)
+        watch.gone = True
+        assert port.lost is None and port.is_there()
+        port.delete()
+
+
+def test_who_listens_is_told_where_the_system_does(use, watch):
+    systems = {JACK: ["synth:in"]}
+    use(systems)
+    assert open_midi_out().listeners() == ["synth:in"]
+    named = open_midi_out("synth")
+    assert named.listeners() == ["synth:in"]
+    systems[JACK].clear()
+    assert named.listeners() == []
+
+
+def test_who_listens_is_not_known_of_alsa(use):
+    use({ALSA: []})
+    assert open_midi_out().listeners() is None
 
 
 @pytest.mark.parametrize("api", [ALSA, JACK])
@@ -152,11 +244,6 @@ def test_a_port_of_our_own_is_always_there(use):
     """It is no entry of the list of outputs, which are other programs' inputs."""
     use({ALSA: ["synth:in"]})
     assert open_midi_out().is_there()
-
-
-def test_the_watching_client_is_no_output_to_be_chosen(use):
-    use({JACK: ["rt-melody-watch:in", "synth:in"]})
-    assert list_midi_outputs() == ["synth:in"]
 
 
 @pytest.mark.parametrize(
@@ -221,12 +308,92 @@ def test_an_output_that_is_busy_keeps_no_other_sounding(use):
     assert silence_outputs(["synth"]) == ["synth"]
 
 
-def test_without_the_library_the_way_out_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "rtmidi", None)
-    with pytest.raises(DeviceError, match="pip install python-rtmidi"):
-        open_midi_out()
-    with pytest.raises(DeviceError, match="pip install python-rtmidi"):
-        list_midi_outputs()
+# --- which back end
+
+
+def test_without_a_back_end_the_one_that_suits_this_python_is_named():
+    suited = "python-rtmidi" if sys.version_info < (3, 13) else "supriya-midi"
+    assert midi_backends.suited() == suited
+    for ask in (open_midi_out, list_midi_outputs):
+        with pytest.raises(DeviceError, match=f"MIDI ports need {suited}, which cannot be loaded .*pip install .*{suited}"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("version", "suited"),
+    [((3, 10), "python-rtmidi"), ((3, 12), "python-rtmidi"), ((3, 13), "supriya-midi"), ((3, 15), "supriya-midi")],
+)
+def test_each_python_has_a_back_end(monkeypatch, version, suited):
+    monkeypatch.setattr(midi_backends.sys, "version_info", (*version, 0))
+    assert midi_backends.suited() == suited
+
+
+def test_the_one_that_is_installed_is_used_and_the_first_of_both(install):
+    supriya = install("supriya-midi", {ALSA: ["a"]})
+    open_midi_out("a")
+    assert len(supriya) == 1
+    python = install("python-rtmidi", {ALSA: ["a"]})
+    open_midi_out("a")
+    assert (len(supriya), len(python)) == (1, 1)
+
+
+def test_one_can_be_asked_for_by_name(install):
+    alive = {name: install(name, {ALSA: ["a"]}) for name in FAKES}
+    for name in FAKES:
+        assert load_back_end(name).name == name
+        open_midi_out("a", back_end=name)
+        assert list_midi_outputs(back_end=name) == ["a"]
+    assert {name: len(clients) for name, clients in alive.items()} == dict.fromkeys(FAKES, 1)
+
+
+@pytest.mark.parametrize("name", BACK_ENDS)
+def test_one_that_is_asked_for_and_absent_is_one_sentence(install, name):
+    install(next(other for other in BACK_ENDS if other != name), {ALSA: []})
+    with pytest.raises(DeviceError, match=f"MIDI ports need {name}, which cannot be loaded"):
+        open_midi_out(back_end=name)
+
+
+def test_one_that_is_unknown_is_told_the_names():
+    with pytest.raises(SettingsError, match="'rtmidi2' is unknown; use one of python-rtmidi, supriya-midi"):
+        load_back_end("rtmidi2")
+
+
+@pytest.mark.parametrize("name", BACK_ENDS)
+def test_a_build_that_holds_its_dummy_alone_is_told_with_the_packages(install, name):
+    install(name, {DUMMY: []}, compiled=(DUMMY,))
+    packages = "libasound2-dev.*alsa-lib-devel.*Arch: alsa-lib"
+    with pytest.raises(DeviceError, match=f"{name}, which .*dummy.*{packages}.*--no-binary {name} {name}"):
+        open_midi_out(back_end=name)
+
+
+def test_a_dummy_build_gives_way_to_a_back_end_that_works(install):
+    install("python-rtmidi", {DUMMY: []}, compiled=(DUMMY,))
+    install("supriya-midi", {ALSA: ["a"]})
+    assert open_midi_out("a").name == "a"
+
+
+# --- libjack
+
+
+@pytest.mark.parametrize(("path", "chosen"), [(None, "libjack.so.0"), ("/usr/lib/pw/libjack.so.0", "/usr/lib/pw/libjack.so.0")])
+def test_the_libjack_of_the_server_that_runs_is_loaded_for_all_once(monkeypatch, path, chosen):
+    loaded = []
+    monkeypatch.setattr(libjack, "_loaded", None)
+    monkeypatch.setattr(libjack, "library_path", lambda: path)
+    monkeypatch.setattr(libjack.ctypes, "CDLL", lambda name, mode: loaded.append((name, mode)) or object())
+    monkeypatch.setattr(libjack, "_declared", lambda library: library)
+    monkeypatch.setattr(libjack.sys, "platform", "linux")
+    assert libjack.load_libjack() is libjack.load_libjack() is not None
+    assert loaded == [(chosen, libjack.ctypes.RTLD_GLOBAL)]
+
+
+def test_without_a_libjack_nobody_watches(monkeypatch):
+    def missing(name, mode):
+        raise OSError("no such library")
+
+    monkeypatch.setattr(libjack, "_loaded", None)
+    monkeypatch.setattr(libjack.ctypes, "CDLL", missing)
+    assert libjack.load_libjack() is None and libjack.watch_jack() is None
 
 
 def test_the_libraries_noise_is_kept_away_and_the_environment_left_alone(use, capfd, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 ROOMS = ("realtime", "kernels", "models", "benchmarks")
 TOP_FILES = ("__main__.py", "pyproject.toml", "README.md", "LICENSE")
+MIDI_PACKAGE = "python-rtmidi" if sys.version_info < (3, 13) else "--pre supriya-midi"
 DATA = ("models/configs", "models/weights", "realtime/examples")
 FOR_TRAINING = {"models/weights/live-trainable.pt"}  # in the checkout alone
 
@@ -23,7 +24,7 @@ import sys
 
 class NoDevices:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("sounddevice", "_sounddevice", "rtmidi"):
+        if name.split(".")[0] in ("sounddevice", "_sounddevice", "rtmidi", "supriya_midi"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoDevices())
@@ -143,7 +144,7 @@ def test_the_demo_runs_without_portaudio_and_rtmidi(tmp_path):
     "lack, arguments, named",
     [
         (WITHOUT_DEVICES, ["--input", "mic", "--jsonl"], "pip install sounddevice"),
-        (WITHOUT_DEVICES, ["--input", "demo", "--midi-out"], "pip install python-rtmidi"),
+        (WITHOUT_DEVICES, ["--input", "demo", "--midi-out", "--no-midi-guardian"], f"pip install {MIDI_PACKAGE}"),
         pytest.param(WITHOUT_PORTAUDIO, ["--input", "mic"], "apt-get install libportaudio2", marks=pytest.mark.skipif(sys.platform != "linux", reason="names Linux's packages")),
     ],
 )

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import mido
 import pytest
 
-from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, PAUSE_S, MidiSink
-from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.errors import OutputError, SettingsError
+from rt_melody.realtime.notes import NoteTracker
+from rt_melody.realtime.settings import MidiSettings
+from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, PAUSE_S, MidiSink
 from rt_melody.realtime.types import (
-    Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz,
+    Brightness,
+    Loudness,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    PitchFrame,
+    midi_to_hz,
 )
 
 
@@ -84,19 +91,92 @@ def port():
 
 
 def started(port, **settings):
+    """A sink that has announced what there is to announce."""
     sink = MidiSink(port, MidiSettings(**settings))
     sink.start(0.0)
+    rest(sink)
     port.sent.clear()
     return sink
 
 
-def test_start_announces_the_range_and_centres_the_bend(port):
-    MidiSink(port, MidiSettings(channel=2, bend_range_semitones=12)).start(0.0)
-    assert port.take()[-1] == "pitchwheel channel=1 pitch=0"
-    MidiSink(port, MidiSettings(bend_range_semitones=12)).start(0.0)
-    receiver = Receiver()
-    receiver.take(port.sent)
-    assert receiver.range == 12
+def rest(sink, first=0, count=15):
+    """Frames without a voice, long enough for an announcement."""
+    for i in range(first, first + count):
+        sink.frame(frame(None, i))
+
+
+RANGE_2_IN_STEPS = [  # by hand: number, another data entry, the data entry, null
+    ["control=101 value=0", "control=100 value=0"], ["control=6 value=1"], ["control=6 value=2", "control=38 value=0"],
+    ["control=101 value=127", "control=100 value=127"],
+]  # fmt: skip
+
+
+def controls(lines):
+    return [line.removeprefix("control_change channel=0 ") for line in lines if "control_change" in line]
+
+
+def test_start_announces_the_range_in_steps_and_centres_the_bend(port):
+    sink = MidiSink(port)
+    sink.start(0.0)
+    steps = [port.take()]
+    for i in range(20):
+        sink.frame(frame(None, i))
+        steps.append(port.take())
+    assert steps[0][-1] == "pitchwheel channel=0 pitch=0"
+    assert [controls(step) for step in steps if step] == RANGE_2_IN_STEPS
+    said_at = [i for i, step in enumerate(steps) if step]
+    assert min(b - a for a, b in pairwise(said_at)) >= 2, "a JACK period of 1024 frames at least lies between two"
+
+
+def test_no_controller_of_a_channel_has_two_values_in_one_moment_nor_two_equal_in_a_row(port):
+    """What a recorder that keeps one value a moment, and thins equal ones, must be given."""
+    for settings in (MidiSettings(), MidiSettings(bend_range_semitones=1, channel=4), MidiSettings(mpe=True)):
+        sink, last, moments = MidiSink(port, settings), {}, 0
+        sink.start(0.0)
+        for i in range(2500):
+            said = {}
+            for m in mido.parse_all(b"".join(port.sent)):
+                if m.type == "control_change":
+                    key = m.channel, m.control
+                    assert key not in said, "two values in one moment"
+                    assert m.control == 38 or last.get(key) != m.value, "two equal in a row"
+                    said[key] = last[key] = m.value
+            moments += bool(said)
+            port.sent.clear()
+            sink.frame(frame(None, i))
+        assert moments >= 3 * 4
+
+
+def test_a_note_in_the_middle_of_an_announcement_gets_what_it_needs_and_the_rest_follows(port):
+    sink = MidiSink(port, MidiSettings(bend_range_semitones=12))
+    sink.start(0.0)
+    port.sent.clear()
+    sink.event(on(pitch=63.0, at=0.01))
+    assert controls(port.take()[:2]) == ["control=6 value=12", "control=38 value=0"]
+    sink.frame(frame(60.0, 5))
+    assert controls(port.take()) == ["control=101 value=127", "control=100 value=127"]
+    rest(sink, 6)
+    assert port.take() == []
+
+
+def test_the_port_that_is_gone_is_told_in_silence_too(port):
+    sink = started(port)
+    sink.frame(frame(None, 20))
+    port.lost = "the JACK server is gone"
+    with pytest.raises(OutputError, match="MIDI output stopped .*JACK server is gone"):
+        sink.frame(frame(None, 21))
+    assert port.sent == []
+
+
+def test_a_second_stream_whose_times_begin_anew_bends_at_once(port):
+    sink = started(port)
+    rest(sink, 100_000)
+    sink.start(0.0)
+    rest(sink)
+    port.sent.clear()
+    sink.event(on(at=0.2))
+    sink.event(bend(1.0, at=0.3))
+    assert port.take()[-1] == "pitchwheel channel=0 pitch=4096"
 
 
 def test_the_bend_comes_before_the_note_and_goes_home_after_it(port):
@@ -192,6 +272,8 @@ def test_panic_silences_and_the_sink_plays_on(port):
     sent = port.take()
     assert sent[0] == "note_off channel=0 note=60 velocity=64"
     assert "control_change channel=0 control=120 value=0" in sent
+    rest(sink, 100)
+    port.sent.clear()
     sink.event(bend(0.5))
     sink.event(off())
     assert port.take() == []
@@ -224,10 +306,11 @@ def test_the_range_is_announced_again_while_silent_but_not_within_a_note(port):
     n = int(ANNOUNCE_EVERY_S * 100) + 5
     for i in range(n):
         sink.frame(frame(None, i))
-    assert len(port.take()) == 7  # RPN and centre, once
+    rest(sink, n)
+    assert len(port.take()) == 8  # the steps and the centre, once
     sink.event(on())
     port.sent.clear()
-    for i in range(n, 3 * n):
+    for i in range(n + 15, 3 * n):
         sink.frame(frame(60.0, i))
     assert port.sent == []
 
@@ -239,10 +322,13 @@ def test_the_range_is_announced_a_hop_before_the_first_note_after_a_pause(port):
         sink.frame(frame(None, i))
     assert port.sent == []
     sink.frame(frame(60.0, n))
-    assert len(port.take()) == 7
+    assert controls(port.take()) == RANGE_2_IN_STEPS[0]
     sink.frame(frame(60.0, n + 1))
     sink.event(on(at=n * 0.01 + 0.03))
-    assert port.take() == ["note_on channel=0 note=60 velocity=90"]  # it did not wait
+    read = port.take()
+    assert controls(read) == RANGE_2_IN_STEPS[2] and read[-1].startswith("note_on")  # it did not wait
+    sink.frame(frame(60.0, n + 5))
+    assert controls(port.take()) == RANGE_2_IN_STEPS[3]
     sink.event(off(at=n * 0.01 + 1.0))
     sink.event(on(at=n * 0.01 + 1.1))
     assert len(port.take()) == 2  # no pause, no announcement
@@ -251,7 +337,7 @@ def test_the_range_is_announced_a_hop_before_the_first_note_after_a_pause(port):
 def test_a_note_that_no_frame_foretold_is_announced_with_it(port):
     sink = started(port)
     sink.event(on(at=PAUSE_S + 0.1))
-    assert len(port.sent) == 8 and port.take()[-1].startswith("note_on")
+    assert len(port.sent) == 6 and port.take()[-1].startswith("note_on")  # number, data entry, centre, note
 
 
 def test_slurred_notes_overlap_and_the_bend_rests_after_the_last(port):
@@ -306,6 +392,8 @@ def test_panic_that_was_asked_for_comes_at_the_next_frame_on_every_channel(port)
         assert f"pitchwheel channel={channel} pitch=0" in sent
     sink.frame(frame(60.0, 201))
     assert port.sent == []
+    rest(sink, 202)
+    assert {line.split()[1] for line in port.take()} == {"channel=2"}  # whose range is announced
 
 
 def test_bends_wait_for_a_slow_cable_and_the_last_arrives(port):
@@ -356,7 +444,7 @@ def test_nothing_is_taken_after_close(port):
         ({"channel": 0}, "channel 0 cannot be used: it must be at least 1"),
         ({"channel": 17}, "at most 16"),
         ({"bend_range_semitones": 49}, "at most 48"),
-        ({"bend_range_semitones": 2.5}, "bend_range_semitones 2.5 cannot be used: it must be a whole number"),
+        ({"bend_range_semitones": 2.505}, "bend_range_semitones 2.505 cannot be used: it must be semitones, to the cent at most"),
         ({"loudness": "cc3"}, "cc11"),
     ],
 )

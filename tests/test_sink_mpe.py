@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from mpe_reader import PRESSURE, TIMBRE, MpeReader
-from test_sink_midi import FakePort, frame
+from test_sink_midi import FakePort, frame, rest
 
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.playing.performance import PerformanceSettings, Performer
+from rt_melody.realtime.playing.performance import Performer
+from rt_melody.realtime.settings import MidiSettings, PerformanceSettings
 from rt_melody.realtime.sinks.midi import MidiSink
-from rt_melody.realtime.sinks.midi_voice import MidiSettings, MpeVoice
+from rt_melody.realtime.sinks.midi_voice import MpeVoice
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend
 
 
@@ -38,14 +39,42 @@ def wire():
 def sink(wire):
     sink = MidiSink(wire, MidiSettings(mpe=True))
     sink.start(0.0)
+    rest(sink, count=25)
     return sink
 
 
 def test_the_zone_is_told_first_and_the_range_on_every_member(wire, sink):
-    assert list(wire.reader.members) == list(range(1, 16))
-    assert wire.sent[:3] == [bytes([0xB0, 101, 0]), bytes([0xB0, 100, 6]), bytes([0xB0, 6, 15])]
+    assert list(wire.reader.members) == list(range(1, 9))
+    said = [m for m in wire.sent if m[0] & 0xF0 == 0xB0]
+    assert said[:2] == [bytes([0xB0, 101, 0]), bytes([0xB0, 100, 6])]
+    assert next(m for m in said if m[1] == 6) == bytes([0xB0, 6, 8]), "no range is told before the zone"
     told = {m[0] & 0x0F for m in wire.sent if m[0] & 0xF0 == 0xB0 and m[1:] == bytes([6, 48])}
-    assert told == set(range(1, 16))
+    assert told == set(range(1, 9)), "channel 10 is left alone"
+
+
+def test_in_silence_the_range_is_told_again_on_every_member(wire, sink):
+    wire.sent.clear()
+    rest(sink, 30, 1100)
+    told = [m[0] & 0x0F for m in wire.sent if m[0] & 0xF0 == 0xB0 and m[1:] == bytes([6, 48])]
+    assert told == list(range(1, 9))
+
+
+def test_a_note_amid_the_announcement_has_its_zone_and_its_channels_range_before_it(wire):
+    """The other members' follow beside it, none of which a receiver of this kind may take for a change under the note."""
+    for hops in range(20):
+        wire.reader, wire.sent[:] = MpeReader(), []
+        sink = MidiSink(wire, MidiSettings(mpe=True))
+        sink.start(0.0)
+        rest(sink, count=hops)
+        at = hops * 0.01 + 0.03
+        sink.event(on(at, 60, 67.5))
+        assert wire.reader.notes[0].start["pitch"] == pytest.approx(67.5, abs=0.004)
+        for i in range(hops + 3, hops + 120):
+            sink.frame(frame(60.0, i))
+            assert wire.reader.pitch(wire.reader.notes[0]) == pytest.approx(67.5, abs=0.004)
+        last = {m[0] & 0x0F: m[2] for m in wire.sent if m[0] & 0xF0 == 0xB0 and m[1] == 6}
+        assert last == {0: 2, **dict.fromkeys(range(1, 9), 48)}
+        assert all(wire.reader.rpn[channel] == (127, 127) for channel in range(9))
 
 
 def test_a_note_begins_with_its_own_pitch_pressure_and_timbre(wire, sink):
@@ -71,7 +100,7 @@ def test_channels_take_turns_and_the_tail_of_a_note_keeps_its_bend(wire, sink):
         sink.event(on(at, 60, 60.3))
         sink.event(NoteOff(at + 0.05, at + 0.05, 60))
         assert wire.reader.pitch(wire.reader.notes[-1]) == pytest.approx(60.3, abs=0.004)
-    assert [note.channel for note in wire.reader.notes] == [*range(1, 16), 1, 2]
+    assert [note.channel for note in wire.reader.notes] == [*range(1, 9), *range(1, 9), 1]
     assert wire.reader.sounding == []
 
 

@@ -168,7 +168,7 @@ class JackServer:
     def ports(self) -> list[str]:
         """Names of all ports of the server, empty while it does not answer."""
         answer = subprocess.run(["jack_lsp", "-s", self.name], env=self.env, capture_output=True, text=True, timeout=10)
-        return answer.stdout.split() if answer.returncode == 0 else []
+        return answer.stdout.splitlines() if answer.returncode == 0 else []
 
     def kill(self) -> None:
         """The sound system goes away under its clients, as on a crash."""
@@ -176,10 +176,15 @@ class JackServer:
         self.process.kill()
         self.process.wait(5)
 
+    def start_again(self) -> None:
+        """A server of the same name, after ``kill``."""
+        self.process = self._start(["-r"]) or self.process
+        self.killed = False
+
     def close(self) -> None:
         """End the server and leave JACK's register without it."""
         if self.killed:
-            self.process = self._start(["-r"]) or self.process
+            self.start_again()
         self.process.terminate()
         self.process.wait(10)
         for left in Path("/dev/shm").glob(f"jack_*{self.name}_*"):  # semaphores of clients that outlived it

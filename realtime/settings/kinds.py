@@ -46,10 +46,18 @@ def _device(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+def _to_the_cent(semitones: float) -> float:
+    """What registered parameter 0 can say; a whole number stays one."""
+    cents = round(100 * semitones)
+    if abs(100 * semitones - cents) > 1e-6:
+        raise ValueError("it must be semitones, to the cent at most")
+    return cents // 100 if cents % 100 == 0 else cents / 100
+
+
 FileName = Annotated[Any, PlainValidator(_file_name)]
 Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_without_nul)]
 Words = Annotated[Text, BeforeValidator(one_text)]  # such as "D minor", "fixed 90", "-45" or "off"
 FileNames = Annotated[list[FileName], BeforeValidator(_one_or_several)]
 Texts = Annotated[list[Text], BeforeValidator(_one_or_several)]
 Device = Annotated[Union[int, Text, None], BeforeValidator(_device)]
-BendRange = Annotated[int, Field(ge=1, le=BEND_RANGE_MOST_SEMITONES)]
+BendRange = Annotated[float, Field(ge=1, le=BEND_RANGE_MOST_SEMITONES), AfterValidator(_to_the_cent)]

@@ -38,7 +38,7 @@ class MidiSettings(SettingsModel):
         return value
 
     @property
-    def bend_range(self) -> int:
+    def bend_range(self) -> float:
         """As set, or what suits the mode."""
         return self.bend_range_semitones or (MPE_BEND_RANGE if self.mpe else PLAIN_BEND_RANGE)
 

@@ -58,7 +58,7 @@ class PerformanceSettings(SettingsModel):
         return self.mode == "mpe"
 
     @property
-    def bend_range_semitones(self) -> int:
+    def bend_range_semitones(self) -> float:
         """As asked for, or what suits the mode."""
         return self.bend_range or (MPE_BEND_RANGE if self.mpe else PLAIN_BEND_RANGE)
 

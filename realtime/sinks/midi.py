@@ -5,9 +5,10 @@ Conventions
 * A port is anything with ``send_message(bytes)``, ``close_port()`` and ``delete()``; python-rtmidi's
   are, and ``midi_ports.open_midi_out`` gives one. One that has ``send_at(bytes, stream_s)`` is told the stream time too.
 * A synthesiser may be connected at any moment. So the bend range is announced at the start, from time to time
-  while nothing sounds, and after a pause as soon as a voice is heard again: a hop or more before its note-on, so
-  that even on a slow cable the note does not wait for it. Where the port itself was away and is back (its
+  while nothing sounds, and after a pause as soon as a voice is heard again: a hop or more before its note-on. It is said
+  in steps (see midi_announce), and no note waits for them. Where the port itself was away and is back (its
   ``returns`` went up), all is announced, and the note that sounds is struck.
+* A port whose system is gone says so by ``lost``, which is looked at in each hop, in silence too.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from rt_melody.realtime import midi_bytes
-from rt_melody.realtime.sinks.controls import Timed
+from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.settings import VIRTUAL, MidiSettings
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.sinks.midi_guardian import Guarded
 from rt_melody.realtime.sinks.midi_voice import make_voice
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.table import SinkRequest
-from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 ANNOUNCE_EVERY_S = 10.0  # stream time between two announcements of the bend range, while silent
@@ -108,8 +109,8 @@ class MidiSink(NoteSink):
 
     def _begin(self, origin_unix_s: float) -> None:
         self._voice.reset()
-        self._told_s = self._heard_s = self._now_s
-        self._send(self._voice.announce(self._now_s))
+        self._told_s = self._heard_s = 0.0  # a new stream's times may begin anew
+        self._send(self._voice.announce(0.0))
 
     def _resume(self) -> None:
         """The port is back, perhaps another synthesiser on it, which knows nothing."""
@@ -133,15 +134,17 @@ class MidiSink(NoteSink):
         """A voice is heard: announce it after a pause, once."""
         if self._now_s - self._heard_s >= PAUSE_S:
             self._told_s = self._heard_s = self._now_s
-            self._send(self._voice.announce(self._now_s, brief=True))
+            self._send(self._voice.announce(self._now_s, voice_heard=True))
 
     def _announce_in_silence(self) -> None:
         if self._now_s - self._told_s >= ANNOUNCE_EVERY_S:
             self._told_s = self._now_s
-            self._send(self._voice.announce(self._now_s, brief=True))
+            self._send(self._voice.announce(self._now_s))
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
+        if why := getattr(self._port, "lost", None):
+            raise self._failed(why)
         if self._panic_asked:
             self.panic()
         if self._returns != (returns := getattr(self._port, "returns", 0)):
@@ -190,10 +193,11 @@ class MidiSink(NoteSink):
                 else:
                     self._send_at(message, self._now_s)
         except Exception as error:  # whatever the driver raises, the port is gone
-            self._lost = True
-            raise OutputError(
-                f"the MIDI output stopped taking messages ({error}); connect it again and restart"
-            ) from error
+            raise self._failed(error) from error
+
+    def _failed(self, why: object) -> OutputError:
+        self._lost = True
+        return OutputError(f"the MIDI output stopped taking messages ({why}); connect it again and restart")
 
     def _close(self) -> None:
         with suppress(OutputError):

@@ -6,24 +6,24 @@ from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
-from rt_melody.realtime.sinks.controls import Timed
+from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.settings import MidiSettings, OutputSettings
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.sinks.midi_voice import make_voice
+from rt_melody.realtime.sinks.controls import Timed
+from rt_melody.realtime.sinks.midi_voice import FILE_STEP_S, make_voice
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
-from rt_melody.realtime.errors import OutputError
-from rt_melody.realtime.sinks.table import SinkRequest
+from rt_melody.realtime.sinks.table import REACH_BACK_S, SinkRequest
 from rt_melody.realtime.types import Brightness, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 TICKS_PER_BEAT = 960
 DEFAULT_TEMPO_BPM = 120.0
 END_OF_TRACK = b"\x00\xff\x2f\x00"
 TRACK_LENGTH_AT = 18  # byte offset of MTrk's length: MThd is 14 bytes long, "MTrk" 4
-REORDER_S = 1.0  # a note's time may lie this far before the newest event's; the first after a pause is dated back by up
-# to ``first_ms`` and a little (see notes.py), which is .9 s. One from before that stands where the file has got to
+LONGEST_DELTA = 0x0FFFFFFF  # ticks: four bytes of seven bits, the format's most
 
 
 def from_settings(request: SinkRequest) -> list[EventSink]:
@@ -31,7 +31,8 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
     s, output = request.settings, request.settings.output
     if not output.midi_file:
         return []
-    return [MidiFileSink(request.path(output.midi_file, ".mid"), s.midi, output.tempo_bpm, output.offset_s, request.live)]
+    path = request.path(output.midi_file, ".mid")
+    return [MidiFileSink(path, s.midi, output.tempo_bpm, output.offset_s, request.live, request.reach_back_s)]
 
 
 class MidiFileSink(NoteSink):
@@ -51,9 +52,12 @@ class MidiFileSink(NoteSink):
         tempo_bpm: float = DEFAULT_TEMPO_BPM,
         offset_s: float = 0.0,
         live: bool = False,
+        reach_back_s: float = REACH_BACK_S,
     ) -> None:
-        """``offset_s`` is added to all times. With ``live`` a thread of its own writes (see output_file). Raises
-        ``SettingsError`` for a tempo outside of what ``OutputSettings`` allows."""
+        """``offset_s`` is added to all times. With ``live`` a thread of its own writes (see output_file). ``reach_back_s``
+        is how far a note may be dated back: so long an event waits for its place; one from before that stands where the
+        file has got to. Raises ``SettingsError`` for a tempo
+        outside of what ``OutputSettings`` allows."""
         super().__init__()
         OutputSettings(tempo_bpm=tempo_bpm)
         self._voice = make_voice(settings)
@@ -65,6 +69,7 @@ class MidiFileSink(NoteSink):
             Brightness: self._voice.brightness,
         }
         self._ticks_per_s = tempo_bpm / 60 * TICKS_PER_BEAT
+        self._reach_back_s = reach_back_s
         self._file = OutputFile(path)
         if not self._file.is_regular:
             self._file.close()
@@ -75,8 +80,8 @@ class MidiFileSink(NoteSink):
         self._waiting: list[tuple[float, NoteEvent]] = []  # by time; not yet encoded
         self._newest_s = 0.0  # of the note-ons and note-offs
         self._tick = 0  # where the encoded part ends
-        self._encoded = _opening(tempo_bpm)  # not yet handed to the writer
-        self._put(self._voice.announce(0.0))
+        self._encoded = _opening(tempo_bpm, self._voice.settings)  # not yet handed to the writer
+        self._put(self._voice.opening(max(FILE_STEP_S, 1 / self._ticks_per_s)))
 
     def _begin(self, origin_s: float) -> None:
         self._clock.start(origin_s)
@@ -86,7 +91,7 @@ class MidiFileSink(NoteSink):
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
         if self._clock.take_flush(frame.available_s):
-            self._encode_until(self._clock.sounded(frame.available_s) - REORDER_S)
+            self._encode_until(self._clock.sounded(frame.available_s) - self._reach_back_s)
             self._flush()
 
     def _wait(self, event: NoteEvent, at_s: float | None = None) -> None:
@@ -135,6 +140,9 @@ class MidiFileSink(NoteSink):
     def _put(self, messages: list[Timed]) -> None:
         for time_s, message in messages:
             tick = max(self._tick, round(time_s * self._ticks_per_s))
+            while tick - self._tick > LONGEST_DELTA:
+                self._encoded += variable_length(LONGEST_DELTA) + text_event("silence")
+                self._tick += LONGEST_DELTA
             self._encoded += variable_length(tick - self._tick) + message
             self._tick = tick
 
@@ -176,8 +184,8 @@ class MidiFileSink(NoteSink):
         self._writer.finish(partial(self._append, self._encoded))
 
 
-def _opening(tempo_bpm: float) -> bytearray:
-    """Header, start of the one track (its length to be filled in) and tempo."""
+def _opening(tempo_bpm: float, said: MidiSettings) -> bytearray:
+    """Header, start of the one track (its length to be filled in), tempo, and what a reader must know as text."""
     header = b"MThd" + (6).to_bytes(4, "big") + (0).to_bytes(2, "big") + (1).to_bytes(2, "big")
     beat_us = round(60e6 / tempo_bpm)
     return bytearray(
@@ -186,7 +194,21 @@ def _opening(tempo_bpm: float) -> bytearray:
         + b"MTrk\x00\x00\x00\x00"
         + b"\x00\xff\x51\x03"
         + beat_us.to_bytes(3, "big")
+        + b"\x00"
+        + text_event(f"rt-melody {_version()}, bend range {said.bend_range:g} semitones{', MPE' if said.mpe else ''}")
     )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("rt-melody")
+    except metadata.PackageNotFoundError:  # run from a folder, not installed
+        return ""
+
+
+def text_event(text: str) -> bytes:
+    """A meta event that every reader passes over; ASCII."""
+    return b"\xff\x01" + variable_length(len(text)) + text.encode("ascii")
 
 
 def variable_length(value: int) -> bytes:

@@ -67,6 +67,11 @@ class Guarded:
             self._lost = json.loads(line).get("lost", self._lost)
         self._lost = self._lost or GONE
 
+    @property
+    def lost(self) -> str | None:
+        """Why nothing more can be sent; None while it can."""
+        return self._lost
+
     def send_message(self, message: bytes) -> None:
         """Pass on. Raises OSError where the port or its guardian is gone."""
         if self._lost is not None:
@@ -147,10 +152,13 @@ def _say(**answer: str) -> None:
 
 
 def _watch(port: WatchedPort) -> None:
-    """On a thread of its own: tell when the port has left."""
-    while port.is_there():
-        threading.Event().wait(CHECK_EVERY_S)
-    _say(lost="it has left the list of ports")
+    """On a thread of its own: tell when the port has left, or its system has gone."""
+    try:
+        while port.is_there():
+            threading.Event().wait(CHECK_EVERY_S)
+        _say(lost="it has left the list of ports")
+    except OSError as error:
+        _say(lost=str(error))
 
 
 def main(arguments: list[str]) -> None:

@@ -72,7 +72,7 @@ class ReconnectingPort:
     def _check(self, port: WatchedPort) -> None:
         try:
             if not port.is_there():
-                self._lose(port, "it has left the list of ports")
+                self._lose(port, getattr(port, "lost", None) or "it has left the list of ports")
         except Exception as error:  # as in send_message
             self._lose(port, str(error))
 

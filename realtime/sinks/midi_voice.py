@@ -8,20 +8,32 @@ Conventions
   in the order to be sent, what had waited for the rate included.
 * One channel: the bend goes back to the centre after the last note-off.
 * MPE, lower zone: channel 1 manages, each note takes the next member channel, so that the tail of the note before
-  keeps its own bend; the bend of a channel is set when its next note begins.
+  keeps its own bend; the bend of a channel is set when its next note begins. Eight members are enough for tails, and
+  leave channel 10 alone, which readers of files and General MIDI players take for drums.
+* What is announced is said in steps (see midi_announce), live ``STEP_S`` apart, by ``due``; no note waits for it.
 
 Source: MIDI Polyphonic Expression 1.0 (RP-053).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rt_melody.realtime import midi_bytes as midi
 from rt_melody.realtime.settings.midi import MidiSettings
+from rt_melody.realtime.settings.performance import PLAIN_BEND_RANGE
 from rt_melody.realtime.sinks.controls import ControlStream, Timed
+from rt_melody.realtime.sinks.midi_announce import Announcement
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend
+
+STEP_S = 0.025  # between the steps of an announcement: longer than JACK's periods up to 1024 frames, within which RtMidi dates all alike
+FILE_STEP_S = 0.001  # in a file
+
 
 class MidiVoice:
     """One channel. Each method gives the messages of one event; its state is what it sent and what waits."""
+
+    MEMBERS = 0  # of an MPE zone
 
     def __init__(self, settings: MidiSettings | None = None) -> None:
         self.settings = s = settings or MidiSettings()
@@ -29,6 +41,8 @@ class MidiVoice:
         self._level_message, self._level_curve = midi.LOUDNESS[s.loudness_message], s.level_curve
         self._bright_message, self._bright_curve = midi.BRIGHTNESS[s.brightness_message], s.bright_curve
         self._channel_of: dict[int, int] = {}  # of each note that sounds
+        self._announcement = Announcement()
+        self._step_due_s = 0.0
 
     @property
     def channels(self) -> range:
@@ -37,22 +51,33 @@ class MidiVoice:
     def reset(self) -> None:
         """Forget what was sent, so that the next of each is sent whatever it is; time begins anew."""
         self._channel_of.clear()
+        self._announcement = Announcement()
         self._controls.reset()
 
-    def announce(self, now_s: float, brief: bool = False) -> list[Timed]:
-        """What a receiver must know before the first note, while none sounds; ``brief`` where it likely does."""
-        self._controls.forget()
-        messages = self._announcement(brief)
-        for channel in self.channels:
-            messages += self._bend_at_once(channel, 0.0, now_s)
-            if brief:
-                break
-        self._controls.spend(sum(map(len, messages)), now_s)
-        return [(now_s, message) for message in messages]
+    def announce(self, now_s: float, voice_heard: bool = False) -> list[Timed]:
+        """Begin to say what a receiver must know before the first note, while none sounds; ``due`` goes on with it.
+
+        ``voice_heard``: a note is about to come, whose channel goes first."""
+        coming = self._coming_channel() if voice_heard else None
+        self._announcement.begin(self._ranges(), self.MEMBERS, coming)
+        self._step_due_s = now_s
+        return [*self._announced(now_s), *self._centre(now_s, self.channels if coming is None else [coming])]
+
+    def opening(self, step_s: float = FILE_STEP_S) -> list[Timed]:
+        """The same for the beginning of a file, from time 0 on, all of it."""
+        self._announcement.begin(self._ranges(), self.MEMBERS, varied=False)
+        said = self._centre(0.0, self.channels)
+        step = 0
+        while self._announcement:
+            said += [(step * step_s, message) for message in self._announcement.step()]
+            step += 1
+        return said
 
     def note_on(self, event: NoteOn, now_s: float) -> list[Timed]:
         channel = self._take_channel(event.note)
-        before = self._bend_at_once(channel, event.pitch - event.note, now_s)
+        before = self._announcement.hurry(channel)
+        self._controls.spend(sum(map(len, before)), now_s)
+        before += self._bend_at_once(channel, event.pitch - event.note, now_s)
         if self._level_message and event.level_db is not None:
             before += self._controls.at_once(("level", channel), self._level(channel, event.level_db), now_s)
         if self._bright_message and event.brightness_hz is not None:
@@ -82,8 +107,8 @@ class MidiVoice:
         return self.due(now_s)
 
     def due(self, now_s: float) -> list[Timed]:
-        """What waited for the rate and may be sent by now."""
-        return self._controls.due(now_s)
+        """What waited for the rate, and what is still to be announced, as far as it may be sent by now."""
+        return [*self._announced(now_s), *self._controls.due(now_s)]
 
     def rest(self) -> list[Timed]:
         """All that still waits, at the end."""
@@ -93,7 +118,7 @@ class MidiVoice:
         """Everything on our channels off, controllers and bends at rest."""
         self._channel_of.clear()
         self._controls.forget()
-        messages: list[bytes] = []
+        messages: list[bytes] = self._announcement.leave()
         for channel in self.channels:
             messages += [*midi.silence(channel), *self._controllers_at_rest(channel), *self._bend_at_once(channel, 0.0, now_s)]
         return [(now_s, message) for message in messages]
@@ -104,8 +129,28 @@ class MidiVoice:
         used = ((self.settings.loudness_message, self._level_message), (self.settings.brightness_message, self._bright_message))
         return [message(channel, midi.AT_REST[way]) for way, message in used if way in midi.AT_REST]
 
-    def _announcement(self, brief: bool) -> list[bytes]:
-        return list(midi.bend_range(self.settings.channel, self.settings.bend_range))
+    def _ranges(self) -> dict[int, float]:
+        """The bend range to be announced of each channel, in semitones."""
+        return dict.fromkeys(self.channels, self.settings.bend_range)
+
+    def _announced(self, now_s: float) -> list[Timed]:
+        """The next step, where it is due."""
+        if not self._announcement or now_s < self._step_due_s - 1e-9:
+            return []
+        self._step_due_s = now_s + STEP_S
+        sounding = set(self._channel_of.values())
+        step = self._announcement.step_beside(sounding) if sounding else self._announcement.step()
+        self._controls.spend(sum(map(len, step)), now_s)
+        return [(now_s, message) for message in step]
+
+    def _centre(self, now_s: float, channels: Iterable[int]) -> list[Timed]:
+        """The bend of these channels put at its centre, whatever is known of it."""
+        self._controls.forget()
+        return [(now_s, message) for channel in channels for message in self._bend_at_once(channel, 0.0, now_s)]
+
+    def _coming_channel(self) -> int:
+        """That the next note will have."""
+        return self.settings.channel
 
     def _take_channel(self, note: int) -> int:
         return self._channel_of.setdefault(note, self.settings.channel)
@@ -137,7 +182,7 @@ class MidiVoice:
 class MpeVoice(MidiVoice):
     """Each note on the next member channel of the lower zone."""
 
-    MEMBERS = midi.MPE_MEMBERS_MAX
+    MEMBERS = midi.MPE_MEMBERS
 
     def __init__(self, settings: MidiSettings | None = None) -> None:
         super().__init__(settings or MidiSettings(mpe=True))
@@ -157,14 +202,14 @@ class MpeVoice(MidiVoice):
         manager = [(now_s, message) for message in midi.silence(midi.MPE_MANAGER)]
         return [*manager, *super().silence(now_s)]
 
-    def _announcement(self, brief: bool) -> list[bytes]:
-        """The zone, and its bend range: on one member, which a receiver takes for all, or on each to be sure."""
-        channels = self.channels[:1] if brief else self.channels
-        ranges = (midi.bend_range(channel, self.settings.bend_range) for channel in channels)
-        return [*midi.mpe_lower_zone(self.MEMBERS), *(message for parts in ranges for message in parts)]
+    def _ranges(self) -> dict[int, float]:
+        return {midi.MPE_MANAGER: PLAIN_BEND_RANGE, **super()._ranges()}
+
+    def _coming_channel(self) -> int:
+        return self.channels[self._next]
 
     def _take_channel(self, note: int) -> int:
-        channel = self.channels[self._next]
+        channel = self._coming_channel()
         self._next = (self._next + 1) % self.MEMBERS
         self._channel_of[note] = channel
         return channel

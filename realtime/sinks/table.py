@@ -34,11 +34,15 @@ FILES = (
 )
 
 
+REACH_BACK_S = 1.0  # of the note tracker by its usual settings, at a latency of 50 ms
+
+
 @dataclass(frozen=True)
 class SinkRequest:
     """What a sink is made from. ``tell`` takes a sentence from any thread and never waits; ``say`` one that is for the
     start. Of files: ``input_name`` as it was given, ``several`` whether there are more inputs, ``live`` whether a clock
-    drives the input, so that nothing may wait for a disk. ``jack``: the MIDI port is this, of a JACK client."""
+    drives the input, so that nothing may wait for a disk, ``reach_back_s`` the farthest that an event's time may lie before
+    the moment at which it exists, which is the note tracker's. ``jack``: the MIDI port is this, of a JACK client."""
 
     settings: Settings
     tell: Callable[[str], object] = lambda text: None
@@ -46,6 +50,7 @@ class SinkRequest:
     input_name: str = ""
     several: bool = False
     live: bool = False
+    reach_back_s: float = REACH_BACK_S
     jack: MidiPort | None = None
 
     def path(self, given: str, suffix: str) -> Path:

@@ -37,7 +37,8 @@ def messages_of(midi_file: Path) -> list[tuple[float, bytes]]:
 
 def write_midi(messages: list[tuple[float, bytes]], path: Path, program: int = OCARINA) -> None:
     """A MIDI file of the messages, played on an instrument of General MIDI."""
-    track = mido.MidiTrack([mido.Message("program_change", program=program)])
+    melodic = (channel for channel in range(16) if channel != 9)
+    track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program) for channel in melodic])
     ticks = 0
     for time_s, data in messages:
         now = max(ticks, round(time_s * TICKS_PER_S))
@@ -47,10 +48,10 @@ def write_midi(messages: list[tuple[float, bytes]], path: Path, program: int = O
     mido.MidiFile(ticks_per_beat=TICKS_PER_S // 2, tracks=[mido.MidiTrack([tempo]), track]).save(path)
 
 
-def render(messages: list[tuple[float, bytes]], sound_font: str, folder: Path) -> tuple[np.ndarray, int]:
+def render(messages: list[tuple[float, bytes]], sound_font: str, folder: Path, program: int = OCARINA) -> tuple[np.ndarray, int]:
     """The sound of the messages, mono, without reverberation and chorus, and its sample rate."""
     score, sound = folder / "score.mid", folder / "sound.wav"
-    write_midi(messages, score)
+    write_midi(messages, score, program)
     command = ["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-g", "0.5", "-r", "48000", "-F", str(sound), sound_font, str(score)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert sound.exists(), f"FluidSynth wrote no file: {done.stdout} {done.stderr}"

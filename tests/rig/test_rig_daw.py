@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rig_ardour import ArdourTake, find_ardour
-from rig_fluidsynth import messages_of
+from rig_fluidsynth import messages_of, render
 from rig_voice import sung_phrase
+
+from rt_melody.benchmarks.rig.instruments import CLARINET
 from rt_melody.benchmarks.rig.midi_reader import seconds_since
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, wait_until
+from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, Talker, wait_until
+from rt_melody.benchmarks.synths import HOP_S, MEDIAN_CENTS, P90_CENTS, compare, make_melody, score_of
+from rt_melody.realtime.settings import MidiSettings
 
 sys.path.append(str(Path(__file__).parents[1]))
-from mpe_reader import PRESSURE, TIMBRE, MpeReader  # noqa: E402
+from mpe_reader import PRESSURE, TIMBRE, MpeReader
 
 NOTES = (57, 64, 60)
 JITTER_S = 0.1  # Ardour dates events within two of JACK's periods, 11 ms; more where the machine stalls
@@ -23,8 +28,8 @@ AROUND_S = 0.005  # what is sent with a note, before and after it
 
 @pytest.fixture
 def ardour_take(jack_server, tmp_path, children, rig):
-    def begin() -> ArdourTake:
-        children.append(ArdourTake(jack_server, tmp_path))
+    def begin(*source: str) -> ArdourTake:
+        children.append(ArdourTake(jack_server, tmp_path, *source))
         return children[-1]
 
     with rig():
@@ -67,6 +72,7 @@ def test_ardour_records_what_was_sent_and_an_mpe_reader_hears_what_was_sung(
     mic.wait_for_end()
     wait_until(lambda: mpe_of(heard).sounding == [], 10, "the last note-off")
     taken = messages_of(daw.stop())
+    assert_one_value_a_moment(taken)
     program.signal()
     assert program.wait(120) == 0, program.stderr
     sent = seconds_since(first_frame, heard.messages, SAMPLE_RATE)
@@ -98,3 +104,42 @@ def assert_sung(reader: MpeReader, notes: tuple[int, ...]) -> None:
     assert all(min(abs(end - note) for end in ends) < 0.5 for note in notes)
     assert all(note.start[PRESSURE] > 0 and note.start[TIMBRE] > 0 for note in reader.notes)
     assert reader.sounding == []
+
+
+@pytest.mark.parametrize(("mode", "bend_range"), [("bend", 12), ("mpe", 48)])
+def test_a_take_of_ardour_replayed_into_fluidsynth_sounds_as_sung(
+    jack_server, children, ardour_take, sound_font, tmp_path, mode, bend_range
+):
+    """The take holds what the MIDI output sends from its start on, exact to the frame; what its file says is played again."""
+    melody, said = make_melody(), MidiSettings(mpe=mode == "mpe", bend_range_semitones=bend_range, loudness="off", brightness="off")
+    sent, path = score_of(melody.sung, mode, said), tmp_path / "score.jsonl"
+    path.write_text("".join(json.dumps([at_s, m.hex()]) + "\n" for at_s, m in sent))
+    player = Talker([sys.executable, str(HERE / "jack_take.py")], jack_server.env)
+    children.append(player)
+    player.expect("ready", 20)
+    daw = ardour_take("player:out")
+    daw.wait_for_recording()
+    player.tell(f"{path} {len(melody.sung) * HOP_S + 0.5} {tmp_path / 'silence.npy'}")
+    player.expect("taken", 60)
+    taken = messages_of(daw.stop())
+    assert_one_value_a_moment(taken)
+    first_s, first_sent_s = (next(at_s for at_s, m in messages if m[0] & 0xF0 == 0x90) for messages in (taken, sent))
+    shift_s = first_s - first_sent_s
+    score = [(max(0.0, at_s - shift_s), m) for at_s, m in taken]
+    sound, rate = render(score, sound_font, tmp_path, CLARINET)
+    assert rate == SAMPLE_RATE
+    found = compare(np.pad(sound, (0, 2 * rate)), melody, score, tuning=0.0)
+    assert found["median_cents"] <= MEDIAN_CENTS and found["p90_cents"] <= P90_CENTS, found
+
+
+def assert_one_value_a_moment(taken: list[tuple[float, bytes]]) -> None:
+    """Number, data entry and null of each parameter are all there, each at a time of its own: in any order at one time they
+    would say something else."""
+    steps: dict[int, dict[float, set[int]]] = {}
+    for at_s, m in taken:
+        if m[0] & 0xF0 == 0xB0 and m[1] in (6, 100, 101):
+            steps.setdefault(m[0] & 0x0F, {}).setdefault(at_s, set()).add(m[1])
+    assert steps
+    for moments in steps.values():
+        assert all(said in ({6}, {100, 101}) for said in moments.values()), moments
+        assert sum(said == {6} for said in moments.values()) >= 1
