@@ -94,7 +94,7 @@ class Silent:
     def _has_risen(self) -> bool:
         """Whether the level rose lately, as it does when somebody begins to sing."""
         rise_db, frames = self._context.settings.rise_db, self._context.history.last(self._context.hops.rise + 1)
-        return rise_db is not None and frames[-1].level_db - frames[0].level_db >= rise_db
+        return rise_db is not None and frames[-1].level_db - min(f.level_db for f in frames) >= rise_db
 
     def _least_of_leap(self, pitch: float, after_pause: bool) -> float:
         """Confidence required of a leap from the note before, unless it has lasted; 0 where there is none."""
