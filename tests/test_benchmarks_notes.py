@@ -370,6 +370,7 @@ def run(*words):
     return subprocess.run([sys.executable, "-m", "rt_melody.benchmarks.notes", *words], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_command_measures_and_writes(folder, tmp_path):
     out = tmp_path / "n.json"
     done = run("--data", str(folder), "--parts", "ssvd-tuning", "repeats", "--every", "8", "--set", "on_ms=20", "--out", str(out))
@@ -382,6 +383,7 @@ def test_command_measures_and_writes(folder, tmp_path):
     assert (tmp_path / "n.md").read_text() == done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words, says", (
     (["--set", "on_msec=20"], "on_msec is no setting; did you mean on_ms?"),
     (["--set", "on_ms=soon"], "on_ms soon cannot be used: it must be a number"),
