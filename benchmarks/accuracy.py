@@ -11,7 +11,7 @@ Each sound is a stream of its own from the engine's reset to its flush; nothing 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -206,7 +206,7 @@ def measure(args: argparse.Namespace) -> dict:
     }
 
 
-def collect(trackers: dict[float, MelodyTracker], plan: Plan, clips: list[Clip], found: Iterator[list[Frames]]) -> list[dict]:
+def collect(trackers: dict[float, MelodyTracker], plan: Plan, clips: list[Clip], found: Iterable[list[Frames]]) -> list[dict]:
     each = [[] for _ in plan]
     for clip, several in zip(clips, found):
         for place, frames in zip(each, several):

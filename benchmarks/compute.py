@@ -91,7 +91,7 @@ class TimedChain(Chain):
         super().__init__(tracker)
         engine = tracker.engine
         self.stages: dict[str, list[float]] = {name: [] for name in STAGES}
-        self._inside = dict.fromkeys(("condition", "network", "decode", "notes"), 0.0)
+        self._inside: dict[str, float] = dict.fromkeys(("condition", "network", "decode", "notes"), 0.0)
         self._parts = [
             (framing, "condition", "condition"), (engine.front.resampler, "process", "condition"), (engine.model, "step", "network"),
             (engine.decoder, "feed", "decode"), (tracker.performer, "feed", "notes"),
@@ -167,7 +167,7 @@ def tight_loop(tracker: MelodyTracker, seconds: float) -> np.ndarray:
     return np.array(times)
 
 
-def allocations(tracker: MelodyTracker, seconds: float) -> dict[str, float]:
+def allocations(tracker: MelodyTracker, seconds: float) -> dict[str, float | None]:
     """What Python allocates in a hop from the ring to the MIDI bytes.
 
     ``kept_blocks_a_hop``: blocks that stay (a leak where it is not about 0). ``peak_bytes``: the most that a hop
@@ -194,7 +194,7 @@ def allocations(tracker: MelodyTracker, seconds: float) -> dict[str, float]:
     return {
         "kept_blocks_a_hop": round(kept / len(starts), 3),
         "peak_bytes": int(np.median(peaks)),
-        "page_faults_a_hop": None if faults is None else round((met - faults) / len(starts), 3),
+        "page_faults_a_hop": None if faults is None or met is None else round((met - faults) / len(starts), 3),
         "garbage_cycles": gc.collect(),
     }
 

@@ -61,7 +61,7 @@ def heard(clip: Clip, condition: str, pieces: Sequence[np.ndarray] = ()) -> np.n
     voice = clip.voice * np.float32(1.0 / (np.abs(clip.voice).max() + 1e-9))
     if wanted.beside == "recorded":
         sound = clip.mixture * np.float32(1.0 / (np.abs(clip.voice).max() + 1e-9))
-    elif wanted.beside:
+    elif wanted.beside and wanted.ratio_db is not None:
         other = _beside(clip, wanted.beside, pieces)
         gain = voiced_rms(voice, clip.pitch) / (rms(other) + 1e-9) * 10.0 ** (-wanted.ratio_db / 20.0)
         sound = voice + other * np.float32(gain)
@@ -79,7 +79,7 @@ def peaked(sound: np.ndarray) -> np.ndarray:
 
 def _beside(clip: Clip, what: str, pieces: Sequence[np.ndarray]) -> np.ndarray:
     number, samples = zlib.crc32(clip.name.encode()), len(clip.voice)
-    if what == "band":
+    if what == "band" and clip.accompaniment is not None:
         return clip.accompaniment
     if what != "gm":
         return coloured_noise(number, samples, MADE_NOISES[what])

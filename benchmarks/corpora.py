@@ -90,7 +90,7 @@ def music_table(folders: Sequence[Path], engine: Engine) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--music", nargs="*", default=[], type=Path, metavar="FOLDER", help="instrumental music that no training heard")
     parser.add_argument("--latency-ms", type=float, default=50.0)

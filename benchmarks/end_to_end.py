@@ -36,8 +36,8 @@ from rt_melody.benchmarks.report import write_result
 from rt_melody.benchmarks.rig import threshold
 from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE
 from rt_melody.benchmarks.rig.take import MICROPHONE, listening, model_heard, take
-from rt_melody.benchmarks.trackers import by_sound, melody_tracker
 from rt_melody.benchmarks.signals import VOWELS, TrueNote, plain_singer, true_notes
+from rt_melody.benchmarks.trackers import by_sound, melody_tracker
 from rt_melody.kernels.phrase import SungNote, render_phrase
 from rt_melody.realtime.types import NoteOn
 
@@ -64,7 +64,9 @@ def song(notes: int, seed: int = 0) -> tuple[np.ndarray, tuple[TrueNote, ...]]:
     return phrase.samples, true_notes(phrase)
 
 
-def delays_ms(notes: Sequence[TrueNote], starts_s: Sequence[float], note_ons: Sequence[tuple[float, float]], pitched: bool = True) -> np.ndarray:
+def delays_ms(
+    notes: Sequence[TrueNote], starts_s: Sequence[float], note_ons: Sequence[tuple[float, float]], pitched: bool = True
+) -> np.ndarray:
     """From each start to the first note-on ``(seconds, pitch)`` of that note; NaN where there was none [shape=(n_notes,)]."""
     found = []
     for note, start_s in zip(notes, starts_s):
@@ -152,12 +154,19 @@ def compare_ways(latency_ms: float, onsets: int, period_samples: int = PERIOD_SA
         for way in WAYS:
             ons, off_ms, said = one_way(samples, way, detector, period_samples, hogs)
             delays = delays_ms(notes, starts_s, ons, pitched=not plain)
-            row = {"way": way, "hogs": hogs, "detector": "threshold" if plain else f"engine, {latency_ms:g} ms", "delay": _quantiles(delays, QUANTILES)}
+            row = {
+                "way": way,
+                "hogs": hogs,
+                "detector": "threshold" if plain else f"engine, {latency_ms:g} ms",
+                "delay": _quantiles(delays, QUANTILES),
+            }
             rows.append({**row, "off_the_frame": _quantiles(off_ms, QUANTILES) if len(off_ms) else None, "said": said})
     return rows
 
 
-def one_way(samples: np.ndarray, way: str, detector: str, period_samples: int, hogs: int) -> tuple[list[tuple[float, int]], np.ndarray, str]:
+def one_way(
+    samples: np.ndarray, way: str, detector: str, period_samples: int, hogs: int
+) -> tuple[list[tuple[float, int]], np.ndarray, str]:
     """The note-ons that were played, how far each lies off its frame in ms (by JACK), and the program's last words."""
     command = [sys.executable, str(HERE / "jack_midi_timing.py"), way, detector, MICROPHONE, "frames.txt"]
     with take(samples, command, period_samples, hogs=hogs) as running:

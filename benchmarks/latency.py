@@ -52,7 +52,7 @@ def start_to_pitch_s() -> dict[str, float]:
     for _ in range(STARTS):
         began = time.perf_counter()
         with subprocess.Popen([sys.executable, "-c", START], stdout=subprocess.PIPE, text=True) as started:
-            said = started.stdout.readline()  # the end of the process is not in it
+            said = started.stdout.readline() if started.stdout else ""  # the end of the process is not in it
             wholes.append(time.perf_counter() - began)
         imports.append([float(word) for word in said.split()])
     torch_s, numba_s = np.median(imports, axis=0)
@@ -170,10 +170,10 @@ def plot(seen: dict, path: Path) -> None:
     delays = seen.get("algorithmic") or {}
     below = [name for name in ("compute", "end_to_end") if seen.get(name)]
     figure = Figure(figsize=(9, 2.6 * max(1, len(delays) + bool(below))), layout="constrained")
-    parts = figure.subfigures(2, 1, height_ratios=(max(len(delays), 0.01), 1 if below else 0.01))
+    above, beneath = figure.subfigures(2, 1, height_ratios=(max(len(delays), 0.01), 1 if below else 0.01), squeeze=False).flat
     if delays:
-        onsets.draw(parts[0], delays)
-    axes = parts[1].subplots(1, len(below), squeeze=False)[0] if below else ()
+        onsets.draw(above, delays)
+    axes = beneath.subplots(1, len(below), squeeze=False)[0] if below else ()
     for axis, name in zip(axes, below):
         {"compute": _draw_compute, "end_to_end": _draw_end_to_end}[name](axis, seen[name])
     figure.savefig(path, dpi=120)

@@ -83,7 +83,7 @@ def notes_of(heard: Sequence[PitchFrame], hop_s: float) -> list[NoteEvent]:
     stay = np.log(STAY) * (hop_s / ITS_HOP_S)
     best_path(observed, stay, _jumps(stay[SILENT]), np.zeros(observed.shape, np.int64), path)
     sounding = np.concatenate([[0], path % STATES_A_PITCH != SILENT, [0]])
-    begins, ends = np.flatnonzero(np.diff(sounding) > 0), np.flatnonzero(np.diff(sounding) < 0)
+    begins, ends = np.flatnonzero(np.diff(sounding) > 0).tolist(), np.flatnonzero(np.diff(sounding) < 0).tolist()
     spans = [(heard[b].time_s, heard[e - 1].time_s + hop_s, float(np.median(pitches[b:e]))) for b, e in zip(begins, ends)]
     lasting = [span for span in spans if span[1] - span[0] >= PRUNE_S]
     return [replace(event, available_s=heard[-1].available_s) for event in note_events(lasting)]

@@ -26,8 +26,8 @@ from tqdm import tqdm
 from rt_melody.benchmarks import octaves
 from rt_melody.benchmarks.conditions import load_noises, peaked
 from rt_melody.benchmarks.note_scores import ONSET_S, PITCH_CENTS, NoteScores, PlayedNote, octave_leaps, played_notes
-from rt_melody.benchmarks.trackers import Tracker
 from rt_melody.benchmarks.signals import DETACHED, SAMPLE_RATE, Sound, TrueNote, held_vibrato, melody, over_band, repeated
+from rt_melody.benchmarks.trackers import Tracker
 from rt_melody.models.training.data import load_mir1k, load_mono, noise_files
 from rt_melody.models.training.instruments import random_band
 from rt_melody.realtime.errors import InputError
@@ -99,7 +99,9 @@ def ssvd(folder: Path | None, tuning: bool) -> Makers:
     where = folder / "ssvd" / "train"
     names = [p.stem for p in sorted(where.glob("*.txt")) if for_tuning(p.stem) == tuning]
     if not names:
-        raise InputError(f"{folder} holds no ssvd/train/*.txt of this part; give the folder that holds ssvd/, or leave out --parts ssvd-...")
+        raise InputError(
+            f"{folder} holds no ssvd/train/*.txt of this part; give the folder that holds ssvd/, or leave out --parts ssvd-..."
+        )
     return [partial(_take, where, name) for name in names]
 
 
@@ -211,7 +213,10 @@ def score_takes(heard: Sequence[Heard]) -> dict:
         scores = _scored([h])
         together.update(scores)
         own = scores.figures()
-        takes[h.clip.name] = {"bias_cents": round(100 * h.bias, 1), **{kind: own[kind]["F"] for kind in ("onset", "note", "note_offset", "live")}}
+        takes[h.clip.name] = {
+            "bias_cents": round(100 * h.bias, 1),
+            **{kind: own[kind]["F"] for kind in ("onset", "note", "note_offset", "live")},
+        }
     return {**together.figures(), **_disputed_octaves(heard), "takes": takes}
 
 

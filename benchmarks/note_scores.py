@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import cast
 
 import numpy as np
 from mir_eval.transcription import match_note_onsets, match_notes
@@ -145,8 +146,8 @@ def _matches(true: Sequence[TrueNote], played: Sequence[PlayedNote], bias: float
     sent = _intervals([(n.available_s, n.off_available_s) for n in played])
     pitch = _hz([n.pitch for n in played])
 
-    def match(where, what, reach_s=ONSET_S, offset_ratio=None):
-        return match_notes(spans, hz, where, what, reach_s, PITCH_CENTS, offset_ratio)
+    def match(where: np.ndarray, what: np.ndarray, reach_s: float = ONSET_S, offset_ratio: float | None = None) -> list:
+        return match_notes(spans, hz, where, what, reach_s, PITCH_CENTS, cast(float, offset_ratio))  # None: ends do not matter
 
     return {
         "onset": match_note_onsets(spans, stood, ONSET_S),

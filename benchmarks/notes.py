@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +18,14 @@ from rt_melody.benchmarks.frame_cache import Frames, engine_frames
 from rt_melody.benchmarks.note_hmm import hmm_tracker
 from rt_melody.benchmarks.note_parts import PARTS, listen
 from rt_melody.benchmarks.note_scores import NoteScores
-from rt_melody.benchmarks.trackers import Tracked, Tracker
 from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE
+from rt_melody.benchmarks.trackers import Tracked, Tracker
 from rt_melody.models.training.data import DataError, data_folder
 from rt_melody.realtime.engine import Engine
+from rt_melody.realtime.errors import RtMelodyError, SettingsError
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.playing.performance import Performer
-from rt_melody.realtime.errors import RtMelodyError, SettingsError
 
 
 def note_tracker(frames: Frames, hop_s: float, settings: NoteSettings | None = None) -> Tracker:
@@ -45,7 +46,8 @@ def note_settings(words: Sequence[str]) -> NoteSettings:
         if "=" not in word:
             raise SettingsError(f"--set {word} has no value; give NAME=VALUE, for instance on_ms=30")
     try:
-        return NoteSettings(**dict(word.split("=", 1) for word in words))
+        named: dict[str, Any] = dict(word.split("=", 1) for word in words)
+        return NoteSettings(**named)
     except SettingsError as error:
         raise SettingsError(f"--set: {error}") from None
 
@@ -59,7 +61,9 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="thresholds of the note tracker")
     parser.add_argument("--hmm", action="store_true", help="hear with the hidden Markov model of pYIN's notes instead (note_hmm)")
     parser.add_argument("--model", help="model file; default: the shipped one")
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the engine's frames there, and read them from there the next time")
+    parser.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="keep the engine's frames there, and read them from there the next time"
+    )
     parser.add_argument("--out", type=Path, help="write the results as JSON, and the table beside them as .md")
     args = parser.parse_args()
     if args.every < 1:
@@ -92,7 +96,17 @@ def measure(args: argparse.Namespace, folder: Path | None) -> tuple[list[dict], 
 
 def table(rows: Sequence[dict]) -> str:
     """Markdown: the scores, then one line for each exercise."""
-    columns = ("notes", "bound ms", "true", "played", *(f"F {kind}" for kind in NoteScores.KINDS), "delay ms median", "p90", "octave leaps/min", "Praat apart")
+    columns = (
+        "notes",
+        "bound ms",
+        "true",
+        "played",
+        *(f"F {kind}" for kind in NoteScores.KINDS),
+        "delay ms median",
+        "p90",
+        "octave leaps/min",
+        "Praat apart",
+    )
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += [_score_line(row) for row in rows if "note" in row]
     lines += ["", "| exercise | bound ms | figures |", "|---|---|---|"]
@@ -105,7 +119,16 @@ def table(rows: Sequence[dict]) -> str:
 def _score_line(row: dict) -> str:
     scores = [f"{row[kind]['F']:.3f}" for kind in NoteScores.KINDS]
     delays = [f"{row['delay_ms'][mark]:.0f}" if mark in row["delay_ms"] else "-" for mark in ("median", "p90")]
-    cells = [row["set"], f"{row['bound_ms']:g}", row["true_notes"], row["played_notes"], *scores, *delays, row["octave_leaps_a_minute"], _or_dash(row.get("octave_leaps_alone_a_minute"))]
+    cells = [
+        row["set"],
+        f"{row['bound_ms']:g}",
+        row["true_notes"],
+        row["played_notes"],
+        *scores,
+        *delays,
+        row["octave_leaps_a_minute"],
+        _or_dash(row.get("octave_leaps_alone_a_minute")),
+    ]
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 

@@ -32,7 +32,7 @@ def judged(samples: np.ndarray, note: PlayedNote, label_pitch: float) -> dict:
     ``[shape=(n,)]`` at SAMPLE_RATE."""
     heard = _praat_pitch(samples, note.on_s, note.off_s)
     away = {"tracker": abs(heard - note.pitch), "label": abs(heard - label_pitch)}
-    side = min(away, key=away.get)
+    side = min(away, key=lambda name: away[name])
     return {
         "on_s": round(note.on_s, 3), "ms": round(1000.0 * (note.off_s - note.on_s)), "tracker": round(note.pitch, 1),
         "label": round(label_pitch, 1), "praat": round(heard, 1) if np.isfinite(heard) else None,

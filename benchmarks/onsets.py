@@ -31,6 +31,7 @@ from tqdm import tqdm
 from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE, STEPS, Sound, TrueNote, over_band, step_sounds
 from rt_melody.benchmarks.trackers import Tracker, by_sound, melody_tracker
+from rt_melody.models.streaming import StreamingModel
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.types import NoteEvent, NoteOff, NoteOn, PitchFrame, hz_to_midi
 
@@ -234,15 +235,16 @@ def run(
     Raises RtMelodyError for a bound that cannot be kept or a file that is no model.
     """
     sounds, rows, delays = step_sounds(pitches), [], {}
+    loaded: StreamingModel | None = None
     for bound_ms in bounds_ms:
-        tracker = melody_tracker(SAMPLE_RATE, model, latency_ms=bound_ms)
-        model = tracker.engine.model
+        tracker = melody_tracker(SAMPLE_RATE, loaded or model, latency_ms=bound_ms)
+        loaded = tracker.engine.model
         for condition in conditions:
             heard = sounds if condition == "clean" else [over_band(s, BAND_DB, i) for i, s in enumerate(sounds)]
             records = measure(by_sound(tracker), heard, f"{condition}, {bound_ms:g} ms")
             rows += rows_of(records, bound_ms, tracker.latency.total_ms, condition)
             delays[f"{condition}, {bound_ms:g} ms"] = records
-    return rows, delays, model.provenance
+    return rows, delays, loaded.provenance if loaded else {}
 
 
 def about(pitches: int) -> str:

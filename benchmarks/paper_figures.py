@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import matplotlib
 import numpy as np
@@ -24,6 +25,8 @@ import torch
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from rt_melody.benchmarks.accuracy import labels_hz
 from rt_melody.models.build import build_network
@@ -56,7 +59,7 @@ def first_kernels(stored: dict, bank: str) -> np.ndarray:
     return getattr(build_network(ModelConfig.from_dict(stored["model"])).stage1, bank).weight.detach().numpy()
 
 
-def draw_responses(axes: Axes, kernels: np.ndarray, title: str) -> object:
+def draw_responses(axes: Axes, kernels: np.ndarray, title: str) -> AxesImage:
     """Kernels along x, frequency along y."""
     top_hz = TOP_HZ.get(kernels.shape[1], SAMPLE_RATE / 2)
     shown = responses_db(kernels)[:, : round(top_hz / SAMPLE_RATE * RESPONSE_POINTS) + 1]
@@ -72,12 +75,12 @@ def draw_responses(axes: Axes, kernels: np.ndarray, title: str) -> object:
     )
 
 
-def panels(count: int, size: tuple[float, float], **more: object) -> tuple[plt.Figure, Sequence[Axes]]:
-    figure, axes = plt.subplots(1, count, figsize=size, dpi=DPI, layout="constrained", squeeze=False, **more)
+def panels(count: int, size: tuple[float, float], sharey: bool = False) -> tuple[Figure, Sequence[Axes]]:
+    figure, axes = plt.subplots(1, count, figsize=size, dpi=DPI, layout="constrained", squeeze=False, sharey=sharey)
     return figure, axes[0]
 
 
-def finish(figure: plt.Figure, path: Path) -> None:
+def finish(figure: Figure, path: Path) -> None:
     figure.savefig(path)
     plt.close(figure)
 
@@ -85,10 +88,9 @@ def finish(figure: plt.Figure, path: Path) -> None:
 def kernel_figure(pictures: dict[str, np.ndarray], path: Path) -> None:
     """Banks of kernels beside each other, each ``[shape=(n, taps)]`` under its title."""
     figure, axes = panels(len(pictures), (3.6 * len(pictures) + 0.6, 3.4), sharey=True)
-    for place, (title, kernels) in zip(axes, pictures.items()):
-        image = draw_responses(place, kernels, title)
+    images = [draw_responses(place, kernels, title) for place, (title, kernels) in zip(axes, pictures.items())]
     axes[0].set_ylabel("frequency (kHz)")
-    figure.colorbar(image, ax=axes, label="response (dB re the kernel's peak)")
+    figure.colorbar(images[-1], ax=axes, label="response (dB re the kernel's peak)")
     finish(figure, path)
 
 
@@ -138,7 +140,7 @@ def load_paper(path: Path) -> tuple[dict, PaperNet]:
     stored = load_checkpoint(path)
     if stored["model"]["family"] != "paper":
         raise DataError(f"{path} is of the family {stored['model']['family']!r}; the figures are of the 'paper' model's weights")
-    return stored, load_tracker(path, ()).net
+    return stored, cast(PaperNet, load_tracker(path, ()).net)
 
 
 def chosen_clip(clips: list[Clip], name: str | None) -> Clip:

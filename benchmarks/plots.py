@@ -10,12 +10,14 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from rt_melody.benchmarks.conditions import CONDITIONS
 from rt_melody.benchmarks.melody_scores import ERRORS
@@ -42,11 +44,11 @@ def draw(rows: list[dict], bound_ms: float, folder: Path) -> None:
         errors(at_bound, bound_ms, folder / "errors.png")
 
 
-def canvas(size: tuple[float, float] = SIZE_INCHES) -> tuple[plt.Figure, Axes]:
+def canvas(size: tuple[float, float] = SIZE_INCHES) -> tuple[Figure, Axes]:
     return plt.subplots(figsize=size, dpi=DPI, layout="constrained")
 
 
-def finish(figure: plt.Figure, axes: Axes, path: Path, **words: object) -> None:
+def finish(figure: Figure, axes: Axes, path: Path, **words: Any) -> None:
     axes.set(**words)
     axes.grid(alpha=0.3)
     figure.legend(fontsize="small", loc="outside right upper")

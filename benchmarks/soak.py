@@ -79,13 +79,13 @@ def repeated(notes: Sequence[TrueNote], length_s: float, times: int) -> list[Tru
     return [TrueNote(n.on_s + i * length_s, n.off_s + i * length_s, n.pitch) for i in range(times) for n in notes]
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> float | None:
+def slope(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float | None:
     """The median of the slopes between all pairs of points (Theil 1950, Sen 1968); None for fewer than ENOUGH."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
     if len(x) < ENOUGH:
         return None
     first, second = np.triu_indices(len(x), 1)
-    return float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+    across, up = np.asarray(x, float), np.asarray(y, float)
+    return float(np.median((up[second] - up[first]) / (across[second] - across[first])))
 
 
 def over_time(starts_s: np.ndarray, delays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

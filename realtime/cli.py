@@ -19,12 +19,12 @@ from importlib import metadata
 from pathlib import Path
 
 from rt_melody.realtime.console import flushed, hold_standard_files, print_text, reader_has_gone, say
+from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.options import make_parser
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings, read_yaml
 from rt_melody.realtime.settings.files import is_flat
 from rt_melody.realtime.signals import Stopped, stop_signals
-from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, SettingsError
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return flushed(_run(make_parser().parse_args(arguments)))
     except SystemExit as leave:  # argparse after --help
-        return flushed(leave.code or 0)
+        return flushed(int(leave.code or 0))
     except RtMelodyError as error:
         if reader_has_gone(error):
             return flushed(0)

@@ -26,7 +26,7 @@ BOUNDS_MS = (10, 15, 20, 30, 50, 75, 100, 150, 200)  # that may be recommended
 BLOCKS_SAMPLES = (64, 128, 256, 512, 1024, 2048)
 QUANTILES = (0.5, 0.99, 0.999, 1.0)
 
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 Stop = Callable[[], bool]
 
 

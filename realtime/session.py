@@ -94,7 +94,8 @@ class Session:
     a block too: where it says so, the note is ended, and ``on_pause`` is called, which may wait for as long as it likes.
     ``make_tracker``: what makes a tracker for a sample rate in Hz, should the source's change; without it the run ends then.
 
-    ``ended`` tells whether the source was heard to its end; ``stats``, ``timing`` and ``scheduling`` tell of the newest run, also while it lasts and after it failed.
+    ``ended`` tells whether the source was heard to its end; ``stats``, ``timing`` and ``scheduling`` tell of the newest run,
+    also while it lasts and after it failed.
     """
 
     def __init__(

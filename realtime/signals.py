@@ -19,7 +19,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Those that end a program by default and can be caught; where the system has them. SIGINT and SIGTERM always.
-ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGABRT", "SIGALRM", "SIGUSR2", "SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGIO", "SIGPWR", "SIGBREAK")
+ENDING = (
+    "SIGINT",
+    "SIGTERM",
+    "SIGHUP",
+    "SIGQUIT",
+    "SIGABRT",
+    "SIGALRM",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGXCPU",
+    "SIGIO",
+    "SIGPWR",
+    "SIGBREAK",
+)
 
 
 SETTLE_S = 0.05

@@ -41,7 +41,12 @@ class FakeServer:
         return self._midi.ctypes.data if port == MIDI else self._channels[port - VOICE].ctypes.data
 
     def _write(self, buffer: int, offset: int, message: int, length: int) -> int:
-        if buffer != self._midi.ctypes.data or not 0 <= offset < len(self._sound) or offset < self._newest or len(self._cycle_events) >= self.room:
+        if (
+            buffer != self._midi.ctypes.data
+            or not 0 <= offset < len(self._sound)
+            or offset < self._newest
+            or len(self._cycle_events) >= self.room
+        ):
             return -1
         self._newest = offset
         self._cycle_events.append((self.frame + offset, c.string_at(message, length)))

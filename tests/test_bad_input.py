@@ -145,6 +145,7 @@ def test_a_recording_cut_in_the_middle_is_tracked_as_far_as_it_goes(kind, voice,
 # --- sound that is strange
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_count_as_silence(value, voice, tracked, capsys):
     bad, silent = voice.copy(), voice.copy()
@@ -165,6 +166,7 @@ def test_direct_current_holds_no_voice(tracked):
     assert not column(tracked(np.full(RATE, 0.8, np.float32)), "voiced")[20:].any()
 
 
+@pytest.mark.slow
 def test_a_burst_at_full_scale_is_forgotten(tracked):
     """Half a second of hard noise before the song: later the pitch is that of the song without it."""
     song = demo_phrase(RATE).samples[: 6 * RATE]

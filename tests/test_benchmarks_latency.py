@@ -39,6 +39,7 @@ def test_the_song_has_its_notes_where_it_says():
     np.testing.assert_array_equal(samples, again)
 
 
+@pytest.mark.slow
 def test_the_arithmetic_is_told_at_every_phase_of_the_hop():
     samples, notes = end_to_end.song(3)
     told = end_to_end.algorithmic_ms(samples, notes, 50.0, None).reshape(end_to_end.PHASES, len(notes))
@@ -48,7 +49,12 @@ def test_the_arithmetic_is_told_at_every_phase_of_the_hop():
 
 
 def test_what_end_to_end_has_more_than_the_arithmetic():
-    measured = {"end_to_end": np.array([50.0, 52.0, np.nan]), "algorithmic": np.array([45.0, 47.0, 46.0]), "plumbing": np.array([2.0, 2.0, 2.0]), "said": "x"}
+    measured = {
+        "end_to_end": np.array([50.0, 52.0, np.nan]),
+        "algorithmic": np.array([45.0, 47.0, 46.0]),
+        "plumbing": np.array([2.0, 2.0, 2.0]),
+        "said": "x",
+    }
     told = end_to_end.figures(measured, {"median": 0.5, "max": 1.0})
     assert told["end_to_end"] == {"median": 51.0, "max": 52.0, "found": 2, "of": 3}
     assert told["beyond_algorithmic"] == {"median": 5.0}
@@ -138,15 +144,20 @@ def test_stages_add_up_to_the_hop_and_the_engine_is_left_as_it_was():
         for start in range(0, len(samples) - 160, 160):
             chain.feed(samples[start : start + 160])
     assert heard == expected[: len(heard)] and len(heard) > 150, "the clocks change nothing"
-    assert set(chain.stages) == set(compute.STAGES) and {len(times) for times in chain.stages.values()} == {len(range(0, len(samples) - 160, 160))}
+    assert set(chain.stages) == set(compute.STAGES) and {len(times) for times in chain.stages.values()} == {
+        len(range(0, len(samples) - 160, 160))
+    }
     assert all(min(times) > 0 for stage, times in chain.stages.items() if stage != "notes")
-    assert [seconds > 0 for seconds in chain.stages["notes"]] == [False] * 3 + [True] * (len(chain.stages["notes"]) - 3), "a look-ahead of 39 ms: the first frame comes with the fourth hop"
+    assert [seconds > 0 for seconds in chain.stages["notes"]] == [False] * 3 + [True] * (len(chain.stages["notes"]) - 3), (
+        "a look-ahead of 39 ms: the first frame comes with the fourth hop"
+    )
     assert [getattr(owner, name) for owner, name in parts] == before
     from rt_melody.kernels import framing
 
     assert type(framing.condition).__name__ != "function"
 
 
+@pytest.mark.slow
 def test_a_hop_keeps_nothing():
     told = compute.allocations(melody_tracker(16_000), 2.0)
     assert abs(told["kept_blocks_a_hop"]) < 5.0 and told["garbage_cycles"] == 0

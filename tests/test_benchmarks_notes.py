@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,14 +11,14 @@ import pytest
 import soundfile
 
 pytest.importorskip("mir_eval")
-from rt_melody.benchmarks import conditions, note_parts, signals  # noqa: E402
-from rt_melody.benchmarks.frame_cache import engine_frames  # noqa: E402
-from rt_melody.benchmarks.note_parts import PARTS, Clip, Heard  # noqa: E402
-from rt_melody.benchmarks.note_scores import NoteScores, PlayedNote, played_notes  # noqa: E402
-from rt_melody.benchmarks.signals import SAMPLE_RATE, TrueNote  # noqa: E402
-from rt_melody.realtime.engine import DecoderSettings  # noqa: E402
+from rt_melody.benchmarks import conditions, note_parts, signals
+from rt_melody.benchmarks.frame_cache import engine_frames
+from rt_melody.benchmarks.note_parts import PARTS, Clip, Heard
+from rt_melody.benchmarks.note_scores import NoteScores, PlayedNote, played_notes
+from rt_melody.benchmarks.signals import SAMPLE_RATE, TrueNote
+from rt_melody.realtime.engine import DecoderSettings
 from rt_melody.realtime.errors import InputError
-from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz  # noqa: E402
+from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
 TRUE = [TrueNote(0.5 + 0.6 * i, 0.9 + 0.6 * i, 60.0 + 2.2 * i) for i in range(6)]
 
@@ -89,7 +89,9 @@ def test_the_bias_of_a_take_is_removed():
 def test_number_ignores_bends():
     """The voice bends to the pitch; the note number alone is a semitone off on every other note."""
     played = [note(t) for t in TRUE]
-    wrong = [PlayedNote(n.on_s, n.off_s, n.available_s, n.off_available_s, n.number + i % 2, n.pitch_on, n.pitch) for i, n in enumerate(played)]
+    wrong = [
+        PlayedNote(n.on_s, n.off_s, n.available_s, n.off_available_s, n.number + i % 2, n.pitch_on, n.pitch) for i, n in enumerate(played)
+    ]
     assert f(scored(wrong), "note", "number") == (1.0, 0.5)
 
 
@@ -167,7 +169,10 @@ def frames_of(true, sharp=0.0, rate_hz=100):
 def test_bias_is_the_median_over_frames():
     frames = frames_of(TRUE, -0.23)
     assert note_parts.bias_semitones(frames, TRUE) == pytest.approx(-0.23, abs=1e-6)
-    up = [PitchFrame(f.index, f.time_s, f.available_s, f.f0_hz * (2 if i % 3 == 0 else 1), f.voiced, 1, 1, -20.0) for i, f in enumerate(frames)]
+    up = [
+        PitchFrame(f.index, f.time_s, f.available_s, f.f0_hz * (2 if i % 3 == 0 else 1), f.voiced, 1, 1, -20.0)
+        for i, f in enumerate(frames)
+    ]
     assert note_parts.bias_semitones(up, TRUE) == pytest.approx(-0.23, abs=1e-6)
     assert note_parts.bias_semitones([], TRUE) == 0.0 and note_parts.bias_semitones(frames, []) == 0.0
 
@@ -184,7 +189,7 @@ def test_parts_of_ssvd_are_fixed_by_the_name():
     names = [str(n) for n in range(1000, 1400)]
     tuning = {n for n in names if note_parts.for_tuning(n)}
     assert 160 < len(tuning) < 240
-    assert note_parts.for_tuning("1011") == True and note_parts.for_tuning("1072") == False  # sha256sum of the name: 3d.., f8..
+    assert note_parts.for_tuning("1011") and not note_parts.for_tuning("1072")  # sha256sum of the name: 3d.., f8..
 
 
 @pytest.fixture
@@ -292,7 +297,9 @@ def test_notes_a_minute_where_nobody_sings():
     assert heard == pytest.approx([0.5, 0.5], abs=1e-3)
 
 
-@pytest.mark.parametrize("name, group", (("n1", "voices"), ("n18", "noise"), ("n43", "tones"), ("n100", "tones"), ("n93", "voices"), ("rain", "noise")))
+@pytest.mark.parametrize(
+    "name, group", (("n1", "voices"), ("n18", "noise"), ("n43", "tones"), ("n100", "tones"), ("n93", "voices"), ("rain", "noise"))
+)
 def test_noises_are_told_apart_by_what_sounds_in_them(name, group):
     assert conditions.noise_group(name) == group
 
@@ -314,7 +321,7 @@ class CountedEngine:
     bound_ms: float = 50.0
     hop_s: float = 0.01
     sample_rate: int = SAMPLE_RATE
-    settings: DecoderSettings = DecoderSettings()
+    settings: DecoderSettings = field(default_factory=DecoderSettings)
     asked: int = 0
 
     @property
@@ -363,6 +370,7 @@ def run(*words):
     return subprocess.run([sys.executable, "-m", "rt_melody.benchmarks.notes", *words], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_command_measures_and_writes(folder, tmp_path):
     out = tmp_path / "n.json"
     done = run("--data", str(folder), "--parts", "ssvd-tuning", "repeats", "--every", "8", "--set", "on_ms=20", "--out", str(out))
@@ -375,6 +383,7 @@ def test_command_measures_and_writes(folder, tmp_path):
     assert (tmp_path / "n.md").read_text() == done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words, says", (
     (["--set", "on_msec=20"], "on_msec is no setting; did you mean on_ms?"),
     (["--set", "on_ms=soon"], "on_ms soon cannot be used: it must be a number"),

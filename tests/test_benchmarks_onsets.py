@@ -244,6 +244,7 @@ def test_melodies_part_repeated_pitches():
 # ---- the command
 
 
+@pytest.mark.slow
 def test_command_writes_json_and_a_picture(tmp_path):
     pytest.importorskip("matplotlib")
     out, picture = tmp_path / "o.json", tmp_path / "o.png"
@@ -258,6 +259,7 @@ def test_command_writes_json_and_a_picture(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_bound_that_cannot_be_met_is_told():
     done = subprocess.run(
         [sys.executable, "-m", "rt_melody.benchmarks.onsets", "--latency-ms", "1"], capture_output=True, text=True

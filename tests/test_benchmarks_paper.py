@@ -140,6 +140,7 @@ def test_a_training_that_fails_is_told(tmp_path, recorded, monkeypatch):
 # ---- the whole
 
 
+@pytest.mark.slow
 def test_trained_heard_and_written_down(data, tmp_path, monkeypatch):
     """Training itself is the training command's test; here a small run of it stands where the experiment looks."""
     small = tiny.write_configs(tmp_path, model="hybrid")
@@ -187,6 +188,7 @@ def test_the_table_averages_seeds():
     assert "| A | 2 | 7 |  | 50.0 | 50.0 | 50.0 | 50.0 | 65.0 |" in paper_experiment.table(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_leaves_no_training_behind_and_saves_it(data, tmp_path, number):
     command = [sys.executable, "-c", f"import signal; signal.signal({signal.SIGINT:d}, signal.default_int_handler); "

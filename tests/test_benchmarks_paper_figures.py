@@ -40,6 +40,7 @@ def test_a_response_is_relative_to_its_peak():
     assert told[1, 1024] == pytest.approx(20 * np.log10(np.sqrt(0.5)), abs=0.01)
 
 
+@pytest.mark.slow
 def test_kernels_begin_as_the_run_of_that_seed_began(made):
     """A run with a learning rate too small to move them keeps the kernels that its seed drew."""
     still = made / "still"
@@ -49,6 +50,7 @@ def test_kernels_begin_as_the_run_of_that_seed_began(made):
     np.testing.assert_allclose(paper_figures.first_kernels(stored, "short_bank"), net.stage1.short_bank.weight.detach(), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_four_pictures_are_drawn(made, tmp_path):
     run = str(made / "paper" / "last.pt")
     paper_figures.main(["--with", run, "--without", run, "--data", str(made / "data"), "--out", str(tmp_path)])

@@ -95,7 +95,7 @@ def test_between_two_known_words_f0_is_interpolated_in_cents():
 
 def test_a_tool_that_says_nothing_scores_the_rests():
     truth = gliding_truth()
-    nothing = Track(*(np.zeros(0) for _ in range(3)), np.zeros(0, bool))
+    nothing = Track(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, bool))
     for latency_s in (0.05, inf):
         assert pooled(nothing, truth, latency_s)["OA"] == pytest.approx(25.0)
 
@@ -426,6 +426,7 @@ def test_a_file_that_is_no_result_is_refused_in_a_sentence(tmp_path):
             read_earlier(path)
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     made = tables.draw(whole_result(), tmp_path)
@@ -441,6 +442,7 @@ def two_sets():
     return [sounds.SoundSet(name, [0.01 * rng.standard_normal(n).astype(np.float32) for n in (1600, 3200)]) for name in ("a", "b")]
 
 
+@pytest.mark.slow
 def test_what_was_heard_is_kept_and_heard_again_when_the_sound_changes(tmp_path, two_sets, monkeypatch):
     ours = all_peers([50.0])["rt-melody 50 ms"]
     bench = Bench(tmp_path, [50.0])
@@ -461,6 +463,7 @@ def test_what_was_heard_is_kept_and_heard_again_when_the_sound_changes(tmp_path,
     assert called == [["b"]]
 
 
+@pytest.mark.slow
 def test_a_tool_that_fails_is_left_out_with_its_reason(tmp_path, two_sets):
     bench = Bench(tmp_path, [50.0], model=str(tmp_path / "none.pt"))
     (tmp_path / "none.pt").write_bytes(b"no model")
@@ -524,6 +527,7 @@ def test_bad_input_is_one_sentence(capsys, tmp_path):
         assert left.value.code == 2 and said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_command_writes_json_and_tables(tmp_path):
     words = ["--quick", "--parts", "latency", "--peers", "rt-melody 50", "--out", str(tmp_path / "out"), "--results", str(tmp_path / "res")]
     done = subprocess.run(
@@ -580,6 +584,7 @@ def test_an_estimate_speaks_of_the_moment_it_says(name):
     assert 1200.0 * min(errors) < 15.0
 
 
+@pytest.mark.slow
 def test_pestos_streaming_check_on_our_engine():
     """As PESTO's own test of its stream, at 48 kHz by hops of 128: 30 pitches of five harmonics, random levels and phases.
 

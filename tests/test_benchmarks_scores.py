@@ -164,7 +164,8 @@ def listener(monkeypatch):
 
 
 def silent_clip(name):
-    return Clip(name, name.split("_")[0], *np.zeros((2, 32000), np.float32), np.zeros(401, np.float32))
+    silence = np.zeros(32000, np.float32)
+    return Clip(name, name.split("_")[0], silence, silence, np.zeros(401, np.float32))
 
 
 def test_clips_of_disputed_octave_count_in_all_figures_but_those_without_them():
@@ -181,7 +182,8 @@ def test_clips_of_disputed_octave_count_in_all_figures_but_those_without_them():
 
 def test_a_clip_is_heard_in_the_whole_plan(listener):
     rng = np.random.default_rng(1)
-    clip = Clip("a_1", "a", *(rng.standard_normal((2, 32000)).astype(np.float32)), np.zeros(401, np.float32))
+    voice, accompaniment = rng.standard_normal((2, 32000)).astype(np.float32)
+    clip = Clip("a_1", "a", voice, accompaniment, np.zeros(401, np.float32))
     plan = accuracy.plan_of([20.0, 50.0], ["voice", "white 10 dB"], 50.0)
     assert plan == [(20.0, "voice"), (50.0, "voice"), (50.0, "white 10 dB")]
     found = accuracy.hear_clip((clip, (TIMES, TRUTH), plan))

@@ -34,6 +34,7 @@ def stale_copy(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_tests_refuse_to_speak_of_a_stale_copy(stale_copy):
     done = run_pytest(stale_copy)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR and "Traceback" not in done.stderr
@@ -41,6 +42,7 @@ def test_the_tests_refuse_to_speak_of_a_stale_copy(stale_copy):
     assert "run pip install -e '.[dev]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_one_room_of_another_place_is_enough(stale_copy):
     for room in ROOMS[:-1]:
         (stale_copy / "rt_melody" / room / "__init__.py").unlink()
@@ -50,6 +52,7 @@ def test_one_room_of_another_place_is_enough(stale_copy):
     assert "rt_melody.benchmarks is imported from" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_tests_run_where_the_source_is_this_checkout(stale_copy):
     assert run_pytest("").returncode == pytest.ExitCode.OK
     assert run_pytest(stale_copy, RT_MELODY_TEST_INSTALLED="1").returncode == pytest.ExitCode.OK, "what CI says for the wheel"

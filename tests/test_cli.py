@@ -107,6 +107,7 @@ def test_options_that_look_like_none(capsys):
     assert (stored["source"]["input"], stored["output"]["midi_out"], stored["source"]["device"]) == (["-"], "virtual", "-1")
 
 
+@pytest.mark.slow
 def test_what_is_cheap_to_check_does_not_wait_for_torch():
     """In processes of their own: none of these refusals has imported torch."""
     Path("text.wav").write_text("no audio")
@@ -161,6 +162,7 @@ def test_a_run_without_outputs_names_them(song, capsys):
     assert "no output was asked for" not in said(capsys, "--input", song, "--jsonl")[2]
 
 
+@pytest.mark.slow
 def test_all_outputs_at_once_tell_one_story(song, capsys):
     import mido
 
@@ -174,6 +176,7 @@ def test_all_outputs_at_once_tell_one_story(song, capsys):
     assert header == "time_s,f0_hz,voiced,confidence,available_s" and len(found) == 200
 
 
+@pytest.mark.slow
 def test_the_bound_holds_for_every_row(song, capsys):
     for bound_ms in ("15", "30", "80"):
         assert said(capsys, "--input", song, "--csv", "a.csv", "--latency-ms", bound_ms)[0] == 0
@@ -182,6 +185,7 @@ def test_the_bound_holds_for_every_row(song, capsys):
         assert 0 < max(late_s) <= float(bound_ms) / 1000 + 1e-6
 
 
+@pytest.mark.slow
 def test_several_inputs_are_named_in_the_events(song, capsys):
     Path("two.wav").write_bytes(Path(song).read_bytes())
     status, out, err = said(capsys, "--input", song, "two.wav", "--jsonl")
@@ -191,6 +195,7 @@ def test_several_inputs_are_named_in_the_events(song, capsys):
     assert f"{song}: 200 frames" in err and "two.wav: 200 frames" in err and err.count("in all, bound") == 1
 
 
+@pytest.mark.slow
 def test_inputs_of_other_rates_in_one_run_are_as_in_runs_of_their_own(song, capsys):
     soundfile.write("high.wav", demo_phrase(22050).samples[:44100], 22050)
     Path("out").mkdir()
@@ -201,6 +206,7 @@ def test_inputs_of_other_rates_in_one_run_are_as_in_runs_of_their_own(song, caps
         assert Path("alone.csv").read_text() == (Path("out") / Path(name).with_suffix(".csv")).read_text()
 
 
+@pytest.mark.slow
 def test_a_run_by_a_printed_configuration_is_the_run_it_was_printed_from(song, capsys):
     options = ("--input", song, "--latency-ms", "25", "--notes", "on_ms=20", "--csv", "a.csv", "--midi-file", "a.mid")
     Path("my.yaml").write_text(said(capsys, *options, "--print-config")[1])
@@ -212,6 +218,7 @@ def test_a_run_by_a_printed_configuration_is_the_run_it_was_printed_from(song, c
     assert (Path("a.csv").read_bytes(), Path("a.mid").read_bytes()) == first
 
 
+@pytest.mark.slow
 def test_a_pipe_is_tracked_as_the_file_is(song, capsys, monkeypatch):
     samples, _ = soundfile.read(song, dtype="float32")
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(samples.astype("<f4").tobytes())))
@@ -223,6 +230,7 @@ def test_a_pipe_is_tracked_as_the_file_is(song, capsys, monkeypatch):
 # --- ways out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options, path", [("--input song.wav --csv a.csv", "a.csv"), ("--input song.wav two.wav --csv .", "song.csv")])
 def test_a_reader_that_leaves_ends_the_run_quietly(song, options, path):
     Path("two.wav").write_bytes(Path(song).read_bytes())
@@ -246,12 +254,14 @@ def test_a_full_disk_behind_stdout_is_told():
     assert done.stderr == "rt-melody: standard output cannot be written (No space left on device); send it elsewhere\n"
 
 
+@pytest.mark.slow
 def test_a_closed_stderr_hinders_nothing_and_stays_out_of_the_files(song):
     done = shell(f"rt-melody --input {song} --csv a.csv --jsonl 2>&-")
     assert done.returncode == 0 and all(json.loads(line) for line in done.stdout.splitlines())
     assert len(Path("a.csv").read_text().splitlines()) == 201
 
 
+@pytest.mark.slow
 def test_a_closed_stdout_is_told_where_it_is_needed(song):
     assert shell(f"rt-melody --input {song} --quiet --csv a.csv >&-").returncode == 0
     done = shell(f"rt-melody --input {song} --jsonl >&-")
@@ -331,6 +341,7 @@ def test_one_file_that_matched_a_pattern_goes_into_the_folder_like_several(song,
     assert sorted(os.listdir("out")) == [f"{stem}.csv", f"{stem}.mid"]
 
 
+@pytest.mark.slow
 def test_a_folder_for_several_inputs_is_made(song, capsys):
     shutil.copy(song, "other.wav")
     assert said(capsys, "--input", song, "other.wav", "--csv", "new/out", "--quiet")[0] == 0
@@ -351,6 +362,7 @@ def test_frames_come_as_json_lines_where_they_are_asked_for(song, capsys):
     assert status == 0 and kinds.count("frame") > 10 * kinds.count("note_on") > 0
 
 
+@pytest.mark.slow
 def test_several_osc_receivers_get_the_same(song, capsys):
     receivers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
     try:
@@ -366,6 +378,7 @@ def test_several_osc_receivers_get_the_same(song, capsys):
             receiver.close()
 
 
+@pytest.mark.slow
 def test_what_is_left_out_of_the_range_and_the_key_are_told(song, capsys):
     assert (
         "notes lay outside the range of notes that are played and were left out"

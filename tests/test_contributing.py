@@ -65,6 +65,7 @@ def test_every_example_is_run_here():
     assert {path for path, _ in EXAMPLES} == {*SINK, *BACK_END}
 
 
+@pytest.mark.slow
 def test_a_new_sink_is_a_file_and_a_line(changed_package, tmp_path):
     run = changed_package(*SINK)
     done = run("-m", "rt_melody", "--input", "demo", "--labels", "demo.txt", "--jsonl")
@@ -76,6 +77,7 @@ def test_a_new_sink_is_a_file_and_a_line(changed_package, tmp_path):
     assert all(float(on) < float(off) and re.fullmatch(r"[A-G][b#]?\d", name) for on, off, name in labels)
 
 
+@pytest.mark.slow
 def test_a_new_setting_is_a_line(changed_package, tmp_path):
     run = changed_package(*SINK)
     assert "write the notes as a label track" in run("-m", "rt_melody", "--help").stdout
@@ -86,6 +88,7 @@ def test_a_new_setting_is_a_line(changed_package, tmp_path):
     assert done.returncode == 2 and "labels" in done.stderr and "must not be empty" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_new_midi_back_end_is_a_file_and_a_line(changed_package, tmp_path):
     run = changed_package(*BACK_END)
     code = """if True:

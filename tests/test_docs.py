@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/reliability.md", "benchmarks/results/README.md", "findings/README.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/reliability.md",
+    "benchmarks/results/README.md",
+    "findings/README.md",
+)
 PATHS = re.compile(r"(?<![\w./-])((?:realtime|kernels|models|tests|docs|benchmarks|findings|typings)/[\w/*.-]*[\w/*])")
 
 

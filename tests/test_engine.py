@@ -31,6 +31,7 @@ def fed(engine, samples, sizes):
     return frames + engine.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", ([1], [HOP - 1], [HOP], [HOP + 1], [997], [3, 4096, 1]))
 def test_chunks_change_nothing(model, sung, sizes):
     samples = sung.samples[: 8000 if sizes == [1] else None]
@@ -48,6 +49,7 @@ def test_an_array_that_must_not_be_written_to_is_heard_alike(model, sung):
     assert engine.feed(frozen) == expected and len(expected) > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", ([HOP // 2 - 1], [HOP], [997]))
 def test_chunks_change_nothing_at_half_hops(model, sung, sizes):
     whole = fed(Engine(RATE, 20, model), sung.samples, [len(sung.samples)])
@@ -90,6 +92,7 @@ def test_chunks_change_nothing_at_other_rates(model, rate):
     assert fed(Engine(rate, 50, model), samples, [441, 7, 1024, 3000]) == whole
 
 
+@pytest.mark.slow
 def test_state_second_run_reset_and_without_reset(model, sung):
     engine = Engine(RATE, 50, model)
     first = engine.feed(sung.samples)
@@ -100,12 +103,14 @@ def test_state_second_run_reset_and_without_reset(model, sung):
     assert Engine(RATE, 50, StreamingModel()).feed(sung.samples) == first
 
 
+@pytest.mark.slow
 def test_flush_leaves_a_fresh_stream(model, sung):
     engine = Engine(RATE, 50, model)
     first = fed(engine, sung.samples, [1000])
     assert fed(engine, sung.samples, [1000]) == first
 
 
+@pytest.mark.slow
 def test_later_input_never_changes_earlier_output(model, sung):
     other = sung.samples.copy()
     changed = 16000
@@ -141,6 +146,7 @@ def test_every_moment_of_the_recording_gets_one_row(model):
     assert frames[-1].time_s < 12345 / RATE <= frames[-1].time_s + 0.0101
 
 
+@pytest.mark.slow
 def test_a_skip_goes_on_at_its_place_in_the_stream(model, sung):
     engine = Engine(RATE, 50, model)
     engine.feed(sung.samples[:8000])
@@ -151,6 +157,7 @@ def test_a_skip_goes_on_at_its_place_in_the_stream(model, sung):
     assert [f.f0_hz for f in frames] == [f.f0_hz for f in Engine(RATE, 50, model).feed(sung.samples)]
 
 
+@pytest.mark.slow
 def test_values_that_are_not_finite_are_survived(model, sung):
     engine = Engine(RATE, 50, model)
     engine.feed(np.full(1600, np.nan, np.float32))
@@ -171,6 +178,7 @@ def test_what_is_no_voice_is_not_voiced(model, samples):
     assert sum(f.voiced for f in frames) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", (0.3, 1.0))
 def test_an_offset_hides_no_voice(model, sung, offset):
     """A microphone with DC at its output: what is voiced stays voiced, but for the first moment."""
@@ -189,6 +197,7 @@ def test_what_is_sung_is_heard(model, sung):
     assert np.mean([right and f.voiced for f, right in heard]) > 0.75
 
 
+@pytest.mark.slow
 def test_levels_do_not_matter(model, sung):
     """The same pitches 40 dB apart, on nearly all voiced frames."""
     loud, quiet = (fed(Engine(RATE, 50, model), sung.samples * np.float32(g), [1000]) for g in (1.0, 0.01))
@@ -229,6 +238,7 @@ def test_one_channel_is_fed():
         Engine(RATE).feed(np.zeros((10, 2), np.float32))
 
 
+@pytest.mark.slow
 def test_denormals_are_flushed_in_the_thread_that_feeds(model, sung):
     """Made in one thread and fed in another, where they are not flushed: the same frames, and that thread's own again."""
     import threading
@@ -266,6 +276,7 @@ def test_making_and_feeding_leaves_torch_as_a_library_finds_it(sung):
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_hops_leave_nothing_for_the_garbage_collector(model, sung):
     """While live the collector rests: whatever only it could free would pile up."""
     import gc
@@ -285,6 +296,7 @@ def test_hops_leave_nothing_for_the_garbage_collector(model, sung):
 # ---- what may be fed, and who shares what ----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_engines_that_share_a_model_share_no_stream(sung):
     first = Engine(RATE, 50)
     alone = fed(first, sung.samples, [1000])

@@ -165,7 +165,9 @@ def test_a_graph_of_another_rate_is_told_after_the_last_sample_of_the_old_one(cl
     first = client.server.frame
     client.play(2)
     assert len(client.sound.read(0.0)) == 256 and client.sound.read(0.0) is not None
-    assert client.sound.origin_s + client.sound.position_samples / 96000 == pytest.approx(100.0 + client.server.time_us / 1e6, abs=0.006)
+    assert client.sound.origin_s + client.sound.position_samples / 96000 == pytest.approx(
+        100.0 + client.server.time_us / 1e6, abs=0.006
+    )
     client.midi.send_at(ON, 1.0 + 200 / 96000)
     client.play(2)
     assert client.server.events == [(first + 200 + 128, ON)]

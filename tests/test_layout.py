@@ -150,6 +150,7 @@ def test_tests_use_the_installed_name():
     assert bare == []
 
 
+@pytest.mark.slow
 def test_torch_jit_is_spoken_in_one_file():
     assert {module for module, source in SOURCES.items() if says_torch_jit(source)} <= {TORCHSCRIPT}
 

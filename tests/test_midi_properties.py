@@ -155,6 +155,7 @@ def assert_bounded(receiver: Receiver, bytes_per_s: int) -> None:
         assert np.all(total[first + 1 :] - total[first] <= allowed + 1e-6)
 
 
+@pytest.mark.slow
 def test_ten_thousand_random_performances():
     """Their lengths differ so that close comes at every moment; one in two hundred is long."""
     struck = 0

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from rt_melody.models.build import build_network
 from rt_melody.models.config import ModelConfig, load_config
 from rt_melody.models.filterbank import sinusoid_kernels
 from rt_melody.models.live_step import LiveStep
-from rt_melody.models.network import HarmonicStack
+from rt_melody.models.network import HarmonicStack, TwoStageNet
 from rt_melody.models.paper import PaperNet, Stage1, Stage1Alone, peak_order
 from rt_melody.models.streaming import SHIPPED, StreamingModel
 from rt_melody.models.torchscript import META, ModelFileError, load_model, save_model
@@ -27,10 +28,10 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-def trained(config, seed=0):
+def trained(config, seed=0) -> TwoStageNet:
     """A network with statistics that are not those of its birth."""
     torch.manual_seed(seed)
-    net = build_network(config)
+    net = cast(TwoStageNet, build_network(config))
     for _ in range(3):
         net.whole(torch.randn(2, 160 * 30) * 0.1)
     return net.eval()

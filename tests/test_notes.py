@@ -478,6 +478,7 @@ def test_whatever_is_sung_notes_alternate_and_time_goes_on(runs):
     check_notes(events)
 
 
+@pytest.mark.slow
 def test_ten_thousand_random_sequences_of_posteriors():
     """Posteriors that wander, leap and vanish, through the decoder; levels, voicing and confidence at random."""
     rng = np.random.default_rng(7)
@@ -487,12 +488,16 @@ def test_ten_thousand_random_sequences_of_posteriors():
         tracker, events = NoteTracker(NoteSettings(first_confidence=0.5, sure_confidence=0.5)), []
         pitch = np.cumsum(rng.normal(0.0, rng.choice((0.05, 0.5, 3.0)), hops)) + np.repeat(rng.uniform(0, BINS, 3), hops // 3)
         observed = np.zeros((hops, BINS + 1), np.float32)
-        observed[:, :-1] = np.maximum(-40.0, -np.square(bins - pitch[:, None]) / 8.0) + np.repeat(rng.normal(2.0, 6.0, hops // 3), 3)[:, None]
+        observed[:, :-1] = (
+            np.maximum(-40.0, -np.square(bins - pitch[:, None]) / 8.0) + np.repeat(rng.normal(2.0, 6.0, hops // 3), 3)[:, None]
+        )
         other = rng.random((4, hops))
         for i in range(hops):
             state = decoder.feed(observed[i])
             f0_hz = midi_to_hz(40.0 + (state if state < BINS else pitch[i]) / 2.0)
-            frame = PitchFrame(i, i / 100, i / 100 + LAG_S, f0_hz, state < BINS, other[0, i], other[1, i], -80.0 * other[2, i], 4000.0 * other[3, i])
+            frame = PitchFrame(
+                i, i / 100, i / 100 + LAG_S, f0_hz, state < BINS, other[0, i], other[1, i], -80.0 * other[2, i], 4000.0 * other[3, i]
+            )
             events += tracker.feed(frame)
         events += tracker.finish(hops / 100 + LAG_S)
         check_notes(events)

@@ -113,6 +113,7 @@ def stalled(stall_s: float) -> tuple[Stalling, SessionStats, list[str], Session]
     return sink, stats, told, session
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stall_s", [0.1, 1.0, 5.0, 15.0])
 def test_after_a_stall_the_bound_holds_again_within_a_tenth_of_a_second(stall_s):
     """Fifteen seconds are more than the ring holds."""
@@ -127,6 +128,7 @@ def test_after_a_stall_the_bound_holds_again_within_a_tenth_of_a_second(stall_s)
     assert resumed_s - sink.stalled_to_s <= RECOVERED_S, "and it is heard again by then"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stall_s", [0.1, 1.0, 5.0, 15.0])
 def test_a_stall_is_counted_told_and_ends_the_note(stall_s):
     sink, stats, told, session = stalled(stall_s)

@@ -78,11 +78,13 @@ def on_disk(pattern: str, folders: tuple[str, ...]) -> set[str]:
     return {path.relative_to(CHECKOUT).as_posix() for path in files if "__pycache__" not in path.parts}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_module(wheel):
     packed = {name.removeprefix("rt_melody/") for name in wheel.namelist() if name.endswith(".py")}
     assert packed == on_disk("*.py", ROOMS) | {"__main__.py"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", DATA)
 def test_the_wheel_holds_the_model_and_the_examples(wheel, folder):
     files = on_disk("*", (folder,))
@@ -91,10 +93,12 @@ def test_the_wheel_holds_the_model_and_the_examples(wheel, folder):
     assert files - FOR_TRAINING <= packed and not FOR_TRAINING & packed
 
 
+@pytest.mark.slow
 def test_the_wheel_says_that_it_is_typed(wheel):
     assert {f"rt_melody/{room}/py.typed" for room in ROOMS} <= set(wheel.namelist())
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_by_the_name_of_the_package(wheel, tmp_path):
     wheel.extractall(tmp_path / "site")
     # -I: neither PYTHONPATH nor this folder; the wheel comes before whatever is installed.
@@ -104,16 +108,19 @@ def test_the_wheel_runs_by_the_name_of_the_package(wheel, tmp_path):
     assert (tmp_path / "demo.csv").read_text().startswith("time_s,f0_hz,voiced,confidence,available_s\n")
 
 
+@pytest.mark.slow
 def test_python_m_is_the_command(tmp_path):
     done = subprocess.run([sys.executable, "-m", "rt_melody", "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert (done.returncode, done.stdout) == (0, f"rt-melody {importlib.metadata.version('rt-melody')}\n")
 
 
+@pytest.mark.slow
 def test_the_wheel_installs_no_generic_name(wheel):
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert "rt_melody" in tops and all(top == "rt_melody" or top.endswith(".dist-info") for top in tops)
 
 
+@pytest.mark.slow
 def test_the_wheel_brings_the_command_and_the_licence(wheel):
     texts = {Path(name).name: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name}
     assert "rt-melody = rt_melody.realtime.start:main" in texts["entry_points.txt"]
@@ -123,6 +130,7 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel):
 LIVE_MODULES = sorted("rt_melody." + p.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for p in on_disk("*.py", ("realtime", "kernels", "models")) if "training" not in p)
 
 
+@pytest.mark.slow
 def test_everything_imports_without_portaudio_and_rtmidi(tmp_path):
     code = WITHOUT_DEVICES + "import importlib\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\nprint(len(sys.argv) - 1)"
     done = run_python(code, tmp_path, *(m for m in LIVE_MODULES if not m.endswith("__main__")))
@@ -133,6 +141,7 @@ def test_everything_imports_without_portaudio_and_rtmidi(tmp_path):
 RUN_COMMAND = "from rt_melody.realtime.cli import main\nsys.argv[0] = 'rt-melody'\nsys.exit(main())"
 
 
+@pytest.mark.slow
 def test_the_demo_runs_without_portaudio_and_rtmidi(tmp_path):
     done = run_python(WITHOUT_DEVICES + RUN_COMMAND, tmp_path, "--input", "demo", "--csv", "demo.csv", "--midi-file", "demo.mid")
     assert done.returncode == 0, done.stderr

@@ -92,6 +92,7 @@ def test_without_options_notes_are_as_the_tracker_made_them():
 # --- one path for all outputs
 
 
+@pytest.mark.slow
 def test_what_the_command_plays_is_shaped_in_every_output(capsys, song):
     plain = events_of(capsys, "--input", song, "--midi-file", "plain.mid", "--csv", "plain.csv")
     moved = events_of(
@@ -109,6 +110,7 @@ def test_what_the_command_plays_is_shaped_in_every_output(capsys, song):
     assert rows[0][1:] == rows[1][1:]  # f0 and available_s are of the sound, which is what it was
 
 
+@pytest.mark.slow
 def test_hard_snap_puts_every_pitch_on_the_scale(capsys, song):
     events = events_of(capsys, "--input", song, "--scale", "A", "minor")
     assert {note % 12 for note in notes_of(events)} <= {9, 11, 0, 2, 4, 5, 7}
@@ -122,6 +124,7 @@ def test_a_shut_gate_hears_nothing(capsys, song):
     assert voiced == {"0"}
 
 
+@pytest.mark.slow
 def test_an_mpe_file_is_understood(capsys, song):
     events = events_of(capsys, "--input", song, "--mode", "mpe", "--midi-file", "mpe.mid")
     reader = MpeReader()

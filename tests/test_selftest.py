@@ -226,6 +226,7 @@ def test_stopped_at_once_it_says_so():
     assert said[-1] == "Stopped before anything was measured."
 
 
+@pytest.mark.slow
 def test_the_command_measures_this_machine(capsys):
     """Whether it is quick enough is not ours to assert; that it says so is."""
     status = cli.main(["--input", "demo", "--self-test", "1", "--no-priority"])

@@ -292,6 +292,7 @@ def test_falling_behind_is_skipped_and_time_goes_on(behind_s):
     assert shown == [1] and "fell behind 1 time " in stats.line()
 
 
+@pytest.mark.slow
 def test_the_note_that_sounded_ends_before_the_skip_and_another_begins_after_it():
     source, sink = LiveSource([HOP] * 20 + [1000] + [HOP] * 20), Recorder()
     played(source, sink)
@@ -302,6 +303,7 @@ def test_the_note_that_sounded_ends_before_the_skip_and_another_begins_after_it(
     assert [kind for kind, _ in sink.told].count("start") == 1, "the origin of the stream did not move"
 
 
+@pytest.mark.slow
 def test_at_the_bound_nothing_is_skipped_and_one_sample_beyond_all_is():
     """In hand and behind together may hold the bound and one block of the device."""
     allowed = int(BOUND_MS / 1000 * RATE) + HOP
@@ -356,6 +358,7 @@ def test_a_jam_of_the_device_is_forgotten_with_the_audio_that_is_skipped(microph
         assert source.device_block_samples == 10
 
 
+@pytest.mark.slow
 def test_with_large_device_blocks_falling_behind_is_still_noticed():
     source = LiveSource([85] * 5 + [85 * 3] + [85] * 5, block=85)
     stats = played(source)
@@ -421,6 +424,7 @@ def test_what_the_device_dropped_itself_is_told_and_counted_from_the_start_of_th
     assert ["(1 time so far)" in told[0], "(2 times so far)" in told[1]] == [True, True] and len(told) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost_s, told", [(0.005, []), (0.3, [ORIGIN_S + 0.3])])
 def test_what_a_device_dropped_moves_the_times_of_outputs_and_ends_no_note(lost_s, told):
     source, sink = LiveSource([HOP] * 20), Recorder()
@@ -461,6 +465,7 @@ def sung() -> bytes:
     return demo_phrase(16000).samples[: 4 * 16000].astype("<f4").tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_program_in_good_order(tmp_path, number):
     """Standard input stays open; the program has heard the first notes when the signal comes."""

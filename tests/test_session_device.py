@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fake_session import HOP, RATE, FakeEngine, FakeSource, Recorder, assert_no_note_left_on, blocks, played, tracker
+
 from rt_melody.realtime.session import run
 from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame
@@ -37,7 +38,7 @@ class Device(FakeSource):
 def test_a_break_ends_the_note_keeps_what_was_held_back_and_time_goes_on():
     sink, engine = Recorder(), FakeEngine()
     played(Device([*blocks(30), "break", *blocks(30)]), sink, engine=engine)
-    on, off, again = [e for e in sink.of((NoteOn, NoteOff))][:3]
+    _, off, again = sink.of((NoteOn, NoteOff))[:3]
     assert isinstance(off, NoteOff) and isinstance(again, NoteOn)
     assert off.available_s < again.available_s and off.time_s <= 0.3 <= again.time_s
     assert_no_note_left_on(sink)

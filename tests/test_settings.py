@@ -390,7 +390,7 @@ def test_a_group_made_by_itself_is_checked_as_in_the_whole():
     with pytest.raises(SettingsError, match="channel 17 cannot be used: it must be at most 16"):
         MidiSettings(channel=17)
     with pytest.raises(SettingsError, match="chanel is no setting; did you mean channel"):
-        MidiSettings(chanel=1)
+        MidiSettings(**{"chanel": 1})
     notes = NoteSettings(on_ms=20).changed(bridge_ms=30)
     assert (notes.on_ms, notes.bridge_ms) == (20, 30)
     with pytest.raises(SettingsError, match="on_ms -1 cannot be used"):

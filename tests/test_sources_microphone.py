@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from fake_audio import FakeAudio, PortAudioError
 
+from rt_melody.realtime.errors import DeviceError, InputError
 from rt_melody.realtime.sources import microphone
 from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
-from rt_melody.realtime.errors import DeviceError, InputError
 
 
 def opened(channels: int = 1, rate: float = 48000.0, **settings) -> tuple[MicrophoneSource, FakeAudio]:
@@ -61,7 +61,7 @@ def test_channels_are_averaged_or_one_is_taken():
 
 
 def test_of_a_device_with_very_many_channels_two_are_opened():
-    source, audio = opened(channels=128)
+    _, audio = opened(channels=128)
     assert audio.stream.settings["channels"] == 2
 
 
@@ -262,7 +262,7 @@ def test_a_loss_that_the_device_reports_is_no_other_rate(monkeypatch):
     """44100 of 48000 samples a second arrive, and each hole is said."""
     source, audio = opened(rate=48000.0)
     now_s = time.perf_counter()
-    for i in range(1000):
+    for _ in range(1000):
         now_s += 441 / 44100
         monkeypatch.setattr(time, "perf_counter", lambda: now_s)
         audio.stream.play(np.ones((441, 1)), overflow=True)
@@ -278,12 +278,17 @@ def test_a_device_that_loses_sound_without_a_word_is_opened_anew_with_larger_buf
     assert first.closed and not audio.stream.closed and audio.stream is not first
     assert (first.settings["latency"], audio.stream.settings["latency"]) == ("low", "high")
     assert source.breaks == 1
-    mended = "the audio input 'mic, ALSA' gives 24000 samples a second where it says 48000, so that sound is lost on the way; it is opened anew with larger buffers"
+    mended = (
+        "the audio input 'mic, ALSA' gives 24000 samples a second where it says 48000, so that sound is lost on the way; "
+        "it is opened anew with larger buffers"
+    )
     assert source.trouble == mended
     now_s = at_pace(monkeypatch, source, audio, 10.0, 48000.0, from_s=now_s)
     assert source.trouble is None and source.sample_rate == 48000
     at_pace(monkeypatch, source, audio, 14.0, 43200.0, from_s=now_s)
-    assert source.breaks == 1 and source.trouble.endswith("gives 43200 samples a second where it says 48000, so that sound is lost on the way; choose another --device, or end other programs")
+    assert source.breaks == 1 and source.trouble.endswith(
+        "gives 43200 samples a second where it says 48000, so that sound is lost on the way; choose another --device, or end other programs"
+    )
 
 
 def test_a_device_that_cannot_be_opened_anew_is_lost(monkeypatch):

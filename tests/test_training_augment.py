@@ -8,17 +8,50 @@ from scipy.signal import lfilter
 
 from rt_melody.models.training import augment
 from rt_melody.models.training.augment import (
-    AugmentConfig, ExampleMaker, bump, codec, fit, scaled, shift_formants, swell, voiced_rms,
+    AugmentConfig,
+    ExampleMaker,
+    bump,
+    codec,
+    fit,
+    scaled,
+    shift_formants,
+    swell,
+    voiced_rms,
 )
 from rt_melody.models.training.data import SAMPLE_RATE, UNKNOWN, Clip
 
 LEVEL_DB = -6.0
 # Nothing but the voice, at one level; each test switches on what it looks at.
 PLAIN = AugmentConfig(
-    shift=0.0, own_band=0.0, no_band=1.0, no_voice=0.0, splice=0.0, noise_alone=0.0, synthetic_voice=0.0, synthetic_band=0.0, among_synthetic=0.0, lead=0.0,
-    noise=0.0, room=0.0, tilt=0.0, narrow=0.0, swell=0.0, bump=0.0, level_db=(LEVEL_DB, LEVEL_DB), clip=0.0,
-    formants=0.0, low=1.0, lone=0.0, rendered_band=0.0, music_band=0.0, music_unsung=0.0, backing=0.0, codec=0.0, dropout=0.0,
-    tonal=1.0, noise_speed=(1.0, 1.0),
+    shift=0.0,
+    own_band=0.0,
+    no_band=1.0,
+    no_voice=0.0,
+    splice=0.0,
+    noise_alone=0.0,
+    synthetic_voice=0.0,
+    synthetic_band=0.0,
+    among_synthetic=0.0,
+    lead=0.0,
+    noise=0.0,
+    room=0.0,
+    tilt=0.0,
+    narrow=0.0,
+    swell=0.0,
+    bump=0.0,
+    level_db=(LEVEL_DB, LEVEL_DB),
+    clip=0.0,
+    formants=0.0,
+    low=1.0,
+    lone=0.0,
+    rendered_band=0.0,
+    music_band=0.0,
+    music_unsung=0.0,
+    backing=0.0,
+    codec=0.0,
+    dropout=0.0,
+    tonal=1.0,
+    noise_speed=(1.0, 1.0),
 )
 OWN_BAND = {"no_band": 0.0, "own_band": 1.0}
 OTHER_BAND = {"no_band": 0.0, "own_band": 0.0}

@@ -8,7 +8,17 @@ import pytest
 
 from rt_melody.models.training import tiny
 from rt_melody.models.training.data import (
-    DataError, Recording, audio_files, clip_of, data_folder, load_mir1k, load_mono, load_music, load_voices, noise_files, to_label_grid,
+    DataError,
+    Recording,
+    audio_files,
+    clip_of,
+    data_folder,
+    load_mir1k,
+    load_mono,
+    load_music,
+    load_voices,
+    noise_files,
+    to_label_grid,
 )
 
 

@@ -6,7 +6,14 @@ import soundfile
 
 from rt_melody.models.training import datasets
 from rt_melody.models.training.datasets import (
-    UNKNOWN, DataError, LabelledNote, Recording, note_bias_cents, read_audio, read_dataset, without_bias,
+    UNKNOWN,
+    DataError,
+    LabelledNote,
+    Recording,
+    note_bias_cents,
+    read_audio,
+    read_dataset,
+    without_bias,
 )
 
 A3, A4 = 57.0, 69.0  # 220 and 440 Hz

@@ -11,7 +11,14 @@ from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import Output
 from rt_melody.models.training.data import UNKNOWN, Clip
 from rt_melody.models.training.losses import (
-    FRESH_MS, SIGMA_CENTS, UNSETTLED_MS, beginnings, fresh, head_targets, melody_loss, unsettled,
+    FRESH_MS,
+    SIGMA_CENTS,
+    UNSETTLED_MS,
+    beginnings,
+    fresh,
+    head_targets,
+    melody_loss,
+    unsettled,
 )
 from rt_melody.models.training.validate import figures, read_pitch, validate
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from rt_melody.benchmarks.peers import sounds as made
 from rt_melody.benchmarks.peers.base import MISSING_SAYS, Peer
+from rt_melody.benchmarks.peers.live import RtMelody
 from rt_melody.benchmarks.peers.results import gather, packed, unpacked
 from rt_melody.benchmarks.peers.run import COST_SECONDS, Bench, version_of
 from rt_melody.benchmarks.peers.sounds import SoundSet
-from rt_melody.benchmarks.peers.table import OURS, all_peers
+from rt_melody.benchmarks.peers.table import all_peers
 from rt_melody.benchmarks.peers.tables import draw, report
 from rt_melody.benchmarks.report import commit, write_result
 from rt_melody.benchmarks.trackers import melody_tracker
@@ -90,7 +91,7 @@ def sound_sets(args: argparse.Namespace) -> list[SoundSet]:
     """What is to be heard, in the order of the parts."""
     sets: list[SoundSet] = []
     needs_data = "accuracy" in args.parts or ("notes" in args.parts and any(p.startswith("ssvd") for p in args.size["notes"]))
-    folder = data_folder(args.data) if needs_data else None
+    folder = data_folder(args.data) if needs_data else Path()
     if "accuracy" in args.parts:
         sets += made.recorded(folder, [c for c in made.HEARD if c in args.conditions], args.size["every"])
         sets += [made.sung(args.size["sung"])] if made.SUNG in args.conditions else []
@@ -112,7 +113,7 @@ def hears(peer: Peer, sounds: SoundSet, quick: bool) -> bool:
 
 def measure(args: argparse.Namespace, peers: dict[str, Peer]) -> dict:
     """Hear, measure and gather. Raises RtMelodyError and DataError for what cannot be used."""
-    ours = [p for p in peers.values() if p.name.startswith(OURS)]
+    ours = [p for p in peers.values() if isinstance(p, RtMelody)]
     model = [
         melody_tracker(p.sample_rate, args.model, latency_ms=p.bound_ms).engine.model.provenance for p in ours
     ]  # refuses what cannot run

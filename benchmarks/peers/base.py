@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import gcd, inf
-from typing import Union
+from typing import Union, cast
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def hear(peer: Peer, samples: np.ndarray) -> Heard:
     """One sound through one opened tool. Raises ValueError where times do not ascend."""
     padded = np.concatenate([samples, np.zeros(round(TAIL_S * SAMPLE_RATE), np.float32)])
     at_rate = resampled(padded, peer.sample_rate)
-    words = _streamed(peer, at_rate) if isinstance(peer, LivePeer) else _whole(peer, at_rate)
+    words = _whole(peer, at_rate) if isinstance(peer, OfflinePeer) else _streamed(cast(LivePeer, peer), at_rate)
     frames, events = [], []
     end_s = len(samples) / SAMPLE_RATE
     for available_s, word in words:

@@ -12,6 +12,7 @@ import os
 import sys
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def save_heard(path: Path, key: str, heard: list[Heard]) -> None:
     from rt_melody.benchmarks.note_scores import played_notes
 
     played = [[astuple(n) for n in played_notes(h.events)] for h in heard]
-    columns = {name: np.array([getattr(f, name) for h in heard for f in h.frames]) for name in FRAME}
+    columns: dict[str, Any] = {name: np.array([getattr(f, name) for h in heard for f in h.frames]) for name in FRAME}
     notes = np.array([n for p in played for n in p]).reshape(-1, NOTE_COLUMNS)
     whole = path.with_suffix(".part.npz")
     np.savez_compressed(

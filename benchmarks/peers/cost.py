@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rt_melody.benchmarks.peers.base import LivePeer, Peer, resampled
+from rt_melody.benchmarks.peers.base import LivePeer, OfflinePeer, Peer, resampled
 from rt_melody.benchmarks.peers.standin import provide_torchaudio
 
 WARM_S = 0.5
@@ -41,8 +41,9 @@ def measure(peer: Peer, samples: np.ndarray, seconds: float) -> dict:
 
 
 def _run(peer: Peer, sound: np.ndarray) -> None:
-    if not isinstance(peer, LivePeer):
+    if isinstance(peer, OfflinePeer):
         peer.track(sound)
+    if not isinstance(peer, LivePeer):
         return
     peer.start()
     for start in range(0, len(sound) - peer.hop_samples + 1, peer.hop_samples):
@@ -86,7 +87,8 @@ def memory_mb() -> float:
     """Peak resident memory of this process since it began its program."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would tell the parent's peak where that was larger
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024 / 1e6
+        (kilobytes,) = re.findall(r"VmHWM:\s+(\d+)", status.read_text())
+        return int(kilobytes) * 1024 / 1e6
     import resource  # which Windows has not
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -111,7 +113,7 @@ def requirements(name: str) -> set[str]:
         known = _distribution(key)
         if known is not None and key not in found:
             found.add(key)
-            waiting += [re.match(r"[A-Za-z0-9._-]+", r)[0] for r in known.requires or () if "extra ==" not in r]
+            waiting += [re.split(r"[^A-Za-z0-9._-]", r, maxsplit=1)[0] for r in known.requires or () if "extra ==" not in r]
     return found
 
 
@@ -132,5 +134,6 @@ def _size(name: str) -> int:
         top = Path(__file__).resolve().parents[2]
         files = [f for room in OUR_ROOMS for f in (top / room).rglob("*") if f.suffix not in (".nbi", ".nbc")]
     else:
-        files = [Path(str(f.locate())) for f in _distribution(name).files or ()]
+        known = _distribution(name)
+        files = [Path(str(f.locate())) for f in known.files or ()] if known else []
     return sum(f.stat().st_size for f in files if f.is_file())

@@ -5,6 +5,9 @@ validation singers, voice and mixture pooled. ``time_s`` of an estimate is the m
 tone, within 3 ms; a test measures it.
 """
 
+# Of the tools, those that are absent are left out.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -43,7 +46,7 @@ class RtMelody(LivePeer):
             yield (heard.time_s, heard.f0_hz, heard.voiced) if isinstance(heard, PitchFrame) else heard
 
     def finish(self, end_s: float) -> Iterable[Word]:
-        return self._tracker.finish()
+        return [heard for heard in self._tracker.finish() if not isinstance(heard, PitchFrame)]
 
 
 class AubioPitch(LivePeer):

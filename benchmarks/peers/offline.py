@@ -1,5 +1,8 @@
 """The tools that need the whole recording, and the offline forms of those that can listen live."""
 
+# Of the tools, those that are absent are left out.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -74,7 +74,7 @@ class Bench:
                     bar.update(seconds * peer.core_s_per_s)
 
             with ThreadPoolExecutor(self.jobs) as pool:
-                list(pool.map(lambda work: self._hear_one(*work, keys, advance), ordered))
+                list(pool.map(lambda work: self._hear_one(work[0], work[1], keys, advance), ordered))
 
     def _hear_one(self, peer: Peer, sets: list[SoundSet], keys: dict[str, str], advance: Callable[[Peer, float], None]) -> None:
         orders = [
@@ -96,6 +96,7 @@ class Bench:
                 text=True, env={**os.environ, **ONE_THREAD},
             )
             try:
+                assert process.stdin is not None and process.stdout is not None  # as asked for above
                 json.dump(whole, process.stdin)
                 process.stdin.close()
                 for line in process.stdout:
@@ -138,7 +139,9 @@ class Bench:
             columns = [np.split(kept[name], ends) for name in child.FRAME]
             notes = np.split(kept["notes"], np.cumsum(kept["note_counts"])[:-1])
         tracks = [Track(t, a, f, v.astype(bool)) for t, a, f, v in zip(*columns)]
-        return Told(tracks, [[PlayedNote(*row[:4], int(row[4]), *row[5:]) for row in rows.tolist()] for rows in notes])
+        return Told(
+            tracks, [[PlayedNote(row[0], row[1], row[2], row[3], int(row[4]), *row[5:]) for row in rows.tolist()] for rows in notes]
+        )
 
     def _store(self, sounds: SoundSet) -> str:
         """Write a set for the children to read; the digest of its samples."""

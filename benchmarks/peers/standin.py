@@ -4,6 +4,9 @@ Its wheels are built against one build of torch each and bring CUDA libraries al
 tools need no more than the two names: reading files and resampling are done before they hear a sound.
 """
 
+# Of the tools, those that are absent are left out.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import sys
@@ -30,5 +33,6 @@ def provide_torchaudio() -> None:
         import torchaudio  # noqa: F401
     except Exception:  # absent, or built for another torch: its libraries then fail to load, as OSError
         package, transforms = ModuleType("torchaudio"), ModuleType("torchaudio.transforms")
-        package.load, transforms.Resample, package.transforms = _absent, _absent, transforms
+        vars(package).update(load=_absent, transforms=transforms)
+        vars(transforms).update(Resample=_absent)
         sys.modules["torchaudio"], sys.modules["torchaudio.transforms"] = package, transforms

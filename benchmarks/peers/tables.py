@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rt_melody.benchmarks.onsets import delay_marks
 from rt_melody.benchmarks.peers.results import CHIEF_MS, LATENCIES_MS, at, median_ms, ranking
@@ -82,7 +83,7 @@ def accuracy_table(rows: Sequence[dict], peers: Sequence[str], latency_ms: float
     conditions = list(dict.fromkeys(r["condition"] for r in rows))
     columns = [at(rows, condition, latency_ms) for condition in conditions]
     lines = [(p, *(c[p][figure] if p in c else None for c in columns)) for p in peers if any(p in c for c in columns)]
-    return markdown(("tool", *(SHORT.get(c, c) for c in conditions)), lines)
+    return markdown(("tool", *(SHORT.get(c) or c for c in conditions)), lines)
 
 
 def stability_table(rows: Sequence[dict]) -> str:
@@ -197,7 +198,7 @@ def curves(rows: Sequence[dict], condition: str) -> dict[str, tuple[list[float],
         fitting = [b for b in bounds if b <= ms]
         if fitting:
             ours.append((ms, bounds[max(fitting)]))
-    return {**lines, OURS: tuple(map(list, zip(*ours)))} if ours else lines
+    return {**lines, OURS: ([ms for ms, _ in ours], [oa for _, oa in ours])} if ours else lines
 
 
 def _cost_as_area(result: dict, path: Path) -> Path:
@@ -227,7 +228,7 @@ def _cost_as_area(result: dict, path: Path) -> Path:
     return path
 
 
-def _apart(places: dict[str, Sequence[float]], width: float = 150.0, height: float = 11.0) -> dict[str, tuple[float, float]]:
+def _apart(places: dict[str, Any], width: float = 150.0, height: float = 11.0) -> dict[str, tuple[float, float]]:
     """Offsets of labels, ``width`` by ``height``, beside their places (all in points) so that none covers another."""
     put: list[tuple[float, float]] = []
     offsets = {}
@@ -243,6 +244,6 @@ def _apart(places: dict[str, Sequence[float]], width: float = 150.0, height: flo
 def _colours(names) -> dict:
     from matplotlib import colormaps
 
-    table = colormaps["tab20"].colors
+    table = [colormaps["tab20"](i) for i in range(20)]
     others = [n for n in names if not n.startswith(OURS)]
     return {**{n: table[i % len(table)] for i, n in enumerate(others)}, **{n: "black" for n in names if n.startswith(OURS)}}

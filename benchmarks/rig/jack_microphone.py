@@ -15,6 +15,7 @@ import json
 import sys
 import threading
 import time
+from typing import cast
 
 import jack
 import numpy as np
@@ -31,7 +32,7 @@ class Microphone:
         self.first_frame: int | None = None
         self.position = 0
         self.client = jack.Client(name, use_exact_name=True, no_start_server=True)
-        self.port = self.client.outports.register("voice")
+        self.port = cast("jack.OwnPort", self.client.outports.register("voice"))
         self.client.set_process_callback(self.process)
 
     def process(self, frames: int) -> None:

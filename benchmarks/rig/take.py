@@ -16,8 +16,15 @@ import numpy as np
 
 from rt_melody.benchmarks.rig.midi_reader import seconds_since
 from rt_melody.benchmarks.rig.studio import (
-    PERIOD_SAMPLES, SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, end_with_parent,
-    melody_command, wait_until,
+    PERIOD_SAMPLES,
+    SAMPLE_RATE,
+    JackServer,
+    MidiRecorder,
+    Program,
+    VirtualMicrophone,
+    end_with_parent,
+    melody_command,
+    wait_until,
 )
 from rt_melody.models.streaming import StreamingModel
 

@@ -10,7 +10,9 @@ for hours do not drown many who sang for a minute.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import soxr
@@ -88,7 +90,7 @@ class ExampleMaker:
     """Draws examples of ``samples`` samples from labelled clips, noises and rooms."""
 
     def __init__(self, clips: list[Clip], noises: list[np.ndarray], rooms: list[np.ndarray], samples: int,
-                 config: AugmentConfig, seed: int, rendered: list[np.ndarray] = (), music: list[np.ndarray] = ()):
+                 config: AugmentConfig, seed: int, rendered: Sequence[np.ndarray] = (), music: Sequence[np.ndarray] = ()):
         """``music``: int16 or float32, of any length; files mapped into memory do."""
         self.clips, self.noises, self.rooms, self.rendered, self.music = clips, noises, rooms, list(rendered), list(music)
         self.samples, self.config, self.seed = samples, config, seed
@@ -227,7 +229,7 @@ class ExampleMaker:
         draw = rng.random()
         if draw < 0.35 or not self.noises:
             white = rng.standard_normal(self.samples).astype(np.float32)
-            return white if draw < 0.2 else lfilter([0.05], [1, -0.95], white).astype(np.float32)
+            return white if draw < 0.2 else np.asarray(lfilter([0.05], [1, -0.95], white), np.float32)
         noise = self.noises[rng.choice(len(self.noises), p=self.noise_odds)]
         noise = soxr.resample(noise, SAMPLE_RATE * rng.uniform(*self.config.noise_speed), SAMPLE_RATE, quality="MQ")
         return np.roll(np.resize(noise, self.samples), int(rng.integers(self.samples)))
@@ -247,8 +249,8 @@ class ExampleMaker:
             mix = tilt(rng, mix)
         if rng.random() < c.narrow:
             low, high = rng.uniform(80, 320), rng.uniform(2800, 5000)
-            b, a = butter(2, [low, high], "bandpass", fs=SAMPLE_RATE)
-            mix = lfilter(b, a, mix)
+            b, a = cast("tuple[np.ndarray, np.ndarray]", butter(2, [low, high], "bandpass", fs=SAMPLE_RATE))
+            mix = np.asarray(lfilter(b, a, mix))
         if rng.random() < c.codec:
             mix = codec(rng, mix, c.codec_hz)
         if rng.random() < c.swell:
@@ -333,7 +335,7 @@ def shift_formants(voice: np.ndarray, factor: float) -> np.ndarray:
 
 def codec(rng: np.random.Generator, x: np.ndarray, range_hz: tuple[float, float]) -> np.ndarray:
     """A steep upper band limit, and half of the time the 8 logarithmic bits of G.711 (mu-law)."""
-    x = sosfilt(butter(8, rng.uniform(*range_hz), fs=SAMPLE_RATE, output="sos"), x)
+    x = np.asarray(sosfilt(butter(8, rng.uniform(*range_hz), fs=SAMPLE_RATE, output="sos"), x))
     if rng.random() < 0.5:
         peak = np.abs(x).max() + 1e-9
         squeezed = np.sign(x) * np.log1p(255.0 * np.abs(x) / peak) / np.log(256.0)
@@ -379,7 +381,7 @@ def tilt(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     """A first-order shelf either way, at a random corner."""
     a = rng.uniform(-0.6, 0.85)
     b = rng.uniform(-0.6, 0.6)
-    return lfilter([1.0, -b], [1.0, -a], x).astype(np.float32)
+    return np.asarray(lfilter([1.0, -b], [1.0, -a], x), np.float32)
 
 
 def swell(rng: np.random.Generator, samples: int, range_db: tuple[float, float]) -> np.ndarray:

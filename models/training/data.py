@@ -26,13 +26,40 @@ from typing import NoReturn
 import numpy as np
 
 from rt_melody.models.training.datasets import (
-    AUDIO_ENDINGS, MIR1K_STEP_S, SAMPLE_RATE, UNKNOWN, DataError, Recording, read_audio, read_mir1k, read_mir1k_labels,
-    read_speech, read_takes, read_voices,
+    AUDIO_ENDINGS,
+    MIR1K_STEP_S,
+    SAMPLE_RATE,
+    UNKNOWN,
+    DataError,
+    Recording,
+    read_audio,
+    read_mir1k,
+    read_mir1k_labels,
+    read_speech,
+    read_takes,
+    read_voices,
 )
 
 __all__ = [
-    "DISPUTED", "LABEL_STEP_MS", "MIR1K_STEP_S", "SAMPLE_RATE", "UNKNOWN", "Clip", "DataError", "audio_files", "clip_of",
-    "data_folder", "load_mir1k", "load_mono", "load_music", "load_voices", "noise_files", "read_audio", "read_mir1k_labels", "refuse", "to_label_grid",
+    "DISPUTED",
+    "LABEL_STEP_MS",
+    "MIR1K_STEP_S",
+    "SAMPLE_RATE",
+    "UNKNOWN",
+    "Clip",
+    "DataError",
+    "audio_files",
+    "clip_of",
+    "data_folder",
+    "load_mir1k",
+    "load_mono",
+    "load_music",
+    "load_voices",
+    "noise_files",
+    "read_audio",
+    "read_mir1k_labels",
+    "refuse",
+    "to_label_grid",
 ]
 
 LABEL_STEP_MS = 5

@@ -12,13 +12,14 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from torch import nn
 
 from rt_melody.models.build import build_network
 from rt_melody.models.config import ModelConfig
+from rt_melody.models.network import Network
 from rt_melody.models.training.data import LABEL_STEP_MS, Clip, DataError, data_folder, load_mir1k, refuse
 from rt_melody.models.training.losses import head_targets
 from rt_melody.models.training.train import fill, load_checkpoint, spread
@@ -35,7 +36,7 @@ Estimate = tuple[np.ndarray, np.ndarray, np.ndarray]  # of one head: pitch, voic
 class Tracker:
     """A trained network with all that turns a recording into a pitch track."""
 
-    net: nn.Module
+    net: Network
     config: ModelConfig
     step: int
     moves: np.ndarray | None = None  # log probability of each move in bins, see ``count_moves``
@@ -71,7 +72,7 @@ class Tracker:
             target, known = head_targets(torch.from_numpy(clip.pitch)[None], self.config, pitch.shape[1])
             for parts, p, v, t, k in zip(heads, pitch, logit, target[0].numpy(), known[0].numpy()):
                 parts.append((p[k], v[k], t[k]))
-        return [tuple(np.concatenate(part) for part in zip(*parts)) for parts in heads]
+        return [cast(Estimate, tuple(np.concatenate(part) for part in zip(*parts))) for parts in heads]
 
     def thresholds(self, clips: Sequence[Clip], kinds: Sequence[str] = KINDS) -> list[float]:
         """The best threshold of each head on ``clips``."""
@@ -120,7 +121,7 @@ def smooth(log_likelihood: np.ndarray, log_moves: np.ndarray) -> np.ndarray:
 def best_threshold(heard: list[Estimate]) -> float:
     """The threshold whose OA, averaged over ``heard`` (one head's estimates a kind), is highest."""
     def overall(threshold: float) -> float:
-        return np.mean([figures(p, v > np.log(threshold / (1 - threshold)), t).overall for p, v, t in heard])
+        return float(np.mean([figures(p, v > np.log(threshold / (1 - threshold)), t).overall for p, v, t in heard]))
 
     return float(max(THRESHOLDS, key=overall))
 
@@ -142,7 +143,7 @@ def evaluate(checkpoint: Path, data: str | None, split: str, clips: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))

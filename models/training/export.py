@@ -41,8 +41,8 @@ def mean_checkpoint(paths: Sequence[Path]) -> dict:
             raise DataError(f"{path} and {paths[-1]} are of different models; only weights of one model have a mean")
     for name, tensor in last["average"].items():
         if tensor.is_floating_point():
-            total = sum(other["average"][name].double() for other in stored)
-            last["average"][name] = (total / len(stored)).to(tensor.dtype)
+            every = torch.stack([other["average"][name].double() for other in stored])
+            last["average"][name] = (every.sum(0) / len(stored)).to(tensor.dtype)
     return last
 
 

@@ -210,7 +210,7 @@ def melody(rng: np.random.Generator, harmony: Harmony, bars: int) -> Part:
 
 
 def pick(rng: np.random.Generator, programs: Sequence[int]) -> int:
-    return int(programs[rng.integers(len(programs))])
+    return int(programs[int(rng.integers(len(programs)))])
 
 
 def touch(rng: np.random.Generator, loud: int) -> int:

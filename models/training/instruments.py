@@ -8,6 +8,8 @@ not what the loudest harmonic is. Additive synthesis; no labels, since none of i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
+from typing import cast
 
 import numpy as np
 from scipy.signal import butter, lfilter
@@ -107,11 +109,11 @@ def lone_melody(rng: np.random.Generator, samples: int) -> tuple[np.ndarray, np.
 def drums(rng: np.random.Generator, samples: int) -> np.ndarray:
     """Kick, snare and hat on a grid [shape=(samples,)]."""
     out, beat = np.zeros(samples, np.float32), int(rng.uniform(0.12, 0.3) * SAMPLE_RATE)
-    b, a = butter(2, 3500, "highpass", fs=SAMPLE_RATE)
+    b, a = cast("tuple[np.ndarray, np.ndarray]", butter(2, 3500, "highpass", fs=SAMPLE_RATE))
     for i, at in enumerate(range(int(rng.integers(beat)), samples - 2400, beat)):
         t = np.arange(2400) / SAMPLE_RATE
         noise = rng.standard_normal(2400)
-        hit = 0.3 * lfilter(b, a, noise) * np.exp(-t * 90)
+        hit = 0.3 * np.asarray(lfilter(b, a, noise)) * np.exp(-t * 90)
         if i % 4 == 0:
             hit += np.sin(2 * np.pi * (50 * t + 3.0 * (1 - np.exp(-t * 40)))) * np.exp(-t * 18)
         if i % 4 == 2:
@@ -130,4 +132,5 @@ def random_band(rng: np.random.Generator, samples: int) -> np.ndarray:
         parts.append(drums(rng, samples))
     if rng.random() < 0.5:
         parts.append(lead(rng, samples))
-    return sum(np.float32(rng.uniform(0.3, 1.0)) * p / np.float32(np.sqrt(np.mean(p**2)) + 1e-6) for p in parts)
+    levelled = [np.float32(rng.uniform(0.3, 1.0)) * p / np.float32(np.sqrt(np.mean(p**2)) + 1e-6) for p in parts]
+    return reduce(np.add, levelled)

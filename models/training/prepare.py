@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,17 @@ from tqdm import tqdm
 
 from rt_melody.models.training.data import data_folder, refuse
 from rt_melody.models.training.datasets import (
-    AUDIO_ENDINGS, F0_STEP_S, SAMPLE_RATE, UNKNOWN, DataError, LabelledNote, Recording, note_bias_cents, read_audio,
-    read_ssvd, without_bias,
+    AUDIO_ENDINGS,
+    F0_STEP_S,
+    SAMPLE_RATE,
+    UNKNOWN,
+    DataError,
+    LabelledNote,
+    Recording,
+    note_bias_cents,
+    read_audio,
+    read_ssvd,
+    without_bias,
 )
 from rt_melody.models.training.evaluate import Tracker, load_tracker
 
@@ -107,7 +117,7 @@ def prepare_takes(folder: Path, out: Path) -> str:
             if abs(bias_cents) > LARGEST_BIAS_CENTS or share < LEAST_AGREED:
                 left_out.append(f"{take.name} (bias {bias_cents:.0f} cents, {100 * share:.0f} % agrees)")
                 continue
-            write_beside(path, lambda beside: np.savetxt(beside, pitch, fmt="%.3f"))
+            write_beside(path, partial(np.savetxt, X=pitch, fmt="%.3f"))
         kept += 1
     return f"takes: {kept} kept" + (f"; left out {', '.join(left_out)}" if left_out else "")
 
@@ -161,7 +171,7 @@ def prepare_music(folder: Path, out: Path, tracker: Tracker, minutes: float) -> 
                 if voiced > MOST_VOICED or agreed > MOST_AGREED:
                     sung += 1
                     continue
-                write_beside(target, lambda beside: np.save(beside, np.round(piece * 32767.0).astype(np.int16)))
+                write_beside(target, partial(np.save, arr=np.round(piece * 32767.0).astype(np.int16)))
             kept += 1
     return f"{folder.name}: {kept * size:.0f} minutes kept, {sung * size:.0f} left out where somebody may sing"
 
@@ -183,7 +193,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, help="what is made; give it to the training as --prepared")
     parser.add_argument("--music", nargs="*", default=[], type=Path, metavar="FOLDER", help="instrumental music, in any depth")
     parser.add_argument("--minutes", type=float, default=40.0, help="of music from each folder, about")
-    parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parents[1] / "weights" / "live-trainable.pt", help="the network that tells whether somebody sings")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=Path(__file__).parents[1] / "weights" / "live-trainable.pt",
+        help="the network that tells whether somebody sings",
+    )
     args = parser.parse_args(arguments)
     try:
         takes = data_folder(args.data) / "ssvd" / "more"

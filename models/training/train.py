@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -29,11 +30,20 @@ from tqdm import tqdm
 
 from rt_melody.models.build import build_network
 from rt_melody.models.config import ModelConfig, load_config
-from rt_melody.models.network import WholeRecording
+from rt_melody.models.network import Network, WholeRecording
 from rt_melody.models.paper import PaperNet, Stage1Alone
 from rt_melody.models.training.augment import AugmentConfig, ExampleMaker
 from rt_melody.models.training.data import (
-    SAMPLE_RATE, Clip, DataError, audio_files, data_folder, load_mir1k, load_mono, load_music, load_voices, noise_files,
+    SAMPLE_RATE,
+    Clip,
+    DataError,
+    audio_files,
+    data_folder,
+    load_mir1k,
+    load_mono,
+    load_music,
+    load_voices,
+    noise_files,
     refuse,
 )
 from rt_melody.models.training.losses import melody_loss
@@ -110,7 +120,8 @@ def train(args: argparse.Namespace) -> int:
 
     # The network, its averaged twin, the optimiser.
     torch.manual_seed(config.seed)
-    net = build_network(shape).to(device).to(memory_format=torch.channels_last)
+    net = build_network(shape).to(device)
+    net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch tells this one in prose alone
     average = copy.deepcopy(net).requires_grad_(False)
     optimizer = torch.optim.AdamW(parameter_groups(net, config), weight_decay=config.weight_decay, betas=(0.9, 0.98))
     step = resume(out, net, average, optimizer, device)
@@ -188,7 +199,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="folder for checkpoints and the log")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change one line of the configuration")
     parser.add_argument("--init-from", metavar="CHECKPOINT", help="begin a fresh run with the averaged weights of another")
-    parser.add_argument("--stage1-from", metavar="CHECKPOINT", help="begin the paper's model with these pre-trained banks, sorted by frequency")
+    parser.add_argument(
+        "--stage1-from", metavar="CHECKPOINT", help="begin the paper's model with these pre-trained banks, sorted by frequency"
+    )
     return parser.parse_args(arguments)
 
 
@@ -213,7 +226,8 @@ def read_config(name_or_path: str, changes: Sequence[str] = ()) -> TrainConfig:
     unknown = [key for key in values if key not in known]
     if unknown:
         raise DataError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
-    config = TrainConfig(**{key: as_type(path, key, value, known[key]) for key, value in values.items()})
+    typed: dict[str, Any] = {key: as_type(path, key, value, known[key]) for key, value in values.items()}
+    config = TrainConfig(**typed)
     for key in POSITIVE:
         if getattr(config, key) <= 0:
             raise DataError(f"{path}: {key} is {getattr(config, key)}, it must be above 0")
@@ -231,7 +245,7 @@ def find_config(name_or_path: str) -> Path:
     raise DataError(f"there is no training configuration {name_or_path}; give a YAML file or one of the shipped: {names}")
 
 
-def as_type(path: Path, key: str, value: object, wanted: type) -> object:
+def as_type(path: Path, key: str, value: Any, wanted: type) -> Any:
     """``value`` as the type of its default: a whole number may stand for a decimal one, nothing else for another."""
     if wanted is float and not isinstance(value, bool):
         try:
@@ -260,7 +274,7 @@ class StopRequest:
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __enter__(self) -> "StopRequest":
+    def __enter__(self) -> StopRequest:
         self.noted = 0
         self.before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
         return self
@@ -336,7 +350,7 @@ def spread(clips: list[Clip], count: int) -> list[Clip]:
 
 
 def report(
-    out: Path, average: nn.Module, clips: list[Clip], shape: ModelConfig, step: int, seconds: float
+    out: Path, average: Network, clips: list[Clip], shape: ModelConfig, step: int, seconds: float
 ) -> str:
     """Validate, log a line a head, give the text for the progress bar."""
     mixture = validate(average, clips, shape, "mixture")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from rt_melody.models.config import ModelConfig
+from rt_melody.models.network import Network
 from rt_melody.models.training.data import Clip
 from rt_melody.models.training.losses import head_targets
 
@@ -54,7 +54,7 @@ def figures(estimate: np.ndarray, voiced: np.ndarray, truth: np.ndarray) -> Figu
 
 @torch.no_grad()
 def estimates(
-    net: nn.Module, clips: list[Clip], config: ModelConfig, kind: str
+    net: Network, clips: list[Clip], config: ModelConfig, kind: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every head on ``kind``, "mixture" (both channels summed) or "voice": pitch in fractional MIDI, voicing
     logit, and true pitch (0 unvoiced, -1 where it is unknown or before the clip) ``[heads, frames]``."""
@@ -70,10 +70,11 @@ def estimates(
         pitch = read_pitch(out.pitch_logits[0].float().cpu(), grid)
         for row, value in zip(rows, (pitch, out.voicing_logits[0].t().float().cpu(), torch.where(known[0], target[0], -1.0))):
             row.append(value.numpy())
-    return tuple(np.concatenate(row, 1) for row in rows)
+    pitch, logit, true = (np.concatenate(row, 1) for row in rows)
+    return pitch, logit, true
 
 
-def validate(net: nn.Module, clips: list[Clip], config: ModelConfig, kind: str, threshold: float = 0.5) -> list[Figures]:
+def validate(net: Network, clips: list[Clip], config: ModelConfig, kind: str, threshold: float = 0.5) -> list[Figures]:
     """Figures of each head, voiced above ``threshold`` (a probability)."""
     pitch, logit, truth = estimates(net, clips, config, kind)
     voiced, keep = logit > np.log(threshold / (1.0 - threshold)), truth >= 0

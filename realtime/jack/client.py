@@ -76,7 +76,7 @@ class JackClient:
 
     # ---- birth and death -----------------------------------------------------------------------
 
-    def open(self) -> "JackClient":
+    def open(self) -> JackClient:
         """Join the graph. Raises DeviceError in one sentence where no server answers, or a name does not fit."""
         self._library = self._library or load()
         self._client = client = self._join()
@@ -175,8 +175,7 @@ class JackClient:
         ports = [p.name for p in client.get_ports(is_audio=True, is_output=True)]
         if self._wanted_source is None:
             first = [p.name for p in client.get_ports(is_audio=True, is_output=True, is_physical=True)] or _monitors_last(ports)
-            found = [name for name in first if _client_of(name) == _client_of(first[0])][:1] if first else []
-            return found
+            return first[:1]
         found = fitting(self._wanted_source, ports)
         if not found:
             raise DeviceError(f"nothing in the JACK graph that gives sound is called {self._wanted_source!r}; there is: {_listing(ports)}")

@@ -25,7 +25,7 @@ CLOSE_S = 0.5  # how long the graph may take to send what waits
 class JackPort:
     """What a ``MidiSink`` plays on. Raises nothing: a port that was lost comes back."""
 
-    def __init__(self, client: "JackClient") -> None:
+    def __init__(self, client: JackClient) -> None:
         self._client = client
         self._crowded = False  # the last message found no room
         self._crowds = 0  # how often that passed

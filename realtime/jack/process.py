@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import carray, cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from llvmlite import ir
 
 MOST_PORTS = 8
 MESSAGE_BYTES = 7  # the most that one event holds; it is packed in a word with its length

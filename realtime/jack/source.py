@@ -30,7 +30,7 @@ class JackSource(AudioSource):
     name = "JACK input"
     live = True
 
-    def __init__(self, client: "JackClient") -> None:
+    def __init__(self, client: JackClient) -> None:
         self._client = client
         self._open = False
 

@@ -27,13 +27,13 @@ from typing import Any
 
 import numpy as np
 
+from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.base import AudioSource, RateChanged
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
 from rt_melody.realtime.sources.devices import AudioInput, find_input, load_backend
 from rt_melody.realtime.sources.rate_meter import RateFault, RateMeter
 from rt_melody.realtime.sources.wakeup import WakeupPipe
-from rt_melody.realtime.errors import DeviceError
 
 RING_S = 10.0  # how far the reader may fall behind before samples are lost
 READ_S = 0.1  # the most that one read gives

@@ -19,6 +19,7 @@ Conventions
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 SEGMENT_S = 0.1
 SPAN_S = 1.5
@@ -94,7 +95,7 @@ class RateMeter:
 
     def _loss(self) -> RateFault | None:
         points = self._long.points
-        shares = [(b[1] - a[1]) / ((b[0] - a[0]) * self.stated_hz) for a, b in zip(points, points[1:])]
+        shares = [(b[1] - a[1]) / ((b[0] - a[0]) * self.stated_hz) for a, b in pairwise(points)]
         newest = shares[-MUCH_BINS:]
         if len(newest) == MUCH_BINS and max(newest) < 1.0 - MUCH:
             return RateFault(None, _slope(points[-MUCH_BINS - 1], points[-1]))

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from rt_melody.benchmarks.rig.studio import RigMissing, end_with_parent, need_jack_client, wait_until
 
-PROGRAMS = {"dbus-run-session": "dbus", "pipewire": "pipewire", "wireplumber": "wireplumber", "pw-metadata": "pipewire-bin", "pw-link": "pipewire-bin"}
+PROGRAMS = {
+    "dbus-run-session": "dbus",
+    "pipewire": "pipewire",
+    "wireplumber": "wireplumber",
+    "pw-metadata": "pipewire-bin",
+    "pw-link": "pipewire-bin",
+}
 SERVER = """
 pipewire &
 until pw-cli info 0 > /dev/null 2>&1; do sleep 0.05; done
@@ -60,8 +66,15 @@ class PipeWire:
         runtime, config = folder / "runtime", folder / "config" / "pipewire" / "pipewire.conf.d"
         runtime.mkdir(mode=0o700), config.mkdir(parents=True)
         (config / "rig.conf").write_text(CONFIG)
-        self.env = {name: value for name, value in os.environ.items() if name not in ("JACK_DEFAULT_SERVER", "LD_PRELOAD", "LD_LIBRARY_PATH")}
-        self.env |= {"XDG_RUNTIME_DIR": str(runtime), "XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder), "HOME": str(folder)}
+        self.env = {
+            name: value for name, value in os.environ.items() if name not in ("JACK_DEFAULT_SERVER", "LD_PRELOAD", "LD_LIBRARY_PATH")
+        }
+        self.env |= {
+            "XDG_RUNTIME_DIR": str(runtime),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_STATE_HOME": str(folder),
+            "HOME": str(folder),
+        }
         self.jack_env = self.env | {"LD_LIBRARY_PATH": str(library.parent)}
         self.log_path = folder / "pipewire.txt"
         with open(self.log_path, "wb") as log:
@@ -70,7 +83,11 @@ class PipeWire:
                 preexec_fn=end_with_parent,
             )
         try:
-            wait_until(lambda: {"rig-sink:playback_FL", "rig-mic:input_MONO"} <= set(self.ports()), 30, f"PipeWire's null sink, see {self.log_path}")
+            wait_until(
+                lambda: {"rig-sink:playback_FL", "rig-mic:input_MONO"} <= set(self.ports()),
+                30,
+                f"PipeWire's null sink, see {self.log_path}",
+            )
         except AssertionError:
             self.close()
             raise

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rig_pipewire import PipeWire
 from rig_voice import held_note
+
 from rt_melody.benchmarks.rig.midi_reader import perform
 from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
 
@@ -226,7 +227,10 @@ def test_a_server_that_returns_with_another_rate_is_followed(mortal_jack_server,
     assert told["rates"] == [44100] and told["rate"] == 44100
     assert told["measured"] == pytest.approx(44100, rel=0.01)
     assert told["lost"] > 0.3 * 44100 and told["breaks"] >= 1
-    assert [text.split(",")[0] for text in told["told"]] == ["the JACK server is gone; what was heard so far is kept", "the JACK server is back"]
+    assert [text.split(",")[0] for text in told["told"]] == [
+        "the JACK server is gone; what was heard so far is kept",
+        "the JACK server is back",
+    ]
 
 
 def test_periods_of_any_length_are_followed(graph, listen, tmp_path, children):
@@ -307,7 +311,11 @@ def test_the_melody_keeps_its_pitch_through_a_change_of_pipewires_rate(pipewire,
         wait_until(lambda: len(heard()) > 100, 60, "a second of singing")
         assert np.median(heard()[-50:]) == pytest.approx(220.0, rel=0.01)
         pipewire.set("clock.force-rate", 44100)
-        wait_until(lambda: "now runs at 44100 Hz instead of 48000; it is heard at that rate from now on" in program.stderr, 15, "the change to be told")
+        wait_until(
+            lambda: "now runs at 44100 Hz instead of 48000; it is heard at that rate from now on" in program.stderr,
+            15,
+            "the change to be told",
+        )
         there = len(heard())
         wait_until(lambda: len(heard()) > there + 150, 20, "singing after the change")
         assert np.median(heard()[-50:]) == pytest.approx(220.0 * 44100 / 48000, rel=0.01)
