@@ -29,8 +29,8 @@ ROWS, TURNED = 16, 32
 FFT = ROWS * TURNED
 BINS = FFT // 2 + 1
 LATE_BINS = 128  # up to 4 kHz: all that the groups after the first take out, what is above dies away sooner
-LAG_GROUPS = 2  # delays up to 640 ms are looked for
-LAGS = LAG_GROUPS * GROUP
+MOST_BACK = 32  # partitions by which the filter can stand back
+SLIP_BINS = (4, 64)  # 125 Hz to 2 kHz, where some samples of delay turn the phase by less than half a circle
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums over partitions in whatever order is quickest
 LINE, PLANE, CUBE, RING = (f"float32[{':, ' * n}::1]" for n in range(4))
 WHOLE = "int64[::1]"
@@ -262,52 +262,35 @@ def spectra_of_two(first, second, natural, ordered, place, one, other, roots, tw
         other[0, k], other[1, k] = half * (ordered[1, a] + ordered[1, b]), half * (ordered[0, b] - ordered[0, a])
 
 
-@njit(f"void({CUBE}, int64, {PLANE}, {CUBE}, {PLANE}, float32)", cache=True, nogil=True, fastmath=FAST)
-def correlate(past, at, heard, cross, powers, keep):
-    """Add a hop's spectrum ``heard`` [2, BINS] to the mean cross spectra [2, BINS, LAGS] with the reference of so many
-    partitions ago, and to the mean ``powers`` [2, BINS] of both."""
-    new = np.float32(1.0) - keep
-    for k in range(BINS):
-        xr, xi, cr, ci = past[0, k, at : at + LAGS], past[1, k, at : at + LAGS], cross[0, k], cross[1, k]
-        mr, mi = new * heard[0, k], new * heard[1, k]
-        for i in range(LAGS):
-            cr[i] = keep * cr[i] + xr[i] * mr + xi[i] * mi
-        for i in range(LAGS):
-            ci[i] = keep * ci[i] + xr[i] * mi - xi[i] * mr
-        powers[0, k] = keep * powers[0, k] + new * (xr[0] * xr[0] + xi[0] * xi[0])
-        powers[1, k] = keep * powers[1, k] + new * (heard[0, k] * heard[0, k] + heard[1, k] * heard[1, k])
-
-
-@njit(f"void({CUBE}, {PLANE}, int64, {CUBE}, {PLANE}, {PLANE}, {WHOLE}, {LINE}, {PLANE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
-def lags_of(cross, powers, group, step, natural, ordered, order, lags, roots, twiddle):
-    """The generalised cross-correlation at the delays of a group [GROUP * BLOCK], whitened by both powers, -1..1 or so."""
-    begin = group * GROUP
-    for k in range(BINS):
-        white = np.float32(1.0) / np.sqrt(powers[0, k] * powers[1, k] + np.float32(1e-12))
-        for i in range(GROUP):
-            step[0, k, i] = cross[0, k, begin + i] * white
-            step[1, k, i] = cross[1, k, begin + i] * white
-    pack(step, BINS, natural[0], natural[1])
-    transform(natural[1], natural[0], ordered[1], ordered[0], roots, twiddle)
-    for place in range(FFT):
-        at = order[place]
-        if at < BLOCK:
-            for i in range(COLUMNS):
-                lags[i * BLOCK + at] = ordered[0, place * COLUMNS + i] / np.float32(FFT)
-                lags[(i + COLUMNS) * BLOCK + at] = ordered[1, place * COLUMNS + i] / np.float32(FFT)
+@njit(f"float64({PLANE}, {PLANE}, {PLANE}, float32)", cache=True, nogil=True, fastmath=FAST)
+def slip_samples(heard, error, shared, keep):
+    """How many samples later than predicted the echo is heard, of late: the slope of the phase of the mean cross spectrum
+    ``shared`` [2, BINS] of what was heard and what was predicted, where that is linear enough (SLIP_BINS)."""
+    above, below = np.float32(0.0), np.float32(1e-9)
+    for k in range(SLIP_BINS[0], SLIP_BINS[1]):
+        mr, mi = heard[0, k], heard[1, k]
+        yr, yi = mr - error[0, k], mi - error[1, k]
+        white = np.float32(1.0) / (mr * mr + mi * mi + yr * yr + yi * yi + np.float32(1e-9))
+        shared[0, k] = keep * shared[0, k] + white * (mr * yr + mi * yi)
+        shared[1, k] = keep * shared[1, k] + white * (mi * yr - mr * yi)
+        omega = np.float32(2.0 * np.pi / FFT * k)
+        above -= omega * shared[1, k]
+        below += omega * omega * max(np.float32(0.0), shared[0, k])
+    return np.float64(above / below)
 
 
 # ---- one hop -----------------------------------------------------------------------------------
 # ``levels``: what the filter knows of itself, by the names below.
 
-MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, BEFORE, TAKEN, AFTER = range(12)
-LEVELS = 12
-FORGET_S, TRUST_S, TOLD_S, LAGS_S = 1.0, 0.2, 1.0, 1.0  # time constants: of powers, of the trust, of what is told, of correlation
+MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, BEFORE, TAKEN, AFTER, DOUBTED, SLIP = range(14)
+LEVELS = 14
+FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
 SILENT = 1e-10  # power of a sample below which nothing is learnt
 FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
 UNCERTAIN, UNCERTAIN_AGAIN = 10.0, 0.3  # covariance over the first guess, at the start and after the path was lost
-GOOD, LOST, GOOD_S = 0.8, 0.6, 1.0  # trust that shows a path found (for so long), trust that shows it lost
+CHANCE, SURE = 0.15, 0.7  # regression up to which nothing, from which all of the echo is taken out
+GOOD, LOST, GOOD_S, LOST_S = 0.8, 0.3, 1.0, 0.3  # trust that shows a path found, or lost, for so long
 
 
 @njit(f"float64({LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
@@ -342,25 +325,27 @@ def guess_power(microphone, reference, levels, spread, prior, hop_s):
 
 @njit(f"float64({LINE}, {LINE}, float64[::1], float64)", cache=True, nogil=True)
 def trust(microphone, echo, levels, hop_s):
-    """How much of the predicted echo is in the microphone, 0..1: the regression of one on the other, of late.
+    """How much of the predicted echo to take out, 0..1, by the regression of the microphone on it, of late.
 
-    The echo is predicted before the hop is learnt from, so of a wrong reference it is nought, but for chance.
+    The echo is predicted before the hop is learnt from, so of a wrong reference the regression is nought, but for CHANCE;
+    of a right one it is 1, but for what the singer does to it, so that all is taken out from SURE on.
     """
     keep = np.exp(-hop_s / TRUST_S)
     levels[SHARED] = keep * levels[SHARED] + product(microphone, echo)
     levels[ECHO] = keep * levels[ECHO] + product(echo, echo)
     levels[TRUST] = min(1.0, max(0.0, levels[SHARED] / (levels[ECHO] + SILENT * echo.shape[0])))
-    return levels[TRUST]
+    return min(1.0, max(0.0, (levels[TRUST] - CHANCE) / (SURE - CHANCE)))
 
 
 @njit(f"void(float64[::1], {CUBE}, {PLANE}, {LINE}, float64)", cache=True, nogil=True)
 def begin_again_if_lost(levels, weights, spread, prior, hop_s):
     """Forget a path that was right and is no longer so: the microphone was moved, the song jumped."""
     levels[TRUSTED] += hop_s * (levels[TRUST] > GOOD)
-    if levels[TRUST] >= LOST or levels[TRUSTED] < GOOD_S:
+    levels[DOUBTED] = levels[DOUBTED] + hop_s if levels[TRUST] < LOST and levels[ECHO] > QUIET else 0.0
+    if levels[DOUBTED] < LOST_S or levels[TRUSTED] < GOOD_S:
         return
     levels[SCALE] = levels[MICROPHONE] / levels[REFERENCE]
-    levels[TRUSTED] = levels[SHARED] = levels[ECHO] = 0.0
+    levels[TRUSTED] = levels[DOUBTED] = levels[SHARED] = levels[ECHO] = 0.0
     levels[RESTARTS] += 1.0
     weights[:] = np.float32(0.0)
     for k in range(BINS):
@@ -398,14 +383,14 @@ def tell(microphone, out, echo, levels, hop_s):
 
 @njit(
     f"void({LINE}, {LINE}, {LINE}, int64, int64, int64, float64, float32, float32, float32,"
-    f" {CUBE}, {CUBE}, {PLANE}, {LINE}, {LINE}, float64[::1], {CUBE}, {PLANE},"
+    f" {CUBE}, {CUBE}, {PLANE}, {LINE}, {LINE}, float64[::1], {PLANE},"
     f" {LINE}, {LINE}, {LINE}, {PLANE}, {PLANE}, {PLANE}, {LINE}, {LINE}, {CUBE},"
     f" {PLANE}, {PLANE}, {PLANE}, {PLANE}, {WHOLE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})",
     cache=True, nogil=True,
 )
 def cancel(
-    microphone, reference, out, at, first, hops, hop_s, keep, smooth, keep_lags,
-    past, weights, spread, near, prior, levels, cross, powers,
+    microphone, reference, out, at, first, hops, hop_s, keep, smooth, keep_slip,
+    past, weights, spread, near, prior, levels, shared,
     window, echo, left, estimate, error, heard, unsure, noise, step,
     natural, ordered, natural_wide, ordered_wide, order, place, roots, twiddle, twiddle_back,
 ):
@@ -430,7 +415,7 @@ def cancel(
     for group in range(GROUPS):
         gradient(past, first, group, error, noise, spread, step, told)
         add_constrained(step, group, weights, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
-    correlate(past, at, heard, cross, powers, keep_lags)
+    levels[SLIP] = slip_samples(heard, error, shared, keep_slip)
 
 
 class Canceller:
@@ -444,12 +429,12 @@ class Canceller:
     reverberation_s : what is thought of the path before anything is heard: it dies away by 60 dB in so long.
     """
 
-    def __init__(self, hop_samples: int = 160, keep: float = 0.9999, smooth: float = 0.7, reverberation_s: float = 1.0):
+    def __init__(self, hop_samples: int = 160, keep: float = 0.9999, smooth: float = 0.7, reverberation_s: float = 1.5):
         if hop_samples < 1 or BLOCK % hop_samples:
             raise ValueError(f"a hop of {hop_samples} samples cannot be had: {BLOCK} must be a whole multiple of it")
         self.hop_samples, self.hop_s = hop_samples, hop_samples / SAMPLE_RATE
         self._keep, self._smooth = np.float32(keep ** (200.0 * self.hop_s)), np.float32(smooth)
-        self._told, self._keep_lags = np.float32(hop_samples / FFT), np.float32(np.exp(-self.hop_s / LAGS_S))
+        self._keep_slip = np.float32(np.exp(-self.hop_s / SLIP_S))
         self._phases = BLOCK // hop_samples
         energy = 10.0 ** (-6.0 * np.arange(PARTITIONS) * BLOCK / SAMPLE_RATE / reverberation_s)
         self._prior = (energy / energy.sum()).astype(np.float32)
@@ -463,10 +448,9 @@ class Canceller:
         def zeros(*shape: int) -> np.ndarray:
             return np.zeros(shape, np.float32)
 
-        self._ring = zeros(self._phases, 2, BINS, 2 * (PARTITIONS + LAGS))
+        self._ring = zeros(self._phases, 2, BINS, 2 * (PARTITIONS + MOST_BACK))
         self._weights, self._spread, self._near = zeros(2, BINS, PARTITIONS), zeros(BINS, PARTITIONS), zeros(BINS)
-        self._cross, self._powers, self._lags = zeros(2, BINS, LAGS), zeros(2, BINS), zeros(GROUP * BLOCK)
-        self._window, self._echo, self._left = zeros(FFT), zeros(self.hop_samples), zeros(self.hop_samples)
+        self._shared, self._window, self._echo, self._left = zeros(2, BINS), zeros(FFT), zeros(self.hop_samples), zeros(self.hop_samples)
         self._estimate, self._error, self._heard = zeros(2, BINS), zeros(2, BINS), zeros(2, BINS)
         self._unsure, self._noise, self._step = zeros(BINS), zeros(BINS), zeros(2, BINS, GROUP)
         self._natural, self._ordered = zeros(2, FFT), zeros(2, FFT)
@@ -475,44 +459,58 @@ class Canceller:
 
     def reset(self) -> None:
         """Forget the path and what was heard."""
-        for state in (self._ring, self._weights, self._spread, self._near, self._cross, self._powers, self._window, self._levels):
+        for state in (self._ring, self._weights, self._spread, self._near, self._shared, self._window, self._levels):
             state[:] = 0.0
         self._hops = self.back_blocks = 0
 
     def process(self, microphone: np.ndarray, reference: np.ndarray, out: np.ndarray) -> None:
         """Take in a hop of both, write the microphone without the reference to ``out`` (float32, ``[shape=(hop_samples,)]``)."""
-        past, at = self._ring[self._hops % self._phases], -(self._hops // self._phases) % (PARTITIONS + LAGS)
+        past, at = self._ring[self._hops % self._phases], -(self._hops // self._phases) % (PARTITIONS + MOST_BACK)
         self._hops += 1
         cancel(
-            microphone, reference, out, at, at + self.back_blocks, self._hops, self.hop_s, self._keep, self._smooth, self._keep_lags,
-            past, self._weights, self._spread, self._near, self._prior, self._levels, self._cross, self._powers,
+            microphone, reference, out, at, at + self.back_blocks, self._hops, self.hop_s, self._keep, self._smooth, self._keep_slip,
+            past, self._weights, self._spread, self._near, self._prior, self._levels, self._shared,
             self._window, self._echo, self._left, self._estimate, self._error, self._heard, self._unsure, self._noise, self._step,
             self._natural, self._ordered, self._natural_wide, self._ordered_wide,
             self._order, self._place, self._roots, self._twiddle, self._twiddle_back,
         )
 
-    def correlation(self, group: int) -> np.ndarray:
-        """Of microphone and reference, of the last second: at delays of ``group * GROUP * BLOCK`` samples and on."""
-        lags_of(
-            self._cross, self._powers, group, self._step, self._natural_wide, self._ordered_wide, self._order, self._lags,
-            self._roots, self._twiddle,
-        )
-        return self._lags
+    def block_powers(self) -> np.ndarray:
+        """Of the learnt path, how strong each partition is [shape=(PARTITIONS,)]."""
+        return np.einsum("rkp,rkp->p", self._weights, self._weights)
 
-    def stand_back(self, blocks: int) -> None:
-        """Let the filter begin ``blocks`` partitions, at most LAGS, after the newest of the reference; what it knows moves along."""
-        if not 0 <= blocks <= LAGS:
-            raise ValueError(f"{blocks} partitions back cannot be had: 0 to {LAGS}")
-        move, self.back_blocks = blocks - self.back_blocks, blocks
+    def response(self) -> np.ndarray:
+        """The learnt path, reference to microphone, from the newest sample of the reference on [shape=(n,)]."""
+        spectra = self._weights[0] + 1j * self._weights[1]
+        taps = np.fft.irfft(spectra, FFT, axis=0)[:BLOCK].T.ravel()
+        return np.concatenate([np.zeros(self.back_blocks * BLOCK), taps]).astype(np.float32)
+
+    def stand_back(self, blocks: int, elsewhere: int = 0) -> None:
+        """Let the filter begin ``blocks`` partitions, at most MOST_BACK, after the newest of the reference; what it knows moves
+        along. ``elsewhere``: by so many more partitions the reference comes late from now on."""
+        if not 0 <= blocks <= MOST_BACK:
+            raise ValueError(f"{blocks} partitions back cannot be had: 0 to {MOST_BACK}")
+        move, self.back_blocks = blocks + elsewhere - self.back_blocks, blocks
+        if move == 0:
+            return
         sure = self._spread / self._prior
         _shift(self._weights, move, 0.0)
         _shift(sure, move, float(sure.max()))
         np.multiply(sure, self._prior, out=self._spread)
 
+    def loosen(self) -> None:
+        """Think the path as uncertain as after it was lost, but keep what was learnt."""
+        np.maximum(self._spread, np.float32(UNCERTAIN_AGAIN * self._levels[SCALE]) * self._prior, out=self._spread)
+
     @property
     def trust(self) -> float:
         """How much of the echo that is predicted was heard of late, 0..1; so much of it is taken out."""
         return float(self._levels[TRUST])
+
+    @property
+    def slip_samples(self) -> float:
+        """How much later than predicted the echo was heard over the last half second, in samples; of equal clocks 0."""
+        return float(self._levels[SLIP])
 
     @property
     def restarts(self) -> int:
