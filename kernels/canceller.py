@@ -402,7 +402,8 @@ def cancel(
     transform(natural[0], natural[1], ordered[0], ordered[1], roots, twiddle)
     store(ordered, place, past, at)
     guess_power(microphone, reference, levels, spread, prior, hop_s)
-    predict(past, first, weights, spread, keep, estimate, unsure)
+    sounds = product(reference, reference) > QUIET * reference.shape[0]
+    predict(past, first, weights, spread, keep if sounds else np.float32(1.0), estimate, unsure)
     newest_of(estimate, natural, ordered, place, echo, roots, twiddle)
     part = np.float32(trust(microphone, echo, levels, hop_s))
     for i in range(out.shape[0]):
@@ -424,8 +425,8 @@ class Canceller:
     Parameters
     ----------
     hop_samples : samples of a hop; BLOCK must be a whole multiple. Raises ValueError for another.
-    keep : of the Markov model, how much of the path is still true 10 ms later (amplitude).
-    smooth : how much of the singer's power spectrum stays from hop to hop.
+    keep : of the Markov model, how much of the path is still true 10 ms of sounding reference later (amplitude).
+    smooth : how much of the singer's power spectrum stays for 10 ms.
     reverberation_s : what is thought of the path before anything is heard: it dies away by 60 dB in so long.
     """
 
@@ -433,7 +434,7 @@ class Canceller:
         if hop_samples < 1 or BLOCK % hop_samples:
             raise ValueError(f"a hop of {hop_samples} samples cannot be had: {BLOCK} must be a whole multiple of it")
         self.hop_samples, self.hop_s = hop_samples, hop_samples / SAMPLE_RATE
-        self._keep, self._smooth = np.float32(keep ** (200.0 * self.hop_s)), np.float32(smooth)
+        self._keep, self._smooth = np.float32(keep ** (200.0 * self.hop_s)), np.float32(smooth ** (100.0 * self.hop_s))
         self._keep_slip = np.float32(np.exp(-self.hop_s / SLIP_S))
         self._phases = BLOCK // hop_samples
         energy = 10.0 ** (-6.0 * np.arange(PARTITIONS) * BLOCK / SAMPLE_RATE / reverberation_s)
