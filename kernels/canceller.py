@@ -1,0 +1,536 @@
+"""An adaptive filter that takes a known sound out of a microphone: partitioned-block frequency-domain Kalman filter.
+
+The path from the reference to the microphone is a finite impulse response of PARTITIONS blocks of BLOCK samples, each a
+spectrum of FFT points. The spectra are the state of a Markov model whose covariance is diagonal, so that every bin of every
+block has a step size of its own, small where the singer is loud: nobody has to detect double talk. Spectra of the reference are
+those of overlap-save and come every hop, so a hop is filtered as soon as it is full, and nothing waits.
+
+G. Enzner and P. Vary, Frequency-domain adaptive Kalman filter for acoustic echo control in hands-free telephones, Signal
+Processing 86 (2006). F. Kuech, E. Mabande and G. Enzner, State-space architecture of the partitioned-block-based acoustic echo
+controller, ICASSP 2014.
+
+Arrays are [bin, partition], partitions side by side in memory, so that the transforms of COLUMNS pairs of partitions run as one.
+A transform of ROWS * TURNED points is ROWS-point transforms down the rows, a turn with twiddle factors, TURNED-point transforms
+down the rows; it leaves the places in an order of its own, which the mirrored transform takes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+SAMPLE_RATE = 16000
+BLOCK = 320  # samples of a partition
+COLUMNS = 8
+GROUP = 2 * COLUMNS  # partitions that learn together
+GROUPS = 4
+PARTITIONS = GROUPS * GROUP  # 1.28 s at 16 kHz
+ROWS, TURNED = 16, 32
+FFT = ROWS * TURNED
+BINS = FFT // 2 + 1
+LATE_BINS = 128  # up to 4 kHz: all that the groups after the first take out, what is above dies away sooner
+MOST_BACK = 32  # partitions by which the filter can stand back
+SLIP_BINS = (4, 64)  # 125 Hz to 2 kHz, where some samples of delay turn the phase by less than half a circle
+FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums over partitions in whatever order is quickest
+LINE, PLANE, CUBE, RING = (f"float32[{':, ' * n}::1]" for n in range(4))
+WHOLE = "int64[::1]"
+
+
+# ---- transforms --------------------------------------------------------------------------------
+
+
+@njit(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+def down_rows(re, im, rows, cos, sin):
+    """FFT in place down the rows of [rows, width] by decimation in frequency: natural order to bit-reversed."""
+    width, half = re.shape[0] // rows, rows // 2
+    while half >= 1:
+        for start in range(0, rows, 2 * half):
+            for j in range(half):
+                a, b = (start + j) * width, (start + j + half) * width
+                ra, ia, rb, ib = re[a : a + width], im[a : a + width], re[b : b + width], im[b : b + width]
+                c, s = cos[half + j], sin[half + j]
+                for i in range(width):
+                    dr, di = ra[i] - rb[i], ia[i] - ib[i]
+                    ra[i] += rb[i]
+                    ia[i] += ib[i]
+                    rb[i] = dr * c - di * s
+                    ib[i] = dr * s + di * c
+        half //= 2
+
+
+@njit(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+def up_rows(re, im, rows, cos, sin):
+    """FFT in place down the rows by decimation in time: bit-reversed order to natural."""
+    width, half = re.shape[0] // rows, 1
+    while half < rows:
+        for start in range(0, rows, 2 * half):
+            for j in range(half):
+                a, b = (start + j) * width, (start + j + half) * width
+                ra, ia, rb, ib = re[a : a + width], im[a : a + width], re[b : b + width], im[b : b + width]
+                c, s = cos[half + j], sin[half + j]
+                for i in range(width):
+                    br, bi = rb[i] * c - ib[i] * s, rb[i] * s + ib[i] * c
+                    rb[i] = ra[i] - br
+                    ib[i] = ia[i] - bi
+                    ra[i] += br
+                    ia[i] += bi
+        half *= 2
+
+
+@njit(f"void({LINE}, {LINE}, {LINE}, {LINE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+def turn(re, im, to_re, to_im, twiddle):
+    """[rows, columns, width] to [columns, rows, width], each place times its twiddle factor [2, rows, columns]."""
+    _, rows, columns = twiddle.shape
+    width = re.shape[0] // (rows * columns)
+    for r in range(rows):
+        for q in range(columns):
+            a, b = (r * columns + q) * width, (q * rows + r) * width
+            fr, fi, tr, ti = re[a : a + width], im[a : a + width], to_re[b : b + width], to_im[b : b + width]
+            c, s = twiddle[0, r, q], twiddle[1, r, q]
+            for i in range(width):
+                tr[i] = fr[i] * c - fi[i] * s
+            for i in range(width):
+                ti[i] = fr[i] * s + fi[i] * c
+
+
+@njit(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+def transform(re, im, to_re, to_im, roots, twiddle):
+    """FFT of each column of [FFT, width], used up; from natural order to ``order_of_transform``.
+
+    With real and imaginary part exchanged, going in and coming out, it is FFT times the inverse.
+    """
+    down_rows(re, im, ROWS, roots[0], roots[1])
+    turn(re, im, to_re, to_im, twiddle)
+    down_rows(to_re, to_im, TURNED, roots[0], roots[1])
+
+
+@njit(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+def transform_ordered(re, im, to_re, to_im, roots, twiddle_back):
+    """FFT of each column of [FFT, width], used up; from ``order_of_transform`` to natural order."""
+    up_rows(re, im, TURNED, roots[0], roots[1])
+    turn(re, im, to_re, to_im, twiddle_back)
+    up_rows(to_re, to_im, ROWS, roots[0], roots[1])
+
+
+def transform_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``roots`` [2, TURNED] and ``twiddle`` [2, ROWS, TURNED] (cosines, sines), and ``twiddle_back``, turned."""
+    angles = np.concatenate([[0.0], *(-np.pi * np.arange(half) / half for half in 2 ** np.arange(TURNED.bit_length() - 1))])
+    turned = -2.0 * np.pi / FFT * np.outer(_bit_reversed(ROWS), np.arange(TURNED))
+    roots, twiddle = (np.stack([np.cos(a), np.sin(a)]).astype(np.float32) for a in (angles, turned))
+    return roots, twiddle, np.ascontiguousarray(twiddle.transpose(0, 2, 1))
+
+
+def order_of_transform() -> np.ndarray:
+    """Which index of the natural order lies at each place [shape=(FFT,)]."""
+    return (_bit_reversed(ROWS)[None, :] + ROWS * _bit_reversed(TURNED)[:, None]).ravel()
+
+
+def _bit_reversed(count: int) -> np.ndarray:
+    bits = count.bit_length() - 1
+    return np.array([int(f"{i:0{bits}b}"[::-1], 2) for i in range(count)])
+
+
+# ---- the filter --------------------------------------------------------------------------------
+# ``ring`` [phases, 2, BINS, 2 * held]: spectra of the reference, real and imaginary part; those of hops that lie whole
+# partitions apart stand side by side, the newer first, and each is there twice, so that any window is one piece.
+# ``weights`` [2, BINS, PARTITIONS] the filter, ``spread`` [BINS, PARTITIONS] its covariance, ``near`` [BINS] the singer's power.
+
+
+@njit(f"void({PLANE}, {WHOLE}, {CUBE}, int64)", cache=True, nogil=True)
+def store(ordered, place, past, at):
+    """Put the spectrum of a real signal at ``at`` of a phase of the ring."""
+    held = past.shape[2] // 2
+    for part in range(2):
+        for k in range(BINS):
+            value = ordered[part, place[k]]
+            past[part, k, at] = value
+            past[part, k, at + held] = value
+
+
+@njit(f"void({CUBE}, int64, {CUBE}, {PLANE}, float32, {PLANE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+def predict(past, first, weights, spread, keep, estimate, unsure):
+    """The state a hop later, the spectrum of the echo that it predicts, and how far off that may be [BINS] (power).
+
+    ``past`` [2, BINS, 2 * held] is a phase of the ring, ``first`` where its window begins.
+    """
+    for k in range(BINS):
+        xr, xi = past[0, k, first : first + PARTITIONS], past[1, k, first : first + PARTITIONS]
+        wr, wi, p = weights[0, k], weights[1, k], spread[k]
+        yr, yi, off = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        for i in range(PARTITIONS):
+            p[i] = keep * p[i] + (np.float32(1.0) - keep) * (wr[i] * wr[i] + wi[i] * wi[i])
+        for i in range(PARTITIONS):
+            yr += xr[i] * wr[i] - xi[i] * wi[i]
+            yi += xr[i] * wi[i] + xi[i] * wr[i]
+            off += p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
+        estimate[0, k], estimate[1, k], unsure[k] = yr, yi, off
+
+
+@njit(f"void({CUBE}, int64, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32)", cache=True, nogil=True, fastmath=FAST)
+def gradient(past, first, group, error, noise, spread, step, told):
+    """Kalman gain times ``error`` [2, BINS] for the partitions of a group into ``step`` [2, BINS, GROUP]; their covariance
+    after it. ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard."""
+    begin, end = group * GROUP, (group + 1) * GROUP
+    for k in range(BINS if group == 0 else LATE_BINS):
+        xr, xi, p = past[0, k, first + begin : first + end], past[1, k, first + begin : first + end], spread[k, begin:end]
+        sr, si = step[0, k], step[1, k]
+        over = np.float32(1.0) / noise[k]
+        er, ei, less = error[0, k] * over, error[1, k] * over, told * over
+        for i in range(GROUP):
+            sr[i] = p[i] * (xr[i] * er + xi[i] * ei)
+        for i in range(GROUP):
+            si[i] = p[i] * (xr[i] * ei - xi[i] * er)
+        for i in range(GROUP):
+            p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
+
+
+@njit(f"void({CUBE}, int64, {LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+def pack(step, bins, re, im):
+    """Pairs of spectra of real signals, partition i with COLUMNS + i, as spectra of complex ones [FFT, COLUMNS]."""
+    re[bins * COLUMNS : (FFT - bins + 1) * COLUMNS] = np.float32(0.0)
+    im[bins * COLUMNS : (FFT - bins + 1) * COLUMNS] = np.float32(0.0)
+    for k in range(bins):
+        ar, br, ai, bi = step[0, k, :COLUMNS], step[0, k, COLUMNS:], step[1, k, :COLUMNS], step[1, k, COLUMNS:]
+        here, there = k * COLUMNS, ((FFT - k) % FFT) * COLUMNS
+        tr, ti, hr, hi = re[there : there + COLUMNS], im[there : there + COLUMNS], re[here : here + COLUMNS], im[here : here + COLUMNS]
+        for i in range(COLUMNS):
+            tr[i] = ar[i] + bi[i]
+        for i in range(COLUMNS):
+            ti[i] = br[i] - ai[i]
+        for i in range(COLUMNS):
+            hr[i] = ar[i] - bi[i]
+        for i in range(COLUMNS):
+            hi[i] = ai[i] + br[i]
+
+
+@njit(f"void({LINE}, {LINE}, int64, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+def unpack_and_add(re, im, group, weights):
+    """Add pairs of spectra, as ``pack`` makes them, over FFT to the weights of a group."""
+    half, begin, middle, end = np.float32(0.5 / FFT), group * GROUP, group * GROUP + COLUMNS, (group + 1) * GROUP
+    for k in range(BINS if group == 0 else LATE_BINS):
+        here, there = k * COLUMNS, ((FFT - k) % FFT) * COLUMNS
+        tr, ti, hr, hi = re[there : there + COLUMNS], im[there : there + COLUMNS], re[here : here + COLUMNS], im[here : here + COLUMNS]
+        ar, br, ai, bi = weights[0, k, begin:middle], weights[0, k, middle:end], weights[1, k, begin:middle], weights[1, k, middle:end]
+        for i in range(COLUMNS):
+            ar[i] += half * (hr[i] + tr[i])
+        for i in range(COLUMNS):
+            ai[i] += half * (hi[i] - ti[i])
+        for i in range(COLUMNS):
+            br[i] += half * (hi[i] + ti[i])
+        for i in range(COLUMNS):
+            bi[i] += half * (tr[i] - hr[i])
+
+
+@njit(f"void({CUBE}, int64, {CUBE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+def add_constrained(step, group, weights, natural, ordered, order, roots, twiddle, twiddle_back):
+    """Add to the weights of a group what of ``step`` is a response of BLOCK samples a partition."""
+    pack(step, BINS if group == 0 else LATE_BINS, natural[0], natural[1])
+    transform(natural[1], natural[0], ordered[1], ordered[0], roots, twiddle)
+    for place in range(FFT):
+        if order[place] >= BLOCK:
+            ordered[0, place * COLUMNS : (place + 1) * COLUMNS] = np.float32(0.0)
+            ordered[1, place * COLUMNS : (place + 1) * COLUMNS] = np.float32(0.0)
+    transform_ordered(ordered[0], ordered[1], natural[0], natural[1], roots, twiddle_back)
+    unpack_and_add(natural[0], natural[1], group, weights)
+
+
+@njit(f"void({PLANE}, {PLANE}, {PLANE}, {WHOLE}, {LINE}, {PLANE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+def newest_of(estimate, natural, ordered, place, out, roots, twiddle):
+    """The last ``len(out)`` samples of the signal [FFT] whose spectrum is ``estimate`` [2, BINS]."""
+    for k in range(BINS):
+        natural[0, k], natural[1, k] = estimate[0, k], estimate[1, k]
+        natural[0, (FFT - k) % FFT], natural[1, (FFT - k) % FFT] = estimate[0, k], -estimate[1, k]
+    natural[1, 0] = natural[1, FFT // 2] = np.float32(0.0)
+    transform(natural[1], natural[0], ordered[1], ordered[0], roots, twiddle)
+    for i in range(out.shape[0]):
+        out[i] = ordered[0, place[FFT - out.shape[0] + i]] / np.float32(FFT)
+
+
+@njit(f"void({LINE}, {LINE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {PLANE}, {PLANE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+def spectra_of_two(first, second, natural, ordered, place, one, other, roots, twiddle):
+    """Spectra [2, BINS] of two hops, each at the end of a window of zeros, by one transform."""
+    quiet = FFT - first.shape[0]
+    natural[0, :quiet] = np.float32(0.0)
+    natural[1, :quiet] = np.float32(0.0)
+    natural[0, quiet:] = first
+    natural[1, quiet:] = second
+    half = np.float32(0.5)
+    transform(natural[0], natural[1], ordered[0], ordered[1], roots, twiddle)
+    for k in range(BINS):
+        a, b = place[k], place[(FFT - k) % FFT]
+        one[0, k], one[1, k] = half * (ordered[0, a] + ordered[0, b]), half * (ordered[1, a] - ordered[1, b])
+        other[0, k], other[1, k] = half * (ordered[1, a] + ordered[1, b]), half * (ordered[0, b] - ordered[0, a])
+
+
+@njit(f"float64({PLANE}, {PLANE}, {PLANE}, float32)", cache=True, nogil=True, fastmath=FAST)
+def slip_samples(heard, error, shared, keep):
+    """How many samples later than predicted the echo is heard, of late: the slope of the phase of the mean cross spectrum
+    ``shared`` [2, BINS] of what was heard and what was predicted, where that is linear enough (SLIP_BINS)."""
+    above, below = np.float32(0.0), np.float32(1e-9)
+    for k in range(SLIP_BINS[0], SLIP_BINS[1]):
+        mr, mi = heard[0, k], heard[1, k]
+        yr, yi = mr - error[0, k], mi - error[1, k]
+        white = np.float32(1.0) / (mr * mr + mi * mi + yr * yr + yi * yi + np.float32(1e-9))
+        shared[0, k] = keep * shared[0, k] + white * (mr * yr + mi * yi)
+        shared[1, k] = keep * shared[1, k] + white * (mi * yr - mr * yi)
+        omega = np.float32(2.0 * np.pi / FFT * k)
+        above -= omega * shared[1, k]
+        below += omega * omega * max(np.float32(0.0), shared[0, k])
+    return np.float64(above / below)
+
+
+# ---- one hop -----------------------------------------------------------------------------------
+# ``levels``: what the filter knows of itself, by the names below.
+
+MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, BEFORE, TAKEN, AFTER, DOUBTED, SLIP = range(14)
+LEVELS = 14
+FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
+QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
+SILENT = 1e-10  # power of a sample below which nothing is learnt
+FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
+UNCERTAIN, UNCERTAIN_AGAIN = 10.0, 0.3  # covariance over the first guess, at the start and after the path was lost
+CHANCE, SURE = 0.15, 0.7  # regression up to which nothing, from which all of the echo is taken out
+GOOD, LOST, GOOD_S, LOST_S = 0.8, 0.3, 1.0, 0.3  # trust that shows a path found, or lost, for so long
+
+
+@njit(f"float64({LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+def product(a, b):
+    total = np.float32(0.0)
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return np.float64(total)
+
+
+@njit(f"void({LINE}, {LINE}, float64[::1], {PLANE}, {LINE}, float64)", cache=True, nogil=True)
+def guess_power(microphone, reference, levels, spread, prior, hop_s):
+    """While little has been heard: the covariance from microphone over reference, as it grows."""
+    heard = product(reference, reference)
+    if heard <= QUIET * reference.shape[0]:
+        return
+    keep = np.exp(-hop_s / FORGET_S)
+    levels[MICROPHONE] = keep * levels[MICROPHONE] + product(microphone, microphone)
+    levels[REFERENCE] = keep * levels[REFERENCE] + heard
+    levels[HEARD] += hop_s
+    ratio = levels[MICROPHONE] / levels[REFERENCE]
+    if levels[HEARD] > FIRST_S or ratio <= levels[SCALE]:
+        return
+    for k in range(BINS):
+        for i in range(PARTITIONS):
+            if levels[SCALE] == 0.0:
+                spread[k, i] = UNCERTAIN * ratio * prior[i]
+            else:
+                spread[k, i] *= ratio / levels[SCALE]
+    levels[SCALE] = ratio
+
+
+@njit(f"float64({LINE}, {LINE}, float64[::1], float64)", cache=True, nogil=True)
+def trust(microphone, echo, levels, hop_s):
+    """How much of the predicted echo to take out, 0..1, by the regression of the microphone on it, of late.
+
+    The echo is predicted before the hop is learnt from, so of a wrong reference the regression is nought, but for CHANCE;
+    of a right one it is 1, but for what the singer does to it, so that all is taken out from SURE on.
+    """
+    keep = np.exp(-hop_s / TRUST_S)
+    levels[SHARED] = keep * levels[SHARED] + product(microphone, echo)
+    levels[ECHO] = keep * levels[ECHO] + product(echo, echo)
+    levels[TRUST] = min(1.0, max(0.0, levels[SHARED] / (levels[ECHO] + SILENT * echo.shape[0])))
+    return min(1.0, max(0.0, (levels[TRUST] - CHANCE) / (SURE - CHANCE)))
+
+
+@njit(f"void(float64[::1], {CUBE}, {PLANE}, {LINE}, float64)", cache=True, nogil=True)
+def begin_again_if_lost(levels, weights, spread, prior, hop_s):
+    """Forget a path that was right and is no longer so: the microphone was moved, the song jumped."""
+    levels[TRUSTED] += hop_s * (levels[TRUST] > GOOD)
+    levels[DOUBTED] = levels[DOUBTED] + hop_s if levels[TRUST] < LOST and levels[ECHO] > QUIET else 0.0
+    if levels[DOUBTED] < LOST_S or levels[TRUSTED] < GOOD_S:
+        return
+    levels[SCALE] = levels[MICROPHONE] / levels[REFERENCE]
+    levels[TRUSTED] = levels[DOUBTED] = levels[SHARED] = levels[ECHO] = 0.0
+    levels[RESTARTS] += 1.0
+    weights[:] = np.float32(0.0)
+    for k in range(BINS):
+        for i in range(PARTITIONS):
+            spread[k, i] = max(spread[k, i], UNCERTAIN_AGAIN * levels[SCALE] * prior[i])
+
+
+@njit(f"void({LINE}, {PLANE}, float32, float32, {LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+def expect(unsure, error, told, keep, near, noise):
+    """The expected power of the error [BINS]: the singer's, of which ``keep`` stays from hop to hop, and the filter's own."""
+    quiet = np.float32(SILENT * FFT) * told
+    for k in range(BINS):
+        near[k] = keep * near[k] + (np.float32(1.0) - keep) * (error[0, k] * error[0, k] + error[1, k] * error[1, k])
+        noise[k] = told * unsure[k] + near[k] + quiet
+
+
+@njit(f"void({LINE}, {LINE})", cache=True, nogil=True)
+def push(window, hop):
+    """Shift a window on by a hop."""
+    keep = window.shape[0] - hop.shape[0]
+    for i in range(keep):
+        window[i] = window[i + hop.shape[0]]
+    for i in range(hop.shape[0]):
+        window[keep + i] = hop[i]
+
+
+@njit(f"void({LINE}, {LINE}, {LINE}, float64[::1], float64)", cache=True, nogil=True)
+def tell(microphone, out, echo, levels, hop_s):
+    """Mean powers of the microphone, of what is taken out, of what is left."""
+    new = 1.0 - np.exp(-hop_s / TOLD_S)
+    levels[BEFORE] += new * (product(microphone, microphone) / out.shape[0] - levels[BEFORE])
+    levels[AFTER] += new * (product(out, out) / out.shape[0] - levels[AFTER])
+    levels[TAKEN] += new * (levels[TRUST] ** 2 * product(echo, echo) / out.shape[0] - levels[TAKEN])
+
+
+@njit(
+    f"void({LINE}, {LINE}, {LINE}, int64, int64, int64, float64, float32, float32, float32,"
+    f" {CUBE}, {CUBE}, {PLANE}, {LINE}, {LINE}, float64[::1], {PLANE},"
+    f" {LINE}, {LINE}, {LINE}, {PLANE}, {PLANE}, {PLANE}, {LINE}, {LINE}, {CUBE},"
+    f" {PLANE}, {PLANE}, {PLANE}, {PLANE}, {WHOLE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})",
+    cache=True, nogil=True,
+)
+def cancel(
+    microphone, reference, out, at, first, hops, hop_s, keep, smooth, keep_slip,
+    past, weights, spread, near, prior, levels, shared,
+    window, echo, left, estimate, error, heard, unsure, noise, step,
+    natural, ordered, natural_wide, ordered_wide, order, place, roots, twiddle, twiddle_back,
+):
+    """One hop: ``at`` is where the newest spectrum goes in ``past``, ``first`` where the filter's window begins."""
+    told = np.float32(microphone.shape[0] / FFT)
+    push(window, reference)
+    natural[0, :] = window
+    natural[1, :] = np.float32(0.0)
+    transform(natural[0], natural[1], ordered[0], ordered[1], roots, twiddle)
+    store(ordered, place, past, at)
+    guess_power(microphone, reference, levels, spread, prior, hop_s)
+    sounds = product(reference, reference) > QUIET * reference.shape[0]
+    predict(past, first, weights, spread, keep if sounds else np.float32(1.0), estimate, unsure)
+    newest_of(estimate, natural, ordered, place, echo, roots, twiddle)
+    part = np.float32(trust(microphone, echo, levels, hop_s))
+    for i in range(out.shape[0]):
+        left[i] = microphone[i] - echo[i]
+        out[i] = microphone[i] - part * echo[i]
+    tell(microphone, out, echo, levels, hop_s)
+    begin_again_if_lost(levels, weights, spread, prior, hop_s)
+    spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
+    expect(unsure, error, told, smooth, near, noise)
+    for group in range(GROUPS):
+        gradient(past, first, group, error, noise, spread, step, told)
+        add_constrained(step, group, weights, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
+    levels[SLIP] = slip_samples(heard, error, shared, keep_slip)
+
+
+class Canceller:
+    """The filter of one stream. ``process`` takes a hop of the microphone and one of the reference, both at 16 kHz.
+
+    Parameters
+    ----------
+    hop_samples : samples of a hop; BLOCK must be a whole multiple. Raises ValueError for another.
+    keep : of the Markov model, how much of the path is still true 10 ms of sounding reference later (amplitude).
+    smooth : how much of the singer's power spectrum stays for 10 ms.
+    reverberation_s : what is thought of the path before anything is heard: it dies away by 60 dB in so long.
+    """
+
+    def __init__(self, hop_samples: int = 160, keep: float = 0.9999, smooth: float = 0.7, reverberation_s: float = 1.5):
+        if hop_samples < 1 or BLOCK % hop_samples:
+            raise ValueError(f"a hop of {hop_samples} samples cannot be had: {BLOCK} must be a whole multiple of it")
+        self.hop_samples, self.hop_s = hop_samples, hop_samples / SAMPLE_RATE
+        self._keep, self._smooth = np.float32(keep ** (200.0 * self.hop_s)), np.float32(smooth ** (100.0 * self.hop_s))
+        self._keep_slip = np.float32(np.exp(-self.hop_s / SLIP_S))
+        self._phases = BLOCK // hop_samples
+        energy = 10.0 ** (-6.0 * np.arange(PARTITIONS) * BLOCK / SAMPLE_RATE / reverberation_s)
+        self._prior = (energy / energy.sum()).astype(np.float32)
+        self._roots, self._twiddle, self._twiddle_back = transform_tables()
+        self._order = order_of_transform()
+        self._place = np.argsort(self._order)
+        self._make_state()
+        self.reset()
+
+    def _make_state(self) -> None:
+        def zeros(*shape: int) -> np.ndarray:
+            return np.zeros(shape, np.float32)
+
+        self._ring = zeros(self._phases, 2, BINS, 2 * (PARTITIONS + MOST_BACK))
+        self._weights, self._spread, self._near = zeros(2, BINS, PARTITIONS), zeros(BINS, PARTITIONS), zeros(BINS)
+        self._shared, self._window, self._echo, self._left = zeros(2, BINS), zeros(FFT), zeros(self.hop_samples), zeros(self.hop_samples)
+        self._estimate, self._error, self._heard = zeros(2, BINS), zeros(2, BINS), zeros(2, BINS)
+        self._unsure, self._noise, self._step = zeros(BINS), zeros(BINS), zeros(2, BINS, GROUP)
+        self._natural, self._ordered = zeros(2, FFT), zeros(2, FFT)
+        self._natural_wide, self._ordered_wide = zeros(2, FFT * COLUMNS), zeros(2, FFT * COLUMNS)
+        self._levels = np.zeros(LEVELS)
+
+    def reset(self) -> None:
+        """Forget the path and what was heard."""
+        for state in (self._ring, self._weights, self._spread, self._near, self._shared, self._window, self._levels):
+            state[:] = 0.0
+        self._hops = self.back_blocks = 0
+
+    def process(self, microphone: np.ndarray, reference: np.ndarray, out: np.ndarray) -> None:
+        """Take in a hop of both, write the microphone without the reference to ``out`` (float32, ``[shape=(hop_samples,)]``)."""
+        past, at = self._ring[self._hops % self._phases], -(self._hops // self._phases) % (PARTITIONS + MOST_BACK)
+        self._hops += 1
+        cancel(
+            microphone, reference, out, at, at + self.back_blocks, self._hops, self.hop_s, self._keep, self._smooth, self._keep_slip,
+            past, self._weights, self._spread, self._near, self._prior, self._levels, self._shared,
+            self._window, self._echo, self._left, self._estimate, self._error, self._heard, self._unsure, self._noise, self._step,
+            self._natural, self._ordered, self._natural_wide, self._ordered_wide,
+            self._order, self._place, self._roots, self._twiddle, self._twiddle_back,
+        )
+
+    def block_powers(self) -> np.ndarray:
+        """Of the learnt path, how strong each partition is [shape=(PARTITIONS,)]."""
+        return np.einsum("rkp,rkp->p", self._weights, self._weights)
+
+    def response(self) -> np.ndarray:
+        """The learnt path, reference to microphone, from the newest sample of the reference on [shape=(n,)]."""
+        spectra = self._weights[0] + 1j * self._weights[1]
+        taps = np.fft.irfft(spectra, FFT, axis=0)[:BLOCK].T.ravel()
+        return np.concatenate([np.zeros(self.back_blocks * BLOCK), taps]).astype(np.float32)
+
+    def stand_back(self, blocks: int, elsewhere: int = 0) -> None:
+        """Let the filter begin ``blocks`` partitions, at most MOST_BACK, after the newest of the reference; what it knows moves
+        along. ``elsewhere``: by so many more partitions the reference comes late from now on."""
+        if not 0 <= blocks <= MOST_BACK:
+            raise ValueError(f"{blocks} partitions back cannot be had: 0 to {MOST_BACK}")
+        move, self.back_blocks = blocks + elsewhere - self.back_blocks, blocks
+        if move == 0:
+            return
+        sure = self._spread / self._prior
+        _shift(self._weights, move, 0.0)
+        _shift(sure, move, float(sure.max()))
+        np.multiply(sure, self._prior, out=self._spread)
+
+    def loosen(self) -> None:
+        """Think the path as uncertain as after it was lost, but keep what was learnt."""
+        np.maximum(self._spread, np.float32(UNCERTAIN_AGAIN * self._levels[SCALE]) * self._prior, out=self._spread)
+
+    @property
+    def trust(self) -> float:
+        """How much of the echo that is predicted was heard of late, 0..1; so much of it is taken out."""
+        return float(self._levels[TRUST])
+
+    @property
+    def slip_samples(self) -> float:
+        """How much later than predicted the echo was heard over the last half second, in samples; of equal clocks 0."""
+        return float(self._levels[SLIP])
+
+    @property
+    def restarts(self) -> int:
+        """How often the path was lost and learnt anew."""
+        return int(self._levels[RESTARTS])
+
+    @property
+    def taken_db(self) -> float:
+        """How far the microphone stands above what is left of it, over the last second; 0 where neither sounds."""
+        return float(10.0 * np.log10((self._levels[BEFORE] + 1e-12) / (self._levels[AFTER] + 1e-12)))
+
+    @property
+    def band_over_rest_db(self) -> float:
+        """How far what is taken out stands above what is left, over the last second."""
+        return float(10.0 * np.log10((self._levels[TAKEN] + 1e-12) / (self._levels[AFTER] + 1e-12)))
+
+
+def _shift(array: np.ndarray, by: int, fill: float) -> None:
+    """Move along the last axis towards its beginning (``by`` negative: its end), in place."""
+    kept = array[..., by:].copy() if by >= 0 else array[..., :by].copy()
+    array[:] = fill
+    array[..., slice(0, kept.shape[-1]) if by >= 0 else slice(-by, None)] = kept

@@ -1,0 +1,152 @@
+"""The stage that takes a known band out of a microphone: hop in, hop out, both at the model's rate.
+
+* **Delay.** The filter reaches 1.28 s back, so a band that is heard late is found by the filter itself; where its response
+  begins late, the filter is moved there, and its whole length is left for the room.
+* **Drift.** Two devices have two clocks. How much later than predicted the band is heard, smoothed, is a discriminator; its
+  integral is the rate at which the reference is read. Nothing is resampled until a drift is certain.
+* **Trust.** So much of the predicted band is taken out as is found in the microphone (``kernels.canceller``): nothing of a
+  silent, wrong or finished reference.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rt_melody.kernels.canceller import BLOCK, MOST_BACK, SAMPLE_RATE, Canceller
+from rt_melody.kernels.varispeed import HALF, fraction_table, read_behind
+
+RING_SAMPLES = 1 << 16
+LOOK_S = 0.25  # how often the learnt response is looked at
+SAME_LOOKS = 4  # so often the same strongest partition: it is where the band begins
+DOMINANT = 0.25  # of the response's power, in the partition where it begins
+HEAD_BLOCKS = 1  # kept before the strongest partition
+PULL, PUSH = 1.0, 2.0  # of the drift's loop: rate (samples a second) gained a second and sample of slip, and at once
+CALM = 0.3  # of the integrator, once the drift is caught
+CAUGHT_SLIP, CAUGHT_S = 0.1, 0.5  # slip below which, for so long, it is caught
+SETTLE_S = 0.3  # of trusted prediction, before the slip is believed
+LARGEST_SLIP = 3.0  # samples; more is another path, no drift
+LEAST_DRIFT_PPM = 30.0  # below it the filter follows by itself
+MOST_DRIFT_PPM = 500.0
+TRUSTED = 0.5
+
+
+class BandCanceller:
+    """Takes what is heard of a reference out of a microphone, hop by hop, with no delay of its own.
+
+    Parameters
+    ----------
+    sample_rate : of both, Hz; 16000 alone.
+    hop_samples : of a call, a whole part of 320.
+
+    Raises ValueError for another rate or hop.
+    """
+
+    def __init__(self, sample_rate: int = SAMPLE_RATE, hop_samples: int = 160):
+        if sample_rate != SAMPLE_RATE:
+            raise ValueError(f"sample rate {sample_rate} Hz: the canceller works at {SAMPLE_RATE} Hz")
+        self._filter = Canceller(hop_samples)
+        self.sample_rate, self.hop_samples, self.hop_s = sample_rate, hop_samples, hop_samples / sample_rate
+        self._table, self._ring = fraction_table(), np.zeros(RING_SAMPLES, np.float32)
+        self._read = np.zeros(hop_samples, np.float32)
+        self._look_hops = round(LOOK_S / self.hop_s)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the path, the delay and the drift."""
+        self._filter.reset()
+        self._ring[:] = 0.0
+        self._written = self._hops = self._looks = 0
+        self._strongest, self._located = -1, False
+        self._behind = 0.0  # samples by which the reference is read late, beside the filter
+        self._rate, self._pace, self._drifting = 0.0, 0.0, False  # samples a second
+        self._settled_s = self._steady_s = 0.0
+        self._caught = False
+
+    # ---- a hop ---------------------------------------------------------------------------------
+
+    def process(self, microphone: np.ndarray, reference: np.ndarray, out: np.ndarray) -> None:
+        """Write the microphone without the band to ``out``; all float32, contiguous, ``[shape=(hop_samples,)]``."""
+        start, hop = self._written % RING_SAMPLES, self.hop_samples
+        first = min(hop, RING_SAMPLES - start)
+        self._ring[start : start + first] = reference[:first]
+        self._ring[: hop - first] = reference[first:]
+        self._written += hop
+        if self._drifting:
+            self._make_room()
+        before, self._behind = self._behind, max(self._behind + self._pace * self.hop_s, float(HALF * self._drifting))
+        read_behind(self._ring, self._written, before, self._behind, self._table, self._read)
+        self._filter.process(microphone, self._read, out)
+        self._hops += 1
+        self._follow_drift()
+        if not self._located and self._hops % self._look_hops == 0:
+            self._look_for_the_beginning()
+
+    def _look_for_the_beginning(self) -> None:
+        """Where the learnt response begins, once it has been seen there several times: the filter moves there."""
+        powers = self._filter.block_powers()
+        strongest = int(powers.argmax())
+        found = powers[strongest] > DOMINANT * powers.sum() and self._filter.trust > TRUSTED
+        self._looks = self._looks + 1 if found and strongest == self._strongest else 0
+        self._strongest = strongest
+        if self._looks >= SAME_LOOKS:
+            self._located = True
+            if strongest > HEAD_BLOCKS:
+                self._filter.stand_back(min(MOST_BACK, strongest - HEAD_BLOCKS))
+
+    def _follow_drift(self) -> None:
+        slip, sure = self._filter.slip_samples, self._filter.trust > TRUSTED
+        self._settled_s = self._settled_s + self.hop_s if sure else 0.0
+        self._pace = self._rate * self._drifting
+        if self._settled_s < SETTLE_S or abs(slip) > LARGEST_SLIP:
+            return
+        most = MOST_DRIFT_PPM * 1e-6 * self.sample_rate
+        self._rate = min(most, max(-most, self._rate + (CALM if self._caught else 1.0) * PULL * slip * self.hop_s))
+        if not self._drifting and abs(self._rate) > LEAST_DRIFT_PPM * 1e-6 * self.sample_rate:
+            self._drifting = True
+        self._pace = (self._rate + PUSH * slip) * self._drifting
+        self._notice_caught(slip)
+
+    def _notice_caught(self, slip: float) -> None:
+        """What was learnt while the clocks ran apart is blurred: the filter may learn fast again."""
+        self._steady_s = self._steady_s + self.hop_s if self._drifting and abs(slip) < CAUGHT_SLIP else 0.0
+        if not self._caught and self._steady_s > CAUGHT_S:
+            self._caught = True
+            self._filter.loosen()
+
+    def _make_room(self) -> None:
+        """Fractions of a sample need newer ones: where the reference is read too near its end, as much of its delay as there is
+        is waited for before the filter instead of in it; where there is none, the drift cannot be followed."""
+        if self._behind >= HALF:
+            return
+        blocks = self._filter.back_blocks or max(0, int(self._filter.block_powers().argmax()) - HEAD_BLOCKS)
+        self._filter.stand_back(0, blocks)
+        self._behind = max(self._behind + BLOCK * blocks, float(HALF))
+
+    # ---- what is told --------------------------------------------------------------------------
+
+    @property
+    def delay_ms(self) -> float | None:
+        """From the reference to the strongest sound of it in the microphone; None before that is known."""
+        if not self._located:
+            return None
+        return 1000.0 * (float(np.abs(self._filter.response()).argmax()) + self._behind) / self.sample_rate
+
+    @property
+    def drift_ppm(self) -> float:
+        """How much slower the reference is read than it comes; 0 until it is certain that clocks differ."""
+        return 1e6 * self._rate / self.sample_rate if self._drifting else 0.0
+
+    @property
+    def trust(self) -> float:
+        """How much of the predicted band was found in the microphone of late, 0..1."""
+        return self._filter.trust
+
+    @property
+    def taken_db(self) -> float:
+        """How far the microphone stands above what is left of it, over the last second."""
+        return self._filter.taken_db
+
+    @property
+    def band_over_rest_db(self) -> float:
+        """How far what is taken out stands above what is left, over the last second."""
+        return self._filter.band_over_rest_db

@@ -1,0 +1,216 @@
+"""The canceller against NumPy's transforms, against a plain twin, and against paths that are known."""
+
+import numpy as np
+import pytest
+
+from rt_melody.kernels import canceller as c
+
+SECOND = c.SAMPLE_RATE
+
+
+def noise(seed, samples, level=0.1):
+    return (level * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def room(seed, samples, reverberation_s=0.3, gain=1.0):
+    """An impulse response that dies away, of the energy ``gain ** 2``."""
+    taps = np.random.default_rng(seed).standard_normal(samples) * 10.0 ** (-3.0 * np.arange(samples) / SECOND / reverberation_s)
+    return gain * taps / np.sqrt(np.sum(taps**2))
+
+
+def through(path, sound):
+    return np.convolve(sound, path)[: len(sound)].astype(np.float32)
+
+
+def cancelled(microphone, reference, hop=160, canceller=None):
+    canceller = canceller or c.Canceller(hop)
+    out = np.zeros(len(microphone) // hop * hop, np.float32)
+    for at in range(0, len(out), hop):
+        canceller.process(microphone[at : at + hop], reference[at : at + hop], out[at : at + hop])
+    return out, canceller
+
+
+def db(part, whole):
+    return 10.0 * np.log10(np.mean(np.square(part, dtype=float)) / np.mean(np.square(whole, dtype=float)))
+
+
+# ---- transforms --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", (1, 3, c.COLUMNS))
+def test_the_transforms_are_numpys(columns):
+    rng = np.random.default_rng(columns)
+    signals = rng.standard_normal((c.FFT, columns)) + 1j * rng.standard_normal((c.FFT, columns))
+    roots, twiddle, twiddle_back = c.transform_tables()
+    order, wanted = c.order_of_transform(), np.fft.fft(signals, axis=0)
+    re, im, to_re, to_im = (np.ascontiguousarray(part.ravel(), np.float32) for part in (signals.real, signals.imag, signals.real, signals.imag))
+    c.transform(re, im, to_re, to_im, roots, twiddle)
+    np.testing.assert_allclose((to_re + 1j * to_im).reshape(c.FFT, columns), wanted[order], atol=1e-4)
+    placed = signals[order]
+    re, im = (np.ascontiguousarray(part.ravel(), np.float32) for part in (placed.real, placed.imag))
+    c.transform_ordered(re, im, to_re, to_im, roots, twiddle_back)
+    np.testing.assert_allclose((to_re + 1j * to_im).reshape(c.FFT, columns), wanted, atol=1e-4)
+
+
+def test_exchanging_the_parts_gives_the_inverse():
+    signal = np.random.default_rng(5).standard_normal((2, c.FFT)).astype(np.float32)
+    roots, twiddle, _ = c.transform_tables()
+    re, im, to_re, to_im = signal[0].copy(), signal[1].copy(), np.zeros(c.FFT, np.float32), np.zeros(c.FFT, np.float32)
+    c.transform(im, re, to_im, to_re, roots, twiddle)
+    wanted = np.fft.ifft(signal[0] + 1j * signal[1])[c.order_of_transform()]
+    np.testing.assert_allclose((to_re + 1j * to_im) / c.FFT, wanted, atol=1e-6)
+
+
+# ---- the plain twin ----------------------------------------------------------------------------
+
+
+def twin(microphone, reference, hop, keep=0.9999, smooth=0.7, reverberation_s=1.5):
+    """The same filter in NumPy, float64, whole spectra and one partition after the other."""
+    keep, smooth = keep ** (2.0 * hop / 160), smooth ** (hop / 160)
+    energy = 10.0 ** (-6.0 * np.arange(c.PARTITIONS) * c.BLOCK / SECOND / reverberation_s)
+    prior, hop_s, told = energy / energy.sum(), hop / SECOND, hop / c.FFT
+    weights, spread = np.zeros((c.PARTITIONS, c.BINS), complex), np.zeros((c.PARTITIONS, c.BINS))
+    near, padded = np.zeros(c.BINS), np.concatenate([np.zeros(c.FFT + c.PARTITIONS * c.BLOCK), reference])
+    powers, scale, heard_s, shared, echo_power, out = np.zeros(2), 0.0, 0.0, 0.0, 0.0, []
+    limits = np.where(np.arange(c.PARTITIONS) < c.GROUP, c.BINS, c.LATE_BINS)
+    learns = np.arange(c.BINS)[None, :] < limits[:, None]
+    for at in range(0, len(microphone) // hop * hop, hop):
+        mic, ref = microphone[at : at + hop].astype(float), reference[at : at + hop].astype(float)
+        end = c.FFT + c.PARTITIONS * c.BLOCK + at + hop
+        past = np.fft.rfft([padded[end - p * c.BLOCK - c.FFT : end - p * c.BLOCK] for p in range(c.PARTITIONS)], axis=1)
+        if ref @ ref > c.QUIET * hop:
+            powers = np.exp(-hop_s / c.FORGET_S) * powers + [mic @ mic, ref @ ref]
+            heard_s += hop_s
+            ratio = powers[0] / powers[1]
+            if heard_s <= c.FIRST_S and ratio > scale:
+                spread = c.UNCERTAIN * ratio * prior[:, None] * np.ones(c.BINS) if scale == 0.0 else spread * ratio / scale
+                scale = ratio
+            spread = keep * spread + (1.0 - keep) * np.abs(weights) ** 2
+        echo = np.fft.irfft((weights * past).sum(0), c.FFT)[-hop:]
+        fade = np.exp(-hop_s / c.TRUST_S)
+        shared, echo_power = fade * shared + mic @ echo, fade * echo_power + echo @ echo
+        found = np.clip(shared / (echo_power + c.SILENT * hop), 0.0, 1.0)
+        out.append(mic - np.clip((found - c.CHANCE) / (c.SURE - c.CHANCE), 0.0, 1.0) * echo)
+        error = np.fft.rfft(np.concatenate([np.zeros(c.FFT - hop), mic - echo]))
+        near = smooth * near + (1.0 - smooth) * np.abs(error) ** 2
+        noise = told * (spread * np.abs(past) ** 2).sum(0) + near + c.SILENT * c.FFT * told
+        step = np.where(learns, spread / noise * past.conj() * error, 0.0)
+        spread = spread - np.where(learns, told * spread**2 / noise * np.abs(past) ** 2, 0.0)
+        taps = np.fft.irfft(step, c.FFT, axis=1)
+        taps[:, c.BLOCK :] = 0.0
+        weights = weights + np.where(learns, np.fft.rfft(taps, axis=1), 0.0)
+    return np.concatenate(out)
+
+
+@pytest.mark.parametrize("hop", (80, 160, 320))
+def test_the_filter_equals_its_plain_twin(hop):
+    reference, voice = noise(1, SECOND), noise(2, SECOND, 0.03)
+    microphone = through(room(3, 2000), reference) + voice
+    out, canceller = cancelled(microphone, reference, hop)
+    assert canceller.restarts == 0  # which the twin doesn't know
+    wanted = twin(microphone, reference, hop)
+    assert db(out - microphone[: len(out)], microphone) > -6  # much was done ...
+    assert db(out - wanted, wanted) < -60  # ... and by both the same
+
+
+# ---- what it is for ----------------------------------------------------------------------------
+
+
+def test_the_learnt_response_is_the_path():
+    reference, path = noise(1, 4 * SECOND), room(3, 3000, gain=0.7)
+    _, canceller = cancelled(through(path, reference), reference)
+    learnt = canceller.response()
+    assert db(learnt[:3000] - path, path) < -25
+    assert np.abs(learnt[3000:]).max() < 0.02 * np.abs(path).max()
+
+
+@pytest.mark.parametrize("hop, least_db", ((80, 13), (160, 20)))
+def test_within_two_seconds_the_band_is_down_and_the_voice_is_not(hop, least_db):
+    reference, t = noise(1, 4 * SECOND), np.arange(4 * SECOND) / SECOND
+    band, voice = through(room(3, 3000), reference), (0.05 * np.sin(2 * np.pi * 220 * t) * (np.sin(2 * np.pi * 0.7 * t) > 0)).astype(np.float32)
+    out, canceller = cancelled(band + voice, reference, hop)
+    assert db((out - voice)[2 * SECOND :], band[2 * SECOND :]) < -least_db
+    assert canceller.trust > 0.9
+    assert canceller.taken_db == pytest.approx(-db(out[3 * SECOND :], (band + voice)[3 * SECOND :]), abs=2)
+
+
+def test_a_voice_much_louder_than_the_band_is_not_harmed():
+    reference = noise(1, 4 * SECOND)
+    band, voice = through(room(3, 3000, gain=0.03), reference), noise(4, 4 * SECOND)  # 30 dB under it
+    out, _ = cancelled(band + voice, reference)
+    assert db(out - voice, voice) < -25
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wrong_reference_changes_next_to_nothing(seed):
+    voice = noise(seed, 4 * SECOND)
+    out, canceller = cancelled(voice, noise(100 + seed, 4 * SECOND))
+    assert np.sqrt(np.mean((out - voice) ** 2)) < 0.1 * np.sqrt(np.mean(voice**2))
+    assert np.sqrt(np.mean((out - voice)[SECOND:] ** 2)) < 0.05 * np.sqrt(np.mean(voice**2))
+    assert canceller.trust < 0.3
+
+
+def test_a_silent_reference_changes_nothing_to_the_bit():
+    voice = noise(1, SECOND)
+    out, _ = cancelled(voice, np.zeros_like(voice))
+    np.testing.assert_array_equal(out, voice)
+
+
+def test_a_reference_that_stops_leaves_the_voice_alone_and_one_that_returns_is_known_at_once():
+    reference, voice = noise(1, 6 * SECOND), noise(2, 6 * SECOND, 0.05)
+    reference[2 * SECOND : 4 * SECOND] = 0.0
+    band = through(room(3, 3000), reference)
+    out, canceller = cancelled(band + voice, reference)
+    pause = slice(3 * SECOND + SECOND // 2, 4 * SECOND)  # the filter's 1.28 s are silent
+    np.testing.assert_array_equal(out[pause], (band + voice)[pause])
+    before, after = slice(SECOND + SECOND // 2, 2 * SECOND), slice(4 * SECOND + SECOND // 10, 4 * SECOND + SECOND // 2)
+    assert db((out - voice)[after], band[after]) < db((out - voice)[before], band[before]) < -8
+    assert canceller.restarts == 0
+
+
+def test_a_path_that_changes_is_given_up_within_a_second_and_learnt_within_three():
+    reference, voice = noise(1, 10 * SECOND), noise(2, 10 * SECOND, 0.05)
+    band = through(room(3, 3000), reference)
+    band[5 * SECOND :] = through(room(4, 3000), reference)[5 * SECOND :]
+    out, canceller = cancelled(band + voice, reference)
+    left = out - voice
+    assert canceller.restarts == 1
+    assert db(left[6 * SECOND :][: SECOND // 2], band[6 * SECOND :][: SECOND // 2]) < 0  # never worse than without
+    assert db(left[8 * SECOND :], band[8 * SECOND :]) < -13
+
+
+def test_it_stays_bounded_whatever_comes():
+    reference = np.concatenate([noise(1, SECOND, 1e-4), noise(2, SECOND, 2.0), np.zeros(SECOND, np.float32), np.sign(noise(3, SECOND)) * 2.0])
+    microphone = np.concatenate([noise(4, SECOND, 2.0), noise(5, SECOND, 1e-5), noise(6, SECOND, 2.0), np.zeros(SECOND, np.float32)])
+    out, canceller = cancelled(microphone.astype(np.float32), reference.astype(np.float32))
+    assert np.isfinite(out).all() and np.isfinite(canceller.response()).all()
+    assert np.abs(out).max() < 3 * np.abs(microphone).max()
+
+
+def test_reset_forgets_all():
+    reference = noise(1, SECOND)
+    microphone = through(room(3, 1000), reference)
+    first, canceller = cancelled(microphone, reference)
+    canceller.stand_back(3)
+    canceller.reset()
+    np.testing.assert_array_equal(cancelled(microphone, reference, canceller=canceller)[0], first)
+
+
+def test_a_filter_that_stands_back_keeps_what_it_knows():
+    reference = noise(1, 6 * SECOND)
+    delayed = np.concatenate([np.zeros(3200), room(3, 2000)])  # ten partitions late
+    band = through(delayed, reference)
+    _, canceller = cancelled(band[: 3 * SECOND], reference[: 3 * SECOND])
+    before = canceller.response()
+    canceller.stand_back(8)
+    np.testing.assert_allclose(canceller.response()[8 * c.BLOCK : len(before)], before[8 * c.BLOCK :], atol=1e-6)
+    out, _ = cancelled(band[3 * SECOND :], reference[3 * SECOND :], canceller=canceller)
+    assert db(out, band[3 * SECOND :]) < -20
+    with pytest.raises(ValueError, match="40"):
+        canceller.stand_back(40)
+
+
+@pytest.mark.parametrize("hop", (0, 100, 640))
+def test_a_hop_that_is_no_part_of_a_partition_is_refused(hop):
+    with pytest.raises(ValueError, match=str(hop)):
+        c.Canceller(hop)
