@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from rt_melody.realtime.notes.context import Context, PreviousNote
 from rt_melody.realtime.notes.history import FrameFeatures, spread
-from rt_melody.realtime.playing.expression import velocity_curve
 from rt_melody.realtime.types import Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
-VELOCITY = velocity_curve()  # of a tracker alone; a Performer has the player's own
+VELOCITY = 64  # of a keyboard that senses none; the performance makes one of the level
 SLIDE_PART = 0.9  # share of its spread of pitch that a slide, unlike a vibrato, has moved on
 
 
@@ -127,8 +126,8 @@ class Sounding:
     def begin(cls, context: Context, frame: PitchFrame, start: NoteStart) -> tuple[list[NoteEvent], Sounding]:
         """The events that start a note, and the note."""
         note = round(start.centre)
-        velocity = VELOCITY.velocity(max(f.level_db for f in start.newest))
-        on = NoteOn(start.on_s, frame.available_s, note, velocity, median(f.pitch for f in start.newest))
+        level_db = max(f.level_db for f in start.newest)
+        on = NoteOn(start.on_s, frame.available_s, note, VELOCITY, median(f.pitch for f in start.newest), level_db)
         return [on, Loudness(frame.time_s, frame.available_s, note, frame.level_db)], cls(context, start, frame)
 
     def feed(self, frame: PitchFrame, pitch: float) -> Step:

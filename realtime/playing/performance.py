@@ -236,7 +236,8 @@ class Performer:
 
     def _strike(self, event: NoteOn, note: int, pitch: float, slurred: bool, played: list[NoteEvent]) -> _Played:
         loudest_db, brightness_hz = self._sound.loudest_since(event.time_s), self._sound.brightness_hz
-        velocity = event.velocity if loudest_db is None else self._velocity.velocity(loudest_db)
+        heard_db = event.level_db if loudest_db is None else loudest_db
+        velocity = event.velocity if heard_db is None else self._velocity.velocity(heard_db)
         octaves = None if brightness_hz is None else log2(brightness_hz)
         self._played = struck = _Played(note, event.time_s, pitch - note, octaves)
         played.append(

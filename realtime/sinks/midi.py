@@ -107,7 +107,7 @@ class MidiSink(NoteSink):
         """``panic`` at the next frame. May be called from a signal handler or another thread."""
         self._panic_asked = True
 
-    def _begin(self, origin_unix_s: float) -> None:
+    def _begin(self, origin_s: float) -> None:
         self._voice.reset()
         self._told_s = self._heard_s = 0.0  # a new stream's times may begin anew
         self._send(self._voice.announce(0.0))
