@@ -12,7 +12,6 @@ import argparse
 import atexit
 import gc
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -22,8 +21,7 @@ from rt_melody.realtime.console import flushed, hold_standard_files, print_text,
 from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.options import make_parser
 from rt_melody.realtime.program import Program
-from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings, read_yaml
-from rt_melody.realtime.settings.files import is_flat
+from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings
 from rt_melody.realtime.signals import Stopped, stop_signals
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
@@ -60,12 +58,7 @@ def _run(args: argparse.Namespace) -> int:
     options = {k: v for k, v in vars(args).items() if k in FLAT and v is not None}
     if args.notes is not None:
         options["notes"] = _note_options(args.notes)
-    settings = make_settings(options, args.config)
-    if args.config is not None and is_flat(read_yaml(args.config)):
-        say(
-            f"{args.config} names settings outside of their groups, as files did before version 0.2, and is understood; "
-            f"rt-melody --config {shlex.quote(args.config)} --print-config writes it anew"
-        )
+    settings = make_settings(options, args.config, say)
     if args.print_config:
         return print_text(dump_settings(settings))
     if args.loopback is not None and args.self_test is None:

@@ -386,6 +386,16 @@ def test_a_flat_file_is_told_how_to_become_one_of_groups(capsys, write):
     assert capsys.readouterr().err == ""
 
 
+def test_a_file_that_0_1_printed_still_loads(capsys, write):
+    """With the thresholds of then, of which some are no more: those are named and passed over, the others hold."""
+    path = write("rate: 8000\nmode: \"bend\"\nnotes:\n  on_ms: 20.0\n  min_note_ms: 60.0\n  room_ms: 1000.0\n")
+    assert main(["--print-config", "--config", path]) == 0
+    out, err = capsys.readouterr()
+    stored = yaml.safe_load(out)
+    assert (stored["source"]["rate"], stored["notes"]["on_ms"]) == (8000, 20.0) and "min_note_ms" not in stored["notes"]
+    assert "min_note_ms, room_ms" in err and "passed over" in err and err.count("\n") == 1
+
+
 def test_a_group_made_by_itself_is_checked_as_in_the_whole():
     with pytest.raises(SettingsError, match="channel 17 cannot be used: it must be at most 16"):
         MidiSettings(channel=17)

@@ -17,6 +17,7 @@ import yaml
 
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings.base import did_you_mean
+from rt_melody.realtime.settings.notes import RETIRED
 from rt_melody.realtime.settings.root import FLAT, Settings, group_model
 from rt_melody.realtime.settings.yaml_guard import YamlRefused, load_bounded_yaml
 
@@ -43,10 +44,12 @@ def read_yaml(path: str | Path) -> dict[Any, Any]:
     return cast("dict[Any, Any]", values)
 
 
-def make_settings(options: dict[str, Any] | None = None, path: str | Path | None = None) -> Settings:
-    """Settings from flat ``options``, such as ``{"latency_ms": 20, "notes": {"on_ms": 30}}``, over a YAML file. Raises
-    SettingsError, naming value, place and rule."""
-    options, stored = options or {}, {} if path is None else read_yaml(path)
+def make_settings(
+    options: dict[str, Any] | None = None, path: str | Path | None = None, tell: Callable[[str], object] = lambda text: None
+) -> Settings:
+    """Settings from flat ``options``, such as ``{"latency_ms": 20, "notes": {"on_ms": 30}}``, over a YAML file. ``tell`` takes
+    a sentence where the file is of an older version. Raises SettingsError, naming value, place and rule."""
+    options, stored = options or {}, {} if path is None else _brought_up_to_date(read_yaml(path), path, tell)
     asked, written = _grouped(options, None), _grouped(stored, path)
     values: dict[str, Any] = {group: {**written.get(group, {}), **asked.get(group, {})} for group in {**written, **asked}}
     try:
@@ -55,9 +58,19 @@ def make_settings(options: dict[str, Any] | None = None, path: str | Path | None
         raise SettingsError(_told(error, asked, written, stored, path)) from error
 
 
-def is_flat(stored: dict[Any, Any]) -> bool:
-    """Whether a file names settings as files did before 0.2, outside of groups."""
-    return any(key in FLAT for key in stored)
+def _brought_up_to_date(stored: dict[Any, Any], path: str | Path, tell: Callable[[str], object]) -> dict[Any, Any]:
+    """A file of before 0.2 as it is meant today: it names settings outside of groups, and thresholds that are gone."""
+    notes = stored.get("notes")
+    gone = [name for name in RETIRED if name in notes] if isinstance(notes, dict) else []
+    faults = ["names settings outside of their groups, as files did before version 0.2"] if any(key in FLAT for key in stored) else []
+    if gone:
+        faults.append(f"names thresholds that there are no more ({', '.join(gone)}), which are passed over")
+    if faults:
+        tell(
+            f"{path} {' and '.join(faults)}; the rest is understood: rt-melody --config {shlex.quote(str(path))} --print-config "
+            "writes it anew"
+        )
+    return {**stored, "notes": {name: value for name, value in notes.items() if name not in gone}} if gone else stored
 
 
 def _grouped(values: dict[Any, Any], path: str | Path | None) -> Values:
