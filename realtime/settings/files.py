@@ -10,6 +10,8 @@ Conventions
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
