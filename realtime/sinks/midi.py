@@ -122,13 +122,14 @@ class MidiSink(NoteSink):
 
     def _as_it_is_now(self, note: NoteOn) -> NoteOn:
         """The note as if it began with what was said of it last."""
-        bend, loudness, brightness = map(self._newest.get, (PitchBend, Loudness, Brightness))
-        return replace(
-            note,
-            pitch=note.pitch if bend is None else note.note + bend.semitones,
-            level_db=note.level_db if loudness is None else loudness.level_db,
-            brightness_hz=note.brightness_hz if brightness is None else brightness.brightness_hz,
-        )
+        for newest in self._newest.values():
+            if isinstance(newest, PitchBend):
+                note = replace(note, pitch=note.note + newest.semitones)
+            elif isinstance(newest, Loudness):
+                note = replace(note, level_db=newest.level_db)
+            else:
+                note = replace(note, brightness_hz=newest.brightness_hz)
+        return note
 
     def _announce_voice(self) -> None:
         """A voice is heard: announce it after a pause, once."""

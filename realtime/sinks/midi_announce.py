@@ -44,8 +44,8 @@ class Announcement:
         self._of = {}
         for channel, semitones in ranges.items():
             manages = members and channel == midi.MPE_MANAGER
-            steps = _zone(members) if manages else [(WAIT, [])] if first not in (None, channel) else []
-            self._of[channel] = deque(steps + _bend_range(channel, semitones, varied and not manages))
+            before: list[tuple[int, Step]] = _zone(members) if manages else [(WAIT, [])] if first not in (None, channel) else []
+            self._of[channel] = deque(before + _bend_range(channel, semitones, varied and not manages))
 
     def step(self) -> Step:
         """The next step, while no note sounds."""

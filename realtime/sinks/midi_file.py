@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.settings import MidiSettings, OutputSettings
@@ -17,7 +18,7 @@ from rt_melody.realtime.sinks.midi_voice import FILE_STEP_S, make_voice
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
 from rt_melody.realtime.sinks.table import REACH_BACK_S, SinkRequest
-from rt_melody.realtime.types import Brightness, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 TICKS_PER_BEAT = 960
 DEFAULT_TEMPO_BPM = 120.0
@@ -61,7 +62,7 @@ class MidiFileSink(NoteSink):
         super().__init__()
         OutputSettings(tempo_bpm=tempo_bpm)
         self._voice = make_voice(settings)
-        self._encoders = {
+        self._encoders: dict[type, Callable[[Any, float], list[Timed]]] = {
             NoteOn: self._voice.note_on,
             NoteOff: self._voice.note_off,
             PitchBend: self._voice.bend,
@@ -120,10 +121,10 @@ class MidiFileSink(NoteSink):
         puts its end before the file's beginning."""
         off_s = self._clock.sounded(event.time_s)
         if off_s <= 0.0:
-            self._take_back(0.0, lambda old: old.note == event.note)  # all that waits has been put to 0 or later
+            self._take_back(0.0, lambda old: _is_of(old, event.note))  # all that waits has been put to 0 or later
             return
         end_s = self._newest_s = max(self._newest_s, off_s)
-        self._take_back(end_s, lambda old: not isinstance(old, (NoteOn, NoteOff)) and old.note == event.note)
+        self._take_back(end_s, lambda old: not isinstance(old, (NoteOn, NoteOff)) and _is_of(old, event.note))
         self._wait(event, end_s)
 
     def _take_back(self, from_s: float, is_void: Callable[[NoteEvent], bool]) -> None:
@@ -182,6 +183,10 @@ class MidiFileSink(NoteSink):
         self._encode_until(float("inf"))
         self._put(self._voice.rest())
         self._writer.finish(partial(self._append, self._encoded))
+
+
+def _is_of(event: NoteEvent, note: int) -> bool:
+    return not isinstance(event, KeyHeard) and event.note == note
 
 
 def _opening(tempo_bpm: float, said: MidiSettings) -> bytearray:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 
 from rt_melody.realtime.errors import DeviceError
@@ -111,7 +111,8 @@ def open_midi_out(port: str | None = None, back_end: str | None = None) -> OpenP
 def silence_outputs(names: list[str]) -> list[str]:
     """End all sound on every channel of each of these outputs; the full names. One that cannot be opened keeps no
     other from being silenced; then DeviceError, as ``open_midi_out`` raises it, with what was silenced."""
-    silenced, failed = [], []
+    silenced: list[str] = []
+    failed: list[str] = []
     for name in names:
         try:
             silenced.append(_silence(open_midi_out(name)))
@@ -238,7 +239,7 @@ def _listing(names: list[str]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Keep the libraries' standard error away, and keep JACK from starting a server."""
     before = os.environ.get("JACK_NO_START_SERVER")
     os.environ["JACK_NO_START_SERVER"] = "1"

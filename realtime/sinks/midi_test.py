@@ -19,12 +19,18 @@ SWEEP_S, SWEEP_STEPS = 1.5, 60
 CONNECT_S = 10.0  # how long a port of our own waits to be connected
 STEP_S = 0.025  # between the steps of an announcement, as the live output has it
 
-CONTROLLERS = {  # name -> (what should be heard, how to send a value, where it is put back)
-    "channel pressure": ("mostly vibrato or brightness; some ignore it", midi.channel_pressure, 0),
-    "CC 2 (breath)": ("a swell, where the patch listens to it", midi.LOUDNESS["cc2"], 127),
-    "CC 7 (volume)": ("a swell", midi.LOUDNESS["cc7"], 100),
-    "CC 11 (expression)": ("a swell", midi.LOUDNESS["cc11"], 127),
-    "CC 74 (brightness)": ("the sound opens, where the patch has a filter", midi.BRIGHTNESS["cc74"], 64),
+
+
+def _controller(name: str) -> midi.ChannelMessage:
+    return lambda channel, value: midi.control_change(channel, name, value)
+
+
+CONTROLLERS: dict[str, tuple[str, midi.ChannelMessage, int]] = {  # name -> (what is heard, how to send a value, where it is put back)
+    "channel pressure": ("vibrato or brightness; some ignore it", midi.channel_pressure, 0),
+    "CC 2 (breath)": ("a swell, where the patch listens to it", _controller("breath"), 127),
+    "CC 7 (volume)": ("a swell", _controller("volume"), 100),
+    "CC 11 (expression)": ("a swell", _controller("expression"), 127),
+    "CC 74 (brightness)": ("the sound opens, where the patch has a filter", _controller("brightness"), 64),
 }
 
 

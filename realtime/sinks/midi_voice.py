@@ -79,9 +79,11 @@ class MidiVoice:
         self._controls.spend(sum(map(len, before)), now_s)
         before += self._bend_at_once(channel, event.pitch - event.note, now_s)
         if self._level_message and event.level_db is not None:
-            before += self._controls.at_once(("level", channel), self._level(channel, event.level_db), now_s)
+            level = self._level_message(channel, self._level_curve.byte(event.level_db))
+            before += self._controls.at_once(("level", channel), level, now_s)
         if self._bright_message and event.brightness_hz is not None:
-            before += self._controls.at_once(("bright", channel), self._bright(channel, event.brightness_hz), now_s)
+            bright = self._bright_message(channel, self._bright_curve.byte(event.brightness_hz))
+            before += self._controls.at_once(("bright", channel), bright, now_s)
         return self._with_note([*before, midi.note_on(channel, event.note, event.velocity)], now_s)
 
     def note_off(self, event: NoteOff, now_s: float) -> list[Timed]:
@@ -98,12 +100,12 @@ class MidiVoice:
 
     def loudness(self, event: Loudness, now_s: float) -> list[Timed]:
         if self._level_message and (channel := self._channel_of.get(event.note)) is not None:
-            self._controls.offer(("level", channel), self._level(channel, event.level_db), now_s)
+            self._controls.offer(("level", channel), self._level_message(channel, self._level_curve.byte(event.level_db)), now_s)
         return self.due(now_s)
 
     def brightness(self, event: Brightness, now_s: float) -> list[Timed]:
         if self._bright_message and (channel := self._channel_of.get(event.note)) is not None:
-            self._controls.offer(("bright", channel), self._bright(channel, event.brightness_hz), now_s)
+            self._controls.offer(("bright", channel), self._bright_message(channel, self._bright_curve.byte(event.brightness_hz)), now_s)
         return self.due(now_s)
 
     def due(self, now_s: float) -> list[Timed]:
@@ -127,7 +129,7 @@ class MidiVoice:
 
     def _controllers_at_rest(self, channel: int) -> list[bytes]:
         used = ((self.settings.loudness_message, self._level_message), (self.settings.brightness_message, self._bright_message))
-        return [message(channel, midi.AT_REST[way]) for way, message in used if way in midi.AT_REST]
+        return [message(channel, midi.AT_REST[way]) for way, message in used if message and way in midi.AT_REST]
 
     def _ranges(self) -> dict[int, float]:
         """The bend range to be announced of each channel, in semitones."""
@@ -163,12 +165,6 @@ class MidiVoice:
 
     def _bend(self, channel: int, semitones: float) -> bytes:
         return midi.pitch_bend(channel, midi.bend_to_14bit(semitones, self.settings.bend_range))
-
-    def _level(self, channel: int, level_db: float) -> bytes:
-        return self._level_message(channel, self._level_curve.byte(level_db))
-
-    def _bright(self, channel: int, brightness_hz: float) -> bytes:
-        return self._bright_message(channel, self._bright_curve.byte(brightness_hz))
 
     def _bend_at_once(self, channel: int, semitones: float, now_s: float) -> list[bytes]:
         return self._controls.at_once(("bend", channel), self._bend(channel, semitones), now_s)

@@ -64,3 +64,4 @@ class BackEnd(Protocol):
 
     def output(self, system: System, client_name: str) -> OutputClient:
         """A new client. Raises ``OSError`` where the system does not answer."""
+        ...

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from contextlib import suppress
+from typing import Any
 
 from rt_melody.realtime.libjack import library_path
 
@@ -83,16 +84,16 @@ class JackWatch:
 
     def listeners(self, port_pattern: bytes) -> list[str]:
         """The ports that are connected to the MIDI outputs whose names match."""
-        names = []
+        names: list[str] = []
         for port in self._names(self._library.jack_get_ports(self._client, port_pattern, MIDI_TYPE, IS_OUTPUT)):
             number = self._library.jack_port_by_name(self._client, port.encode())
             names += self._names(self._library.jack_port_get_all_connections(self._client, number))
         return names
 
-    def _names(self, array) -> list[str]:
+    def _names(self, array: Any) -> list[str]:
         if not array:
             return []
-        names = []
+        names: list[str] = []
         while array[len(names)]:
             names.append(array[len(names)].decode(errors="replace"))
         self._library.jack_free(ctypes.cast(array, ctypes.c_void_p))

@@ -28,7 +28,7 @@ class PythonRtMidi:
 
 def make() -> PythonRtMidi:
     try:
-        import rtmidi
+        import rtmidi  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
         raise BackEndMissing(
             f"cannot be loaded ({error}): pip install {PACKAGE}, which needs Python 3.10 to 3.12, or a C++ compiler"

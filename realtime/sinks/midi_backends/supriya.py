@@ -6,7 +6,7 @@ pylibremidi cannot be imported. Tried with version 26.10b4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -25,7 +25,7 @@ class Client:
             self._out = library.MidiOut(api, client_name)
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _telling(self) -> Generator[None]:
         try:
             yield
         except (self._error, RuntimeError) as error:
@@ -74,7 +74,7 @@ class Supriya:
 
 def make() -> Supriya:
     try:
-        import supriya_midi
+        import supriya_midi  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise BackEndMissing(f"cannot be loaded ({error}): pip install --pre {PACKAGE}, which needs Python 3.13 or later") from error
     return Supriya(supriya_midi)
