@@ -252,7 +252,9 @@ def test_close_ends_the_note_centres_the_bend_and_silences(port):
     assert port.ended == ["close_port", "delete"]
 
 
-@pytest.mark.parametrize("settings, rest", [({"loudness": "cc7"}, (7, 100)), ({"brightness": "cc74"}, (74, 64)), ({"loudness": "cc11"}, None)])
+@pytest.mark.parametrize(
+    "settings, rest", [({"loudness": "cc7"}, (7, 100)), ({"brightness": "cc74"}, (74, 64)), ({"loudness": "cc11"}, None)]
+)
 def test_close_and_panic_put_back_what_a_reset_of_controllers_does_not(port, settings, rest):
     """RP-015: volume and the sound controllers stay where they were."""
     for ending in ("panic", "close"):
