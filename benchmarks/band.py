@@ -31,7 +31,7 @@ from scipy.signal import butter, fftconvolve, iirpeak, lfilter, sosfilt
 from tqdm import tqdm
 
 from rt_melody.benchmarks.melody_scores import NAMES, Frames, MelodyScores, aligned
-from rt_melody.benchmarks.report import check_files, markdown, write_result
+from rt_melody.benchmarks.report import markdown, write_result
 from rt_melody.kernels.resample import BLOCK, StreamResampler
 from rt_melody.models.training.data import SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, read_mir1k_labels, refuse
 from rt_melody.realtime.engine import Engine
@@ -260,7 +260,9 @@ def measure(args: argparse.Namespace) -> dict:
         plan = {name: case for name, case in plan.items() if any(word in name for word in args.cases)}
     chosen = {name: range(0, len(songs), 1 if _at_ratios(name) else OTHERS_EVERY) for name in plan}
     tasks = [
-        (songs[i], songs[(i + 1) % len(songs)], case, rooms[i], rooms[(i + 1) % len(rooms)]) for name, case in plan.items() for i in chosen[name]
+        (songs[i], songs[(i + 1) % len(songs)], case, rooms[i], rooms[(i + 1) % len(rooms)])
+        for name, case in plan.items()
+        for i in chosen[name]
     ]
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), prepare, (args.model,)) as pool:
         heard = iter(list(tqdm(pool.map(hear, tasks), "songs", len(tasks))))
@@ -312,12 +314,17 @@ def tables(result: dict) -> str:
     """Markdown: every case; songs by themselves; delays and drifts that were told."""
     rows = result["rows"]
     head = ["case", *(f"{name} warm" for name in NAMES if name != "RCA"), "OA cold", "target warm", "cold", "taken out dB"]
-    return "\n\n".join([
-        f"# A known band taken out\n\n{result['about']}. Percent of frames, pooled; streaming engine; warm: without the first {WARM_S:g} s.",
-        markdown(head, [_line(row) for row in rows]),
-        "## OA warm (dB taken out), by song", markdown(["case", *rows[0]["warm_by_song"]], [_song_line(row, rows[0]["warm_by_song"]) for row in rows]),
-        "## Told at the end of each song", markdown(["case", "delay ms", "drift ppm"], [_told_line(row) for row in rows if row["cancels"]]),
-    ])
+    return "\n\n".join(
+        [
+            f"# A known band taken out\n\n{result['about']}. Percent of frames, pooled; streaming engine; "
+            f"warm: without the first {WARM_S:g} s.",
+            markdown(head, [_line(row) for row in rows]),
+            "## OA warm (dB taken out), by song",
+            markdown(["case", *rows[0]["warm_by_song"]], [_song_line(row, rows[0]["warm_by_song"]) for row in rows]),
+            "## Told at the end of each song",
+            markdown(["case", "delay ms", "drift ppm"], [_told_line(row) for row in rows if row["cancels"]]),
+        ]
+    )
 
 
 def _line(row: dict) -> list:
@@ -342,7 +349,11 @@ def draw(rows: Iterable[dict], path: Path) -> None:
 
     rows = list(rows)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.6), dpi=120, layout="constrained")
-    for ending, label, when in (("without", "without", "warm"), (" with", "with, after 2 s", "warm"), (" with", "with, whole song", "cold")):
+    for ending, label, when in (
+        ("without", "without", "warm"),
+        (" with", "with, after 2 s", "warm"),
+        (" with", "with, whole song", "cold"),
+    ):
         points = sorted((r["ratio_db"], r[when]["OA"]) for r in rows if r["case"].endswith(f"dB {ending.strip()}"))
         if points:
             left.plot(*zip(*points), marker="o", label=label)

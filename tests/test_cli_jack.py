@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.jack import client

@@ -47,8 +47,23 @@ RANKS = (
 )
 
 # import name -> the requirement of pyproject.toml that brings it, where the two differ.
-REQUIREMENT = {"yaml": "pyyaml", "rtmidi": "python-rtmidi", "supriya_midi": "supriya-midi", "pythonosc": "python-osc", "jack": "JACK-Client", "llvmlite": "numba", "parselmouth": "praat-parselmouth", "pesto": "pesto-pitch", "swift_f0": "swift-f0"}
-EXTRAS = {"realtime.jack": ("jack",), "models.training": ("train",), "benchmarks": ("bench", "plot", "rig"), "benchmarks.peers": ("bench", "plot", "peers")}
+REQUIREMENT = {
+    "yaml": "pyyaml",
+    "rtmidi": "python-rtmidi",
+    "supriya_midi": "supriya-midi",
+    "pythonosc": "python-osc",
+    "jack": "JACK-Client",
+    "llvmlite": "numba",
+    "parselmouth": "praat-parselmouth",
+    "pesto": "pesto-pitch",
+    "swift_f0": "swift-f0",
+}
+EXTRAS = {
+    "realtime.jack": ("jack",),
+    "models.training": ("train",),
+    "benchmarks": ("bench", "plot", "rig"),
+    "benchmarks.peers": ("bench", "plot", "peers"),
+}
 # Imported where present, and no requirement: one clashes with others, one comes with those that want it, one is for an hour.
 UNASKED = {"basic_pitch", "torchaudio", "atheris"}
 IMPORTED_WHEN_OPENED = ("sounddevice", "rtmidi", "supriya_midi")
@@ -225,7 +240,17 @@ def test_every_foreign_import_is_declared(project):
     ],
 )
 def test_the_checker_catches(module, line, word):
-    known = ("realtime", "realtime.types", "realtime.ring", "realtime.session", "realtime.sources", "realtime.sources.base", "benchmarks", "models", "models.training")
+    known = (
+        "realtime",
+        "realtime.types",
+        "realtime.ring",
+        "realtime.session",
+        "realtime.sources",
+        "realtime.sources.base",
+        "benchmarks",
+        "models",
+        "models.training",
+    )
     found = breaches({**dict.fromkeys(known, ""), module: line})
     assert len(found) == 1 and word in found[0]
 
@@ -245,6 +270,8 @@ def test_the_checker_lets_pass(module, line):
     assert breaches({**dict.fromkeys(known, ""), module: line}) == []
 
 
-@pytest.mark.parametrize("source", ["import torch\ntorch.jit.script(f)", "import torch.jit as j", "from torch import jit", "from torch.jit import script"])
+@pytest.mark.parametrize(
+    "source", ["import torch\ntorch.jit.script(f)", "import torch.jit as j", "from torch import jit", "from torch.jit import script"]
+)
 def test_the_checker_sees_torch_jit(source):
     assert says_torch_jit(source) and not says_torch_jit("import torch\ntorch.nn.Module()  # torch.jit")

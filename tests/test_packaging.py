@@ -102,8 +102,15 @@ def test_the_wheel_says_that_it_is_typed(wheel):
 def test_the_wheel_runs_by_the_name_of_the_package(wheel, tmp_path):
     wheel.extractall(tmp_path / "site")
     # -I: neither PYTHONPATH nor this folder; the wheel comes before whatever is installed.
-    code = f"import runpy, sys\nsys.path.insert(0, {str(tmp_path / 'site')!r})\nrunpy.run_module('rt_melody', run_name='__main__', alter_sys=True)"
-    done = subprocess.run([sys.executable, "-I", "-c", code, "--input", "demo", "--csv", "demo.csv"], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    first = f"import runpy, sys\nsys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+    code = first + "runpy.run_module('rt_melody', run_name='__main__', alter_sys=True)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, "--input", "demo", "--csv", "demo.csv"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo.csv").read_text().startswith("time_s,f0_hz,voiced,confidence,available_s\n")
 
@@ -127,7 +134,11 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel):
     assert "rt-melody contributors" in texts["LICENSE"]
 
 
-LIVE_MODULES = sorted("rt_melody." + p.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for p in on_disk("*.py", ("realtime", "kernels", "models")) if "training" not in p)
+LIVE_MODULES = sorted(
+    "rt_melody." + p.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    for p in on_disk("*.py", ("realtime", "kernels", "models"))
+    if "training" not in p
+)
 
 
 @pytest.mark.slow
@@ -154,7 +165,12 @@ def test_the_demo_runs_without_portaudio_and_rtmidi(tmp_path):
     [
         (WITHOUT_DEVICES, ["--input", "mic", "--jsonl"], "pip install sounddevice"),
         (WITHOUT_DEVICES, ["--input", "demo", "--midi-out", "--no-midi-guardian"], f"pip install {MIDI_PACKAGE}"),
-        pytest.param(WITHOUT_PORTAUDIO, ["--input", "mic"], "apt-get install libportaudio2", marks=pytest.mark.skipif(sys.platform != "linux", reason="names Linux's packages")),
+        pytest.param(
+            WITHOUT_PORTAUDIO,
+            ["--input", "mic"],
+            "apt-get install libportaudio2",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="names Linux's packages"),
+        ),
     ],
 )
 def test_a_missing_device_library_is_one_sentence_that_names_the_package(tmp_path, lack, arguments, named):

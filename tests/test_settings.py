@@ -27,7 +27,6 @@ from rt_melody.realtime.settings.root import group_model
 OTHER = {
     "input": ["a.wav", "b, c: #.flac"],
     "device": "USB: 2",
-    "jack": True,
     "rate": 44100,
     "channel": 2,
     "jack": True,

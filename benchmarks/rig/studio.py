@@ -55,7 +55,7 @@ def need_jack_client() -> None:
     try:
         import jack  # noqa: F401
     except (ImportError, OSError) as error:
-        raise RigMissing(f"JACK-Client cannot be used (pip install '.[rig]', apt-get install jackd2): {error}")
+        raise RigMissing(f"JACK-Client cannot be used (pip install '.[rig]', apt-get install jackd2): {error}") from error
 
 
 def wait_until(condition, timeout_s: float, what: str):
@@ -89,7 +89,7 @@ class Talker:
         for line in stream:
             take(line)
 
-    def expect(self, state: str, timeout_s: float, partner: "Program | None" = None) -> dict:
+    def expect(self, state: str, timeout_s: float, partner: Program | None = None) -> dict:
         """The next message with this state; earlier ones are passed over. Not waited for once ``partner`` has ended."""
         end = time.monotonic() + timeout_s
         while (left := end - time.monotonic()) > 0:
@@ -201,7 +201,7 @@ class VirtualMicrophone(Talker):
         self.duration_s = times * len(samples) / SAMPLE_RATE
         self.expect("ready", 10)
 
-    def wait_for_listener(self, timeout_s: float = 30.0, partner: "Program | None" = None) -> None:
+    def wait_for_listener(self, timeout_s: float = 30.0, partner: Program | None = None) -> None:
         self.expect("connected", timeout_s, partner)
 
     def play(self) -> int:
@@ -221,7 +221,7 @@ class MidiRecorder(Talker):
         super().__init__([sys.executable, str(HERE / "jack_midi_recorder.py"), source, str(self.path)], server.env)
         self.expect("ready", 10)
 
-    def wait_for_source(self, timeout_s: float = 30.0, partner: "Program | None" = None) -> None:
+    def wait_for_source(self, timeout_s: float = 30.0, partner: Program | None = None) -> None:
         self.expect("connected", timeout_s, partner)
 
     @property

@@ -160,7 +160,7 @@ class JackClient:
         closer.start()
         closer.join(CLOSE_S)
 
-    def __enter__(self) -> "JackClient":
+    def __enter__(self) -> JackClient:
         return self
 
     def __exit__(self, *exc: object) -> None:

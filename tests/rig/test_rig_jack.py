@@ -14,7 +14,15 @@ from rig_pipewire import PipeWire
 from rig_voice import held_note
 
 from rt_melody.benchmarks.rig.midi_reader import perform
-from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
+from rt_melody.benchmarks.rig.studio import (
+    HERE,
+    SAMPLE_RATE,
+    MidiRecorder,
+    Program,
+    VirtualMicrophone,
+    melody_command,
+    wait_until,
+)
 
 MELODY = str(HERE / "jack_midi_timing.py")
 TRIES = 5  # a busy machine's graph runs without us now and then, and says so
