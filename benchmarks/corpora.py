@@ -21,6 +21,7 @@ import numpy as np
 from rt_melody.benchmarks.conditions import peaked
 from rt_melody.benchmarks.melody_scores import Frames, MelodyScores, aligned
 from rt_melody.benchmarks.report import markdown
+from rt_melody.benchmarks.trackers import trusted
 from rt_melody.models.training.augment import voiced_rms
 from rt_melody.models.training.data import SAMPLE_RATE, DataError, Recording, clip_of, data_folder, refuse
 from rt_melody.models.training.datasets import read_voices
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", help="model file; default: the shipped one")
     args = parser.parse_args(arguments)
     try:
-        engine = Engine(SAMPLE_RATE, args.latency_ms, args.model)
+        engine = Engine(SAMPLE_RATE, args.latency_ms, trusted(args.model))
         folder = data_folder(args.data) / "voices" / "valid"
         if folder.is_dir():
             print(voices_table(list(read_voices(folder)), engine))

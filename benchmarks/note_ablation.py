@@ -22,6 +22,7 @@ from rt_melody.benchmarks.note_parts import PARTS, Clip, Heard, bias_semitones, 
 from rt_melody.benchmarks.note_scores import played_notes
 from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE
+from rt_melody.benchmarks.trackers import trusted
 from rt_melody.models.training.data import DataError, data_folder
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.errors import RtMelodyError
@@ -112,7 +113,7 @@ def measure(args: argparse.Namespace, folder: Path) -> tuple[list[dict], dict]:
     """A row for each bound with all rules and with each one off, and where the model came from."""
     model, rows = args.model, []
     for bound_ms in args.latency_ms:
-        engine = Engine(SAMPLE_RATE, bound_ms, model)
+        engine = Engine(SAMPLE_RATE, bound_ms, trusted(model))
         model = engine.model
         frames = engine_frames(engine, args.cache)
         parts = {name: recorded(name, frames, folder, args.every) for name in (*SUNG.values(), *EXERCISES, NOBODY)}

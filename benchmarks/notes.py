@@ -20,7 +20,7 @@ from rt_melody.benchmarks.note_parts import PARTS, listen
 from rt_melody.benchmarks.note_scores import NoteScores
 from rt_melody.benchmarks.report import check_files, write_result
 from rt_melody.benchmarks.signals import SAMPLE_RATE
-from rt_melody.benchmarks.trackers import Tracked, Tracker
+from rt_melody.benchmarks.trackers import Tracked, Tracker, trusted
 from rt_melody.models.training.data import DataError, data_folder
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
@@ -84,7 +84,7 @@ def measure(args: argparse.Namespace, folder: Path | None) -> tuple[list[dict], 
     """A row for each bound and part, and where the model came from."""
     settings, model, rows = note_settings(args.set), args.model, []
     for bound_ms in args.latency_ms:
-        engine = Engine(SAMPLE_RATE, bound_ms, model)
+        engine = Engine(SAMPLE_RATE, bound_ms, trusted(model))
         model = engine.model
         frames = engine_frames(engine, args.cache)
         tracker = hmm_tracker(frames, engine.hop_s) if args.hmm else note_tracker(frames, engine.hop_s, settings)

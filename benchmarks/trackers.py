@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rt_melody.models.streaming import StreamingModel
+from rt_melody.realtime.engine import load_streaming_model
 from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.types import NoteEvent, PitchFrame
@@ -19,7 +20,12 @@ Tracker = Callable[[np.ndarray], Tracked]  # samples [shape=(n,)] of a stream of
 
 def melody_tracker(sample_rate: int, model: StreamingModel | str | Path | None = None, **settings: Any) -> MelodyTracker:
     """The tracker of these settings, by their flat names. Raises RtMelodyError for what cannot be had."""
-    return MelodyTracker.from_settings(make_settings(settings), sample_rate, model)
+    return MelodyTracker.from_settings(make_settings(settings), sample_rate, trusted(model))
+
+
+def trusted(model: StreamingModel | str | Path | None) -> StreamingModel | None:
+    """The model of a file that whoever measures it vouches for; None for the shipped one. Raises InputError."""
+    return model if model is None or isinstance(model, StreamingModel) else load_streaming_model(model, trust_model=True)
 
 
 def parted(heard: Iterable[Heard]) -> Tracked:

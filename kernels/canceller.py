@@ -17,7 +17,8 @@ down the rows; it leaves the places in an order of its own, which the mirrored t
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from rt_melody.kernels.compiled import compiled
 
 SAMPLE_RATE = 16000
 BLOCK = 320  # samples of a partition
@@ -39,7 +40,7 @@ WHOLE = "int64[::1]"
 # ---- transforms --------------------------------------------------------------------------------
 
 
-@njit(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", fastmath=FAST)
 def down_rows(re, im, rows, cos, sin):
     """FFT in place down the rows of [rows, width] by decimation in frequency: natural order to bit-reversed."""
     width, half = re.shape[0] // rows, rows // 2
@@ -58,7 +59,7 @@ def down_rows(re, im, rows, cos, sin):
         half //= 2
 
 
-@njit(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", fastmath=FAST)
 def up_rows(re, im, rows, cos, sin):
     """FFT in place down the rows by decimation in time: bit-reversed order to natural."""
     width, half = re.shape[0] // rows, 1
@@ -77,7 +78,7 @@ def up_rows(re, im, rows, cos, sin):
         half *= 2
 
 
-@njit(f"void({LINE}, {LINE}, {LINE}, {LINE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {CUBE})", fastmath=FAST)
 def turn(re, im, to_re, to_im, twiddle):
     """[rows, columns, width] to [columns, rows, width], each place times its twiddle factor [2, rows, columns]."""
     _, rows, columns = twiddle.shape
@@ -93,7 +94,7 @@ def turn(re, im, to_re, to_im, twiddle):
                 ti[i] = fr[i] * s + fi[i] * c
 
 
-@njit(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", fastmath=FAST)
 def transform(re, im, to_re, to_im, roots, twiddle):
     """FFT of each column of [FFT, width], used up; from natural order to ``order_of_transform``.
 
@@ -104,7 +105,7 @@ def transform(re, im, to_re, to_im, roots, twiddle):
     down_rows(to_re, to_im, TURNED, roots[0], roots[1])
 
 
-@njit(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", fastmath=FAST)
 def transform_ordered(re, im, to_re, to_im, roots, twiddle_back):
     """FFT of each column of [FFT, width], used up; from ``order_of_transform`` to natural order."""
     up_rows(re, im, TURNED, roots[0], roots[1])
@@ -136,7 +137,7 @@ def _bit_reversed(count: int) -> np.ndarray:
 # ``weights`` [2, BINS, PARTITIONS] the filter, ``spread`` [BINS, PARTITIONS] its covariance, ``near`` [BINS] the singer's power.
 
 
-@njit(f"void({PLANE}, {WHOLE}, {CUBE}, int64)", cache=True, nogil=True)
+@compiled(f"void({PLANE}, {WHOLE}, {CUBE}, int64)")
 def store(ordered, place, past, at):
     """Put the spectrum of a real signal at ``at`` of a phase of the ring."""
     held = past.shape[2] // 2
@@ -147,7 +148,7 @@ def store(ordered, place, past, at):
             past[part, k, at + held] = value
 
 
-@njit(f"void({CUBE}, int64, {CUBE}, {PLANE}, float32, {PLANE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({CUBE}, int64, {CUBE}, {PLANE}, float32, {PLANE}, {LINE})", fastmath=FAST)
 def predict(past, first, weights, spread, keep, estimate, unsure):
     """The state a hop later, the spectrum of the echo that it predicts, and how far off that may be [BINS] (power).
 
@@ -166,7 +167,7 @@ def predict(past, first, weights, spread, keep, estimate, unsure):
         estimate[0, k], estimate[1, k], unsure[k] = yr, yi, off
 
 
-@njit(f"void({CUBE}, int64, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32)", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({CUBE}, int64, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32)", fastmath=FAST)
 def gradient(past, first, group, error, noise, spread, step, told):
     """Kalman gain times ``error`` [2, BINS] for the partitions of a group into ``step`` [2, BINS, GROUP]; their covariance
     after it. ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard."""
@@ -184,7 +185,7 @@ def gradient(past, first, group, error, noise, spread, step, told):
             p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
 
 
-@njit(f"void({CUBE}, int64, {LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({CUBE}, int64, {LINE}, {LINE})", fastmath=FAST)
 def pack(step, bins, re, im):
     """Pairs of spectra of real signals, partition i with COLUMNS + i, as spectra of complex ones [FFT, COLUMNS]."""
     re[bins * COLUMNS : (FFT - bins + 1) * COLUMNS] = np.float32(0.0)
@@ -203,7 +204,7 @@ def pack(step, bins, re, im):
             hi[i] = ai[i] + br[i]
 
 
-@njit(f"void({LINE}, {LINE}, int64, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({LINE}, {LINE}, int64, {CUBE})", fastmath=FAST)
 def unpack_and_add(re, im, group, weights):
     """Add pairs of spectra, as ``pack`` makes them, over FFT to the weights of a group."""
     half, begin, middle, end = np.float32(0.5 / FFT), group * GROUP, group * GROUP + COLUMNS, (group + 1) * GROUP
@@ -221,7 +222,7 @@ def unpack_and_add(re, im, group, weights):
             bi[i] += half * (tr[i] - hr[i])
 
 
-@njit(f"void({CUBE}, int64, {CUBE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({CUBE}, int64, {CUBE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})", fastmath=FAST)
 def add_constrained(step, group, weights, natural, ordered, order, roots, twiddle, twiddle_back):
     """Add to the weights of a group what of ``step`` is a response of BLOCK samples a partition."""
     pack(step, BINS if group == 0 else LATE_BINS, natural[0], natural[1])
@@ -234,7 +235,7 @@ def add_constrained(step, group, weights, natural, ordered, order, roots, twiddl
     unpack_and_add(natural[0], natural[1], group, weights)
 
 
-@njit(f"void({PLANE}, {PLANE}, {PLANE}, {WHOLE}, {LINE}, {PLANE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({PLANE}, {PLANE}, {PLANE}, {WHOLE}, {LINE}, {PLANE}, {CUBE})", fastmath=FAST)
 def newest_of(estimate, natural, ordered, place, out, roots, twiddle):
     """The last ``len(out)`` samples of the signal [FFT] whose spectrum is ``estimate`` [2, BINS]."""
     for k in range(BINS):
@@ -246,7 +247,7 @@ def newest_of(estimate, natural, ordered, place, out, roots, twiddle):
         out[i] = ordered[0, place[FFT - out.shape[0] + i]] / np.float32(FFT)
 
 
-@njit(f"void({LINE}, {LINE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {PLANE}, {PLANE}, {CUBE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({LINE}, {LINE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {PLANE}, {PLANE}, {CUBE})", fastmath=FAST)
 def spectra_of_two(first, second, natural, ordered, place, one, other, roots, twiddle):
     """Spectra [2, BINS] of two hops, each at the end of a window of zeros, by one transform."""
     quiet = FFT - first.shape[0]
@@ -262,7 +263,7 @@ def spectra_of_two(first, second, natural, ordered, place, one, other, roots, tw
         other[0, k], other[1, k] = half * (ordered[1, a] + ordered[1, b]), half * (ordered[0, b] - ordered[0, a])
 
 
-@njit(f"float64({PLANE}, {PLANE}, {PLANE}, float32)", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"float64({PLANE}, {PLANE}, {PLANE}, float32)", fastmath=FAST)
 def slip_samples(heard, error, shared, keep):
     """How many samples later than predicted the echo is heard, of late: the slope of the phase of the mean cross spectrum
     ``shared`` [2, BINS] of what was heard and what was predicted, where that is linear enough (SLIP_BINS)."""
@@ -293,7 +294,7 @@ CHANCE, SURE = 0.15, 0.7  # regression up to which nothing, from which all of th
 GOOD, LOST, GOOD_S, LOST_S = 0.8, 0.3, 1.0, 0.3  # trust that shows a path found, or lost, for so long
 
 
-@njit(f"float64({LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"float64({LINE}, {LINE})", fastmath=FAST)
 def product(a, b):
     total = np.float32(0.0)
     for i in range(a.shape[0]):
@@ -301,7 +302,7 @@ def product(a, b):
     return np.float64(total)
 
 
-@njit(f"void({LINE}, {LINE}, float64[::1], {PLANE}, {LINE}, float64)", cache=True, nogil=True)
+@compiled(f"void({LINE}, {LINE}, float64[::1], {PLANE}, {LINE}, float64)")
 def guess_power(microphone, reference, levels, spread, prior, hop_s):
     """While little has been heard: the covariance from microphone over reference, as it grows."""
     heard = product(reference, reference)
@@ -323,7 +324,7 @@ def guess_power(microphone, reference, levels, spread, prior, hop_s):
     levels[SCALE] = ratio
 
 
-@njit(f"float64({LINE}, {LINE}, float64[::1], float64)", cache=True, nogil=True)
+@compiled(f"float64({LINE}, {LINE}, float64[::1], float64)")
 def trust(microphone, echo, levels, hop_s):
     """How much of the predicted echo to take out, 0..1, by the regression of the microphone on it, of late.
 
@@ -337,7 +338,7 @@ def trust(microphone, echo, levels, hop_s):
     return min(1.0, max(0.0, (levels[TRUST] - CHANCE) / (SURE - CHANCE)))
 
 
-@njit(f"void(float64[::1], {CUBE}, {PLANE}, {LINE}, float64)", cache=True, nogil=True)
+@compiled(f"void(float64[::1], {CUBE}, {PLANE}, {LINE}, float64)")
 def begin_again_if_lost(levels, weights, spread, prior, hop_s):
     """Forget a path that was right and is no longer so: the microphone was moved, the song jumped."""
     levels[TRUSTED] += hop_s * (levels[TRUST] > GOOD)
@@ -353,7 +354,7 @@ def begin_again_if_lost(levels, weights, spread, prior, hop_s):
             spread[k, i] = max(spread[k, i], UNCERTAIN_AGAIN * levels[SCALE] * prior[i])
 
 
-@njit(f"void({LINE}, {PLANE}, float32, float32, {LINE}, {LINE})", cache=True, nogil=True, fastmath=FAST)
+@compiled(f"void({LINE}, {PLANE}, float32, float32, {LINE}, {LINE})", fastmath=FAST)
 def expect(unsure, error, told, keep, near, noise):
     """The expected power of the error [BINS]: the singer's, of which ``keep`` stays from hop to hop, and the filter's own."""
     quiet = np.float32(SILENT * FFT) * told
@@ -362,7 +363,7 @@ def expect(unsure, error, told, keep, near, noise):
         noise[k] = told * unsure[k] + near[k] + quiet
 
 
-@njit(f"void({LINE}, {LINE})", cache=True, nogil=True)
+@compiled(f"void({LINE}, {LINE})")
 def push(window, hop):
     """Shift a window on by a hop."""
     keep = window.shape[0] - hop.shape[0]
@@ -372,7 +373,7 @@ def push(window, hop):
         window[keep + i] = hop[i]
 
 
-@njit(f"void({LINE}, {LINE}, {LINE}, float64[::1], float64)", cache=True, nogil=True)
+@compiled(f"void({LINE}, {LINE}, {LINE}, float64[::1], float64)")
 def tell(microphone, out, echo, levels, hop_s):
     """Mean powers of the microphone, of what is taken out, of what is left."""
     new = 1.0 - np.exp(-hop_s / TOLD_S)
@@ -381,12 +382,11 @@ def tell(microphone, out, echo, levels, hop_s):
     levels[TAKEN] += new * (levels[TRUST] ** 2 * product(echo, echo) / out.shape[0] - levels[TAKEN])
 
 
-@njit(
+@compiled(
     f"void({LINE}, {LINE}, {LINE}, int64, int64, int64, float64, float32, float32, float32,"
     f" {CUBE}, {CUBE}, {PLANE}, {LINE}, {LINE}, float64[::1], {PLANE},"
     f" {LINE}, {LINE}, {LINE}, {PLANE}, {PLANE}, {PLANE}, {LINE}, {LINE}, {CUBE},"
-    f" {PLANE}, {PLANE}, {PLANE}, {PLANE}, {WHOLE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})",
-    cache=True, nogil=True,
+    f" {PLANE}, {PLANE}, {PLANE}, {PLANE}, {WHOLE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})"
 )
 def cancel(
     microphone, reference, out, at, first, hops, hop_s, keep, smooth, keep_slip,

@@ -22,18 +22,19 @@ _FOLDER = "rt-melody-kernels-{user}"
 _fallen_back: set[str] = set()  # where what was compiled is kept instead; "" for nowhere
 
 
-def compiled(signature: str) -> Callable[[Kernel], Kernel]:
-    """Numba's ``njit`` for one ``signature``, without the interpreter lock, cached where that can be."""
+def compiled(signature: str, **options: Any) -> Callable[[Kernel], Kernel]:
+    """Numba's ``njit`` for one ``signature`` and with its ``options``, such as ``fastmath``; without the interpreter lock,
+    cached where that can be."""
 
     def compile_it(function: Any) -> Any:
         for keep in (_as_numba_does, _in_a_temporary_folder):
             try:
                 with keep():
-                    return njit(signature, cache=True, nogil=True)(function)
+                    return njit(signature, cache=True, nogil=True, **options)(function)
             except Exception:  # no folder, a full disk, a cache that is damaged: without a cache it is shown what is at fault
                 continue
         _fallen_back.add("")
-        return njit(signature, nogil=True)(function)
+        return njit(signature, nogil=True, **options)(function)
 
     return compile_it
 

@@ -50,11 +50,13 @@ class MelodyTracker:
         cls, settings: Settings | None = None, sample_rate: int = 48_000, model: StreamingModel | str | Path | None = None
     ) -> MelodyTracker:
         """What the settings ask for, for samples at ``sample_rate`` Hz. ``model``: in place of the settings' own, such as
-        one that is loaded already. Raises RtMelodyError for what cannot be had."""
+        one that is loaded already; a file of another origin needs ``trust_model`` among the settings. Raises RtMelodyError
+        for what cannot be had."""
         from rt_melody.realtime.engine import Engine, load_streaming_model
 
         s = settings or Settings()
-        model = model or load_streaming_model(s.tracking.model, s.tracking.trust_model)
+        if model is None or isinstance(model, (str, Path)):
+            model = load_streaming_model(model or s.tracking.model, s.tracking.trust_model)
         engine = Engine(sample_rate, s.tracking.latency_ms, model, s.decoder)
         ahead_ms = engine.latency.total_ms - 1000.0 * engine.hop_s  # by which levels are known before pitches
         performer = Performer(NoteTracker(s.notes, engine.hop_s, ahead_ms), s.performance)

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
+from rt_melody.models.torchscript import SHIPPED, sealed
 from rt_melody.realtime.api import track
 from rt_melody.realtime.cli import main
+from rt_melody.realtime.errors import InputError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
@@ -125,3 +127,17 @@ def test_python_and_the_command_play_a_slow_slide_within_the_bend_range(slide, t
 
 def test_the_gate_is_heard_in_python_too(song):
     assert track(song, RATE).notes and not track(song, RATE, gate="0").notes
+
+
+def test_a_model_of_another_origin_is_taken_where_the_settings_trust_it(tmp_path):
+    """The shipped network, stored by somebody else."""
+    data = SHIPPED.read_bytes()
+    at = data.rfind(b"PK\x05\x06") + 20  # length of the archive's comment
+    path = tmp_path / "other.pt"
+    path.write_bytes(sealed(data[:at] + bytes(2)))
+    if path.read_bytes() == data:
+        path.write_bytes(data[:at] + bytes(2))  # without a seal it is another file, and as whole
+    with pytest.raises(InputError, match="add --trust-model"):
+        MelodyTracker.from_settings(model=path)
+    trusted = MelodyTracker.from_settings(make_settings({"trust_model": True}), model=path)
+    assert trusted.engine.model.provenance == MelodyTracker.from_settings().engine.model.provenance

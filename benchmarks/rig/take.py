@@ -37,7 +37,7 @@ def model_heard(options: Sequence[str]) -> dict:
     """Where the model came from that a program with these options listens with."""
     given = argparse.ArgumentParser(add_help=False)
     given.add_argument("--model")
-    return StreamingModel(given.parse_known_args(list(options))[0].model).provenance
+    return StreamingModel(given.parse_known_args(list(options))[0].model, trust_model=True).provenance
 
 
 @dataclass
