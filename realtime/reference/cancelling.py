@@ -24,10 +24,10 @@ PULL, PUSH = 1.0, 2.0  # of the drift's loop: rate (samples a second) gained a s
 CALM = 0.3  # of the integrator, once the drift is caught
 CAUGHT_SLIP, CAUGHT_S = 0.1, 0.5  # slip below which, for so long, it is caught
 SETTLE_S = 0.3  # of trusted prediction, before the slip is believed
-LARGEST_SLIP = 3.0  # samples; more is another path, no drift
+LARGEST_SLIP = 3.0  # samples; of more only the sign is known
 LEAST_DRIFT_PPM = 30.0  # below it the filter follows by itself
 MOST_DRIFT_PPM = 500.0
-TRUSTED = 0.5
+TRUSTED, GLIMPSED = 0.5, 0.25  # trust in the prediction to locate the band by it, to measure its slip
 
 
 class BandCanceller:
@@ -71,14 +71,18 @@ class BandCanceller:
         self._ring[start : start + first] = reference[:first]
         self._ring[: hop - first] = reference[first:]
         self._written += hop
-        if self._drifting:
-            self._make_room()
         before, self._behind = self._behind, max(self._behind + self._pace * self.hop_s, float(HALF * self._drifting))
         read_behind(self._ring, self._written, before, self._behind, self._table, self._read)
         self._filter.process(microphone, self._read, out)
         self._hops += 1
         self._follow_drift()
-        if not self._located and self._hops % self._look_hops == 0:
+        if self._hops % self._look_hops == 0:
+            self._look()
+
+    def _look(self) -> None:
+        if self._drifting and self._behind <= HALF:
+            self._make_room()
+        if not self._located:
             self._look_for_the_beginning()
 
     def _look_for_the_beginning(self) -> None:
@@ -94,15 +98,16 @@ class BandCanceller:
                 self._filter.stand_back(min(MOST_BACK, strongest - HEAD_BLOCKS))
 
     def _follow_drift(self) -> None:
-        slip, sure = self._filter.slip_samples, self._filter.trust > TRUSTED
+        slip, sure = min(LARGEST_SLIP, max(-LARGEST_SLIP, self._filter.slip_samples)), self._filter.trust > GLIMPSED
         self._settled_s = self._settled_s + self.hop_s if sure else 0.0
         self._pace = self._rate * self._drifting
-        if self._settled_s < SETTLE_S or abs(slip) > LARGEST_SLIP:
+        if self._settled_s < SETTLE_S:
             return
         most = MOST_DRIFT_PPM * 1e-6 * self.sample_rate
         self._rate = min(most, max(-most, self._rate + (CALM if self._caught else 1.0) * PULL * slip * self.hop_s))
         if not self._drifting and abs(self._rate) > LEAST_DRIFT_PPM * 1e-6 * self.sample_rate:
             self._drifting = True
+            self._make_room()
         self._pace = (self._rate + PUSH * slip) * self._drifting
         self._notice_caught(slip)
 
@@ -116,8 +121,6 @@ class BandCanceller:
     def _make_room(self) -> None:
         """Fractions of a sample need newer ones: where the reference is read too near its end, as much of its delay as there is
         is waited for before the filter instead of in it; where there is none, the drift cannot be followed."""
-        if self._behind >= HALF:
-            return
         blocks = self._filter.back_blocks or max(0, int(self._filter.block_powers().argmax()) - HEAD_BLOCKS)
         self._filter.stand_back(0, blocks)
         self._behind = max(self._behind + BLOCK * blocks, float(HALF))
