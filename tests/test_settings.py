@@ -173,6 +173,13 @@ def test_a_file_may_say(text, name, value, write):
     assert found == value and type(found) is type(value)
 
 
+def test_a_file_in_the_home_folder_may_be_named_by_its_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("USERPROFILE", "/home/ada")
+    settings = make_settings({"csv": "~/a.csv", "midi_file": "a~b.mid"})
+    assert (settings.output.csv.replace("\\", "/"), settings.output.midi_file) == ("/home/ada/a.csv", "a~b.mid")
+
+
 def test_digits_on_the_command_line_are_a_device_number():
     assert make_settings({"device": "12"}).source.device == 12
     assert make_settings({"device": "hw:1"}).source.device == "hw:1"

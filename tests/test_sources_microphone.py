@@ -213,6 +213,17 @@ def test_closing_a_dead_device_does_not_wait_for_it(monkeypatch):
     release.set()
 
 
+def test_closing_a_device_that_hangs_does_not_wait_for_it_either(monkeypatch):
+    """As PortAudio does over JACK where the program was stopped for a while: nobody knows yet that anything is lost."""
+    monkeypatch.setattr(microphone, "CLOSE_S", 0.01)
+    source, audio = opened()
+    release = threading.Event()
+    audio.stream.close = lambda: release.wait(60.0)
+    source.close()
+    assert not release.is_set()
+    release.set()
+
+
 # --- what the device says of itself, and what it does
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Union, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints
@@ -21,7 +22,7 @@ def _file_name(value: Any) -> str:
         raise ValueError("it must be text; put it in quotes")
     if not value:
         raise ValueError("it must not be empty")
-    return _without_nul(value)
+    return os.path.expanduser(_without_nul(value))  # a shell does so only at the beginning of a word
 
 
 def off_is_a_word(value: Any) -> Any:

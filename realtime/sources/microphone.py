@@ -45,7 +45,8 @@ MENDED_S = 3.0  # for so long it is told that the device was opened anew
 SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone ...
 LOOK_EVERY_S = 0.5  # ... if we have looked so often meanwhile; else it was our process that stood still
 ORIGIN_S = 0.5  # of sound after a loss, from which it is measured how much was lost
-CLOSE_LOST_S = 1.0  # how long a dead device may take to close before it is left alone
+CLOSE_S = 3.0  # how long a device may take to close before it is left alone
+CLOSE_LOST_S = 1.0  # the same for a dead one
 PLAUSIBLE_LATENCY_S = 5.0  # PortAudio 19.6 reports 0 or weeks under JACK
 
 # PortAudio error code -> what it means for the user. Placeholders: device, rate, own_rate, channels.
@@ -174,15 +175,14 @@ class MicrophoneSource(AudioSource):
         stream, self._stream = self._stream, None
         if stream is None:
             return
-        if not self._loss:
-            stream.close()
-            return
-        # Closing a device that has died can wait for it for ever; a thread of its own may. And PortAudio,
-        # asked to shut down after its JACK server has died, aborts the whole process: it is not asked.
-        atexit.unregister(getattr(self._backend, "_exit_handler", None))
+        # Closing a device that has died, or whose program stood still for a while, can wait for it for ever; a thread of
+        # its own may. And PortAudio, asked to shut down after its JACK server has died, aborts the whole process: it is
+        # not asked then.
         closer = threading.Thread(target=stream.close, daemon=True)
         closer.start()
-        closer.join(CLOSE_LOST_S)
+        closer.join(CLOSE_LOST_S if self._loss else CLOSE_S)
+        if self._loss or closer.is_alive():
+            atexit.unregister(getattr(self._backend, "_exit_handler", None))
 
     # ------------------------------------------------------------------ PortAudio's thread
 
