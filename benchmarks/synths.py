@@ -11,7 +11,7 @@ Conventions
   side. Both what was sung and what sounds go through the same ear, whose window a vibrato outlasts.
 * The constant delay that suits best is taken out; it is reported.
 * A mode is silent where the synthesiser makes no sound in half of those moments. Where it does not bend by construction
-  (see realtime/sinks/synths.py), nothing must be reached.
+  (see realtime/settings/synths.py), nothing must be reached.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.settings import MidiSettings, PerformanceSettings
 from rt_melody.realtime.sinks.midi import MidiSink
-from rt_melody.realtime.sinks.synths import preset
+from rt_melody.realtime.settings.synths import preset
 from rt_melody.realtime.types import PitchFrame, midi_to_hz
 
 MODES = ("mono", "legato", "bend", "mpe")
@@ -379,7 +379,7 @@ def _take(instrument: Instrument, name: str, mode: str, melody: Melody, tuning: 
 
 def verdict(row: dict) -> str:
     """``refused``, ``silent``, ``does not bend``, or whether what must be reached is."""
-    from rt_melody.realtime.sinks.synths import SYNTHS
+    from rt_melody.realtime.settings.synths import SYNTHS
 
     if "refused" in row:
         return "refused"

@@ -22,6 +22,7 @@ from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, S
 from rt_melody.realtime.options import make_parser
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings
+from rt_melody.realtime.settings.synths import list_synths
 from rt_melody.realtime.signals import Stopped, stop_signals
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
@@ -51,6 +52,8 @@ def _run(args: argparse.Namespace) -> int:
         return print_text(f"rt-melody {_version()}\n")
     if args.list_devices:
         return _list_devices()
+    if args.synth == "list":
+        return print_text(list_synths())
     if args.panic is not None:
         return _panic(args.panic)
     if args.examples is not None:
@@ -64,6 +67,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.loopback is not None and args.self_test is None:
         raise SettingsError(f"--loopback {args.loopback} is for --self-test alone; add that, or leave it out")
     with stop_signals() as signals:
+        if args.midi_test is not None:
+            signals.run()
+            return _midi_test(settings, args.midi_test or None, signals.stop)
         if args.self_test is not None:
             signals.run()
             return _self_test(settings, args.self_test, args.loopback, signals.stop)
@@ -98,6 +104,20 @@ def _panic(wanted: str) -> int:
     if not names:
         raise DeviceError("no MIDI output was found to be silenced; start the synthesiser's, or name one: --panic NAME")
     return print_text("".join(f"silenced {name}\n" for name in silence_outputs(names)))
+
+
+def _midi_test(settings: Settings, port_name: str | None, stop: Callable[[], bool]) -> int:
+    """Play what we send, for ears, on an output of that name or on a port of our own."""
+    from rt_melody.realtime.sinks.midi_ports import open_midi_out
+    from rt_melody.realtime.sinks.midi_test import midi_test
+
+    port = open_midi_out(port_name)
+    try:
+        midi_test(port, lambda line: print_text(line + "\n"), settings.midi, stop=stop)
+    finally:
+        port.close_port()
+        port.delete()
+    return 0
 
 
 def _self_test(settings: Settings, seconds: str, loopback: str | None, stop: Callable[[], bool]) -> int:

@@ -80,6 +80,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="silence every channel of a MIDI output, or of all of them, and leave; a program that plays does so at SIGUSR1",
     )
     parser.add_argument(
+        "--midi-test", metavar="PORT", nargs="?", const="",
+        help="play a scale, full bends, each controller and panic on a MIDI output, or on a port of our own, say what one should "
+        "hear, and leave",
+    )
+    parser.add_argument(
         "--self-test",
         nargs="?",
         const="10",

@@ -24,7 +24,7 @@ from rt_melody.benchmarks.synths import (
     table,
     verdict,
 )
-from rt_melody.realtime.sinks.synths import SYNTHS
+from rt_melody.realtime.settings.synths import SYNTHS
 from rt_melody.realtime.types import midi_to_hz
 
 

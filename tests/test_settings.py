@@ -50,6 +50,7 @@ OTHER = {
     "snap": "30",
     "note_range": ["E2", "72"],
     "gate": "-45",
+    "synth": "fluidsynth",
     "channel_out": 16,
     "bend_range": 12,
     "velocity_curve": "fixed 90",
@@ -426,6 +427,36 @@ def test_what_a_synthesiser_cannot_bend_to_is_another_note(options, drift):
     assert settings.notes.drift_semitones == pytest.approx(drift)
     wide = settings.changed(performance=PerformanceSettings(bend_range=24))
     assert wide.notes.drift_semitones == pytest.approx(drift if "notes" in options else 1.9), "nobody had asked for less"
+
+
+@pytest.mark.parametrize(
+    ("options", "bend_range", "loudness"),
+    [
+        ({"synth": "synthv1"}, 2.4, "cc7"),  # measured: it takes no announcement
+        ({"synth": "synthv1", "mode": "bend"}, 2.4, "cc7"),
+        ({"synth": "fluidsynth", "mode": "bend"}, 12, "cc11"),
+        ({"synth": "fluidsynth", "mode": "mpe"}, 48, "cc11"),
+        ({"synth": "fluidsynth", "bend_range": 7, "loudness": "off"}, 7, "off"),
+    ],
+)
+def test_a_synthesiser_that_is_named_is_told_what_it_understands(options, bend_range, loudness):
+    settings = make_settings(options)
+    assert (settings.midi.bend_range, settings.midi.loudness_message, settings.midi.brightness_message) == (bend_range, loudness, "off")
+    assert settings.performance.bend_range_semitones == bend_range
+    plain = settings.changed(midi=MidiSettings(channel=3))
+    assert plain.midi.bend_range == options.get("bend_range", 48 if settings.performance.mpe else 2), "nothing of the preset is left"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"synth": "zynadsubfx"}, "'zynadsubfx' is not in the table; did you mean zynaddsubfx"),
+        ({"synth": "zynaddsubfx", "mode": "mpe"}, "--mode mpe is not for ZynAddSubFX, which has one bend for all channels"),
+        ({"synth": "setbfree", "mode": "bend"}, "--mode bend is not for setBfree, which does not bend; use mono or legato"),
+    ],
+)
+def test_a_mode_that_the_synthesiser_cannot_do_is_refused(options, said):
+    assert said in refusal(options)
 
 
 @pytest.mark.parametrize(

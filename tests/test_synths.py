@@ -13,16 +13,16 @@ from test_sink_midi import FakePort
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.midi_bytes import LOUDNESS
 from rt_melody.realtime.settings import MidiSettings
-from rt_melody.realtime.sinks import synths
+from rt_melody.realtime.settings import synths
 from rt_melody.realtime.sinks.midi_test import CONTROLLERS, SCALE, midi_test
-from rt_melody.realtime.sinks.synths import SYNTHS, find_synth, list_synths, preset
+from rt_melody.realtime.settings.synths import SYNTHS, find_synth, list_synths, preset
 
 MODES = {"mono", "legato", "bend", "mpe"}
 PAGE = Path(__file__).parents[1] / "docs" / "synths.md"
 
 
 def test_the_page_is_the_table():
-    assert PAGE.read_text(encoding="utf-8") == synths.page(), "python -m rt_melody.realtime.sinks.synths > docs/synths.md"
+    assert PAGE.read_text(encoding="utf-8") == synths.page(), "python -m rt_melody.realtime.settings.synths > docs/synths.md"
 
 
 def test_the_listing_tells_each_with_its_source():

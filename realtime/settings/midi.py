@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator
 
 from rt_melody.realtime.playing.expression import BRIGHTNESS_HZ, LOUDNESS_DB, BrightnessCurve, Curve, brightness_curve, loudness_curve
 from rt_melody.realtime.settings.base import SettingsModel, option
-from rt_melody.realtime.settings.kinds import BendRange, off_is_a_word
+from rt_melody.realtime.settings.kinds import BendRange, Text, off_is_a_word
 from rt_melody.realtime.settings.performance import MPE_BEND_RANGE, PLAIN_BEND_RANGE
 
 DIN_BYTES_PER_S = 3125  # a cable of 31,250 baud
@@ -19,6 +19,7 @@ CurveName = Literal["soft", "linear", "hard"]
 class MidiSettings(SettingsModel):
     """How MIDI says them. None is what suits the mode: with MPE pressure and CC 74, else neither."""
 
+    synth: Optional[Text] = option(None, "the synthesiser that plays, for the bend range and loudness message that it understands; --synth list shows those that are known", metavar="NAME")
     channel: int = option(1, "MIDI channel; of no meaning in MPE", flag="channel_out", metavar="CHANNEL", ge=1, le=16)
     loudness: Annotated[Optional[Literal["off", "pressure", "cc2", "cc7", "cc11"]], BeforeValidator(off_is_a_word)] = option(None, "MIDI message that carries the level of the voice while a note sounds; default: off, in MPE pressure")
     loudness_curve: CurveName = option("linear", "how it follows the level")

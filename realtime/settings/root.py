@@ -23,6 +23,7 @@ from rt_melody.realtime.settings.midi import MidiSettings
 from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.settings.outputs import OutputSettings, ReportSettings
 from rt_melody.realtime.settings.performance import PerformanceSettings
+from rt_melody.realtime.settings.synths import preset
 
 BEND_SPARE_SEMITONES = 0.1  # of the bend range, left by a note's centre to the voice's movement
 
@@ -42,12 +43,21 @@ class Settings(SettingsModel):
     @model_validator(mode="after")
     def _agree(self) -> Settings:
         """What the groups owe each other. A note that has drifted further than the synthesiser bends is another note,
-        unless somebody says otherwise; MIDI's mode and bend range are those of the performance."""
-        played = self.performance
+        unless somebody says otherwise; a synthesiser that is named is told what it understands; MIDI's mode and bend range are
+        those of the performance."""
+        for name in ("performance", "midi", "notes"):  # as asked for, without what other settings once made of them
+            self.__dict__[name] = getattr(self, name).changed()
+        played, midi = self.performance, self.midi
+        if midi.synth is not None:
+            asked = played.bend_range if "bend_range" in played.model_fields_set else None
+            loudness = midi.loudness if "loudness" in midi.model_fields_set else None
+            suits = preset(midi.synth, played.mode, asked, loudness)
+            self._derive(played, bend_range=suits.bend_range_semitones)
+            self._derive(midi, loudness=suits.loudness, brightness=midi.brightness or suits.brightness)
         if played.bend_range is not None and "drift_semitones" not in self.notes.model_fields_set:
             reach = min(NoteSettings().drift_semitones, played.bend_range - BEND_SPARE_SEMITONES)
             self._derive(self.notes, drift_semitones=reach)
-        self._derive(self.midi, mpe=played.mpe, bend_range_semitones=played.bend_range)
+        self._derive(midi, mpe=played.mpe, bend_range_semitones=played.bend_range)
         return self
 
     @staticmethod

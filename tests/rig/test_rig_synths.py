@@ -6,7 +6,7 @@ import pytest
 
 from rt_melody.benchmarks.rig.studio import JackServer
 from rt_melody.benchmarks.synths import MEDIAN_CENTS, P90_CENTS, PERIOD_SAMPLES, make_melody, measure, short_melody, verdict
-from rt_melody.realtime.sinks.synths import find_synth
+from rt_melody.realtime.settings.synths import find_synth
 
 
 @pytest.fixture(scope="module")

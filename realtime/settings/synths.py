@@ -4,7 +4,7 @@ Conventions
 -----------
 * Each line is of one version's factory patch, played without a screen and recorded (benchmarks/synths.py); what was set by
   hand in its window is not in it. A bend range that is given beside the preset wins: the player knows what they set.
-* ``python -m rt_melody.realtime.sinks.synths > docs/synths.md`` writes the page.
+* ``python -m rt_melody.realtime.settings.synths > docs/synths.md`` writes the page.
 """
 
 from __future__ import annotations
