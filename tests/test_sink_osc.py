@@ -11,7 +11,7 @@ from pythonosc.osc_bundle import OscBundle
 from pythonosc.osc_message import OscMessage
 
 from rt_melody.realtime.errors import OutputError, SettingsError
-from rt_melody.realtime.sinks.osc import OscSink, parse_osc_address
+from rt_melody.realtime.sinks.osc import OscSink, WallClock, parse_osc_address
 from rt_melody.realtime.types import KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 EPOCH = 1_700_000_000.25  # the wall clock where ours shows 0
@@ -45,7 +45,7 @@ class Receiver:
 
 
 def osc_sink(receiver, clock=lambda: ORIGIN + 1.0, wall_clock=lambda: EPOCH + ORIGIN + 1.0, **options):
-    return OscSink(receiver.host, receiver.port, clock=clock, wall_clock=wall_clock, **options)
+    return OscSink(receiver.host, receiver.port, clock=WallClock(clock, wall_clock), **options)
 
 
 @pytest.fixture

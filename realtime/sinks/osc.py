@@ -88,8 +88,23 @@ def encode(message: str, arguments: tuple[float | str, ...], unix_s: float | Non
 def from_settings(request: SinkRequest) -> list[EventSink]:
     """A sink for each receiver of ``--osc``; every address is understood before the first is opened."""
     output = request.settings.output
-    addresses = [parse_osc_address(text) for text in output.osc]
-    return [OscSink(*address, output.offset_s, request.tell, output.osc_timetag, output.osc_bundles) for address in addresses]
+    addresses, clock = [parse_osc_address(text) for text in output.osc], WallClock()
+    return [OscSink(*address, output.offset_s, request.tell, output.osc_timetag, output.osc_bundles, clock) for address in addresses]
+
+
+class WallClock:
+    """The wall clock beside our own, looked at every LOOK_EVERY_S; one for all receivers, so that they get the same tags."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, wall_clock: Callable[[], float] = time.time) -> None:
+        self.now_s, self._wall_clock = clock, wall_clock  # seconds by our own clock
+        self._looked_s, self._ahead_s = float("-inf"), 0.0
+
+    def ahead_s(self) -> float:
+        """By how much it is ahead of ours."""
+        now_s = self.now_s()
+        if now_s - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s, self._ahead_s = now_s, self._wall_clock() - now_s
+        return self._ahead_s
 
 
 class OscSink(NoteSink):
@@ -105,15 +120,13 @@ class OscSink(NoteSink):
         tell: Callable[[str], object] = lambda text: None,
         timetag: str = "sound",
         bundles: bool = True,
-        clock: Callable[[], float] = time.perf_counter,
-        wall_clock: Callable[[], float] = time.time,
+        clock: WallClock | None = None,
     ) -> None:
         """``offset_s`` is added to the time tags, for receivers that play by them. ``tell`` takes one sentence, once,
-        when a message cannot be sent; it must not wait. ``timetag`` and ``bundles``: see above. The clocks are stand-ins."""
+        when a message cannot be sent; it must not wait. ``timetag`` and ``bundles``: see above."""
         super().__init__()
         self._offset_s, self._timetag, self._bundles = offset_s, timetag, bundles
-        self._clock, self._wall_clock = clock, wall_clock
-        self._looked_s, self._epoch_s = float("-inf"), 0.0  # when the wall clock was looked at; what it is ahead of ours
+        self._clock = clock or WallClock()
         family, self._address = _resolve(host, port)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
@@ -167,11 +180,9 @@ class OscSink(NoteSink):
         """The time tag in seconds since 1970; None for "immediately"."""
         if self._timetag == "immediately" or (self._origin_s is None and self._timetag == "sound"):
             return None
-        now_s = self._clock()
-        if now_s - self._looked_s >= LOOK_EVERY_S:
-            self._looked_s, self._epoch_s = now_s, self._wall_clock() - now_s
-        sounded_s = now_s if self._timetag == "now" or self._origin_s is None else self._origin_s + self._now_s
-        return self._epoch_s + sounded_s + self._offset_s
+        sounded_s = None if self._timetag == "now" or self._origin_s is None else self._origin_s + self._now_s
+        at_s = self._clock.now_s() if sounded_s is None else sounded_s
+        return self._clock.ahead_s() + at_s + self._offset_s
 
     def _end(self) -> None:
         self._socket.close()
