@@ -88,7 +88,7 @@ def figures(settings: NoteSettings, parts: Mapping[str, Sequence[Recorded]], hop
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--latency-ms", nargs="+", type=float, default=[50.0])
     parser.add_argument("--every", type=int, default=1, help="only every n-th clip")

@@ -96,7 +96,7 @@ def read_notes(path: Path) -> tuple[TrueNote, ...]:
 
 def ssvd(folder: Path | None, tuning: bool) -> Makers:
     """The takes of one part of SSVD. Raises InputError where there are none."""
-    where = folder / "ssvd" / "train"
+    where = (folder or Path()) / "ssvd" / "train"
     names = [p.stem for p in sorted(where.glob("*.txt")) if for_tuning(p.stem) == tuning]
     if not names:
         raise InputError(
@@ -179,7 +179,7 @@ def _bands(seeds: Iterable[int]) -> Makers:
 
 def _karaoke(folder: Path | None, split: str) -> Makers:
     clips = load_mir1k(folder, split) if folder else []
-    return [partial(_idle, clip.accompaniment, "karaoke") for clip in clips]
+    return [partial(_idle, clip.accompaniment, "karaoke") for clip in clips if clip.accompaniment is not None]
 
 
 def _band(seed: int, seconds: int) -> Clip:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -40,12 +40,12 @@ def compiled(signature: str, **options: Any) -> Callable[[Kernel], Kernel]:
 
 
 @contextmanager
-def _as_numba_does() -> Iterator[None]:
+def _as_numba_does() -> Generator[None]:
     yield
 
 
 @contextmanager
-def _in_a_temporary_folder() -> Iterator[None]:
+def _in_a_temporary_folder() -> Generator[None]:
     """What numba loads from there is code, so the folder must be nobody else's."""
     folder = own_folder(os.path.join(tempfile.gettempdir(), _FOLDER.format(user=getattr(os, "getuid", lambda: "user")())))
     before, config.CACHE_DIR = config.CACHE_DIR, folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import unicodedata
@@ -43,7 +44,7 @@ def reader_has_gone(error: RtMelodyError) -> bool:
 def print_text(text: str) -> int:
     """``text`` on stdout; status 0. Raises OutputError where stdout does not take it."""
     try:
-        if hasattr(sys.stdout, "reconfigure"):
+        if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a device may have letters that its encoding has not
         print(visible(text), end="", flush=True)
     except OSError as error:

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 # Those that end a program by default and can be caught; where the system has them. SIGINT and SIGTERM always.
@@ -96,7 +96,7 @@ class StopSignals:
 
 
 @contextmanager
-def stop_signals() -> Iterator[StopSignals]:
+def stop_signals() -> Generator[StopSignals]:
     """Meanwhile signals end or pause the program in good order. In another thread than the main one nothing is caught."""
     signals = StopSignals()
     if threading.current_thread() is not threading.main_thread():

@@ -88,7 +88,7 @@ def test_a_fault_in_a_kernel_is_still_shown():
 
         @room.compiled("float64(float64)")
         def wrong(x):
-            return nowhere(x)  # noqa: F821
+            return nowhere(x)  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
 
 
 def test_every_kernel_is_compiled_through_here():

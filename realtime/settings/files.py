@@ -63,7 +63,8 @@ def make_settings(
 def _brought_up_to_date(stored: dict[Any, Any], path: str | Path, tell: Callable[[str], object]) -> dict[Any, Any]:
     """A file of before 0.2 as it is meant today: it names settings outside of groups, and thresholds that are gone."""
     notes = stored.get("notes")
-    gone = [name for name in RETIRED if name in notes] if isinstance(notes, dict) else []
+    named = cast("dict[Any, Any]", notes) if isinstance(notes, dict) else {}
+    gone = [name for name in RETIRED if name in named]
     faults = ["names settings outside of their groups, as files did before version 0.2"] if any(key in FLAT for key in stored) else []
     if gone:
         faults.append(f"names thresholds that there are no more ({', '.join(gone)}), which are passed over")
@@ -72,7 +73,7 @@ def _brought_up_to_date(stored: dict[Any, Any], path: str | Path, tell: Callable
             f"{path} {' and '.join(faults)}; the rest is understood: rt-melody --config {shlex.quote(str(path))} --print-config "
             "writes it anew"
         )
-    return {**stored, "notes": {name: value for name, value in notes.items() if name not in gone}} if gone else stored
+    return {**stored, "notes": {name: value for name, value in named.items() if name not in gone}} if gone else stored
 
 
 def _grouped(values: dict[Any, Any], path: str | Path | None) -> Values:

@@ -73,15 +73,15 @@ class PacedSource(CountingSource):
         if self._start_s is None:
             self._start_s = self._clock()
             self._origin_s = time.perf_counter()
-        if self._realtime and not self._wait_until_due(timeout_s):
+        if self._realtime and not self._wait_until_due(self._start_s, timeout_s):
             return np.zeros(0, np.float32)
         block = self._next_block(self._block_samples)
         if block is not None:
             self._position_samples += len(block)
         return block
 
-    def _wait_until_due(self, timeout_s: float) -> bool:
-        due_s = self._start_s + (self._position_samples + self._block_samples) / self.sample_rate
+    def _wait_until_due(self, start_s: float, timeout_s: float) -> bool:
+        due_s = start_s + (self._position_samples + self._block_samples) / self.sample_rate
         wait_s = due_s - self._clock()
         if wait_s > 0.0:
             self._sleep(min(wait_s, timeout_s))

@@ -46,7 +46,8 @@ def demo_phrase(sample_rate: int = DEMO_RATE_HZ) -> Phrase:
     """The demo song: about 7.7 s, 11 notes. The first call of an installation compiles the voice."""
     from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 
-    notes, start_s = [], LEAD_IN_S
+    notes: list[SungNote] = []
+    start_s = LEAD_IN_S
     for beats, pitch, onset, vowel in TUNE:
         notes.append(SungNote(start_s, beats * BEAT_S, pitch, vowel, onset))
         start_s += beats * BEAT_S

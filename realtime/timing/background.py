@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rt_melody.realtime.paths import open_to_write
 from rt_melody.realtime.timing.scheduling import run_first, runs_first
@@ -29,7 +29,7 @@ class BackgroundWriter(Generic[T]):
 
     def __init__(self, write: Callable[[T], object], most: float = 100) -> None:
         self._write, self._most = write, most
-        self._items: queue.SimpleQueue = queue.SimpleQueue()  # whose put takes no lock that a reader could hold
+        self._items: queue.SimpleQueue[tuple[Any, bool]] = queue.SimpleQueue()  # whose put takes no lock that a reader could hold
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
