@@ -29,7 +29,7 @@ class FakeServer:
             c.CFUNCTYPE(None, c.c_void_p)(lambda buffer: self._cycle_events.clear()),
             c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint32, c.c_void_p, c.c_size_t)(self._write),
         ]
-        self._process = CALLBACK(p.process.address)
+        self._process = CALLBACK(p.process.address)  # pyright: ignore[reportCallIssue]
 
     @property
     def functions(self) -> dict[int, int]:

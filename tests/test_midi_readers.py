@@ -119,7 +119,7 @@ def test_mido_hears_what_was_sung(path, mode):
     line, errors = sung_line(), []
     for hop, notes, bent in heard:
         near = line[max(0, hop - 8) : hop + 9]
-        if len(notes) == 1 and None not in near and np.ptp(np.diff(near)) < 0.3:
+        if len(notes) == 1 and None not in near and np.ptp(np.diff(np.array(near, float))) < 0.3:
             ((channel, number),) = notes
             errors.append(abs(number + bent.get(channel, 0) / 8192 * ranges[channel] - line[hop]))
     assert len(errors) > 400
