@@ -33,8 +33,8 @@ from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.settings import MidiSettings, PerformanceSettings
-from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.settings.synths import preset
+from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.types import PitchFrame, midi_to_hz
 
 MODES = ("mono", "legato", "bend", "mpe")

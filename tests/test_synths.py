@@ -12,10 +12,9 @@ from test_sink_midi import FakePort
 
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.midi_bytes import LOUDNESS
-from rt_melody.realtime.settings import MidiSettings
-from rt_melody.realtime.settings import synths
-from rt_melody.realtime.sinks.midi_test import CONTROLLERS, SCALE, midi_test
+from rt_melody.realtime.settings import MidiSettings, synths
 from rt_melody.realtime.settings.synths import SYNTHS, find_synth, list_synths, preset
+from rt_melody.realtime.sinks.midi_test import CONTROLLERS, SCALE, midi_test
 
 MODES = {"mono", "legato", "bend", "mpe"}
 PAGE = Path(__file__).parents[1] / "docs" / "synths.md"
