@@ -375,7 +375,7 @@ def test_no_midi_system(refused, monkeypatch):
 
 def test_no_midi_package(refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "rtmidi", None)
-    assert "pip install python-rtmidi" in refused("--input", "demo", "--midi-out", "synth")
+    assert "MIDI ports need" in refused("--input", "demo", "--midi-out", "synth", "--no-midi-guardian")
 
 
 # --- audio devices

@@ -77,7 +77,7 @@ SYNTHS = {
         note="deaf to the next announcement after a data entry under RPN null",
     ),
     "csound": Synth(
-        "Csound, cpsmidib 2", "6.18", 2, 0, "all", True, "off", "what the instrument reads", "123", "yes",
+        "Csound, cpsmidib 2", "6.18.1", 2, 0, "all", True, "off", "what the instrument reads", "123", "yes",
         note="the range stands in the instrument",
     ),
 }
