@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from rt_melody.kernels.compiled import compiled
 
 HALF = 8  # taps either side: a fraction of a sample needs so many newer ones
 PHASES = 512  # fractions of a sample that are told apart: noise about 60 dB down
 KAISER_BETA = 6.0
 
 
-@njit("void(float32[::1], int64, float64, float64, float32[:, ::1], float32[::1])", cache=True, nogil=True)
-def read_behind(ring, written, first_delay, last_delay, table, out):
+@compiled("void(float32[::1], int64, float64, float64, float32[:, ::1], float32[::1])")
+def read_behind(
+    ring: np.ndarray,
+    written: int,
+    first_delay: float,
+    last_delay: float,
+    table: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Fill ``out`` with what lies behind the newest samples by a delay that goes evenly from the first to the last.
 
     Sample n of the stream is ``ring[n % len(ring)]``; ``written`` are there, of which ``out`` answers the newest. A whole

@@ -43,7 +43,9 @@ def test_the_transforms_are_numpys(columns):
     signals = rng.standard_normal((c.FFT, columns)) + 1j * rng.standard_normal((c.FFT, columns))
     roots, twiddle, twiddle_back = c.transform_tables()
     order, wanted = c.order_of_transform(), np.fft.fft(signals, axis=0)
-    re, im, to_re, to_im = (np.ascontiguousarray(part.ravel(), np.float32) for part in (signals.real, signals.imag, signals.real, signals.imag))
+    re, im, to_re, to_im = (
+        np.ascontiguousarray(part.ravel(), np.float32) for part in (signals.real, signals.imag, signals.real, signals.imag)
+    )
     c.transform(re, im, to_re, to_im, roots, twiddle)
     np.testing.assert_allclose((to_re + 1j * to_im).reshape(c.FFT, columns), wanted[order], atol=1e-4)
     placed = signals[order]
@@ -127,7 +129,10 @@ def test_the_learnt_response_is_the_path():
 @pytest.mark.parametrize("hop, least_db", ((80, 13), (160, 20)))
 def test_within_two_seconds_the_band_is_down_and_the_voice_is_not(hop, least_db):
     reference, t = noise(1, 4 * SECOND), np.arange(4 * SECOND) / SECOND
-    band, voice = through(room(3, 3000), reference), (0.05 * np.sin(2 * np.pi * 220 * t) * (np.sin(2 * np.pi * 0.7 * t) > 0)).astype(np.float32)
+    band, voice = (
+        through(room(3, 3000), reference),
+        (0.05 * np.sin(2 * np.pi * 220 * t) * (np.sin(2 * np.pi * 0.7 * t) > 0)).astype(np.float32),
+    )
     out, canceller = cancelled(band + voice, reference, hop)
     assert db((out - voice)[2 * SECOND :], band[2 * SECOND :]) < -least_db
     assert canceller.trust > 0.9
@@ -180,7 +185,9 @@ def test_a_path_that_changes_is_given_up_within_a_second_and_learnt_within_three
 
 
 def test_it_stays_bounded_whatever_comes():
-    reference = np.concatenate([noise(1, SECOND, 1e-4), noise(2, SECOND, 2.0), np.zeros(SECOND, np.float32), np.sign(noise(3, SECOND)) * 2.0])
+    reference = np.concatenate(
+        [noise(1, SECOND, 1e-4), noise(2, SECOND, 2.0), np.zeros(SECOND, np.float32), np.sign(noise(3, SECOND)) * 2.0]
+    )
     microphone = np.concatenate([noise(4, SECOND, 2.0), noise(5, SECOND, 1e-5), noise(6, SECOND, 2.0), np.zeros(SECOND, np.float32)])
     out, canceller = cancelled(microphone.astype(np.float32), reference.astype(np.float32))
     assert np.isfinite(out).all() and np.isfinite(canceller.response()).all()

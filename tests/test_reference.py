@@ -30,7 +30,11 @@ def faster(sound, ppm):
     whole = np.floor(position).astype(int)
     out = np.zeros(len(sound))
     for tap in range(-31, 33):
-        out += sound[np.clip(whole + tap, 0, len(sound) - 1)] * np.sinc(position - whole - tap) * np.cos(np.pi * (position - whole - tap) / 66) ** 2
+        out += (
+            sound[np.clip(whole + tap, 0, len(sound) - 1)]
+            * np.sinc(position - whole - tap)
+            * np.cos(np.pi * (position - whole - tap) / 66) ** 2
+        )
     return out.astype(np.float32)
 
 
