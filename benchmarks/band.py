@@ -279,7 +279,7 @@ def measure(args: argparse.Namespace) -> dict:
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", help="data folder; default: $RT_MELODY_DATA")
     parser.add_argument("--ratios-db", nargs="+", type=float, default=list(RATIOS_DB), help="of the voice over the leak")
     parser.add_argument("--cases", nargs="+", metavar="WORD", help="only cases in whose names one of these words stands")
