@@ -115,12 +115,13 @@ def join(clips: Sequence[Clip], folder: Path, name: str) -> Song:
 
 def loudspeaker(band: np.ndarray, drive: float = DRIVE) -> np.ndarray:
     """What a laptop's loudspeaker makes of it [shape=(n_samples,)]."""
-    limits = np.concatenate([butter(2, 180, "high", fs=SAMPLE_RATE, output="sos"), butter(1, 6500, "low", fs=SAMPLE_RATE, output="sos")])
-    sound = sosfilt(limits, band)
+    sound = band
+    for order, hz, side in ((2, 180, "high"), (1, 6500, "low")):
+        sound = np.asarray(sosfilt(butter(order, hz, side, fs=SAMPLE_RATE, output="sos"), sound))
     peak = np.percentile(np.abs(sound), 99.9)
     sound = np.tanh(sound / peak * drive) * peak / drive
     for hz, q, gain in ((900, 3, 0.6), (3200, 4, -0.4)):
-        sound = sound + gain * lfilter(*iirpeak(hz, q, fs=SAMPLE_RATE), sound)
+        sound = sound + gain * np.asarray(lfilter(*iirpeak(hz, q, fs=SAMPLE_RATE), sound))
     return sound
 
 
@@ -231,13 +232,18 @@ def row_of(name: str, case: Case | None, songs: Sequence[Song], heard: Sequence[
     told = [h for h in heard if len(h.taken_db)]
     seconds = min((len(h.taken_db) for h in told), default=0)
     return {
-        "case": name, "ratio_db": case.ratio_db if case else None, "cancels": bool(told),
-        "cold": MelodyScores(cold).pooled(), "warm": MelodyScores(warm).pooled(), "errors": MelodyScores(warm).errors(),
+        "case": name,
+        "ratio_db": case.ratio_db if case else None,
+        "cancels": bool(told),
+        "cold": MelodyScores(cold).pooled(),
+        "warm": MelodyScores(warm).pooled(),
+        "errors": MelodyScores(warm).errors(),
         "warm_by_song": {song.name: MelodyScores([frames]).pooled() for song, frames in zip(songs, warm)},
         "taken_db": float(np.median(np.concatenate([h.taken_db[2:] for h in told]))) if told else None,
         "taken_db_by_song": {song.name: float(np.median(h.taken_db[2:])) for song, h in zip(songs, heard) if len(h.taken_db)},
         "taken_db_over_time": [float(np.median([h.taken_db[i] for h in told])) for i in range(seconds)],
-        "delay_ms": [h.delay_ms for h in told], "drift_ppm": [h.drift_ppm for h in told],
+        "delay_ms": [h.delay_ms for h in told],
+        "drift_ppm": [h.drift_ppm for h in told],
     }
 
 
@@ -316,8 +322,8 @@ def tables(result: dict) -> str:
     head = ["case", *(f"{name} warm" for name in NAMES if name != "RCA"), "OA cold", "target warm", "cold", "taken out dB"]
     return "\n\n".join(
         [
-            f"# A known band taken out\n\n{result['about']}. Percent of frames, pooled; streaming engine; "
-            f"warm: without the first {WARM_S:g} s.",
+            "# A known band taken out",
+            f"{result['about']}. Percent of frames, pooled; streaming engine; warm: without the first {WARM_S:g} s.",
             markdown(head, [_line(row) for row in rows]),
             "## OA warm (dB taken out), by song",
             markdown(["case", *rows[0]["warm_by_song"]], [_song_line(row, rows[0]["warm_by_song"]) for row in rows]),

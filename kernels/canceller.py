@@ -32,7 +32,7 @@ BINS = FFT // 2 + 1
 LATE_BINS = 128  # up to 4 kHz: all that the groups after the first take out, what is above dies away sooner
 MOST_BACK = 32  # partitions by which the filter can stand back
 SLIP_BINS = (4, 64)  # 125 Hz to 2 kHz, where some samples of delay turn the phase by less than half a circle
-FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums over partitions in whatever order is quickest
+FAST = ("reassoc", "contract", "nsz", "arcp")  # sums over partitions in whatever order is quickest
 LINE, PLANE, CUBE, RING = (f"float32[{':, ' * n}::1]" for n in range(4))
 WHOLE = "int64[::1]"
 
@@ -40,8 +40,8 @@ WHOLE = "int64[::1]"
 # ---- transforms --------------------------------------------------------------------------------
 
 
-@compiled(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", fastmath=FAST)
-def down_rows(re, im, rows, cos, sin):
+@compiled(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", FAST)
+def down_rows(re: np.ndarray, im: np.ndarray, rows: int, cos: np.ndarray, sin: np.ndarray) -> None:
     """FFT in place down the rows of [rows, width] by decimation in frequency: natural order to bit-reversed."""
     width, half = re.shape[0] // rows, rows // 2
     while half >= 1:
@@ -59,8 +59,8 @@ def down_rows(re, im, rows, cos, sin):
         half //= 2
 
 
-@compiled(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", fastmath=FAST)
-def up_rows(re, im, rows, cos, sin):
+@compiled(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", FAST)
+def up_rows(re: np.ndarray, im: np.ndarray, rows: int, cos: np.ndarray, sin: np.ndarray) -> None:
     """FFT in place down the rows by decimation in time: bit-reversed order to natural."""
     width, half = re.shape[0] // rows, 1
     while half < rows:
@@ -78,8 +78,8 @@ def up_rows(re, im, rows, cos, sin):
         half *= 2
 
 
-@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {CUBE})", fastmath=FAST)
-def turn(re, im, to_re, to_im, twiddle):
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {CUBE})", FAST)
+def turn(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, twiddle: np.ndarray) -> None:
     """[rows, columns, width] to [columns, rows, width], each place times its twiddle factor [2, rows, columns]."""
     _, rows, columns = twiddle.shape
     width = re.shape[0] // (rows * columns)
@@ -94,8 +94,15 @@ def turn(re, im, to_re, to_im, twiddle):
                 ti[i] = fr[i] * s + fi[i] * c
 
 
-@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", fastmath=FAST)
-def transform(re, im, to_re, to_im, roots, twiddle):
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+def transform(
+    re: np.ndarray,
+    im: np.ndarray,
+    to_re: np.ndarray,
+    to_im: np.ndarray,
+    roots: np.ndarray,
+    twiddle: np.ndarray,
+) -> None:
     """FFT of each column of [FFT, width], used up; from natural order to ``order_of_transform``.
 
     With real and imaginary part exchanged, going in and coming out, it is FFT times the inverse.
@@ -105,8 +112,15 @@ def transform(re, im, to_re, to_im, roots, twiddle):
     down_rows(to_re, to_im, TURNED, roots[0], roots[1])
 
 
-@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", fastmath=FAST)
-def transform_ordered(re, im, to_re, to_im, roots, twiddle_back):
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+def transform_ordered(
+    re: np.ndarray,
+    im: np.ndarray,
+    to_re: np.ndarray,
+    to_im: np.ndarray,
+    roots: np.ndarray,
+    twiddle_back: np.ndarray,
+) -> None:
     """FFT of each column of [FFT, width], used up; from ``order_of_transform`` to natural order."""
     up_rows(re, im, TURNED, roots[0], roots[1])
     turn(re, im, to_re, to_im, twiddle_back)
@@ -138,7 +152,7 @@ def _bit_reversed(count: int) -> np.ndarray:
 
 
 @compiled(f"void({PLANE}, {WHOLE}, {CUBE}, int64)")
-def store(ordered, place, past, at):
+def store(ordered: np.ndarray, place: np.ndarray, past: np.ndarray, at: int) -> None:
     """Put the spectrum of a real signal at ``at`` of a phase of the ring."""
     held = past.shape[2] // 2
     for part in range(2):
@@ -148,8 +162,16 @@ def store(ordered, place, past, at):
             past[part, k, at + held] = value
 
 
-@compiled(f"void({CUBE}, int64, {CUBE}, {PLANE}, float32, {PLANE}, {LINE})", fastmath=FAST)
-def predict(past, first, weights, spread, keep, estimate, unsure):
+@compiled(f"void({CUBE}, int64, {CUBE}, {PLANE}, float32, {PLANE}, {LINE})", FAST)
+def predict(
+    past: np.ndarray,
+    first: int,
+    weights: np.ndarray,
+    spread: np.ndarray,
+    keep: np.float32,
+    estimate: np.ndarray,
+    unsure: np.ndarray,
+) -> None:
     """The state a hop later, the spectrum of the echo that it predicts, and how far off that may be [BINS] (power).
 
     ``past`` [2, BINS, 2 * held] is a phase of the ring, ``first`` where its window begins.
@@ -167,8 +189,17 @@ def predict(past, first, weights, spread, keep, estimate, unsure):
         estimate[0, k], estimate[1, k], unsure[k] = yr, yi, off
 
 
-@compiled(f"void({CUBE}, int64, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32)", fastmath=FAST)
-def gradient(past, first, group, error, noise, spread, step, told):
+@compiled(f"void({CUBE}, int64, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32)", FAST)
+def gradient(
+    past: np.ndarray,
+    first: int,
+    group: int,
+    error: np.ndarray,
+    noise: np.ndarray,
+    spread: np.ndarray,
+    step: np.ndarray,
+    told: np.float32,
+) -> None:
     """Kalman gain times ``error`` [2, BINS] for the partitions of a group into ``step`` [2, BINS, GROUP]; their covariance
     after it. ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard."""
     begin, end = group * GROUP, (group + 1) * GROUP
@@ -185,8 +216,8 @@ def gradient(past, first, group, error, noise, spread, step, told):
             p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
 
 
-@compiled(f"void({CUBE}, int64, {LINE}, {LINE})", fastmath=FAST)
-def pack(step, bins, re, im):
+@compiled(f"void({CUBE}, int64, {LINE}, {LINE})", FAST)
+def pack(step: np.ndarray, bins: int, re: np.ndarray, im: np.ndarray) -> None:
     """Pairs of spectra of real signals, partition i with COLUMNS + i, as spectra of complex ones [FFT, COLUMNS]."""
     re[bins * COLUMNS : (FFT - bins + 1) * COLUMNS] = np.float32(0.0)
     im[bins * COLUMNS : (FFT - bins + 1) * COLUMNS] = np.float32(0.0)
@@ -204,8 +235,8 @@ def pack(step, bins, re, im):
             hi[i] = ai[i] + br[i]
 
 
-@compiled(f"void({LINE}, {LINE}, int64, {CUBE})", fastmath=FAST)
-def unpack_and_add(re, im, group, weights):
+@compiled(f"void({LINE}, {LINE}, int64, {CUBE})", FAST)
+def unpack_and_add(re: np.ndarray, im: np.ndarray, group: int, weights: np.ndarray) -> None:
     """Add pairs of spectra, as ``pack`` makes them, over FFT to the weights of a group."""
     half, begin, middle, end = np.float32(0.5 / FFT), group * GROUP, group * GROUP + COLUMNS, (group + 1) * GROUP
     for k in range(BINS if group == 0 else LATE_BINS):
@@ -222,8 +253,18 @@ def unpack_and_add(re, im, group, weights):
             bi[i] += half * (tr[i] - hr[i])
 
 
-@compiled(f"void({CUBE}, int64, {CUBE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})", fastmath=FAST)
-def add_constrained(step, group, weights, natural, ordered, order, roots, twiddle, twiddle_back):
+@compiled(f"void({CUBE}, int64, {CUBE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})", FAST)
+def add_constrained(
+    step: np.ndarray,
+    group: int,
+    weights: np.ndarray,
+    natural: np.ndarray,
+    ordered: np.ndarray,
+    order: np.ndarray,
+    roots: np.ndarray,
+    twiddle: np.ndarray,
+    twiddle_back: np.ndarray,
+) -> None:
     """Add to the weights of a group what of ``step`` is a response of BLOCK samples a partition."""
     pack(step, BINS if group == 0 else LATE_BINS, natural[0], natural[1])
     transform(natural[1], natural[0], ordered[1], ordered[0], roots, twiddle)
@@ -235,8 +276,16 @@ def add_constrained(step, group, weights, natural, ordered, order, roots, twiddl
     unpack_and_add(natural[0], natural[1], group, weights)
 
 
-@compiled(f"void({PLANE}, {PLANE}, {PLANE}, {WHOLE}, {LINE}, {PLANE}, {CUBE})", fastmath=FAST)
-def newest_of(estimate, natural, ordered, place, out, roots, twiddle):
+@compiled(f"void({PLANE}, {PLANE}, {PLANE}, {WHOLE}, {LINE}, {PLANE}, {CUBE})", FAST)
+def newest_of(
+    estimate: np.ndarray,
+    natural: np.ndarray,
+    ordered: np.ndarray,
+    place: np.ndarray,
+    out: np.ndarray,
+    roots: np.ndarray,
+    twiddle: np.ndarray,
+) -> None:
     """The last ``len(out)`` samples of the signal [FFT] whose spectrum is ``estimate`` [2, BINS]."""
     for k in range(BINS):
         natural[0, k], natural[1, k] = estimate[0, k], estimate[1, k]
@@ -247,8 +296,18 @@ def newest_of(estimate, natural, ordered, place, out, roots, twiddle):
         out[i] = ordered[0, place[FFT - out.shape[0] + i]] / np.float32(FFT)
 
 
-@compiled(f"void({LINE}, {LINE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {PLANE}, {PLANE}, {CUBE})", fastmath=FAST)
-def spectra_of_two(first, second, natural, ordered, place, one, other, roots, twiddle):
+@compiled(f"void({LINE}, {LINE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {PLANE}, {PLANE}, {CUBE})", FAST)
+def spectra_of_two(
+    first: np.ndarray,
+    second: np.ndarray,
+    natural: np.ndarray,
+    ordered: np.ndarray,
+    place: np.ndarray,
+    one: np.ndarray,
+    other: np.ndarray,
+    roots: np.ndarray,
+    twiddle: np.ndarray,
+) -> None:
     """Spectra [2, BINS] of two hops, each at the end of a window of zeros, by one transform."""
     quiet = FFT - first.shape[0]
     natural[0, :quiet] = np.float32(0.0)
@@ -263,8 +322,8 @@ def spectra_of_two(first, second, natural, ordered, place, one, other, roots, tw
         other[0, k], other[1, k] = half * (ordered[1, a] + ordered[1, b]), half * (ordered[0, b] - ordered[0, a])
 
 
-@compiled(f"float64({PLANE}, {PLANE}, {PLANE}, float32)", fastmath=FAST)
-def slip_samples(heard, error, shared, keep):
+@compiled(f"float64({PLANE}, {PLANE}, {PLANE}, float32)", FAST)
+def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray, keep: np.float32) -> float:
     """How many samples later than predicted the echo is heard, of late: the slope of the phase of the mean cross spectrum
     ``shared`` [2, BINS] of what was heard and what was predicted, where that is linear enough (SLIP_BINS)."""
     above, below = np.float32(0.0), np.float32(1e-9)
@@ -294,8 +353,8 @@ CHANCE, SURE = 0.15, 0.7  # regression up to which nothing, from which all of th
 GOOD, LOST, GOOD_S, LOST_S = 0.8, 0.3, 1.0, 0.3  # trust that shows a path found, or lost, for so long
 
 
-@compiled(f"float64({LINE}, {LINE})", fastmath=FAST)
-def product(a, b):
+@compiled(f"float64({LINE}, {LINE})", FAST)
+def product(a: np.ndarray, b: np.ndarray) -> float:
     total = np.float32(0.0)
     for i in range(a.shape[0]):
         total += a[i] * b[i]
@@ -303,7 +362,14 @@ def product(a, b):
 
 
 @compiled(f"void({LINE}, {LINE}, float64[::1], {PLANE}, {LINE}, float64)")
-def guess_power(microphone, reference, levels, spread, prior, hop_s):
+def guess_power(
+    microphone: np.ndarray,
+    reference: np.ndarray,
+    levels: np.ndarray,
+    spread: np.ndarray,
+    prior: np.ndarray,
+    hop_s: float,
+) -> None:
     """While little has been heard: the covariance from microphone over reference, as it grows."""
     heard = product(reference, reference)
     if heard <= QUIET * reference.shape[0]:
@@ -325,7 +391,7 @@ def guess_power(microphone, reference, levels, spread, prior, hop_s):
 
 
 @compiled(f"float64({LINE}, {LINE}, float64[::1], float64)")
-def trust(microphone, echo, levels, hop_s):
+def trust(microphone: np.ndarray, echo: np.ndarray, levels: np.ndarray, hop_s: float) -> float:
     """How much of the predicted echo to take out, 0..1, by the regression of the microphone on it, of late.
 
     The echo is predicted before the hop is learnt from, so of a wrong reference the regression is nought, but for CHANCE;
@@ -339,7 +405,7 @@ def trust(microphone, echo, levels, hop_s):
 
 
 @compiled(f"void(float64[::1], {CUBE}, {PLANE}, {LINE}, float64)")
-def begin_again_if_lost(levels, weights, spread, prior, hop_s):
+def begin_again_if_lost(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, prior: np.ndarray, hop_s: float) -> None:
     """Forget a path that was right and is no longer so: the microphone was moved, the song jumped."""
     levels[TRUSTED] += hop_s * (levels[TRUST] > GOOD)
     levels[DOUBTED] = levels[DOUBTED] + hop_s if levels[TRUST] < LOST and levels[ECHO] > QUIET else 0.0
@@ -354,8 +420,15 @@ def begin_again_if_lost(levels, weights, spread, prior, hop_s):
             spread[k, i] = max(spread[k, i], UNCERTAIN_AGAIN * levels[SCALE] * prior[i])
 
 
-@compiled(f"void({LINE}, {PLANE}, float32, float32, {LINE}, {LINE})", fastmath=FAST)
-def expect(unsure, error, told, keep, near, noise):
+@compiled(f"void({LINE}, {PLANE}, float32, float32, {LINE}, {LINE})", FAST)
+def expect(
+    unsure: np.ndarray,
+    error: np.ndarray,
+    told: np.float32,
+    keep: np.float32,
+    near: np.ndarray,
+    noise: np.ndarray,
+) -> None:
     """The expected power of the error [BINS]: the singer's, of which ``keep`` stays from hop to hop, and the filter's own."""
     quiet = np.float32(SILENT * FFT) * told
     for k in range(BINS):
@@ -364,7 +437,7 @@ def expect(unsure, error, told, keep, near, noise):
 
 
 @compiled(f"void({LINE}, {LINE})")
-def push(window, hop):
+def push(window: np.ndarray, hop: np.ndarray) -> None:
     """Shift a window on by a hop."""
     keep = window.shape[0] - hop.shape[0]
     for i in range(keep):
@@ -374,7 +447,7 @@ def push(window, hop):
 
 
 @compiled(f"void({LINE}, {LINE}, {LINE}, float64[::1], float64)")
-def tell(microphone, out, echo, levels, hop_s):
+def tell(microphone: np.ndarray, out: np.ndarray, echo: np.ndarray, levels: np.ndarray, hop_s: float) -> None:
     """Mean powers of the microphone, of what is taken out, of what is left."""
     new = 1.0 - np.exp(-hop_s / TOLD_S)
     levels[BEFORE] += new * (product(microphone, microphone) / out.shape[0] - levels[BEFORE])
@@ -386,14 +459,45 @@ def tell(microphone, out, echo, levels, hop_s):
     f"void({LINE}, {LINE}, {LINE}, int64, int64, int64, float64, float32, float32, float32,"
     f" {CUBE}, {CUBE}, {PLANE}, {LINE}, {LINE}, float64[::1], {PLANE},"
     f" {LINE}, {LINE}, {LINE}, {PLANE}, {PLANE}, {PLANE}, {LINE}, {LINE}, {CUBE},"
-    f" {PLANE}, {PLANE}, {PLANE}, {PLANE}, {WHOLE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})"
+    f" {PLANE}, {PLANE}, {PLANE}, {PLANE}, {WHOLE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})",
 )
 def cancel(
-    microphone, reference, out, at, first, hops, hop_s, keep, smooth, keep_slip,
-    past, weights, spread, near, prior, levels, shared,
-    window, echo, left, estimate, error, heard, unsure, noise, step,
-    natural, ordered, natural_wide, ordered_wide, order, place, roots, twiddle, twiddle_back,
-):
+    microphone: np.ndarray,
+    reference: np.ndarray,
+    out: np.ndarray,
+    at: int,
+    first: int,
+    hops: int,
+    hop_s: float,
+    keep: np.float32,
+    smooth: np.float32,
+    keep_slip: np.float32,
+    past: np.ndarray,
+    weights: np.ndarray,
+    spread: np.ndarray,
+    near: np.ndarray,
+    prior: np.ndarray,
+    levels: np.ndarray,
+    shared: np.ndarray,
+    window: np.ndarray,
+    echo: np.ndarray,
+    left: np.ndarray,
+    estimate: np.ndarray,
+    error: np.ndarray,
+    heard: np.ndarray,
+    unsure: np.ndarray,
+    noise: np.ndarray,
+    step: np.ndarray,
+    natural: np.ndarray,
+    ordered: np.ndarray,
+    natural_wide: np.ndarray,
+    ordered_wide: np.ndarray,
+    order: np.ndarray,
+    place: np.ndarray,
+    roots: np.ndarray,
+    twiddle: np.ndarray,
+    twiddle_back: np.ndarray,
+) -> None:
     """One hop: ``at`` is where the newest spectrum goes in ``past``, ``first`` where the filter's window begins."""
     told = np.float32(microphone.shape[0] / FFT)
     push(window, reference)
@@ -469,11 +573,41 @@ class Canceller:
         past, at = self._ring[self._hops % self._phases], -(self._hops // self._phases) % (PARTITIONS + MOST_BACK)
         self._hops += 1
         cancel(
-            microphone, reference, out, at, at + self.back_blocks, self._hops, self.hop_s, self._keep, self._smooth, self._keep_slip,
-            past, self._weights, self._spread, self._near, self._prior, self._levels, self._shared,
-            self._window, self._echo, self._left, self._estimate, self._error, self._heard, self._unsure, self._noise, self._step,
-            self._natural, self._ordered, self._natural_wide, self._ordered_wide,
-            self._order, self._place, self._roots, self._twiddle, self._twiddle_back,
+            microphone,
+            reference,
+            out,
+            at,
+            at + self.back_blocks,
+            self._hops,
+            self.hop_s,
+            self._keep,
+            self._smooth,
+            self._keep_slip,
+            past,
+            self._weights,
+            self._spread,
+            self._near,
+            self._prior,
+            self._levels,
+            self._shared,
+            self._window,
+            self._echo,
+            self._left,
+            self._estimate,
+            self._error,
+            self._heard,
+            self._unsure,
+            self._noise,
+            self._step,
+            self._natural,
+            self._ordered,
+            self._natural_wide,
+            self._ordered_wide,
+            self._order,
+            self._place,
+            self._roots,
+            self._twiddle,
+            self._twiddle_back,
         )
 
     def block_powers(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -22,30 +22,33 @@ _FOLDER = "rt-melody-kernels-{user}"
 _fallen_back: set[str] = set()  # where what was compiled is kept instead; "" for nowhere
 
 
-def compiled(signature: str, **options: Any) -> Callable[[Kernel], Kernel]:
-    """Numba's ``njit`` for one ``signature`` and with its ``options``, such as ``fastmath``; without the interpreter lock,
-    cached where that can be."""
+def compiled(signature: str, fastmath: Iterable[str] = ()) -> Callable[[Kernel], Kernel]:
+    """Numba's ``njit`` for one ``signature``, without the interpreter lock, cached where that can be.
+
+    ``fastmath``: LLVM's flags for what may be done with floating-point numbers, for instance sums in another order.
+    """
+    loose = set(fastmath) or False
 
     def compile_it(function: Any) -> Any:
         for keep in (_as_numba_does, _in_a_temporary_folder):
             try:
                 with keep():
-                    return njit(signature, cache=True, nogil=True, **options)(function)
+                    return njit(signature, cache=True, nogil=True, fastmath=loose)(function)
             except Exception:  # no folder, a full disk, a cache that is damaged: without a cache it is shown what is at fault
                 continue
         _fallen_back.add("")
-        return njit(signature, nogil=True, **options)(function)
+        return njit(signature, nogil=True, fastmath=loose)(function)
 
     return compile_it
 
 
 @contextmanager
-def _as_numba_does() -> Generator[None]:
+def _as_numba_does() -> Iterator[None]:
     yield
 
 
 @contextmanager
-def _in_a_temporary_folder() -> Generator[None]:
+def _in_a_temporary_folder() -> Iterator[None]:
     """What numba loads from there is code, so the folder must be nobody else's."""
     folder = own_folder(os.path.join(tempfile.gettempdir(), _FOLDER.format(user=getattr(os, "getuid", lambda: "user")())))
     before, config.CACHE_DIR = config.CACHE_DIR, folder

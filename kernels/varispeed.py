@@ -12,7 +12,14 @@ KAISER_BETA = 6.0
 
 
 @compiled("void(float32[::1], int64, float64, float64, float32[:, ::1], float32[::1])")
-def read_behind(ring, written, first_delay, last_delay, table, out):
+def read_behind(
+    ring: np.ndarray,
+    written: int,
+    first_delay: float,
+    last_delay: float,
+    table: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Fill ``out`` with what lies behind the newest samples by a delay that goes evenly from the first to the last.
 
     Sample n of the stream is ``ring[n % len(ring)]``; ``written`` are there, of which ``out`` answers the newest. A whole

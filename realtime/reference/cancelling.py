@@ -27,7 +27,7 @@ SETTLE_S = 0.3  # of trusted prediction, before the slip is believed
 LARGEST_SLIP = 3.0  # samples; of more only the sign is known
 LEAST_DRIFT_PPM = 30.0  # below it the filter follows by itself
 MOST_DRIFT_PPM = 500.0
-TRUSTED, GLIMPSED = 0.5, 0.25  # trust in the prediction to locate the band by it, to measure its slip
+TRUSTED, GLIMPSED = 0.5, 0.35  # trust in the prediction to locate the band by it, to measure its slip
 
 
 class BandCanceller:
