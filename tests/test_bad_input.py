@@ -282,29 +282,32 @@ def test_an_output_that_cannot_be_written(option, refused):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-def test_a_full_disk_costs_the_other_outputs_nothing(voice, refused):
+def test_a_full_disk_costs_the_other_outputs_nothing(voice, capsys):
+    """The others are whole, the loss is told at once and at the end, and the status is that of a loss."""
     soundfile.write("in.wav", np.concatenate([voice, voice]), RATE)
-    told = refused("--input", "in.wav", "--csv", "/dev/full", "--midi-file", "out.mid")
-    assert "/dev/full cannot be written further (No space left on device)" in told
-    assert assert_notes_end("out.mid") > 0
+    assert main(["--input", "in.wav", "--midi-file", "whole.mid", "--quiet"]) == 0
+    assert main(["--input", "in.wav", "--csv", "/dev/full", "--midi-file", "out.mid", "--quiet"]) == 1
+    told = capsys.readouterr().err
+    assert told.count("/dev/full cannot be written further (No space left on device)") == 2
+    assert assert_notes_end("out.mid") > 0 and Path("out.mid").read_bytes() == Path("whole.mid").read_bytes()
 
 
 @pytest.mark.skipif(not hasattr(os, "link"), reason="this system has no hard links")
 def test_an_output_that_is_the_input_under_another_name(voice, refused):
     soundfile.write("in.wav", voice, RATE)
     os.link("in.wav", "hard.csv")
-    assert "hard.csv is an input and would be written over" in refused("--input", "in.wav", "--csv", "hard.csv")
+    assert "--csv hard.csv is also the input in.wav, and would overwrite it" in refused("--input", "in.wav", "--csv", "hard.csv")
 
 
 def test_an_output_that_is_the_input(voice, refused):
     soundfile.write("in.wav", voice, RATE)
     before = Path("in.wav").read_bytes()
-    assert "in.wav is an input" in refused("--input", "./in.wav", "--csv", "in.wav")
+    assert "--csv in.wav is also the input ./in.wav" in refused("--input", "./in.wav", "--csv", "in.wav")
     assert Path("in.wav").read_bytes() == before
 
 
 def test_two_outputs_in_one_file(refused):
-    assert "--csv and --midi-file are both out" in refused("--input", "demo", "--csv", "out", "--midi-file", "./out")
+    assert "--midi-file out is also --csv out" in refused("--input", "demo", "--csv", "out", "--midi-file", "./out")
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_a_midi_file_cannot_begin_before_its_beginning():
         sink.start(0.0)
         for event in SLUR:
             sink.event(event)
-    assert mido.MidiFile("early.mid").length == 0.0
+    assert mido.MidiFile("early.mid").length < 0.01, "the announcements alone"
     assert not [m for m in mido.MidiFile("early.mid") if m.type.startswith("note")], "they had ended by then"
 
 
