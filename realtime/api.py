@@ -30,12 +30,21 @@ class Melody:
 
 
 def track(
-    samples: np.ndarray, sample_rate: int, *, settings: Settings | None = None, model: str | Path | None = None, **changes: Any
+    samples: np.ndarray,
+    sample_rate: int,
+    *,
+    settings: Settings | None = None,
+    model: str | Path | None = None,
+    reference: np.ndarray | None = None,
+    reference_rate: int | None = None,
+    **changes: Any,
 ) -> Melody:
     """The melody of a recording, as the command would have heard and played it.
 
     ``samples``: floats of full scale 1, [shape=(n,)] or [shape=(n, n_channels)], which are averaged. ``settings``: all of
     them, or by name in ``changes``, as the command line has them: ``latency_ms=20, mode="bend", notes={"on_ms": 30}``.
+    ``reference``: the band that is heard beside the voice, such as a karaoke track, as ``samples`` are and from the same
+    moment on, at ``reference_rate`` Hz or at ``sample_rate``: it is taken out.
     Raises SettingsError for settings that cannot be used, InputError for a rate that no audio has or a file that is no
     model, ValueError for samples of another shape or type, TypeError for both ``settings`` and ``changes``.
     """
@@ -44,6 +53,8 @@ def track(
     mono = _as_mono(samples)
     rate = check_sample_rate(sample_rate, "give the rate of the samples")
     tracker = MelodyTracker.from_settings(settings or make_settings(changes), rate, model)
+    if reference is not None:
+        tracker.know_band(_as_mono(reference), check_sample_rate(reference_rate or sample_rate, "give the rate of the reference"))
     heard = tracker.feed(mono) + tracker.flush()
     frames = [item for item in heard if isinstance(item, PitchFrame)]
     return Melody(

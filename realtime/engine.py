@@ -85,12 +85,18 @@ class Engine:
 
     def _begin(self, start_s: float) -> None:
         self.model.reset()
-        self.front.reset()
+        self.front.reset(start_s)
         self.decoder.reset()
         self._start_s = start_s
         self._hops = 0
         if start_s == 0.0:
             self._index = 0
+
+    def know_band(self, samples: np.ndarray, sample_rate: int | None = None) -> None:
+        """Take a band that is known out of what will be fed: float samples [shape=(n,)], the first of them at stream time 0,
+        at ``sample_rate`` Hz, that of the stream where None is given. Resets. Raises as ``feed``, and InputError for a rate."""
+        self.front.know(_as_floats(samples), sample_rate or self.sample_rate)
+        self.reset()
 
     def warm_up(self) -> None:
         """Run every part once so that nothing compiles while streaming, then reset."""

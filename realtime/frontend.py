@@ -16,6 +16,7 @@ import numpy as np
 from rt_melody.kernels import framing
 from rt_melody.kernels.resample import BLOCK, StreamResampler
 from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.reference.recorded import RecordedBand
 
 RING_SAMPLES = 4096  # model-rate samples kept: more than any window
 DC_CORNER_HZ = 15.0  # below it the input is no voice; an offset must not hide one
@@ -32,11 +33,13 @@ class FrontEnd:
             self.resampler = StreamResampler(sample_rate, model_rate)
         except ValueError as error:
             raise InputError(str(error)) from error
-        self.sample_rate, self.hop_samples = self.resampler.rate_in, hop_samples
+        self.sample_rate, self.hop_samples, self._model_rate = self.resampler.rate_in, hop_samples, model_rate
         self._keep, self._dc = exp(-2.0 * pi * DC_CORNER_HZ / sample_rate), np.zeros(2)
         self._conditioned = np.zeros(BLOCK, np.float32)
         self._resampled = np.zeros(self.resampler.most_outputs(BLOCK), np.float32)
         self._ring = np.zeros(RING_SAMPLES, np.float32)
+        self._incoming = np.zeros(hop_samples, np.float32)  # a hop on its way, where a band is taken out of it
+        self.band: RecordedBand | None = None
         self.replaced_samples = 0  # not finite, taken for 0
         self.reset()
 
@@ -45,8 +48,15 @@ class FrontEnd:
         """What resampling adds to the latency."""
         return self.resampler.delay_ms
 
-    def reset(self) -> None:
-        """Forget what came in, but for ``replaced_samples``."""
+    def know(self, band: np.ndarray, sample_rate: int) -> None:
+        """Take a band [shape=(n,)] out of what comes in, from stream time 0 on. Resets."""
+        self.band = RecordedBand(band, sample_rate, self._model_rate, self.hop_samples)
+        self.reset()
+
+    def reset(self, start_s: float = 0.0) -> None:
+        """Forget what came in, but for ``replaced_samples``. The next sample stands at ``start_s`` of stream time."""
+        if self.band is not None:
+            self.band.reset(start_s)
         self.resampler.reset()
         self._ring[:] = 0.0
         self._dc[:] = nan, 0.0
@@ -64,12 +74,22 @@ class FrontEnd:
         count = self.resampler.process(self._conditioned[: len(block)], self._resampled)
         done = 0
         while done < count:
-            part = min(count - done, self.hop_samples - self._written % self.hop_samples)
-            framing.put(self._ring, self._written, self._resampled[done : done + part], part)
+            place = self._written % self.hop_samples
+            part = min(count - done, self.hop_samples - place)
+            self._take(self._resampled[done : done + part], place, part)
             self._written += part
             done += part
             if self._written % self.hop_samples == 0:
                 yield
+
+    def _take(self, samples: np.ndarray, place: int, count: int) -> None:
+        """Into the ring; where a band is known, a whole hop at a time and without it."""
+        if self.band is None:
+            framing.put(self._ring, self._written, samples, count)
+            return
+        self._incoming[place : place + count] = samples
+        if place + count == self.hop_samples:
+            framing.put(self._ring, self._written - place, self.band.taken_out_of(self._incoming), self.hop_samples)
 
     def cut(self, window: np.ndarray) -> None:
         """Fill ``window`` [shape=(n,)] with the newest n model-rate samples."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need
     from rt_melody.models.streaming import StreamingModel
     from rt_melody.realtime.engine import Engine
     from rt_melody.realtime.latency import LatencyBudget
+    from rt_melody.realtime.reference import BandCanceller
 
 Heard = Union[PitchFrame, NoteEvent]
 
@@ -89,6 +90,17 @@ class MelodyTracker:
         if self.gate is not None:
             self.gate.reset()
         self._available_s = 0.0
+
+    def know_band(self, samples: np.ndarray, sample_rate: int | None = None) -> None:
+        """Take a band that is known, such as a karaoke track, out of what will be fed: see ``Engine.know_band``. Resets."""
+        self.engine.know_band(samples, sample_rate)
+        self.reset()
+
+    @property
+    def band(self) -> BandCanceller | None:
+        """How the known band is taken out, so far; None where none is known."""
+        recorded = self.engine.front.band
+        return None if recorded is None else recorded.canceller
 
     def feed(self, samples: np.ndarray) -> list[Heard]:
         """Take in mono samples [shape=(n,)] of full scale 1. Raises ValueError as ``Engine.feed`` does."""

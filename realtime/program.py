@@ -28,15 +28,18 @@ from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
 from rt_melody.realtime.sinks.terminal import TerminalSink
-from rt_melody.realtime.sources import AudioSource, MicrophoneSource
+from rt_melody.realtime.sources import AudioSource, FileSource, MicrophoneSource
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
 from rt_melody.realtime.timing.figures import Figures, sentence
 
 if TYPE_CHECKING:  # JACK-Client is an extra
+    import numpy as np
+
     from rt_melody.realtime.jack.client import JackClient
 
 LONGEST_HOP_S = 0.01
+SHORTER_S = 1.0  # by which a band may end before its singer
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 
 
@@ -60,6 +63,7 @@ class Program:
         self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
         self.jack: JackClient | None = None
+        self.band: tuple[np.ndarray, int] | None = None  # that is taken out of the input: samples and their rate
         self._check_inputs()
         self._check_jack()
         self._check_outputs()
@@ -112,6 +116,7 @@ class Program:
             with closing(files):
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
                 with source:
+                    self._read_band(source)
                     self._tell_input(name, source)
                     session = Session(
                         source, self._prepare_tracker(source.sample_rate), live + files, self.signals.stop, self._tell_loss,
@@ -184,7 +189,8 @@ class Program:
         self._log(figures)
         missed = f"; {session.timing.missed} of {session.timing.turns} deadlines missed" if session.timing.live else ""
         key = f"; in {tracker.key.name}" if self.settings.performance.finds_key and tracker.key else ""
-        self._tell(label + session.stats.line() + missed + key)
+        band = f"; the band was taken out by {tracker.band.taken_db:.0f} dB at the end" if tracker.band else ""
+        self._tell(label + session.stats.line() + missed + key + band)
         if tracker.notes_left_out:
             self._tell(
                 f"{label}{tracker.notes_left_out} notes lay outside the range of notes that are played "
@@ -209,6 +215,8 @@ class Program:
         if before is not None and before.sample_rate == sample_rate:
             return before
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, before.engine.model if before else None)
+        if self.band is not None:
+            tracker.know_band(*self.band)
         tracker.warm_up()
         from rt_melody.kernels.compiled import cache_notice  # numba, which is loaded by now
 
@@ -222,13 +230,26 @@ class Program:
     # ---- what comes in -------------------------------------------------------------------------
 
     def _check_inputs(self) -> None:
-        model = self.settings.tracking.model
+        model, reference = self.settings.tracking.model, self.settings.source.reference
+        if reference is not None and (self.several or "mic" in self.inputs):
+            raise SettingsError(f"--reference {reference} is for one recording, whose band it holds; the input is {' '.join(self.inputs)}")
         if self.several and set(NAMED) & set(self.inputs):
             raise SettingsError(f"--input {' '.join(self.inputs)}: several inputs must all be files; give mic, demo or - alone")
         if "-" in self.inputs and sys.stdin is None:
             raise SettingsError("--input - needs a standard input, which is closed; pipe samples in")
         if model is not None and not os.path.isfile(model):
             raise SettingsError(f"there is no model file {model}; leave --model out to use the one that is shipped")
+
+    def _read_band(self, source: AudioSource) -> None:
+        """The whole of --reference, which must last as long as a recording that it stands beside."""
+        path = self.settings.source.reference
+        if path is None:
+            return
+        with FileSource(path, stop=self.signals.stop) as band:
+            self.band = band.whole(), band.sample_rate
+        band_s, input_s = len(self.band[0]) / self.band[1], getattr(source, "duration_s", 0.0)
+        if band_s < input_s - SHORTER_S:
+            raise InputError(f"--reference {path} lasts {band_s:.1f} s and the input {input_s:.1f} s; give the whole band, or leave it out")
 
     def _is_paced(self) -> bool:
         """Whether a recording is played at the pace of the clock: somebody listens, or it was asked for."""
@@ -266,6 +287,8 @@ class Program:
         read: dict[str, str | Path] = {f"the input {name}": name for name in self.inputs if name not in NAMED}
         if (model := self.settings.tracking.model) is not None:
             read[f"the model {model}"] = model
+        if (reference := self.settings.source.reference) is not None:
+            read[f"the reference {reference}"] = reference
         return {**read, **({f"the settings {self.config}": self.config} if self.config else {})}
 
     def _folders(self) -> list[str]:

@@ -29,6 +29,7 @@ OTHER = {
     "device": "USB: 2",
     "rate": 44100,
     "channel": 2,
+    "reference": "band.wav",
     "jack": True,
     "realtime": True,
     "latency_ms": 33.5,

@@ -37,14 +37,15 @@ class BandCanceller:
     ----------
     sample_rate : of both, Hz; 16000 alone.
     hop_samples : of a call, a whole part of 320.
+    one_clock : microphone and reference count the same clock, as two tracks of one recording do: no drift is looked for.
 
     Raises ValueError for another rate or hop.
     """
 
-    def __init__(self, sample_rate: int = SAMPLE_RATE, hop_samples: int = 160):
+    def __init__(self, sample_rate: int = SAMPLE_RATE, hop_samples: int = 160, one_clock: bool = False):
         if sample_rate != SAMPLE_RATE:
             raise ValueError(f"sample rate {sample_rate} Hz: the canceller works at {SAMPLE_RATE} Hz")
-        self._filter = Canceller(hop_samples)
+        self._filter, self._one_clock = Canceller(hop_samples), one_clock
         self.sample_rate, self.hop_samples, self.hop_s = sample_rate, hop_samples, hop_samples / sample_rate
         self._table, self._ring = fraction_table(), np.zeros(RING_SAMPLES, np.float32)
         self._read = np.zeros(hop_samples, np.float32)
@@ -75,7 +76,8 @@ class BandCanceller:
         read_behind(self._ring, self._written, before, self._behind, self._table, self._read)
         self._filter.process(microphone, self._read, out)
         self._hops += 1
-        self._follow_drift()
+        if not self._one_clock:
+            self._follow_drift()
         if self._hops % self._look_hops == 0:
             self._look()
 

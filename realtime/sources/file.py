@@ -244,6 +244,13 @@ class FileSource(PacedSource):
 
     # ---- reading -----------------------------------------------------------------------------------
 
+    def whole(self) -> np.ndarray:
+        """All that is left of it, float32 [shape=(n,)]; it must be open."""
+        blocks: list[np.ndarray] = []
+        while (block := self.read()) is not None:
+            blocks.append(block.copy())
+        return np.concatenate([np.zeros(0, np.float32), *blocks])
+
     def _next_block(self, max_samples: int) -> np.ndarray | None:
         reader = self._reader
         frames = self._read_frames(max_samples) if reader is None else self._stream_frames(reader, max_samples)
