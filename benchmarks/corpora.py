@@ -1,4 +1,4 @@
-"""Accuracy of the streaming engine by corpus: clean voices of singers that no training hears, alone and with a second,
+"""Accuracy of the tracker by corpus: clean voices of singers that no training hears, alone and with a second,
 quieter voice beside them, and instrumental music in which nobody sings.
 
 ``python -m rt_melody.benchmarks.corpora --data FOLDER --music FOLDER ...`` prints one row a corpus of ``voices/valid``
@@ -21,12 +21,11 @@ import numpy as np
 from rt_melody.benchmarks.conditions import peaked
 from rt_melody.benchmarks.melody_scores import Frames, MelodyScores, aligned
 from rt_melody.benchmarks.report import markdown
-from rt_melody.benchmarks.trackers import trusted
+from rt_melody.benchmarks.trackers import Tracker, by_sound, melody_tracker
 from rt_melody.models.training.augment import voiced_rms
 from rt_melody.models.training.data import SAMPLE_RATE, DataError, Recording, clip_of, data_folder, refuse
 from rt_melody.models.training.datasets import read_voices
 from rt_melody.models.training.prepare import PIECE_S, music_files, pieces_of
-from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.errors import RtMelodyError
 
 BACKING_DB = 8.0  # of the second voice under the first
@@ -34,9 +33,9 @@ PIECES = 40  # of each folder of music, about
 FIGURES = ("OA", "RPA", "VR", "VFA")
 
 
-def scored(recording: Recording, engine: Engine, sound: np.ndarray) -> Frames:
-    """The engine's estimates of ``sound`` against the recording's labels, where these are known."""
-    told = engine.feed(sound) + engine.flush()
+def scored(recording: Recording, track: Tracker, sound: np.ndarray) -> Frames:
+    """The tracker's estimates of ``sound`` against the recording's labels, where these are known."""
+    told, _ = track(sound)
     estimate = [np.array([getattr(f, name) for f in told]) for name in ("time_s", "f0_hz", "voiced", "confidence")]
     return aligned(recording.times_s, recording.f0_hz, *estimate).only(recording.pitch >= 0)
 
@@ -60,12 +59,12 @@ def another(recordings: Sequence[Recording], place: int) -> Recording:
     return next((r for r in ahead if r.dataset != recordings[place].dataset), recordings[place - 1])
 
 
-def voices_table(recordings: Sequence[Recording], engine: Engine) -> str:
+def voices_table(recordings: Sequence[Recording], track: Tracker) -> str:
     """A row a corpus, and one of all: figures of the clean voice, and what is on the lead with another beside it."""
     found: dict[str, list[tuple[Frames, Frames]]] = {}
     for place, recording in enumerate(recordings):
-        clean = scored(recording, engine, peaked(recording.waveform))
-        beside = scored(recording, engine, peaked(backed(recording, another(recordings, place))))
+        clean = scored(recording, track, peaked(recording.waveform))
+        beside = scored(recording, track, peaked(backed(recording, another(recordings, place))))
         for name in (recording.dataset, "all"):
             found.setdefault(name, []).append((clean, beside))
     lines = []
@@ -77,14 +76,14 @@ def voices_table(recordings: Sequence[Recording], engine: Engine) -> str:
     return markdown(["corpus", "clips", *FIGURES, "on the lead", f"with a voice {BACKING_DB:g} dB below"], lines)
 
 
-def music_table(folders: Sequence[Path], engine: Engine) -> str:
+def music_table(folders: Sequence[Path], track: Tracker) -> str:
     """A row a folder: how much of its music is told to be voiced, and of its worst piece."""
     lines = []
     for folder in folders:
         pieces = [piece for path in music_files(folder) for _, piece in pieces_of(path)]
         shares = []
         for piece in pieces[:: max(1, len(pieces) // PIECES)]:
-            told = engine.feed(peaked(piece)) + engine.flush()
+            told, _ = track(peaked(piece))
             shares.append(100.0 * np.mean([f.voiced for f in told]))
         lines.append([folder.name, len(shares), len(shares) * PIECE_S, np.mean(shares), np.median(shares), np.max(shares)])
     return markdown(["music", "pieces", "seconds", "voiced %", "of the median piece", "of the worst"], lines)
@@ -98,14 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", help="model file; default: the shipped one")
     args = parser.parse_args(arguments)
     try:
-        engine = Engine(SAMPLE_RATE, args.latency_ms, trusted(args.model))
+        track = by_sound(melody_tracker(SAMPLE_RATE, args.model, latency_ms=args.latency_ms))
         folder = data_folder(args.data) / "voices" / "valid"
         if folder.is_dir():
-            print(voices_table(list(read_voices(folder)), engine))
+            print(voices_table(list(read_voices(folder)), track))
         else:
             print(f"there are no voices at {folder}; their figures are left out")
         if args.music:
-            print(music_table(args.music, engine))
+            print(music_table(args.music, track))
     except (DataError, RtMelodyError) as error:
         refuse(str(error))
 

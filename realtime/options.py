@@ -43,7 +43,7 @@ class Once(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors are InputErrors: one sentence, without the usage."""
+    """Errors are SettingsErrors: one sentence, without the usage."""
 
     def __init__(self, **kw: Any) -> None:
         super().__init__(**kw)

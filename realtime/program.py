@@ -117,7 +117,7 @@ class Program:
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
                 with source:
                     self._read_band(source)
-                    self._tell_input(name, source)
+                    self._tell_input(name, source, live + files)
                     session = Session(
                         source, self._prepare_tracker(source.sample_rate), live + files, self.signals.stop, self._tell_loss,
                         self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
@@ -259,7 +259,7 @@ class Program:
 
     def _check_outputs(self) -> None:
         output = self.settings.output
-        for option, given in (("--csv", output.csv), ("--midi-file", output.midi_file)):
+        for option, (given, _) in self.settings.written_files.items():
             if given == "-":
                 raise SettingsError(f"{option} - names no file; for lines on standard output give --jsonl, or --jsonl-frames")
         if output.writes_lines and sys.stdout is None:
@@ -271,14 +271,13 @@ class Program:
 
     def _written(self) -> dict[str, str | Path]:
         """Every file that will be written, by what the user calls it."""
-        output, stats_file = self.settings.output, self.settings.report.stats_file
-        given = (("--csv", output.csv, ".csv"), ("--midi-file", output.midi_file, ".mid"))
+        stats_file = self.settings.report.stats_file
         paths = {
             (option, path): path
-            for option, folder, suffix in given if folder
+            for option, (folder, ending) in self.settings.written_files.items()
             for name in self.inputs
-            for path in (output_path(folder, name, suffix, self.several),)
-        }  # fmt: skip
+            for path in (output_path(folder, name, ending, self.several),)
+        }
         written: dict[str, str | Path] = {f"{option} {path}": path for option, path in paths}
         return {**written, **({f"--stats-file {stats_file}": stats_file} if stats_file else {})}
 
@@ -292,7 +291,7 @@ class Program:
         return {**read, **({f"the settings {self.config}": self.config} if self.config else {})}
 
     def _folders(self) -> list[str]:
-        return [given for given in (self.settings.output.csv, self.settings.output.midi_file) if given]
+        return [folder for folder, _ in self.settings.written_files.values()]
 
     def _check_folders(self) -> None:
         """With several inputs the output paths are folders; two inputs of one stem would share a file."""
@@ -319,14 +318,13 @@ class Program:
                 self.display.clear()
             say(text)
 
-    def _tell_input(self, name: str, source: AudioSource) -> None:
-        output = self.settings.output
+    def _tell_input(self, name: str, source: AudioSource, sinks: list[EventSink]) -> None:
         if isinstance(source, MicrophoneSource):
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
         elif self.jack is not None and source is self.jack.sound:
             heard = self.jack.heard or "nothing yet"
             self._tell(f"listening to {heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
-        elif self.tracker is None and not (output.midi_out or output.osc or output.midi_file or output.csv or output.writes_lines):
+        elif self.tracker is None and not any(sink.is_output for sink in sinks):
             self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
         if source.remark:
             self._tell((f"{name}: " if self.several else "") + source.remark, always=True)

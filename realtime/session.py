@@ -2,7 +2,8 @@
 
 Conventions
 -----------
-* Two threads at most: PortAudio's, which fills the source's ring, and the caller's, which runs this.
+* Two threads carry sound: the device's (PortAudio's or JACK's), which fills the source's ring, and the caller's, which
+  runs this. Whatever may wait (disks, terminals) is handed to threads that carry none.
 * Stream time 0 is the first sample that the session read; a live stream begins with its newest audio.
 * Overload: of a live source, no more may wait than the latency bound and one block of the device. When more
   waits, the session skips to the newest audio, ends the sounding note, has the tracker go on at that stream time
@@ -229,6 +230,7 @@ class Session:
         """The note ends; what came meanwhile is skipped as after any stall."""
         self._give(self.tracker.finish())
         self._on_pause()
+
     def _read(self) -> np.ndarray | tuple[()] | None:
         try:
             return self.source.read(READ_TIMEOUT_S)

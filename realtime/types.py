@@ -4,7 +4,8 @@ Conventions
 -----------
 * Times are seconds of stream time: 0 is the first sample taken in after a start or a reset.
 * ``time_s`` is the moment of the sound that an object speaks of; ``available_s`` is the stream time at
-  which the object existed. ``available_s - time_s`` is its algorithmic latency.
+  which the object existed. ``available_s - time_s`` is the wait for it; the algorithmic latency is up to one hop more, since
+  a sound waits for the end of the hop that it falls in.
 * f0 is in hertz, relative pitch in cents, absolute pitch in fractional MIDI note numbers (69 = A4).
 * Levels are dBFS of the RMS: a full-scale square wave is 0 dBFS, a full-scale sine -3.01 dBFS.
 """

@@ -307,7 +307,7 @@ def test_an_output_that_is_the_input(voice, refused):
 
 
 def test_two_outputs_in_one_file(refused):
-    assert "--midi-file out is also --csv out" in refused("--input", "demo", "--csv", "out", "--midi-file", "./out")
+    assert "--csv out is also --midi-file out" in refused("--input", "demo", "--csv", "out", "--midi-file", "./out")
 
 
 @pytest.mark.parametrize(

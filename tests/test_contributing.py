@@ -78,6 +78,21 @@ def test_a_new_sink_is_a_file_and_a_line(changed_package, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_new_sink_never_overwrites_what_is_read(changed_package, tmp_path):
+    run = changed_package(*SINK)
+    song, other = tmp_path / "song.wav", tmp_path / "other.wav"
+    for path in (song, other):
+        path.write_bytes(b"a take that nobody has twice")
+    clash = run("-m", "rt_melody", "--input", "song.wav", "--labels", "song.wav")
+    assert clash.returncode == 2 and "--labels song.wav is also the input song.wav" in clash.stderr, clash.stderr
+    clash = run("-m", "rt_melody", "--input", "song.wav", "--labels", "a", "--csv", "a")
+    assert clash.returncode == 2 and "overwrite" in clash.stderr
+    several = run("-m", "rt_melody", "--input", "song.wav", "other.wav", "--labels", "song.wav")
+    assert several.returncode == 2 and "song.wav is no folder" in several.stderr
+    assert song.read_bytes() == other.read_bytes() == b"a take that nobody has twice"
+
+
+@pytest.mark.slow
 def test_a_new_setting_is_a_line(changed_package, tmp_path):
     run = changed_package(*SINK)
     assert "write the notes as a label track" in run("-m", "rt_melody", "--help").stdout

@@ -13,6 +13,8 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/reliability.md",
+    "docs/synths.md",
+    "CHANGELOG.md",
     "benchmarks/results/README.md",
     "findings/README.md",
 )

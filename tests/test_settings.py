@@ -416,6 +416,29 @@ def test_a_group_made_by_itself_is_checked_as_in_the_whole():
         notes.changed(on_ms=-1)
 
 
+# --- what follows from other settings goes on following them
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "drift"),
+    [
+        ({"bend_range": 1}, {"bend_range": 12}, 1.9),
+        ({}, {"bend_range": 1}, 0.9),
+        ({"notes": {"drift_semitones": 1.5}}, {"bend_range": 1}, 1.5),
+    ],
+)
+def test_a_printed_file_does_not_hold_fast_what_was_derived(first, then, drift, write):
+    path = write(dump_settings(make_settings(first)))
+    assert make_settings(then, path) == make_settings({**first, **then})
+    assert make_settings(then, path).notes.drift_semitones == pytest.approx(drift)
+
+
+def test_another_synthesiser_over_a_printed_file_gets_what_suits_it(write):
+    path = write(dump_settings(make_settings({"synth": "synthv1"})))
+    assert make_settings({"synth": "fluidsynth"}, path) == make_settings({"synth": "fluidsynth"})
+    assert make_settings({"synth": "fluidsynth"}, path) != make_settings({"synth": "synthv1"}).changed(), "they differ in bend range"
+
+
 # --- rules between groups
 
 

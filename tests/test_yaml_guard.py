@@ -34,7 +34,7 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
     ],
 )
 def test_what_grows_or_nests_is_refused_before_it_is_built(data, said, monkeypatch):
-    monkeypatch.setattr(yaml_guard.yaml, "safe_load", lambda _: pytest.fail("it was built"))
+    monkeypatch.setattr(yaml_guard.yaml, "load", lambda *_, **__: pytest.fail("it was built"))
     with pytest.raises(YamlRefused if said else (YamlRefused, yaml.YAMLError), match=said):
         load_bounded_yaml(data)
 
@@ -48,6 +48,22 @@ def test_anchors_that_save_some_typing_are_read():
     assert load_bounded_yaml("latency_ms: 33.0\n".encode("utf-16")) == {"latency_ms": 33.0}
     assert load_bounded_yaml(b"") is None
     assert load_bounded_yaml(b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)) is not None
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"midi: {}\nnotes: {}\nmidi: {}\n", "names midi twice, the second time in line 3"),
+        (b"notes:\n  on_ms: 30\n  on_ms: 40\n", "names on_ms twice, the second time in line 3"),
+    ],
+)
+def test_a_name_that_stands_twice_is_refused_for_the_first_would_be_lost(data, said):
+    with pytest.raises(YamlRefused, match=said):
+        load_bounded_yaml(data)
+
+
+def test_a_value_of_ones_own_wins_over_one_that_is_merged_in():
+    assert load_bounded_yaml(b"a: &a {x: 1}\nb: {<<: *a, x: 2}\n")["b"] == {"x": 2}
 
 
 SETTINGS = st.recursive(

@@ -9,7 +9,7 @@ Conventions
   the note-off whose ``time_s`` is earlier, since nobody knew yet.
 * A frame's level speaks of its ``available_s``, its pitch of ``time_s``: levels are known ahead of pitches.
 * A voiced frame whose f0 is not finite, or lies outside MIDI's notes, counts as unvoiced.
-* Names in `backquotes` are thresholds (settings.py). The tracker is in one of two states (states.py), ``Silent`` or
+* Names in `backquotes` are thresholds (realtime/settings/notes.py). The tracker is in one of two states (states.py), ``Silent`` or
   ``Sounding``; what both know is in context.py, what the newest frames told in history.py.
 
 How a note starts

@@ -65,10 +65,20 @@ class SettingsModel(BaseModel):
         return type(self)(**{**given, **changes})
 
 
-def option(default: Any, description: str, *, flag: str | None = None, metavar: str | tuple[str, ...] | None = None, **limits: Any) -> Any:
+def option(
+    default: Any,
+    description: str,
+    *,
+    flag: str | None = None,
+    metavar: str | tuple[str, ...] | None = None,
+    writes: str | None = None,
+    **limits: Any,
+) -> Any:
     """A field that the command line has too. ``flag``: its name there, where that is another; ``metavar``: the stand-in
-    for its value in ``--help``; ``limits``: those of ``pydantic.Field``."""
-    return Field(default, description=description, json_schema_extra=cast(Any, {"flag": flag, "metavar": metavar}), **limits)
+    for its value in ``--help``; ``writes``: its value is the path of a file that is written for each input, which ends in
+    this, such as ``.csv``; ``limits``: those of ``pydantic.Field``."""
+    extra = {"flag": flag, "metavar": metavar, "writes": writes}
+    return Field(default, description=description, json_schema_extra=cast(Any, extra), **limits)
 
 
 def first_fault(error: ValidationError, model: type[BaseModel]) -> SettingsError:

@@ -24,6 +24,8 @@ from rt_melody.realtime.settings.root import FLAT, Settings, group_model
 from rt_melody.realtime.settings.yaml_guard import YamlRefused, load_bounded_yaml
 
 Values = dict[str, dict[str, Any]]  # by group and name
+COPIED = {("midi", "mpe"), ("midi", "bend_range_semitones")}  # from the performance, whatever a file says
+FOLLOWING = {("notes", "drift_semitones")}  # from other settings, unless asked for
 
 
 def read_yaml(path: str | Path) -> dict[Any, Any]:
@@ -128,20 +130,20 @@ def _place(group: str, name: str, flat: str | None, value: Any, asked: Values, s
 
 
 def dump_settings(settings: Settings) -> str:
-    """A YAML file that ``--config`` takes: every setting in its group, its meaning beside it."""
+    """A YAML file that ``--config`` takes: every setting in its group, its meaning beside it. What was not asked for stands
+    there by its default, and what then follows from other settings as a comment, so that it goes on following them."""
     lines = ["# rt-melody settings; rt-melody --config FILE reads this."]
     for group, about in Settings.model_fields.items():
         lines += ["", f"{group}:  # {about.description}"]
         held = getattr(settings, group)
         for name, field in group_model(group).model_fields.items():
-            if not _is_derived(group, name):
-                lines.append(f"{f'  {name}: {_yaml(getattr(held, name))}':34} # {field.description}")
+            if (group, name) in COPIED:
+                continue
+            asked = name in held.model_fields_set
+            value = getattr(held, name) if asked or (group, name) in FOLLOWING else field.get_default(call_default_factory=True)
+            sign = "" if asked or (group, name) not in FOLLOWING else "# "
+            lines.append(f"{f'  {sign}{name}: {_yaml(value)}':34} # {field.description}")
     return "\n".join(lines) + "\n"
-
-
-def _is_derived(group: str, name: str) -> bool:
-    """Whether it follows from another group."""
-    return group == "midi" and name in ("mpe", "bend_range_semitones")
 
 
 def _yaml(value: Any) -> str:

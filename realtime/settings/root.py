@@ -12,7 +12,7 @@ Conventions
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
@@ -46,12 +46,10 @@ class Settings(SettingsModel):
         unless somebody says otherwise; a synthesiser that is named is told what it understands; MIDI's mode and bend range are
         those of the performance."""
         for name in ("performance", "midi", "notes"):  # as asked for, without what other settings once made of them
-            self.__dict__[name] = getattr(self, name).changed()
+            object.__setattr__(self, name, getattr(self, name).changed())
         played, midi = self.performance, self.midi
         if midi.synth is not None:
-            asked = played.bend_range if "bend_range" in played.model_fields_set else None
-            loudness = midi.loudness if "loudness" in midi.model_fields_set else None
-            suits = preset(midi.synth, played.mode, asked, loudness)
+            suits = preset(midi.synth, played.mode, played.bend_range, midi.loudness)
             self._derive(played, bend_range=suits.bend_range_semitones)
             self._derive(midi, loudness=suits.loudness, brightness=midi.brightness or suits.brightness)
         if played.bend_range is not None and "drift_semitones" not in self.notes.model_fields_set:
@@ -65,6 +63,12 @@ class Settings(SettingsModel):
         """Set what follows from other groups, without a trace of having been asked for."""
         for name, value in values.items():
             object.__setattr__(group, name, value)
+
+    @property
+    def written_files(self) -> dict[str, tuple[str, str]]:
+        """By the option that asks for it, the path and the ending of what is written for each input."""
+        asked = ((f"--{name.replace('_', '-')}", self.flat(name), place.writes) for name, place in FLAT.items() if place.writes)
+        return {option: (path, ending) for option, path, ending in asked if path}
 
     def flat(self, name: str) -> Any:
         """The value of a setting by its flat name."""
@@ -83,7 +87,17 @@ class Place:
     @property
     def metavar(self) -> str | tuple[str, ...] | None:
         """The stand-in for its value in ``--help``."""
-        return (self.field.json_schema_extra or {}).get("metavar")  # type: ignore[union-attr]  # a dict, by option()
+        return _extra(self.field).get("metavar")
+
+    @property
+    def writes(self) -> str | None:
+        """How the files end that are written to the path that it names; None where it names none."""
+        return _extra(self.field).get("writes")
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    """What ``option`` notes beside a field."""
+    return cast("dict[str, Any]", field.json_schema_extra or {})
 
 
 def group_model(group: str) -> type[SettingsModel]:
@@ -92,7 +106,7 @@ def group_model(group: str) -> type[SettingsModel]:
 
 
 def _flag(name: str, field: FieldInfo) -> str:
-    given = (field.json_schema_extra or {}).get("flag")  # type: ignore[union-attr]  # a dict, by option()
+    given = _extra(field).get("flag")
     return name if given is None else str(given)
 
 

@@ -168,7 +168,7 @@ voice bends by (less than a semitone from its note) is in tune wherever a full b
 
 {notes}
 
-Each line was measured: factory patch, no screen, a melody of known pitch sent, the sound recorded and its pitch tracked
+Each line was measured: factory patch (of calf, synthv1, padthv1 and mda-jx10 one oscillator and an open filter), no screen, a melody of known pitch sent, the sound recorded and its pitch tracked
 (`python -m rt_melody.benchmarks.synths`; `benchmarks/results/synths.md` has the figures). "Takes RPN 0": the widest bend
 range that was announced and taken. "Own bends": each channel bends by itself, so that `--mode mpe` works, with or without
 the synthesiser knowing of MPE.

@@ -22,6 +22,21 @@ class YamlRefused(ValueError):
     """YAML that grows or nests beyond what settings need; the message is half a sentence: what it does, and the rule."""
 
 
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, of which PyYAML would take the last and say nothing."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # <<, which SafeLoader writes out next
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
+                raise YamlRefused(f"it names {key} twice, the second time in line {key_node.start_mark.line + 1}; keep one")
+            keys.append(key)
+        return super().construct_mapping(node, deep=deep)
+
+
 def load_bounded_yaml(data: bytes) -> Any:
     """What ``yaml.safe_load`` makes of ``data`` (of which it finds out the encoding, be it UTF-16).
 
@@ -34,7 +49,7 @@ def load_bounded_yaml(data: bytes) -> Any:
         raise YamlRefused(f"it has {len(lines)} lines, and settings at most {MAX_LINES}")
     _refuse_stacks(lines)
     _count(data)
-    return yaml.safe_load(data)
+    return yaml.load(data, Loader=_OnceEach)  # a SafeLoader
 
 
 def _refuse_stacks(lines: list[bytes]) -> None:

@@ -48,7 +48,7 @@ class OutputFile:
     def is_regular(self) -> bool:
         return stat.S_ISREG(os.fstat(self._raw.fileno()).st_mode)
 
-    def write(self, data: bytes | bytearray) -> int:
+    def write(self, data: bytes | bytearray | memoryview) -> int:
         """Append; the number of bytes written, which may be fewer than were given."""
         if not self._begun:
             with suppress(OSError):  # a pipe or a device has nothing to truncate
@@ -58,6 +58,12 @@ class OutputFile:
             written = self._raw.write(data)
         self.size += written
         return written
+
+    def write_all(self, data: bytes | bytearray) -> None:
+        """Append all of it, however little the system takes at a time."""
+        rest = memoryview(data)[self.write(data) :]
+        while rest:
+            rest = rest[self.write(rest) :]
 
     def write_at(self, offset: int, data: bytes) -> None:
         """Replace bytes that are there, and go back to the end."""

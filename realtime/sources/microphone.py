@@ -366,7 +366,7 @@ class MicrophoneSource(AudioSource):
 
     @property
     def origin_s(self) -> float | None:
-        """Wall-clock time of sample 0; later after a loss, so that newer samples keep their time."""
+        """When sample 0 was, by ``time.perf_counter``; later after a loss, so that newer samples keep their time."""
         return self._origin_s if self._ring else None
 
     @property
