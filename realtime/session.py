@@ -217,7 +217,7 @@ class Session:
                     self.ended = True
                     break
                 self._look_at_source(len(block))
-                if len(block):
+                if len(block) > 0:
                     self.timing.read()
                     self._take(block)
         except RtMelodyError as error:  # the device is lost: what was captured is still given out
@@ -229,6 +229,7 @@ class Session:
         """The note ends; what came meanwhile is skipped as after any stall."""
         self._give(self.tracker.finish())
         self._on_pause()
+
     def _read(self) -> np.ndarray | tuple[()] | None:
         try:
             return self.source.read(READ_TIMEOUT_S)
