@@ -71,9 +71,9 @@ def targets() -> dict[str, Callable[[bytes], None]]:
 
 
 def main() -> None:
-    import atheris
+    import atheris  # pyright: ignore[reportMissingModuleSource]  # installed by hand: see above
 
-    with atheris.instrument_imports(
+    with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]  # typeshed's stub knows only the rest
         include=["rt_melody.realtime.sources", "rt_melody.realtime.settings", "rt_melody.models.torchscript", "yaml", "zipfile", "json"]
     ):
         known = targets()

@@ -18,13 +18,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 LIMIT_S = 2.0  # of processor time, on one input
 PATIENCE_S = 30.0  # of the clock, on a busy machine
 KINDS = ("audio", "models", "yaml")
-FORMATS = (
+FORMATS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("wav", {}), ("wav", {"subtype": "FLOAT"}), ("wav", {"subtype": "IMA_ADPCM"}), ("wav", {"format": "WAVEX", "subtype": "PCM_24"}),
     ("flac", {}), ("ogg", {}), ("opus", {"format": "OGG", "subtype": "OPUS"}), ("mp3", {}), ("aiff", {}), ("caf", {}), ("au", {}),
     ("w64", {}), ("rf64", {"format": "RF64"}), ("avr", {}), ("voc", {}), ("mat", {"format": "MAT5"}),
@@ -199,7 +200,7 @@ class Worker:
     def __init__(self, kind: str, folder: Path) -> None:
         self._command = [sys.executable, "-m", "rt_melody.benchmarks.hostile", "--worker", kind]
         self._folder = folder
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     def take(self, path: Path) -> str:
         """What came of a file: ``read``, ``refused``, ``traceback``, ``slow``, ``hang``, ``crash`` or ``ran``, with a word on it."""
@@ -207,27 +208,31 @@ class Worker:
             self._process = subprocess.Popen(  # libmpg123 talks to stderr by itself
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=self._folder
             )
-        self._process.stdin.write(f"{path}\n")
-        self._process.stdin.flush()
-        line = self._answer()
+        process = self._process
+        line = self._answer(process, path)
         if line is None:
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()
             return "hang"
         if not line:
-            return f"crash: status {self._process.wait()}"
+            return f"crash: status {process.wait()}"
         if not line.startswith("["):
-            self._process.kill()
+            process.kill()
             return f"ran: {line}"
         came, took_s = json.loads(line)
         return f"slow: {took_s:.1f} s, {came}" if took_s > LIMIT_S and came.split(":")[0] in ("read", "refused") else came
 
-    def _answer(self) -> str | None:
+    @staticmethod
+    def _answer(process: subprocess.Popen[str], path: Path) -> str | None:
+        """The worker's line on a file; nothing where it died, None where it hung."""
         from threading import Timer
 
-        late = Timer(PATIENCE_S, self._process.kill)
+        assert process.stdin is not None and process.stdout is not None, "it was started with pipes"
+        process.stdin.write(f"{path}\n")
+        process.stdin.flush()
+        late = Timer(PATIENCE_S, process.kill)
         late.start()
-        line = self._process.stdout.readline()
+        line = process.stdout.readline()
         hung = late.finished.is_set()
         late.cancel()
         return None if hung and not line else line

@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from tqdm import tqdm
@@ -118,7 +118,7 @@ def measure(args: argparse.Namespace, folder: Path) -> tuple[list[dict], dict]:
         frames = engine_frames(engine, args.cache)
         parts = {name: recorded(name, frames, folder, args.every) for name in (*SUNG.values(), *EXERCISES, NOBODY)}
         for rule in tqdm([ALL_RULES, *rules()], f"{bound_ms:g} ms"):
-            off = {} if rule == ALL_RULES else {rule: None}
+            off: dict[str, Any] = {} if rule == ALL_RULES else {rule: None}
             rows.append({"bound_ms": bound_ms, "off": rule, **figures(NoteSettings(**off), parts, engine.hop_s)})
     return rows, model.provenance
 

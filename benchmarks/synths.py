@@ -33,11 +33,12 @@ from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.settings import MidiSettings, PerformanceSettings
+from rt_melody.realtime.settings.performance import Mode
 from rt_melody.realtime.settings.synths import preset
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.types import PitchFrame, midi_to_hz
 
-MODES = ("mono", "legato", "bend", "mpe")
+MODES: tuple[Mode, ...] = ("mono", "legato", "bend", "mpe")
 PERIOD_SAMPLES = 1024
 HOP_S = 0.01
 LAG_S = 0.02  # by which a frame exists after the sound
@@ -98,7 +99,7 @@ def frame_of(hop: int, pitch: float) -> PitchFrame:
     return PitchFrame(hop, at_s, at_s + LAG_S, f0_hz, voiced, 0.99, 0.99 if voiced else 0.01, -12.0 if voiced else -70.0)
 
 
-def score_of(sung: np.ndarray, mode: str, said: MidiSettings) -> Score:
+def score_of(sung: np.ndarray, mode: Mode, said: MidiSettings) -> Score:
     """The messages of the MIDI output for what is sung, each at the time of its hop."""
     tracker = NoteTracker(hop_s=HOP_S)
     performer = Performer(tracker, PerformanceSettings(mode=mode, bend_range=said.bend_range))
@@ -176,7 +177,7 @@ def tone_of(sung: np.ndarray) -> np.ndarray:
     t = np.arange(round(len(sung) * HOP_S * SAMPLE_RATE)) / SAMPLE_RATE
     there = np.isfinite(sung)
     pitch = np.interp(t, hops[there], sung[there])
-    phase = 2 * np.pi * np.cumsum(midi_to_hz(pitch)) / SAMPLE_RATE
+    phase = 2 * np.pi * np.cumsum(440.0 * 2.0 ** ((pitch - 69.0) / 12.0)) / SAMPLE_RATE
     sounding = np.interp(t, hops, there.astype(float)) > 0.5
     return sounding * (np.sin(phase) + 0.5 * np.sin(2 * phase) + 0.25 * np.sin(3 * phase))
 
@@ -345,7 +346,7 @@ def settings_for(name: str, mode: str) -> MidiSettings:
     return MidiSettings(mpe=mode == "mpe", bend_range_semitones=wanted.bend_range_semitones, loudness="off", brightness="off")
 
 
-def measure(name: str, server: JackServer, melody: Melody, modes: tuple[str, ...] = MODES, facts: bool = True) -> Iterator[dict]:
+def measure(name: str, server: JackServer, melody: Melody, modes: tuple[Mode, ...] = MODES, facts: bool = True) -> Iterator[dict]:
     """A row for each mode, with how far the synthesiser bends where ``facts`` are asked for. Raises RigMissing where it is
     not there."""
     with closing(INSTRUMENTS[name].start(server)) as instrument:
@@ -364,7 +365,7 @@ def _rounded(semitones: float) -> float | None:
     return None if np.isnan(semitones) else round(semitones, 2)
 
 
-def _take(instrument: Instrument, name: str, mode: str, melody: Melody, tuning: float) -> dict:
+def _take(instrument: Instrument, name: str, mode: Mode, melody: Melody, tuning: float) -> dict:
     try:
         said = settings_for(name, mode)
     except SettingsError as error:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numba
 from numba import njit
 
-config: Any = numba.config
+config: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]  # numba's documented name for it
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 _FOLDER = "rt-melody-kernels-{user}"
 _fallen_back: set[str] = set()  # where what was compiled is kept instead; "" for nowhere
@@ -43,12 +43,12 @@ def compiled(signature: str, fastmath: Iterable[str] = ()) -> Callable[[Kernel],
 
 
 @contextmanager
-def _as_numba_does() -> Iterator[None]:
+def _as_numba_does() -> Generator[None]:
     yield
 
 
 @contextmanager
-def _in_a_temporary_folder() -> Iterator[None]:
+def _in_a_temporary_folder() -> Generator[None]:
     """What numba loads from there is code, so the folder must be nobody else's."""
     folder = own_folder(os.path.join(tempfile.gettempdir(), _FOLDER.format(user=getattr(os, "getuid", lambda: "user")())))
     before, config.CACHE_DIR = config.CACHE_DIR, folder

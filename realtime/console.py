@@ -44,8 +44,9 @@ def reader_has_gone(error: RtMelodyError) -> bool:
 def print_text(text: str) -> int:
     """``text`` on stdout; status 0. Raises OutputError where stdout does not take it."""
     try:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a device may have letters that its encoding has not
+        stdout = sys.stdout
+        if isinstance(stdout, io.TextIOWrapper):
+            stdout.reconfigure(errors="backslashreplace")  # a device may have letters that its encoding has not
         print(visible(text), end="", flush=True)
     except OSError as error:
         raise OutputError(f"standard output cannot be written ({error.strerror}); send it elsewhere") from error
@@ -54,12 +55,14 @@ def print_text(text: str) -> int:
 
 def flushed(status: int) -> int:
     """``status``, with nothing left in the buffer of stdout that the interpreter would stumble over at its end."""
+    stdout = sys.stdout
+    if stdout is None:
+        return status
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        stdout.flush()
     except OSError:  # told already, or its reader has gone
         with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
     return status
 
 

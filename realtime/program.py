@@ -134,7 +134,7 @@ class Program:
                 self._note_failures(session)
         if source.notice and session is not None:
             self._tell_notice(name, source.notice, session.stats.frames)
-        return session.ended
+        return session is not None and session.ended
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
         s, port = self.settings, self.jack.midi if self.jack else None
@@ -149,10 +149,16 @@ class Program:
             return
         if "mic" not in self.inputs and self.settings.output.midi_out is None:
             raise SettingsError("--jack has nothing to do; listen with --input mic, or play with --midi-out")
-        if isinstance(source.device, int):
-            raise SettingsError(f"--device {source.device} is a number of PortAudio's; with --jack give a part of a name in the graph")
+        self._name_in_graph()
         if "mic" in self.inputs and source.rate is not None:
             raise SettingsError("--rate is not asked of JACK, whose graph has a rate of its own; leave it out, or --jack")
+
+    def _name_in_graph(self) -> str | None:
+        """What to listen to in the graph. Raises SettingsError for a number."""
+        device = self.settings.source.device
+        if isinstance(device, int):
+            raise SettingsError(f"--device {device} is a number of PortAudio's; with --jack give a part of a name in the graph")
+        return device
 
     @contextmanager
     def _in_jack(self) -> Generator[None]:
@@ -165,7 +171,7 @@ class Program:
         source, port = self.settings.source, self.settings.output.midi_out
         sinks = [] if port in (None, VIRTUAL) else [port]
         self.jack = JackClient(
-            "rt-melody", "mic" in self.inputs, port is not None, source.device, source.channel, sinks, tell=self._tell_loss
+            "rt-melody", "mic" in self.inputs, port is not None, self._name_in_graph(), source.channel, sinks, tell=self._tell_loss
         )
         with self.jack.open():
             yield

@@ -218,7 +218,7 @@ class Session:
                     self.ended = True
                     break
                 self._look_at_source(len(block))
-                if len(block):
+                if len(block) > 0:
                     self.timing.read()
                     self._take(block)
         except RtMelodyError as error:  # the device is lost: what was captured is still given out

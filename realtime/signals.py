@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 # Those that end a program by default and can be caught; where the system has them. SIGINT and SIGTERM always.
@@ -35,7 +35,7 @@ ENDING = (
     "SIGBREAK",
 )
 
-
+Handler = Callable[[int, object], None]
 SETTLE_S = 0.05
 
 
@@ -83,13 +83,15 @@ class StopSignals:
         time.sleep(SETTLE_S)
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    def _note(self, number: int, _frame: object) -> None:
+    def note(self, number: int, _frame: object) -> None:
+        """The handler of a signal that ends the program."""
         first, self.came = self.came is None, number
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if first and not self._running:
             raise Stopped(number)
 
-    def _note_pause(self, _number: int, _frame: object) -> None:
+    def note_pause(self, _number: int, _frame: object) -> None:
+        """The handler of Ctrl-Z."""
         self._pause_asked = True
         if not self._running:
             self.pause()
@@ -102,9 +104,9 @@ def stop_signals() -> Generator[StopSignals]:
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return
-    handlers = {getattr(signal, name): signals._note for name in ENDING if hasattr(signal, name)}
+    handlers: dict[int, Handler] = {getattr(signal, name): signals.note for name in ENDING if hasattr(signal, name)}
     if hasattr(signal, "SIGTSTP"):
-        handlers[signal.SIGTSTP] = signals._note_pause
+        handlers[signal.SIGTSTP] = signals.note_pause
     before = {number: signal.getsignal(number) for number in handlers}
     try:
         for number, handler in handlers.items():

@@ -22,7 +22,7 @@ ON, OFF = bytes([0x90, 60, 100]), bytes([0x80, 60, 0])
 class Client:
     """What ``JackClient`` is to its source and its port."""
 
-    name, heard = "melody", "singer"
+    name, heard, joined = "melody", "singer", True
 
     def __init__(self, server: FakeServer, events: int = 64) -> None:
         self.server, self.wakeup = server, WakeupPipe()

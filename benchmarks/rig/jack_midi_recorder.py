@@ -26,7 +26,9 @@ class Recorder:
     def __init__(self) -> None:
         self.messages: deque[tuple[int, bytes]] = deque()
         self.client = jack.Client("recorder", no_start_server=True)
-        self.port = self.client.midi_inports.register("in")
+        port = self.client.midi_inports.register("in")
+        assert isinstance(port, jack.OwnMidiPort)
+        self.port = port
         self.client.set_process_callback(self.process)
 
     def process(self, frames: int) -> None:

@@ -33,11 +33,14 @@ class FrameLog(EventSink):
 
     def __init__(self, client: JackClient, path: str) -> None:
         super().__init__()
-        self._client, self._path, self._frames = client, path, []
+        self._client, self._path, self._frames = client, path, list[int]()
 
     def _event(self, event) -> None:
         if isinstance(event, NoteOn):
-            self._frames.append(self._client.exchange.frame_of(self._client.sound.sample_at(event.available_s)))
+            sound = self._client.sound
+            sample = sound.sample_at(event.available_s) if sound is not None else None
+            assert sample is not None, "the source is being listened to"
+            self._frames.append(self._client.exchange.frame_of(sample))
 
     def _close(self) -> None:
         Path(self._path).write_text("".join(f"{frame}\n" for frame in self._frames))
@@ -72,6 +75,7 @@ def main(way: str, detector: str, device: str, log: str | None = None, *midi_inp
         print(json.dumps({"overflows": microphone.overflows}), file=sys.stderr)
         return
     client = JackClient(source=device, sinks=midi_inputs, tell=lambda text: print(text, file=sys.stderr, flush=True)).open()
+    assert client.sound is not None and client.midi is not None, "both were asked for"
     listen(client.sound, detector, [MidiSink(client.midi), *([FrameLog(client, log)] if log else [])], leave.is_set)
     late, most_s = client.midi.late
     arrived = client.exchange.arrived()

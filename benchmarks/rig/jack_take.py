@@ -45,8 +45,9 @@ class Player:
     def __init__(self) -> None:
         self.take: Take | None = None
         self.client = jack.Client("player", no_start_server=True)
-        self.midi = self.client.midi_outports.register("out")
-        self.audio = self.client.inports.register("in")
+        midi, audio = self.client.midi_outports.register("out"), self.client.inports.register("in")
+        assert isinstance(midi, jack.OwnMidiPort) and isinstance(audio, jack.OwnPort)
+        self.midi, self.audio = midi, audio
         self.client.set_process_callback(self.process)
 
     def process(self, frames: int) -> None:

@@ -75,6 +75,8 @@ class Talker:
         self.process = subprocess.Popen(
             arguments, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        assert self.process.stdin is not None, "a pipe was asked for"
+        self._program, self._stdin = arguments[1], self.process.stdin
         self._lines: queue.Queue[str] = queue.Queue()
         self._errors: list[str] = []
         self._readers = [
@@ -101,11 +103,11 @@ class Talker:
                 continue
             if message["state"] == state:
                 return message
-        raise AssertionError(f"{self.process.args[1]} never said '{state}'; its errors: {''.join(self._errors)[-1000:]}")
+        raise AssertionError(f"{self._program} never said '{state}'; its errors: {''.join(self._errors)[-1000:]}")
 
     def tell(self, word: str) -> None:
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
+        self._stdin.write(word + "\n")
+        self._stdin.flush()
 
     def kill(self) -> None:
         self.process.kill()
@@ -113,9 +115,9 @@ class Talker:
 
     def close(self) -> None:
         """End the child in good order, by force if it does not listen."""
-        if not self.process.stdin.closed:
+        if not self._stdin.closed:
             try:
-                self.process.stdin.close()
+                self._stdin.close()
             except BrokenPipeError:
                 pass
         try:
@@ -138,18 +140,21 @@ class JackServer:
     """A dummy JACK server at ``SAMPLE_RATE``: a sound card made of a timer."""
 
     def __init__(self, folder: Path, period_samples: int = PERIOD_SAMPLES) -> None:
-        need_program("jackd"), need_program("jack_lsp"), need_jack_client()
+        need_program("jackd")
+        need_program("jack_lsp")
+        need_jack_client()
         self.period_samples = period_samples
         self.name = f"rig-{uuid.uuid4().hex[:8]}"
         self.env = dict(os.environ, JACK_DEFAULT_SERVER=self.name, JACK_NO_AUDIO_RESERVATION="1", JACK_NO_START_SERVER="1")
         self.log_path = folder / f"{self.name}.txt"
         self.killed = False
-        self.process = self._start(["-R", "-P", "60"]) or self._start(["-r"])
-        if self.process is None:
+        process = self._start(["-R", "-P", "60"]) or self._start(["-r"])
+        if process is None:
             said = " ".join(self.log_path.read_text(errors="replace").split())
             raise RigMissing(f"jackd is installed but does not start here, with or without realtime priority; it says: {said[-300:]}")
+        self.process = process
 
-    def _start(self, priority: list[str]) -> subprocess.Popen | None:
+    def _start(self, priority: list[str]) -> subprocess.Popen[bytes] | None:
         dummy = ["-d", "dummy", "-r", str(SAMPLE_RATE), "-p", str(self.period_samples), "-C", "2", "-P", "2"]
         with open(self.log_path, "wb") as log:
             process = subprocess.Popen(

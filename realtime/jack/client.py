@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.jack import process
-from rt_melody.realtime.jack.library import Library, load
+from rt_melody.realtime.jack.library import Client, Library, OpenError, Port, load
 from rt_melody.realtime.jack.process import MOST_PORTS, Exchange
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 
@@ -60,11 +60,10 @@ class JackClient:
 
         self.name, self._server, self._tell = name, server, tell
         self._wanted_source, self._channel, self._wanted_sinks = source, channel, list(sinks)
-        self._library = library
-        self._client = None
+        self._given_library = library
+        self._client: Client | None = None
         self._audio_in, self._midi_out = audio_in, midi_out
-        self.exchange: Exchange | None = None
-        self.wakeup: WakeupPipe | None = None
+        self.joined = False  # once; from then on there are ``exchange`` and ``wakeup``
         self.away = False  # the server is
         self.returns = 0  # of the server, or of a MIDI input that is played on
         self.break_at: int | None = None  # the sample with which sound began anew
@@ -78,13 +77,14 @@ class JackClient:
 
     def open(self) -> JackClient:
         """Join the graph. Raises DeviceError in one sentence where no server answers, or a name does not fit."""
-        self._library = self._library or load()
+        self._library = self._given_library or load()
         self._client = client = self._join()
         try:
             self._sources = self._find_sources(client) if self._audio_in else []
             found = [self._find_sink(client, wanted) for wanted in self._wanted_sinks]
             self.wakeup = WakeupPipe()
             self.exchange = Exchange(client.samplerate, int(RING_S * client.samplerate), EVENTS, self.wakeup.notifier_fd)
+            self.joined = True
             self._register(client)
             client.activate()
             self._connect(client)
@@ -102,7 +102,7 @@ class JackClient:
         atexit.register(self.close)  # JACK's thread must not find the interpreter's memory gone
         return self
 
-    def _join(self):
+    def _join(self) -> Client:
         module = self._library.module
         try:
             return module.Client(self.name, no_start_server=True, servername=self._server)
@@ -114,13 +114,13 @@ class JackClient:
         while self.exchange[process.CYCLES] == before and time.monotonic() < deadline_s:
             time.sleep(0.002)
 
-    def _register(self, client) -> None:
+    def _register(self, client: Client) -> None:
         """Our ports, and what JACK calls. The client is not active yet."""
         library = self._library
         number = max(1, len(self._sources))
         names = ["in"] if number == 1 else [f"in_{i + 1}" for i in range(number)]
-        self._inputs = [client.inports.register(name) for name in names] if self._audio_in else []
-        self._output = client.midi_outports.register("out") if self._midi_out else None
+        self._inputs: list[Port] = [client.inports.register(name) for name in names] if self._audio_in else []
+        self._output: Port | None = client.midi_outports.register("out") if self._midi_out else None
         self.exchange.attach(
             library.functions, library.pointer(client), [library.pointer(port) for port in self._inputs],
             library.pointer(self._output) if self._output else 0,
@@ -129,7 +129,7 @@ class JackClient:
         client.set_shutdown_callback(self._on_shutdown)
         client.set_port_registration_callback(lambda port, register: self._look.set(), only_available=False)
 
-    def _on_shutdown(self, status, reason: str) -> None:
+    def _on_shutdown(self, status: object, reason: str) -> None:
         """JACK's thread: the server ends."""
         self.away = True
         self._look.set()
@@ -142,7 +142,7 @@ class JackClient:
 
     def close(self) -> None:
         """Leave the graph, whoever still holds the client. Idempotent."""
-        if self._closing.is_set() or self.exchange is None:
+        if self._closing.is_set() or not self.joined:
             return
         atexit.unregister(self.close)
         self._closing.set()
@@ -168,7 +168,7 @@ class JackClient:
 
     # ---- names ---------------------------------------------------------------------------------
 
-    def _find_sources(self, client) -> list[str]:
+    def _find_sources(self, client: Client) -> list[str]:
         """The audio outputs to be heard."""
         if self._wanted_source == "":
             return []
@@ -190,7 +190,7 @@ class JackClient:
             raise DeviceError(f"channel {self._channel} does not exist: {_client_of(found[0])!r} has channels 1 to {len(found)}")
         return [found[self._channel - 1]]
 
-    def _find_sink(self, client, wanted: str) -> str:
+    def _find_sink(self, client: Client, wanted: str) -> str:
         ports = self._midi_inputs(client)
         found = fitting(wanted, ports)
         if len(found) == 1:
@@ -199,7 +199,7 @@ class JackClient:
             raise DeviceError(f"{wanted!r} fits {len(found)} MIDI inputs in the JACK graph; give more of the name: {_listing(found)}")
         raise DeviceError(f"no MIDI input in the JACK graph is called {wanted!r}; there is: {_listing(ports)}")
 
-    def _midi_inputs(self, client) -> list[str]:
+    def _midi_inputs(self, client: Client) -> list[str]:
         return [port.name for port in client.get_ports(is_midi=True, is_input=True)]
 
     # ---- the watching thread -------------------------------------------------------------------
@@ -218,8 +218,12 @@ class JackClient:
                 self._come_back()
                 cycles, moved_s = -1, time.monotonic()
             else:
-                with suppress(self._library.module.JackError):
-                    self._connect(self._client)
+                self._connect_anew()
+
+    def _connect_anew(self) -> None:
+        if (client := self._client) is not None:
+            with suppress(self._library.module.JackError):
+                self._connect(client)
 
     def _come_back(self) -> None:
         """The server is gone: leave what is left of it, and wait for the next one."""
@@ -228,18 +232,18 @@ class JackClient:
         self._tell("the JACK server is gone; what was heard so far is kept, and the music goes on once it is back")
         self._leave()
         while not self._closing.is_set():
-            if self._join_again():
+            if (client := self._join_again()) is not None:
                 self.returns += 1  # what was sent before the first cycle is forgotten
-                self._tell(f"the JACK server is back, at {self._client.samplerate} Hz")
+                self._tell(f"the JACK server is back, at {client.samplerate} Hz")
                 return
             self._closing.wait(LOOK_EVERY_S)
 
-    def _join_again(self) -> bool:
+    def _join_again(self) -> Client | None:
         module = self._library.module
         try:
             client = self._join()
         except DeviceError:
-            return False
+            return None
         try:
             self.break_at = self.exchange[process.WRITTEN]
             self._register(client)
@@ -251,24 +255,24 @@ class JackClient:
         except (module.JackError, DeviceError):  # gone again
             self.away = True
             self._leave()
-            return False
-        return True
+            return None
+        return client
 
-    def _connect(self, client) -> None:
+    def _connect(self, client: Client) -> None:
         """Whatever is wanted, is there, and is not connected yet."""
-        there = {port.name for port in client.get_ports(is_audio=True, is_output=True)} if self._sources else set()
+        there: set[str] = {port.name for port in client.get_ports(is_audio=True, is_output=True)} if self._sources else set()
         for source, port in zip(self._sources, self._inputs):
             if source in there and not port.is_connected_to(source):
                 client.connect(source, port)
         if self._output is not None and self._wanted_sinks:
-            self._connect_sinks(client)
+            self._connect_sinks(client, self._output)
 
-    def _connect_sinks(self, client) -> None:
+    def _connect_sinks(self, client: Client, output: Port) -> None:
         ports = self._midi_inputs(client)
         for wanted in self._wanted_sinks:
             found = fitting(wanted, ports)
-            if len(found) == 1 and not self._output.is_connected_to(found[0]):
-                client.connect(self._output, found[0])
+            if len(found) == 1 and not output.is_connected_to(found[0]):
+                client.connect(output, found[0])
                 self._newly_played_on(found[0])
 
     def _newly_played_on(self, name: str) -> None:
@@ -303,7 +307,12 @@ class JackClient:
 def fitting(wanted: str, ports: list[str]) -> list[str]:
     """The ports of that very name, else those of a client of that name, else those whose names contain it."""
     low = wanted.lower()
-    for fits in (lambda name: name.lower() == low, lambda name: _client_of(name).lower() == low, lambda name: low in name.lower()):
+    kinds: list[Callable[[str], bool]] = [
+        lambda name: name.lower() == low,
+        lambda name: _client_of(name).lower() == low,
+        lambda name: low in name.lower(),
+    ]
+    for fits in kinds:
         if found := [name for name in ports if fits(name)]:
             return found
     return []
@@ -322,7 +331,7 @@ def _listing(names: list[str]) -> str:
     return "; ".join(names) or "nothing"
 
 
-def _refused(error, server: str | None) -> str:
+def _refused(error: OpenError, server: str | None) -> str:
     status = error.status
     if status.version_error:
         return "the JACK server is of another version than the library that was loaded; start the one that belongs to it, or PipeWire"

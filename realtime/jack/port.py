@@ -12,20 +12,39 @@ Conventions
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from rt_melody.realtime.jack.process import CYCLE_FRAME, LATE_EVENTS, MOST_LATE, PERIOD, RATE
-
-if TYPE_CHECKING:
-    from rt_melody.realtime.jack.client import JackClient
+from rt_melody.realtime.jack.process import CYCLE_FRAME, LATE_EVENTS, MOST_LATE, PERIOD, RATE, Exchange
 
 CLOSE_S = 0.5  # how long the graph may take to send what waits
+
+
+class Sound(Protocol):
+    """What is heard, by whose samples messages are timed."""
+
+    def sample_at(self, stream_s: float) -> int | None: ...
+
+
+class PortClient(Protocol):
+    """What the port asks of its ``JackClient``."""
+
+    name: str
+    returns: int
+    away: bool
+
+    @property
+    def joined(self) -> bool: ...
+    @property
+    def exchange(self) -> Exchange: ...
+    @property
+    def sound(self) -> Sound | None: ...
+    def release(self, holder: str) -> None: ...
 
 
 class JackPort:
     """What a ``MidiSink`` plays on. Raises nothing: a port that was lost comes back."""
 
-    def __init__(self, client: JackClient) -> None:
+    def __init__(self, client: PortClient) -> None:
         self._client = client
         self._crowded = False  # the last message found no room
         self._crowds = 0  # how often that passed
@@ -71,7 +90,7 @@ class JackPort:
 
     def close_port(self) -> None:
         """Send what waits and end what sounds, then close; the graph is not waited for where it stands still. Idempotent."""
-        if self._closed or self._client.exchange is None:
+        if self._closed or not self._client.joined:
             return
         self._closed = True
         exchange = self._client.exchange

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, cfunc, njit, types
+from llvmlite import ir  # pyright: ignore[reportMissingTypeStubs]  # it has none
+from numba import carray, cfunc, njit, types  # pyright: ignore[reportPrivateImportUsage]  # carray's documented name
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -49,14 +50,21 @@ FAR_S = 10  # an event so far ahead, or a clock that leapt so far, is of another
 ) = range(40)
 FIELDS = PORTS + MOST_PORTS
 
+Word = int | np.int64  # in the compiled code one and the same
+
 
 # ---- calls and atomic access -------------------------------------------------------------------
 
 
-def _foreign(result_bits: int, *argument_bits: int):
+def _inlined(build: Callable[..., Any]) -> Any:
+    """Numba's ``intrinsic``, which declares the arguments of the function that builds the code, not those of the call."""
+    return intrinsic(build)
+
+
+def _foreign(result_bits: int, *argument_bits: int) -> Any:
     """What calls a C function at an address. All values are int64 on our side."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(64)
         kinds = [ir.IntType(bits) for bits in argument_bits]
         kind = ir.FunctionType(ir.IntType(result_bits) if result_bits else ir.VoidType(), kinds)
@@ -69,12 +77,12 @@ def _foreign(result_bits: int, *argument_bits: int):
 
     i = types.int64
     if len(argument_bits) == 0:
-        return intrinsic(lambda typing, address: (i(i), codegen))
+        return _inlined(lambda typing, address: (i(i), codegen))
     if len(argument_bits) == 1:
-        return intrinsic(lambda typing, address, a: (i(i, i), codegen))
+        return _inlined(lambda typing, address, a: (i(i, i), codegen))
     if len(argument_bits) == 2:
-        return intrinsic(lambda typing, address, a, b: (i(i, i, i), codegen))
-    return intrinsic(lambda typing, address, a, b, c, d: (i(i, i, i, i, i), codegen))
+        return _inlined(lambda typing, address, a, b: (i(i, i, i), codegen))
+    return _inlined(lambda typing, address, a, b, c, d: (i(i, i, i, i, i), codegen))
 
 
 _get_buffer = _foreign(64, 64, 32)  # void *(jack_port_t *, jack_nframes_t)
@@ -85,42 +93,45 @@ _midi_write = _foreign(32, 64, 32, 64, 64)  # int (void *, jack_nframes_t, const
 _send = _foreign(64, 32, 64, 64, 32)  # ssize_t (int, const void *, size_t, int)
 
 
-@intrinsic
-def _pointer(typing, address):
-    return types.voidptr(types.int64), lambda context, builder, signature, args: builder.inttoptr(args[0], cgutils.voidptr_t)
+@_inlined
+def _pointer(typing: Any, address: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), codegen
 
 
-@intrinsic
-def _address(typing, array):
-    def codegen(context, builder, signature, args):
+@_inlined
+def _address(typing: Any, array: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
         return builder.ptrtoint(data, ir.IntType(64))
 
     return types.int64(array), codegen
 
 
-@intrinsic
-def _load(typing, address, place):
+@_inlined
+def _load(typing: Any, address: Any, place: Any) -> Any:
     """The word there, with acquire."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load_atomic(_word_at(builder, *args), "acquire", 8)
 
     return types.int64(types.int64, types.int64), codegen
 
 
-@intrinsic
-def _store(typing, address, place, value):
+@_inlined
+def _store(typing: Any, address: Any, place: Any, value: Any) -> Any:
     """With release."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store_atomic(args[2], _word_at(builder, *args[:2]), "release", 8)
         return ir.Constant(ir.IntType(64), 0)
 
     return types.int64(types.int64, types.int64, types.int64), codegen
 
 
-def _word_at(builder, address, place):
+def _word_at(builder: Any, address: Any, place: Any) -> Any:
     word = ir.IntType(64)
     return builder.inttoptr(builder.add(address, builder.mul(place, ir.Constant(word, 8))), word.as_pointer())
 
@@ -129,7 +140,7 @@ def _word_at(builder, address, place):
 
 
 @njit(cache=True, error_model="numpy")
-def _count_frames(state, frames, rate, now_us, anew):
+def _count_frames(state: np.ndarray, frames: Word, rate: Word, now_us: Word, anew: bool) -> Word:
     """Move to this cycle's frame; how many samples never came since the last one that was taken.
 
     Where the period changes, PipeWire's clock goes on by the old one, and jackd's by the new one: neither is a loss."""
@@ -152,7 +163,7 @@ def _count_frames(state, frames, rate, now_us, anew):
 
 
 @njit(cache=True, error_model="numpy")
-def _take_sound(state, here, frames, gap, now_us):
+def _take_sound(state: np.ndarray, here: Word, frames: Word, gap: Word, now_us: Word) -> None:
     written = state[WRITTEN]
     _note_offset(state, here, written)
     size = state[RING_SIZE]
@@ -178,7 +189,7 @@ def _take_sound(state, here, frames, gap, now_us):
 
 
 @njit(cache=True, error_model="numpy")
-def _finish_mix(state, ring, written, taken, ports):
+def _finish_mix(state: np.ndarray, ring: np.ndarray, written: Word, taken: Word, ports: Word) -> None:
     """The mean instead of the sum, and where sound was heard last that is no digital silence."""
     share, size = np.float32(1.0 / ports), state[RING_SIZE]
     at, last = written % size, np.int64(-1)
@@ -195,7 +206,7 @@ def _finish_mix(state, ring, written, taken, ports):
 
 
 @njit(cache=True, error_model="numpy")
-def _note_offset(state, here, written):
+def _note_offset(state: np.ndarray, here: Word, written: Word) -> None:
     offsets = carray(_pointer(state[OFFSET_RING]), (OFFSETS, 2), np.int64)
     count, offset = state[OFFSETS_WRITTEN], state[CYCLE_FRAME] - written
     if count == 0 or offsets[(count - 1) % OFFSETS, 1] != offset:
@@ -205,7 +216,7 @@ def _note_offset(state, here, written):
 
 
 @njit(cache=True, error_model="numpy")
-def _give_events(state, here, frames, anew):
+def _give_events(state: np.ndarray, here: Word, frames: Word, anew: bool) -> None:
     """Events whose frame lies in this cycle, in the order in which they came; what is late goes at once."""
     buffer = _get_buffer(state[GET_BUFFER], state[MIDI_PORT], frames)
     _midi_clear(state[MIDI_CLEAR], buffer)
@@ -234,7 +245,7 @@ def _give_events(state, here, frames, anew):
 
 
 @njit(cache=True, error_model="numpy")
-def _write(state, buffer, place, word):
+def _write(state: np.ndarray, buffer: Word, place: Word, word: Word) -> Word:
     """One packed message; 0 where it was taken."""
     message, length = carray(_pointer(state[MESSAGE]), (8,), np.uint8), word >> 56
     for i in range(length):
@@ -246,7 +257,7 @@ def _write(state, buffer, place, word):
 
 
 @njit(cache=True, error_model="numpy")
-def _note(state, message, length):
+def _note(state: np.ndarray, message: np.ndarray, length: Word) -> None:
     """Keep account of the notes that sound."""
     kind, channel = message[0] & 0xF0, np.int64(message[0] & 0x0F)
     if length == 3 and (kind == 0x90 or kind == 0x80):
@@ -255,14 +266,14 @@ def _note(state, message, length):
 
 
 @njit(cache=True, error_model="numpy")
-def _forget_notes(state):
+def _forget_notes(state: np.ndarray) -> None:
     sounding = carray(_pointer(state[SOUNDING]), (16 * 128,), np.uint8)
     for i in range(16 * 128):
         sounding[i] = 0
 
 
 @njit(cache=True, error_model="numpy")
-def _end_notes(state, here, buffer, place):
+def _end_notes(state: np.ndarray, here: Word, buffer: Word, place: Word) -> None:
     """A note-off for whatever sounds; ``CLOSED`` when none is left."""
     sounding = carray(_pointer(state[SOUNDING]), (16 * 128,), np.uint8)
     for i in range(16 * 128):
@@ -274,7 +285,7 @@ def _end_notes(state, here, buffer, place):
 
 
 @njit(cache=True, error_model="numpy")
-def _cycle(state, frames):
+def _cycle(state: np.ndarray, frames: Word) -> None:
     here = _address(state)
     now_us = _get_time(state[GET_TIME])
     rate = _client_u32(state[GET_RATE], state[CLIENT])
@@ -294,7 +305,7 @@ def _cycle(state, frames):
 
 
 @cfunc("int32(uint32, voidptr)", cache=True)
-def process(frames, argument):
+def process(frames: int, argument: Any) -> np.int32:
     """JackProcessCallback; ``argument``: the address of the state."""
     state = carray(argument, (FIELDS,), np.int64)
     _cycle(state, np.int64(frames))
@@ -305,7 +316,7 @@ def process(frames, argument):
 
 
 @njit("int64(int64[::1], float32[::1], float32[::1])", cache=True, nogil=True)
-def _read(state, ring, out):
+def _read(state: np.ndarray, ring: np.ndarray, out: np.ndarray) -> int:
     here, size = _address(state), ring.shape[0]
     begin = state[READ]
     given = min(out.shape[0], _load(here, WRITTEN) - begin)
@@ -320,7 +331,7 @@ def _read(state, ring, out):
 
 
 @njit("boolean(int64[::1], int64[:, ::1], int64, int64)", cache=True, nogil=True)
-def _put(state, events, frame, word):
+def _put(state: np.ndarray, events: np.ndarray, frame: int, word: int) -> bool:
     here, size = _address(state), events.shape[0]
     count = state[EVENTS_WRITTEN]
     if count - _load(here, EVENTS_READ) >= size:
@@ -332,12 +343,12 @@ def _put(state, events, frame, word):
 
 
 @njit("int64(int64[::1], int64)", cache=True, nogil=True)
-def _loaded(state, place):
+def _loaded(state: np.ndarray, place: int) -> int:
     return _load(_address(state), place)
 
 
 @njit("void(int64[::1], int64, int64)", cache=True, nogil=True)
-def _stored(state, place, value):
+def _stored(state: np.ndarray, place: int, value: int) -> None:
     _store(_address(state), place, value)
 
 
@@ -471,12 +482,17 @@ class Exchange:
         return self[CLOSED] != 0
 
 
+def address_of(function: Any) -> int:
+    """Where a C function lies."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
 def send_function() -> tuple[int, int]:
     """The address of send(2), and the flags by which it neither waits nor signals."""
     if sys.platform == "win32":
         library: Any = ctypes.WinDLL("ws2_32")
-        return ctypes.cast(library.send, ctypes.c_void_p).value, 0  # the socket itself does not wait
+        return address_of(library.send), 0  # the socket itself does not wait
     import socket
 
     flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
-    return ctypes.cast(ctypes.CDLL(None).send, ctypes.c_void_p).value, flags
+    return address_of(ctypes.CDLL(None).send), flags

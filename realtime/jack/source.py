@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-from rt_melody.realtime.jack.process import PERIOD
+from rt_melody.realtime.jack.process import PERIOD, Exchange
 from rt_melody.realtime.sources.base import AudioSource, RateChanged
 from rt_melody.realtime.sources.rate_meter import RateMeter
-
-if TYPE_CHECKING:
-    from rt_melody.realtime.jack.client import JackClient
+from rt_melody.realtime.sources.wakeup import WakeupPipe
 
 READ_S = 0.1  # the most that one read gives
 ZEROS_S = 3.0  # exact zeros for so long are no room that is quiet
 STILL_S = 1.0  # without a cycle
+
+
+class SoundClient(Protocol):
+    """What the source asks of its ``JackClient``."""
+
+    name: str
+    away: bool
+    break_at: int | None
+
+    @property
+    def joined(self) -> bool: ...
+    @property
+    def exchange(self) -> Exchange: ...
+    @property
+    def wakeup(self) -> WakeupPipe: ...
+    @property
+    def rate_hz(self) -> int: ...
+    @property
+    def heard(self) -> str: ...
+    def open(self) -> object: ...
+    def is_heard(self) -> bool: ...
+    def time_us(self) -> int: ...
+    def release(self, holder: str) -> None: ...
 
 
 class JackSource(AudioSource):
@@ -30,7 +51,7 @@ class JackSource(AudioSource):
     name = "JACK input"
     live = True
 
-    def __init__(self, client: JackClient) -> None:
+    def __init__(self, client: SoundClient) -> None:
         self._client = client
         self._open = False
 
@@ -40,7 +61,7 @@ class JackSource(AudioSource):
         """Join the graph, unless the client is there. Raises DeviceError as it does."""
         if self._open:
             raise RuntimeError("the JACK input is open already")
-        if self._client.exchange is None:
+        if not self._client.joined:
             self._client.open()
         self._exchange = self._client.exchange
         self.sample_rate = rate = int(self._client.rate_hz)

@@ -18,11 +18,13 @@ A4_HZ = 440.0
 PLAIN_BEND_RANGE, MPE_BEND_RANGE = 2, 48  # what synthesisers expect that were told nothing, and by MPE's definition
 GATE_LEAST_DB, GATE_MOST_DB = -120.0, 0.0
 
+Mode = Literal["mono", "legato", "bend", "mpe"]
+
 
 class PerformanceSettings(SettingsModel):
     """How the notes are played."""
 
-    mode: Literal["mono", "legato", "bend", "mpe"] = option("mono", "strike each note; or slur those that follow on each other; or bend one note as far as the bend range goes; or strike each on a channel of its own, by MPE")
+    mode: Mode = option("mono", "strike each note; or slur those that follow on each other; or bend one note as far as the bend range goes; or strike each on a channel of its own, by MPE")
     bend_range: Optional[BendRange] = option(None, "pitch-bend range in semitones, announced by RPN 0, set the synth alike; default: 2, in MPE 48", metavar="SEMITONES")
     transpose: int = option(0, "semitones up or down", metavar="SEMITONES", ge=-60, le=60)
     octave: int = option(0, "octaves up or down", metavar="OCTAVES", ge=-5, le=5)

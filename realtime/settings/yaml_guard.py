@@ -6,6 +6,7 @@ of brackets keeps its scanner busy for seconds. No settings need either, so the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -66,12 +67,16 @@ def _refuse_stacks(lines: list[bytes]) -> None:
         raise YamlRefused(f"it nests {max(deepest, entries)} deep, and settings at most {MAX_DEPTH}")
 
 
+def _events(data: bytes) -> Iterator[yaml.Event]:
+    return yaml.parse(data, Loader=yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # typeshed gives this function no types
+
+
 def _count(data: bytes) -> None:
     """The size of every node with its aliases written out, event by event."""
     weights: dict[str, int] = {}  # of the anchors whose nodes are complete
     open_nodes: list[tuple[str | None, int]] = []  # anchor of each, and the nodes counted before it
     count = 0
-    for event in yaml.parse(data, Loader=yaml.SafeLoader):
+    for event in _events(data):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in weights:
                 raise YamlRefused(f"*{event.anchor} names what is not complete yet, or not there; write the value itself")

@@ -117,7 +117,7 @@ class CountingSource(AudioSource):
     """A source that counts what it has given; a subclass keeps the three attributes below up to date."""
 
     _open = False
-    _position_samples = 0
+    _position_samples: int = 0
     _origin_s: float | None = None
 
     def close(self) -> None:

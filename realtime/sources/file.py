@@ -194,7 +194,7 @@ class FileSource(PacedSource):
         self._begin()
 
     def _open_audio(self, path: Path) -> Any:
-        import soundfile
+        soundfile = _soundfile()
 
         try:
             if self._repair is not None:
@@ -277,7 +277,7 @@ class FileSource(PacedSource):
         self._notice = "; ".join(filter(None, notices)) or None
 
     def _read_frames(self, max_samples: int) -> np.ndarray | None:
-        import soundfile
+        soundfile = _soundfile()
 
         if self._notice:
             return None
@@ -315,6 +315,13 @@ def await_wav_header(stream: ByteStream, stop: Callable[[], bool]) -> WavHeader:
     return header
 
 
+def _soundfile() -> Any:
+    """The module, loaded when the first file is opened."""
+    import soundfile  # pyright: ignore[reportMissingTypeStubs]  # it has none
+
+    return soundfile
+
+
 def _is_empty(path: Path, mode: int) -> bool:
     if stat.S_ISCHR(mode):  # /dev/null is; others may wait for ever
         return os.path.realpath(path) == os.devnull
@@ -330,7 +337,7 @@ def _reason(error: Exception) -> Any:
 
 def _beginning(file: Any) -> Iterator[np.ndarray]:
     """Blocks of frames of the first LOOK_S; fewer where the file is damaged."""
-    import soundfile
+    soundfile = _soundfile()
 
     left = int(LOOK_S * file.samplerate)
     block = np.zeros((4096, file.channels), np.float32)
@@ -348,7 +355,7 @@ def _codec_delay(file: Any, untagged: bool) -> int:
 
 
 def _skip(file: Any, samples: int) -> None:
-    import soundfile
+    soundfile = _soundfile()
 
     with suppress(soundfile.LibsndfileError):
         file.read(samples, dtype="float32")
@@ -369,7 +376,7 @@ def _says_no_length(path: Path, file: Any) -> bool:
 
 def _through_a_pipe(path: Path) -> Any:
     """The recording as libsndfile reads what it cannot seek in; None where it knows the format by seeking alone."""
-    import soundfile
+    soundfile = _soundfile()
 
     reader, writer = os.pipe()
     raw = open(path, "rb")  # noqa: SIM115 (the feeder closes it)

@@ -101,20 +101,20 @@ class MicrophoneSource(AudioSource):
         if self._stream is not None:
             raise RuntimeError("the microphone is open already")
         backend = self._backend = self._backend or load_backend()
-        self.info = find_input(self.device, backend)
-        channels = self._channels_to_open(self.info)
+        self.info = info = find_input(self.device, backend)
+        channels = self._channels_to_open(info)
         rate = check_sample_rate(
-            self.info.default_rate_hz if self._asked_rate is None else self._asked_rate,
-            f"leave the rate out to use that of {self.info.full_name!r}",
+            info.default_rate_hz if self._asked_rate is None else self._asked_rate,
+            f"leave the rate out to use that of {info.full_name!r}",
         )
         self._prepare(rate)
         self._channels, self._latency = channels, "low"
         try:
-            self._start(backend, rate)
+            self._start(backend, info, rate)
         except (backend.PortAudioError, ValueError, OverflowError) as error:
             self._stop_stream()
             self._wakeup.close()
-            raise DeviceError(self._open_failure(error, rate, channels)) from error
+            raise DeviceError(_open_failure(error, info, rate, channels)) from error
 
     def _channels_to_open(self, info: AudioInput) -> int:
         if self.channel is None:
@@ -144,9 +144,9 @@ class MicrophoneSource(AudioSource):
         self._loss = ""
         self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
 
-    def _start(self, backend: Any, rate: int) -> None:
+    def _start(self, backend: Any, info: AudioInput, rate: int) -> None:
         self._stream = backend.InputStream(
-            device=self.info.index,
+            device=info.index,
             samplerate=rate,
             channels=self._channels,
             dtype="float32",
@@ -157,13 +157,6 @@ class MicrophoneSource(AudioSource):
         )
         self._stream.start()
         self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
-
-    def _open_failure(self, error: Exception, rate: int, channels: int) -> str:
-        device = repr(self.info.full_name)
-        code = error.args[1] if len(error.args) > 1 else None
-        sentence = OPEN_ERRORS.get(code, "{device} cannot be opened; choose another --device or try again")
-        said = " ".join(str(error).split())
-        return sentence.format(device=device, rate=rate, own_rate=self.info.default_rate_hz, channels=channels) + f" ({said})"
 
     def close(self) -> None:
         """Stop the device. What the ring still holds can no longer be read. Idempotent."""
@@ -181,14 +174,23 @@ class MicrophoneSource(AudioSource):
         closer = threading.Thread(target=stream.close, daemon=True)
         closer.start()
         closer.join(CLOSE_LOST_S if self._loss else CLOSE_S)
-        if self._loss or closer.is_alive():
-            atexit.unregister(getattr(self._backend, "_exit_handler", None))
+        handler = getattr(self._backend, "_exit_handler", None)
+        if handler is not None and (self._loss or closer.is_alive()):
+            atexit.unregister(handler)
+
+    def _opened_ring(self) -> RingBuffer:
+        assert self._ring is not None, "open has made it"
+        return self._ring
+
+    def _opened_input(self) -> AudioInput:
+        assert self.info is not None, "open has found it"
+        return self.info
 
     # ------------------------------------------------------------------ PortAudio's thread
 
     def _callback(self, frames: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         """Copy, wake the reader, leave. ``frames`` [shape=(n_frames, n_channels)] belongs to PortAudio."""
-        ring = self._ring
+        ring = self._opened_ring()
         if self._clock_starts:  # before anybody can read the block
             self._origin_s = time.perf_counter() - self._counted(ring.write_index + n_frames) / self.sample_rate
             self._clock_starts, self._origin_due_samples = False, 0
@@ -207,13 +209,14 @@ class MicrophoneSource(AudioSource):
             self._overflows += 1
             self._meter.reset()
         self._meter.add(ring.write_index + ring.lost_samples, self._last_callback_s)
-        self._measure_origin(overflow, ring.lost_samples - lost_before)
+        self._measure_origin(ring, overflow, ring.lost_samples - lost_before)
         self._wakeup.notify()
 
-    def _measure_origin(self, overflow: bool, lost: int) -> None:
+    def _measure_origin(self, ring: RingBuffer, overflow: bool, lost: int) -> None:
         """What the ring had no room for is known to the sample. What the device dropped is not: it shows in how much
         later the blocks come from then on, of which the least counts, since what held the device up held these up too."""
-        written, rate = self._counted(self._ring.write_index), self.sample_rate
+        assert self._origin_s is not None, "set with the first block"
+        written, rate = self._counted(ring.write_index), self.sample_rate
         self._origin_s += lost / rate
         if overflow:
             self._origin_due_samples, self._least_origin_s = written + round(ORIGIN_S * rate), inf
@@ -245,12 +248,12 @@ class MicrophoneSource(AudioSource):
         """What has come since the last read, at most 0.1 s of it, as a view; None after ``close``."""
         if self._stream is None:
             return None
-        deadline_s = time.perf_counter() + timeout_s
+        ring, deadline_s = self._opened_ring(), time.perf_counter() + timeout_s
         while True:
-            given = self._ring.read(self._block)
+            given = ring.read(self._block)
             if given:
                 return self._block[:given]
-            self._raise_if_lost()
+            self._raise_if_lost(ring)
             self._raise_if_rate_changed()
             self._mend_loss()
             left_s = deadline_s - time.perf_counter()
@@ -258,18 +261,18 @@ class MicrophoneSource(AudioSource):
                 return self._block[:0]
             self._wakeup.wait(min(left_s, LOOK_EVERY_S / 2))
 
-    def _raise_if_lost(self) -> None:
+    def _raise_if_lost(self, ring: RingBuffer) -> None:
         self._loss = self._loss or self._find_loss()
-        if self._loss and not self._ring.available:
+        if self._loss and not ring.available:
             raise DeviceLost(
-                f"the audio input {self.info.full_name!r} was lost: {self._loss}; plug it in or start its sound service "
+                f"the audio input {self._opened_input().full_name!r} was lost: {self._loss}; plug it in or start its sound service "
                 "again, then run rt-melody again"
             )
 
     def _raise_if_rate_changed(self) -> None:
         fault = self._meter.fault()
         if fault is not None and fault.rate_hz is not None:
-            raise RateChanged(f"the audio input {self.info.full_name!r}", self.sample_rate, fault.rate_hz)
+            raise RateChanged(f"the audio input {self._opened_input().full_name!r}", self.sample_rate, fault.rate_hz)
 
     def _mend_loss(self) -> None:
         """Sound is lost on the way: open the device anew, with larger buffers."""
@@ -284,13 +287,13 @@ class MicrophoneSource(AudioSource):
         self._meter.reset()
         self._clock_starts = True
         try:
-            self._start(self._backend, self._opened_rate)
+            self._start(self._backend, self._opened_input(), self._opened_rate)
         except (self._backend.PortAudioError, ValueError) as error:
             self._loss = f"it lost sound and could not be opened anew ({' '.join(str(error).split())})"
 
     def _loss_sentence(self, fault: RateFault) -> str:
         return (
-            f"the audio input {self.info.full_name!r} gives {fault.measured_hz:.0f} samples a second where it says "
+            f"the audio input {self._opened_input().full_name!r} gives {fault.measured_hz:.0f} samples a second where it says "
             f"{self.sample_rate}, so that sound is lost on the way; "
         )
 
@@ -300,7 +303,7 @@ class MicrophoneSource(AudioSource):
         fault = self._meter.fault()
         if fault is None or fault.rate_hz is None:
             return
-        ring, ratio = self._ring, fault.rate_hz / self.sample_rate
+        ring, ratio = self._opened_ring(), fault.rate_hz / self.sample_rate
         now, lost = ring.read_index, ring.lost_samples
         samples, lost_samples = round(self._counted(now) * ratio), round(self.lost_samples * ratio)
         self.sample_rate = fault.rate_hz
@@ -382,10 +385,10 @@ class MicrophoneSource(AudioSource):
         """What is wrong with the input now, in one sentence; None where all is well."""
         if self._stream is None:
             return None
-        name = self.info.full_name
+        name = self._opened_input().full_name
         if self._silent_s() > STILL_S:
             return f"nothing comes from the audio input {name!r} any more"
-        if self._ring.write_index - self._last_sound > ZEROS_S * self.sample_rate:
+        if self._opened_ring().write_index - self._last_sound > ZEROS_S * self.sample_rate:
             return (
                 f"nothing but digital silence comes from the audio input {name!r}: see whether it is muted, switched off, or "
                 "forbidden to this program by the system's privacy settings"
@@ -402,3 +405,10 @@ class MicrophoneSource(AudioSource):
         """How long the device holds a sample before it arrives, as PortAudio says; None if that is nonsense."""
         latency_s = self._stream.latency if self._stream is not None else 0.0
         return latency_s * 1000.0 if 0.0 < latency_s < PLAUSIBLE_LATENCY_S else None
+
+
+def _open_failure(error: Exception, info: AudioInput, rate: int, channels: int) -> str:
+    code = error.args[1] if len(error.args) > 1 else 0
+    sentence = OPEN_ERRORS.get(code, "{device} cannot be opened; choose another --device or try again")
+    said = " ".join(str(error).split())
+    return sentence.format(device=repr(info.full_name), rate=rate, own_rate=info.default_rate_hz, channels=channels) + f" ({said})"
