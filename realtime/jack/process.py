@@ -76,13 +76,20 @@ def _foreign(result_bits: int, *argument_bits: int) -> Any:
         return result if result_bits == 64 else builder.zext(result, word)
 
     i = types.int64
-    if len(argument_bits) == 0:
-        return _inlined(lambda typing, address: (i(i), codegen))
-    if len(argument_bits) == 1:
-        return _inlined(lambda typing, address, a: (i(i, i), codegen))
-    if len(argument_bits) == 2:
-        return _inlined(lambda typing, address, a, b: (i(i, i, i), codegen))
-    return _inlined(lambda typing, address, a, b, c, d: (i(i, i, i, i, i), codegen))
+
+    def without(typing: Any, address: Any) -> Any:
+        return i(i), codegen
+
+    def with_one(typing: Any, address: Any, a: Any) -> Any:
+        return i(i, i), codegen
+
+    def with_two(typing: Any, address: Any, a: Any, b: Any) -> Any:
+        return i(i, i, i), codegen
+
+    def with_four(typing: Any, address: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+        return i(i, i, i, i, i), codegen
+
+    return _inlined({0: without, 1: with_one, 2: with_two, 4: with_four}[len(argument_bits)])
 
 
 _get_buffer = _foreign(64, 64, 32)  # void *(jack_port_t *, jack_nframes_t)
@@ -163,7 +170,7 @@ def _count_frames(state: np.ndarray, frames: Word, rate: Word, now_us: Word, ane
 
 
 @njit(cache=True, error_model="numpy")
-def _take_sound(state: np.ndarray, here: Word, frames: Word, gap: Word, now_us: Word) -> None:
+def _take_sound(state: np.ndarray, here: Word, frames: Any, gap: Word, now_us: Word) -> None:  # Any: carray's shape must be of int
     written = state[WRITTEN]
     _note_offset(state, here, written)
     size = state[RING_SIZE]
