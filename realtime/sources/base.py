@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rt_melody.realtime.errors import DeviceError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of typing from Python 3.11 on
 
 
 class RateChanged(DeviceError):
@@ -105,7 +110,7 @@ class AudioSource:
         """When sample 0 was, by ``time.perf_counter``, or None before the first sample. No step of the wall clock moves it."""
         return None
 
-    def __enter__(self) -> AudioSource:
+    def __enter__(self) -> Self:
         self.open()
         return self
 
