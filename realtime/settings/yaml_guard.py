@@ -31,7 +31,7 @@ class _OnceEach(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":  # <<, which SafeLoader writes out next
                 continue
-            key = self.construct_object(key_node, deep=True)
+            key: Any = self.construct_object(key_node, deep=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             if key in keys:
                 raise YamlRefused(f"it names {key} twice, the second time in line {key_node.start_mark.line + 1}; keep one")
             keys.append(key)
