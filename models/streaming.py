@@ -25,7 +25,7 @@ class hop_computing:
     __slots__ = ("_flushed", "_threads")
 
     def __enter__(self) -> None:
-        self._threads, self._flushed = torch.get_num_threads(), _denormals_are_flushed()
+        self._threads, self._flushed = torch.get_num_threads(), denormals_are_flushed()
         if self._threads != 1:
             torch.set_num_threads(1)
         if not self._flushed:
@@ -38,8 +38,8 @@ class hop_computing:
             torch.set_flush_denormal(False)
 
 
-def _denormals_are_flushed() -> bool:
-    """Tried, since torch does not tell."""
+def denormals_are_flushed() -> bool:
+    """Whether this thread takes them for zero: tried, since torch does not tell."""
     return sys.float_info.min * 0.5 == 0.0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -94,6 +95,13 @@ def test_the_signals_are_given_back(made, tmp_path):
     before = [signal.getsignal(number) for number in train.StopRequest.SIGNALS]
     run(made, tmp_path, steps=1)
     assert [signal.getsignal(number) for number in train.StopRequest.SIGNALS] == before
+
+
+def test_denormals_are_given_back(made, tmp_path, monkeypatch):
+    meant, seen = train.train, []
+    monkeypatch.setattr(train, "train", lambda args: seen.append(sys.float_info.min * 0.5) or meant(args))
+    run(made, tmp_path / "run", steps=1)
+    assert seen == [0.0] and sys.float_info.min * 0.5 > 0.0
 
 
 def test_a_signal_in_the_last_step_changes_nothing(made, tmp_path, monkeypatch):
