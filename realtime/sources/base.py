@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 
 from rt_melody.realtime.errors import DeviceError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self  # of typing from Python 3.11 on
+Source = TypeVar("Source", bound="AudioSource")
 
 
 class RateChanged(DeviceError):
@@ -110,7 +109,7 @@ class AudioSource:
         """When sample 0 was, by ``time.perf_counter``, or None before the first sample. No step of the wall clock moves it."""
         return None
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Source) -> Source:
         self.open()
         return self
 
