@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numba import njit
 
 from rt_melody.benchmarks.frame_cache import Frames
 from rt_melody.benchmarks.peers.base import note_events
 from rt_melody.benchmarks.trackers import Tracked, Tracker
+from rt_melody.kernels.compiled import compiled
 from rt_melody.realtime.types import NoteEvent, PitchFrame, hz_to_midi
 
 LOWEST, SEMITONES, PER_SEMITONE = 31.0, 60, 3
@@ -35,7 +35,7 @@ SURE = 0.9  # probability of a voiced frame's one candidate; an unvoiced frame h
 PRUNE_S = 0.1
 
 
-@njit("void(f8[:, ::1], f8[::1], f8[::1], i8[:, ::1], i8[::1])", cache=True, nogil=True)
+@compiled("void(f8[:, ::1], f8[::1], f8[::1], i8[:, ::1], i8[::1])")
 def best_path(observed, stay, jumps, came, path):
     """The likeliest states, from silence on, into ``path [frames]``.
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numba
-from numba import njit
+from numba import cfunc, njit
 
 config: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]  # numba's documented name for it
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -28,18 +28,24 @@ def compiled(signature: str, fastmath: Iterable[str] = ()) -> Callable[[Kernel],
     ``fastmath``: LLVM's flags for what may be done with floating-point numbers, for instance sums in another order.
     """
     loose = set(fastmath) or False
+    return lambda function: _kept(lambda cache: njit(signature, cache=cache, nogil=True, fastmath=loose)(function))
 
-    def compile_it(function: Any) -> Any:
-        for keep in (_as_numba_does, _in_a_temporary_folder):
-            try:
-                with keep():
-                    return njit(signature, cache=True, nogil=True, fastmath=loose)(function)
-            except Exception:  # no folder, a full disk, a cache that is damaged: without a cache it is shown what is at fault
-                continue
-        _fallen_back.add("")
-        return njit(signature, nogil=True, fastmath=loose)(function)
 
-    return compile_it
+def callback(signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Numba's ``cfunc``, what C calls at its ``address``, cached likewise with the code of all that it calls."""
+    return lambda function: _kept(lambda cache: cfunc(signature, cache=cache)(function))
+
+
+def _kept(compile_it: Callable[[bool], Any]) -> Any:
+    """What ``compile_it(cache)`` gives, from the first place where it can be kept."""
+    for keep in (_as_numba_does, _in_a_temporary_folder):
+        try:
+            with keep():
+                return compile_it(True)
+        except Exception:  # no folder, a full disk, a cache that is damaged: without a cache it is shown what is at fault
+            continue
+    _fallen_back.add("")
+    return compile_it(False)
 
 
 @contextmanager

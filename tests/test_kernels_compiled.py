@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from numba import config
 from rt_melody.kernels import compiled as room
 
 KERNEL_DIR = Path(room.__file__).parent
+COMPILERS = ("njit", "jit", "cfunc", "vectorize", "guvectorize")
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX permissions")
 
 
@@ -91,26 +94,59 @@ def test_a_fault_in_a_kernel_is_still_shown():
             return nowhere(x)  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
 
 
+def test_a_callback_that_cannot_be_kept_is_compiled_and_called_too(homeless, monkeypatch):
+    def make():
+        @room.callback("int32(int32)")
+        def double(x):
+            return 2 * x
+
+        return double
+
+    assert make().ctypes(21) == 42 and list(homeless.rglob("*.nbi"))
+    monkeypatch.setattr(room.os, "makedirs", lambda *_, **__: (_ for _ in ()).throw(OSError("read-only")))
+    assert make().ctypes(21) == 42 and "compiled anew at each start" in room.cache_notice()
+
+
 def test_every_kernel_is_compiled_through_here():
     for path in KERNEL_DIR.glob("*.py"):
         assert path.name == "compiled.py" or "njit" not in path.read_text(), path
 
 
+def asks_for_a_cache(source: str) -> bool:
+    """Whether it has numba keep something by itself, which raises where no folder can be written to."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    numbas = [call for call in calls if ast.unparse(call.func).split(".")[-1] in COMPILERS]
+    return any(keyword.arg in ("cache", None) for call in numbas for keyword in call.keywords)
+
+
+def test_nothing_is_kept_but_through_here():
+    assert asks_for_a_cache("@nb.njit(cache=True)\ndef f(): ...") and not asks_for_a_cache("@njit(nogil=True)\ndef f(): ...")
+    for folder in ("kernels", "models", "realtime", "benchmarks"):
+        for path in (KERNEL_DIR.parent / folder).rglob("*.py"):
+            assert path.samefile(room.__file__) or not asks_for_a_cache(path.read_text(encoding="utf-8")), path
+
+
+@pytest.fixture
+def open_folder():
+    """One that others may enter; pytest keeps its own to the user, however deep they lie."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root, to become somebody without a home")
-def test_nobody_without_a_home_can_import_it(tmp_path):
+def test_nobody_without_a_home_can_import_it(open_folder):
     """As the program meets it: another user, no home, a source folder that is root's. Python itself may be in root's home,
     so what is needed of it is loaded before."""
-    temporary = tmp_path / "t"
+    temporary = open_folder / "t"
     temporary.mkdir()
     code = (
         "import os, zipfile, importlib.resources, numpy as np, numba; numba.njit('f8(f8)')(lambda x: x)\n"
         "os.setgid(65534); os.setuid(65534)\n"
-        "from rt_melody.kernels import compiled, resample\n"
+        "from rt_melody.kernels import compiled, resample\nfrom rt_melody.realtime.jack import process\n"
         "out = np.zeros(9, np.float32)\n"
         "print(resample.StreamResampler(48000, 16000).process(np.ones(9, np.float32), out), compiled.cache_notice())"
     )
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):  # pytest keeps them to root
-        folder.chmod(folder.stat().st_mode | 0o011)
     for mode, said in ((0o777, f"is kept in {temporary}"), (0o500, "")):
         temporary.chmod(mode)
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}

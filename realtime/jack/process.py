@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir  # pyright: ignore[reportMissingTypeStubs]  # it has none
-from numba import carray, cfunc, njit, types  # pyright: ignore[reportPrivateImportUsage]  # carray's documented name
+from numba import carray, njit, types  # pyright: ignore[reportPrivateImportUsage]  # carray's documented name
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from rt_melody.kernels.compiled import callback, compiled
 
 MOST_PORTS = 8
 MESSAGE_BYTES = 7  # the most that one event holds; it is packed in a word with its length
@@ -145,8 +147,10 @@ def _word_at(builder: Any, address: Any, place: Any) -> Any:
 
 # ---- the callback ------------------------------------------------------------------------------
 
+_part = njit(error_model="numpy")  # compiled into ``process`` and kept with it, so not by itself
 
-@njit(cache=True, error_model="numpy")
+
+@_part
 def _count_frames(state: np.ndarray, frames: Word, rate: Word, now_us: Word, anew: bool) -> Word:
     """Move to this cycle's frame; how many samples never came since the last one that was taken.
 
@@ -169,7 +173,7 @@ def _count_frames(state: np.ndarray, frames: Word, rate: Word, now_us: Word, ane
     return max(np.int64(0), np.int64(round((now_us - state[CYCLE_US]) * 1e-6 * state[RATE])) - frames)
 
 
-@njit(cache=True, error_model="numpy")
+@_part
 def _take_sound(state: np.ndarray, here: Word, frames: Any, gap: Word, now_us: Word) -> None:  # Any: carray's shape must be of int
     written = state[WRITTEN]
     _note_offset(state, here, written)
@@ -195,7 +199,7 @@ def _take_sound(state: np.ndarray, here: Word, frames: Any, gap: Word, now_us: W
     _store(here, SEQUENCE, sequence + 2)
 
 
-@njit(cache=True, error_model="numpy")
+@_part
 def _finish_mix(state: np.ndarray, ring: np.ndarray, written: Word, taken: Word, ports: Word) -> None:
     """The mean instead of the sum, and where sound was heard last that is no digital silence."""
     share, size = np.float32(1.0 / ports), state[RING_SIZE]
@@ -212,7 +216,7 @@ def _finish_mix(state: np.ndarray, ring: np.ndarray, written: Word, taken: Word,
         state[LAST_SOUND] = written + last + 1
 
 
-@njit(cache=True, error_model="numpy")
+@_part
 def _note_offset(state: np.ndarray, here: Word, written: Word) -> None:
     offsets = carray(_pointer(state[OFFSET_RING]), (OFFSETS, 2), np.int64)
     count, offset = state[OFFSETS_WRITTEN], state[CYCLE_FRAME] - written
@@ -222,7 +226,7 @@ def _note_offset(state: np.ndarray, here: Word, written: Word) -> None:
         _store(here, OFFSETS_WRITTEN, count + 1)
 
 
-@njit(cache=True, error_model="numpy")
+@_part
 def _give_events(state: np.ndarray, here: Word, frames: Word, anew: bool) -> None:
     """Events whose frame lies in this cycle, in the order in which they came; what is late goes at once."""
     buffer = _get_buffer(state[GET_BUFFER], state[MIDI_PORT], frames)
@@ -251,7 +255,7 @@ def _give_events(state: np.ndarray, here: Word, frames: Word, anew: bool) -> Non
         _end_notes(state, here, buffer, place)
 
 
-@njit(cache=True, error_model="numpy")
+@_part
 def _write(state: np.ndarray, buffer: Word, place: Word, word: Word) -> Word:
     """One packed message; 0 where it was taken."""
     message, length = carray(_pointer(state[MESSAGE]), (8,), np.uint8), word >> 56
@@ -263,7 +267,7 @@ def _write(state: np.ndarray, buffer: Word, place: Word, word: Word) -> Word:
     return refused
 
 
-@njit(cache=True, error_model="numpy")
+@_part
 def _note(state: np.ndarray, message: np.ndarray, length: Word) -> None:
     """Keep account of the notes that sound."""
     kind, channel = message[0] & 0xF0, np.int64(message[0] & 0x0F)
@@ -272,14 +276,14 @@ def _note(state: np.ndarray, message: np.ndarray, length: Word) -> None:
         sounding[channel * 128 + message[1]] = 1 if kind == 0x90 and message[2] > 0 else 0
 
 
-@njit(cache=True, error_model="numpy")
+@_part
 def _forget_notes(state: np.ndarray) -> None:
     sounding = carray(_pointer(state[SOUNDING]), (16 * 128,), np.uint8)
     for i in range(16 * 128):
         sounding[i] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@_part
 def _end_notes(state: np.ndarray, here: Word, buffer: Word, place: Word) -> None:
     """A note-off for whatever sounds; ``CLOSED`` when none is left."""
     sounding = carray(_pointer(state[SOUNDING]), (16 * 128,), np.uint8)
@@ -291,7 +295,7 @@ def _end_notes(state: np.ndarray, here: Word, buffer: Word, place: Word) -> None
     _store(here, CLOSED, 1)
 
 
-@njit(cache=True, error_model="numpy")
+@_part
 def _cycle(state: np.ndarray, frames: Word) -> None:
     here = _address(state)
     now_us = _get_time(state[GET_TIME])
@@ -311,7 +315,7 @@ def _cycle(state: np.ndarray, frames: Word) -> None:
     _send(state[SEND], state[WAKEUP_FD], state[MESSAGE], 1, state[SEND_FLAGS])
 
 
-@cfunc("int32(uint32, voidptr)", cache=True)
+@callback("int32(uint32, voidptr)")
 def process(frames: int, argument: Any) -> np.int32:
     """JackProcessCallback; ``argument``: the address of the state."""
     state = carray(argument, (FIELDS,), np.int64)
@@ -322,7 +326,7 @@ def process(frames: int, argument: Any) -> np.int32:
 # ---- the other side ----------------------------------------------------------------------------
 
 
-@njit("int64(int64[::1], float32[::1], float32[::1])", cache=True, nogil=True)
+@compiled("int64(int64[::1], float32[::1], float32[::1])")
 def _read(state: np.ndarray, ring: np.ndarray, out: np.ndarray) -> int:
     here, size = _address(state), ring.shape[0]
     begin = state[READ]
@@ -337,7 +341,7 @@ def _read(state: np.ndarray, ring: np.ndarray, out: np.ndarray) -> int:
     return given
 
 
-@njit("boolean(int64[::1], int64[:, ::1], int64, int64)", cache=True, nogil=True)
+@compiled("boolean(int64[::1], int64[:, ::1], int64, int64)")
 def _put(state: np.ndarray, events: np.ndarray, frame: int, word: int) -> bool:
     here, size = _address(state), events.shape[0]
     count = state[EVENTS_WRITTEN]
@@ -349,12 +353,12 @@ def _put(state: np.ndarray, events: np.ndarray, frame: int, word: int) -> bool:
     return True
 
 
-@njit("int64(int64[::1], int64)", cache=True, nogil=True)
+@compiled("int64(int64[::1], int64)")
 def _loaded(state: np.ndarray, place: int) -> int:
     return _load(_address(state), place)
 
 
-@njit("void(int64[::1], int64, int64)", cache=True, nogil=True)
+@compiled("void(int64[::1], int64, int64)")
 def _stored(state: np.ndarray, place: int, value: int) -> None:
     _store(_address(state), place, value)
 
@@ -475,10 +479,6 @@ class Exchange:
     def put(self, frame: int, message: bytes) -> bool:
         """Have the message sent at that frame; False where there is no room, since nobody takes any."""
         return _put(self.state, self._events, frame, packed(message))
-
-    @property
-    def events_waiting(self) -> int:
-        return self[EVENTS_WRITTEN] - self[EVENTS_READ]
 
     def end_notes(self, on: bool = True) -> None:
         """Ask that what sounds be ended once all events are sent; ``CLOSED`` tells that it was."""
