@@ -12,7 +12,10 @@ from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.jack import process
 from rt_melody.realtime.libjack import library_path
 
-NO_MODULE = "--jack needs the Python package JACK-Client, which is not installed; run `pip install 'rt-melody[jack]'`"
+NO_MODULE = (
+    "--jack needs the Python package JACK-Client, which is not installed; run `pip install JACK-Client`, "
+    "or `pip install '.[jack]'` in the folder of rt-melody"
+)
 NO_LIBRARY = (
     "--jack needs the JACK library, which cannot be loaded ({why}); install it with `apt-get install pipewire-jack` or "
     "`apt-get install libjack-jackd2-0` (Debian, Ubuntu), `dnf install pipewire-jack-audio-connection-kit` (Fedora), "
