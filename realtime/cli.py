@@ -14,7 +14,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 from rt_melody.realtime.console import flushed, hold_standard_files, print_text, reader_has_gone, say
@@ -24,6 +23,7 @@ from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings
 from rt_melody.realtime.settings.synths import list_synths
 from rt_melody.realtime.signals import Stopped, stop_signals
+from rt_melody.realtime.version import version
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 
@@ -49,19 +49,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if args.version:
-        return print_text(f"rt-melody {_version()}\n")
-    if args.list_devices:
-        return _list_devices()
+        return print_text(f"rt-melody {version() or '(not installed)'}\n")
     if args.synth == "list":
         return print_text(list_synths())
-    if args.panic is not None:
-        return _panic(args.panic)
     if args.examples is not None:
         return _copy_examples(Path(args.examples))
     options = {k: v for k, v in vars(args).items() if k in FLAT and v is not None}
     if args.notes is not None:
         options["notes"] = _note_options(args.notes)
     settings = make_settings(options, args.config, say)
+    if args.list_devices:
+        return _list_devices(settings.midi.back_end)
+    if args.panic is not None:
+        return _panic(args.panic, settings.midi.back_end)
     if args.print_config:
         return print_text(dump_settings(settings))
     if args.loopback is not None and args.self_test is None:
@@ -89,21 +89,14 @@ def _note_options(pairs: list[str]) -> dict[str, str]:
 # ---- what is done at once -----------------------------------------------------------------------
 
 
-def _version() -> str:
-    try:
-        return metadata.version("rt-melody")
-    except metadata.PackageNotFoundError:  # run from a folder, not installed
-        return "(not installed)"
-
-
-def _panic(wanted: str) -> int:
+def _panic(wanted: str, back_end: str | None) -> int:
     """All sound off on the MIDI output of this name, or on all that there are."""
     from rt_melody.realtime.sinks.midi_ports import list_midi_outputs, silence_outputs
 
-    names = [wanted] if wanted else list_midi_outputs()
+    names = [wanted] if wanted else list_midi_outputs(back_end)
     if not names:
         raise DeviceError("no MIDI output was found to be silenced; start the synthesiser's, or name one: --panic NAME")
-    return print_text("".join(f"silenced {name}\n" for name in silence_outputs(names)))
+    return print_text("".join(f"silenced {name}\n" for name in silence_outputs(names, back_end)))
 
 
 def _midi_test(settings: Settings, port_name: str | None, stop: Callable[[], bool]) -> int:
@@ -111,7 +104,7 @@ def _midi_test(settings: Settings, port_name: str | None, stop: Callable[[], boo
     from rt_melody.realtime.sinks.midi_ports import open_midi_out
     from rt_melody.realtime.sinks.midi_test import midi_test
 
-    port = open_midi_out(port_name)
+    port = open_midi_out(port_name, settings.midi.back_end)
     try:
         midi_test(port, lambda line: print_text(line + "\n"), settings.midi, stop=stop)
     finally:
@@ -147,11 +140,11 @@ def _copy_examples(folder: Path) -> int:
     return print_text("".join(f"{folder / source.name}\n" for source in sources))
 
 
-def _list_devices() -> int:
+def _list_devices(back_end: str | None) -> int:
     from rt_melody.realtime.sinks.midi_ports import describe_midi_outputs
     from rt_melody.realtime.sources import describe_devices
 
-    return print_text(f"{describe_devices()}\n{describe_midi_outputs()}\n")
+    return print_text(f"{describe_devices()}\n{describe_midi_outputs(back_end)}\n")
 
 
 if __name__ == "__main__":

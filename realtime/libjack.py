@@ -44,11 +44,6 @@ def _in_memory() -> str | None:
     return None
 
 
-def server_runs() -> bool:
-    """Whether --jack would find a server, as far as can be told without asking one (Linux)."""
-    return jackd_runs() or pipewire_runs()
-
-
 def jackd_runs(name: str | None = None) -> bool:
     """jackd of JACK 2, by the socket on which it takes new clients."""
     name = name or os.environ.get("JACK_DEFAULT_SERVER") or "default"

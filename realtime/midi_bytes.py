@@ -44,7 +44,6 @@ RPN = {"bend_range": 0, "mpe_zone": 6, "null": 0x3FFF}  # registered parameters,
 
 BEND_CENTRE = 8192
 BEND_MAX = 16383
-BEND_RANGE_MAX_SEMITONES = 48
 MPE_MANAGER = 1  # channel of the lower zone that speaks for all its members
 MPE_MEMBERS = 8  # channels 2 to 9: enough for tails, and channel 10 stays free, which readers take for drums
 

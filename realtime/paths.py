@@ -53,12 +53,6 @@ def _of_status(status: os.stat_result) -> str:
     return f"{status.st_dev}:{status.st_ino}"  # one file may have several names
 
 
-def same_file(one: str | Path, other: str | Path) -> bool:
-    """Whether two paths are one regular file, there or yet to be made."""
-    name = identity(one)
-    return name is not None and name == identity(other)
-
-
 def clash(written: Mapping[str, str | Path], read: Mapping[str, str | Path], stdout: TextIO | None = None) -> str | None:
     """One sentence where an output would overwrite what is read, or another output; else None.
 

@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
 from rt_melody.realtime.sinks.table import REACH_BACK_S, SinkRequest
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.version import version
 
 TICKS_PER_BEAT = 960
 DEFAULT_TEMPO_BPM = 120.0
@@ -200,15 +200,8 @@ def _opening(tempo_bpm: float, said: MidiSettings) -> bytearray:
         + b"\x00\xff\x51\x03"
         + beat_us.to_bytes(3, "big")
         + b"\x00"
-        + text_event(f"rt-melody {_version()}, bend range {said.bend_range:g} semitones{', MPE' if said.mpe else ''}")
+        + text_event(f"rt-melody {version() or ''}, bend range {said.bend_range:g} semitones{', MPE' if said.mpe else ''}")
     )
-
-
-def _version() -> str:
-    try:
-        return metadata.version("rt-melody")
-    except metadata.PackageNotFoundError:  # run from a folder, not installed
-        return ""
 
 
 def text_event(text: str) -> bytes:
