@@ -33,7 +33,7 @@ RANKS = (
     ("realtime.paths",),
     (
         "realtime.timing", "realtime.ring", "realtime.libjack", "realtime.console", "realtime.midi_bytes", "realtime.latency",
-        "realtime.levels", "realtime.sterile",
+        "realtime.levels", "realtime.sterile", "realtime.version",
         "realtime.playing.expression", "realtime.playing.scale",
     ),
     ("realtime.settings",),
@@ -159,6 +159,37 @@ def says_torch_jit(source: str) -> bool:
 
 def test_every_import_goes_down():
     assert breaches(SOURCES) == []
+
+
+def cycles(sources: dict[str, str]) -> list[str]:
+    """The modules of realtime that import themselves by way of others, imports for types and in functions included."""
+    graph = {
+        module: {our_module(name, sources) for name in imports(source) if name.split(".")[0] == OURS} - {module}
+        for module, source in sources.items()
+        if matching(module, ("realtime",))
+    }
+    while ends := [module for module, targets in graph.items() if not targets & graph.keys()]:
+        for module in ends:
+            del graph[module]
+    return [module for module in graph if module in reached(module, graph)]
+
+
+def reached(module: str, graph: dict[str, set[str]]) -> set[str]:
+    found, ahead = set[str](), [module]
+    while ahead:
+        new = graph.get(ahead.pop(), set()) - found
+        found |= new
+        ahead += new
+    return found
+
+
+def test_nothing_imports_itself_by_way_of_others():
+    assert cycles(SOURCES) == []
+
+
+def test_a_cycle_is_seen():
+    loop = {"realtime.a": "from rt_melody.realtime.b import B", "realtime.b": "if T:\n    from rt_melody.realtime.a import A"}
+    assert cycles({"realtime": "", **loop, "realtime.c": "from rt_melody.realtime.a import A"}) == ["realtime.a", "realtime.b"]
 
 
 def test_tests_use_the_installed_name():

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
+from functools import partial
 
 from rt_melody.realtime import midi_bytes
 from rt_melody.realtime.errors import OutputError
@@ -24,6 +24,7 @@ from rt_melody.realtime.settings import VIRTUAL, MidiSettings
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.sinks.midi_guardian import Guarded
+from rt_melody.realtime.sinks.midi_port import MidiPort, free
 from rt_melody.realtime.sinks.midi_voice import make_voice
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.table import SinkRequest
@@ -31,21 +32,6 @@ from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, Pitc
 
 ANNOUNCE_EVERY_S = 10.0  # stream time between two announcements of the bend range, while silent
 PAUSE_S = 2.0  # after so much silence, the next voice is announced
-
-
-class MidiPort(Protocol):
-    def send_message(self, message: bytes) -> None: ...
-
-    def close_port(self) -> None: ...
-
-    def delete(self) -> None: ...
-
-
-def free(port: MidiPort) -> None:
-    """Close and delete, whatever the driver says: one that is gone has nothing left to free."""
-    for ending in (port.close_port, port.delete):
-        with suppress(Exception):
-            ending()
 
 
 def from_settings(request: SinkRequest) -> list[EventSink]:
@@ -60,7 +46,7 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
     if request.jack is not None:
         request.say("playing in the JACK graph")
         return [MidiSink(request.jack, s.midi)]
-    open_port = Guarded if s.output.midi_guardian else open_midi_out
+    open_port = partial(Guarded if s.output.midi_guardian else open_midi_out, back_end=s.midi.back_end)
     # a virtual port is ours, and goes with the MIDI system alone
     port = open_port(None) if wanted == VIRTUAL else ReconnectingPort(lambda: open_port(wanted), request.tell)
     request.say(f"playing on the MIDI port {port.name}")

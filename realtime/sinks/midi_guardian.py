@@ -22,13 +22,10 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from rt_melody.realtime import midi_bytes
-from rt_melody.realtime.errors import DeviceError
-
-if TYPE_CHECKING:
-    from rt_melody.realtime.sinks.midi_reconnect import WatchedPort
+from rt_melody.realtime.errors import DeviceError, RtMelodyError
+from rt_melody.realtime.sinks.midi_port import WatchedPort
 
 OPEN_S = 20.0  # how long a start may take on a busy machine
 END_S = 2.0  # how long an end in good order may take
@@ -37,10 +34,10 @@ GONE = "the process that holds it has ended"
 
 
 class Guarded:
-    """The output that ``open_midi_out(port)`` opens, held by a guardian. Raises DeviceError as that does."""
+    """The output that ``open_midi_out(port, back_end)`` opens, held by a guardian. Raises DeviceError where that raises."""
 
-    def __init__(self, port: str | None) -> None:
-        command = [sys.executable, "-m", __name__, *([] if port is None else [port])]
+    def __init__(self, port: str | None, back_end: str | None = None) -> None:
+        command = [sys.executable, "-m", __name__, json.dumps([port, back_end])]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         assert self._child.stdin is not None and self._child.stdout is not None  # both were asked for
         self._pipe, self._answers = self._child.stdin.fileno(), self._child.stdout
@@ -162,7 +159,7 @@ def _watch(port: WatchedPort) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Hold the port of that name, or a virtual one."""
+    """Hold the port that ``open_midi_out`` opens for the two values in the one argument, a JSON list."""
     from rt_melody.realtime.sinks.midi_ports import open_midi_out
     from rt_melody.realtime.timing.scheduling import run_first
 
@@ -170,8 +167,8 @@ def main(arguments: list[str]) -> None:
         with suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_IGN)
     try:
-        port = open_midi_out(arguments[0] if arguments else None)
-    except DeviceError as error:
+        port = open_midi_out(*json.loads(arguments[0]))
+    except RtMelodyError as error:
         _say(error=str(error))
         return
     _say(name=port.name)

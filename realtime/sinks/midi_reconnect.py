@@ -13,19 +13,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 from rt_melody.realtime.errors import RtMelodyError
-from rt_melody.realtime.sinks.midi import MidiPort, free
+from rt_melody.realtime.sinks.midi_port import WatchedPort, free
 
 WATCH_EVERY_S = 0.25  # for the port's leaving; a synthesiser takes longer to start; a list of 30 ports costs 0.7 ms
 LOOK_EVERY_S = 1.0  # for the port, while it is away
-
-
-class WatchedPort(MidiPort, Protocol):
-    name: str
-
-    def is_there(self) -> bool: ...
 
 
 class ReconnectingPort:

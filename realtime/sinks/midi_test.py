@@ -10,7 +10,7 @@ from itertools import pairwise
 from rt_melody.realtime import midi_bytes as midi
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.settings.midi import MidiSettings
-from rt_melody.realtime.sinks.midi import MidiPort
+from rt_melody.realtime.sinks.midi_port import MidiPort
 
 SCALE = (60, 62, 64, 65, 67, 69, 71, 72)
 HELD = 60

@@ -13,13 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.base import EventSink
-
-if TYPE_CHECKING:
-    from rt_melody.realtime.sinks.midi import MidiPort
+from rt_melody.realtime.sinks.midi_port import MidiPort
 
 LIVE = (
     "rt_melody.realtime.sinks.osc",
