@@ -29,6 +29,7 @@ class LatencyBudget:
     bound_ms: float  # for the pitch
     parts: tuple[LatencyPart, ...]
     confirmation_ms: float = 0.0  # until a note begins after silence: frames that must agree
+    output: LatencyPart | None = None  # what the output adds to everything that goes out
 
     @property
     def total_ms(self) -> float:
@@ -38,11 +39,15 @@ class LatencyBudget:
     @property
     def note_ms(self) -> float:
         """From a sound to the note-on that it causes, after silence, once it is steady and sure."""
-        return self.total_ms + self.confirmation_ms
+        return self.total_ms + self.confirmation_ms + (self.output.ms if self.output else 0.0)
 
     def with_confirmation(self, ms: float) -> LatencyBudget:
         """The same with a note's own wait."""
         return replace(self, confirmation_ms=ms)
+
+    def with_output(self, part: LatencyPart) -> LatencyBudget:
+        """The same with what comes on top in the output."""
+        return replace(self, output=part)
 
     def table(self) -> str:
         """The budget as lines of text, one part a line, then the sum, then that of a note."""
@@ -50,6 +55,9 @@ class LatencyBudget:
         rows.append(_row(self.total_ms, f"in all, bound {self.bound_ms:g} ms"))
         if self.confirmation_ms:
             rows.append(_row(self.confirmation_ms, "note confirmation: frames that must agree after silence (--notes on_ms=...)"))
+        if self.output:
+            rows.append(_row(self.output.ms, f"{self.output.name}: {self.output.note}"))
+        if self.confirmation_ms or self.output:
             rows.append(_row(self.note_ms, "until a note begins"))
         return "\n".join(rows)
 

@@ -228,7 +228,8 @@ class Program:
 
         if (said := cache_notice()) and before is None:
             self._tell(said)
-        self._tell(f"latency from {sample_rate} Hz input to estimate:\n{tracker.latency.table()}")
+        latency = tracker.latency.with_output(self.jack.midi.latency) if self.jack and self.jack.midi else tracker.latency
+        self._tell(f"latency from {sample_rate} Hz input to estimate:\n{latency.table()}")
         if self.display:
             self.display.status(tracker.latency.total_ms, 0)
         return tracker

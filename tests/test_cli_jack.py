@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.jack import client
+from rt_melody.realtime.latency import LatencyPart
+from rt_melody.realtime.program import Program
+from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.signals import stop_signals
 
 
 @pytest.mark.parametrize(
@@ -29,3 +35,13 @@ def test_a_graph_that_cannot_be_joined_is_told(capsys, monkeypatch):
     monkeypatch.setattr(client, "load", missing)
     assert main(["--jack"]) == 2
     assert capsys.readouterr().err == "rt-melody: --jack needs the JACK library; install it\n"
+
+
+def test_the_period_is_in_the_latency_that_is_told(capsys):
+    with stop_signals() as signals:
+        program = Program(make_settings({"jack": True, "midi_out": "virtual"}), signals)
+        program.jack = SimpleNamespace(midi=SimpleNamespace(latency=LatencyPart("JACK", 21.5, "a period")))
+        program._prepare_tracker(16000)
+    program.background.close()
+    said = capsys.readouterr().err
+    assert "21.50 ms  JACK: a period" in said and "until a note begins" in said

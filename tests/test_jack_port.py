@@ -84,6 +84,11 @@ def test_a_message_goes_out_one_period_after_its_time_in_the_stream(client):
     assert client.midi.late == (0, 0.0)
 
 
+def test_the_period_is_told_in_milliseconds(client):
+    client.play(1)
+    assert client.midi.latency.ms == pytest.approx(128 / 48.0)
+
+
 def test_before_anything_was_read_and_without_a_time_a_message_goes_out_at_once(client):
     client.play()
     client.midi.send_at(ON, 5.0)

@@ -14,6 +14,7 @@ from rt_melody.models.torchscript import SHIPPED, sealed
 from rt_melody.realtime.api import track
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.latency import LatencyPart
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
@@ -90,6 +91,12 @@ def test_the_budget_holds_a_notes_own_wait(tracker):
     assert latency.confirmation_ms == 10.0, "of frames that must agree for 15 ms, the second is waited for"
     slow = MelodyTracker.from_settings(make_settings({"notes": {"on_ms": 42}}), RATE, tracker.engine.model)
     assert slow.latency.confirmation_ms == 40.0 and "40.00 ms" in slow.latency.table()
+
+
+def test_what_the_output_adds_is_in_the_sum_of_a_note_and_not_in_that_of_a_pitch(tracker):
+    latency = tracker.latency.with_output(LatencyPart("JACK", 21.5, "a period"))
+    assert latency.note_ms == tracker.latency.note_ms + 21.5 and latency.total_ms == tracker.latency.total_ms
+    assert "21.50 ms  JACK: a period" in latency.table() and f"{latency.note_ms:.2f} ms  until a note begins" in latency.table()
 
 
 def test_frames_made_before_are_played_as_fresh_ones_are(song):

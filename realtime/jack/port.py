@@ -15,6 +15,7 @@ import time
 from typing import Protocol
 
 from rt_melody.realtime.jack.process import CYCLE_FRAME, LATE_EVENTS, MOST_LATE, PERIOD, RATE, Exchange
+from rt_melody.realtime.latency import LatencyPart
 
 CLOSE_S = 0.5  # how long the graph may take to send what waits
 
@@ -81,6 +82,13 @@ class JackPort:
         elif self._crowded:
             self._crowded = False
             self._crowds += 1
+
+    @property
+    def latency(self) -> LatencyPart:
+        """What lies between an event and its message, by the period of now."""
+        exchange = self._client.exchange
+        period_ms = 1000.0 * exchange[PERIOD] / exchange[RATE]
+        return LatencyPart("JACK", period_ms, "each message goes out one period later, as evenly as it was sung")
 
     @property
     def late(self) -> tuple[int, float]:
