@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rt_melody.realtime import midi_bytes
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 TEXT = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 WHERE = re.compile(r"# (?P<path>[\w/]+\.py)(, in (?P<place>\w+))?\n")
@@ -108,17 +110,14 @@ def test_a_new_midi_back_end_is_a_file_and_a_line(changed_package, tmp_path):
     run = changed_package(*BACK_END)
     code = """if True:
         from rt_melody.realtime.sinks.midi_backends import raw_device
-        from rt_melody.realtime.sinks.midi_ports import open_midi_out
+        from rt_melody.realtime.cli import main
         raw_device.DEVICES = "midiC*"
-        port = open_midi_out("midiC1", back_end="raw-device")
-        port.send_message(bytes([0x90, 60, 100]))
-        port.close_port()
-        print(port.name)"""
+        raise SystemExit(main(["--panic", "midiC1", "--midi-back-end", "raw-device"]))"""
     for name in ("midiC0D0", "midiC1D0"):
         (tmp_path / name).touch()
     done = run("-c", code)
-    assert (done.returncode, done.stdout) == (0, "midiC1D0\n"), done.stderr
-    assert (tmp_path / "midiC1D0").read_bytes() == b"\x90\x3c\x64" and (tmp_path / "midiC0D0").read_bytes() == b""
+    assert (done.returncode, done.stdout) == (0, "silenced midiC1D0\n"), done.stderr
+    assert (tmp_path / "midiC1D0").read_bytes() == b"".join(midi_bytes.panic()) and (tmp_path / "midiC0D0").read_bytes() == b""
     (tmp_path / "midiC0D0").unlink()
     (tmp_path / "midiC1D0").unlink()
     done = run("-c", code)

@@ -91,7 +91,7 @@ def fake_library(tmp_path, monkeypatch) -> Path:
     """In the child, opening a port gives one that writes what it is sent into a file; a name with "busy" is refused."""
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(f"""
         import rt_melody.realtime.sinks.midi_ports as ports
-        from rt_melody.realtime.errors import DeviceError
+        from rt_melody.realtime.errors import DeviceError, SettingsError
 
         class Port:
             def __init__(self, name):
@@ -104,7 +104,9 @@ def fake_library(tmp_path, monkeypatch) -> Path:
             def close_port(self): ...
             def delete(self): ...
 
-        def open_midi_out(name=None):
+        def open_midi_out(name=None, back_end=None):
+            if back_end:
+                raise SettingsError(f"MIDI back end {{back_end}} is unknown")
             if name and "busy" in name:
                 raise DeviceError(f"{{name}} is held by another program")
             return Port(name or "rt-melody:out")
@@ -139,6 +141,11 @@ def test_a_guarded_port_is_a_port(fake_library):
 def test_a_port_that_cannot_be_opened_is_the_same_sentence_as_without_a_guardian(fake_library):
     with pytest.raises(DeviceError, match="busy synth is held by another program"):
         Guarded("busy synth")
+
+
+def test_the_back_end_reaches_the_child_and_its_refusal_comes_back(fake_library):
+    with pytest.raises(DeviceError, match="MIDI back end rtmidi2 is unknown"):
+        Guarded(None, "rtmidi2")
 
 
 def test_a_port_that_leaves_is_known_before_the_next_message(fake_library):

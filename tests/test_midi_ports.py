@@ -12,10 +12,12 @@ from typing import ClassVar
 
 import pytest
 
+from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError, OutputError, SettingsError
 from rt_melody.realtime.sinks import midi_backends, midi_ports
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_backends import BACK_ENDS, libjack, load_back_end
+from rt_melody.realtime.sinks.midi_backends.base import System
 from rt_melody.realtime.sinks.midi_ports import list_midi_outputs, open_midi_out, silence_outputs
 
 CORE, ALSA, JACK, WINDOWS, DUMMY = 1, 2, 3, 4, 5  # RtMidi's numbers
@@ -284,6 +286,19 @@ def test_windows_is_told_of_loopmidi(use):
     assert alive == []
 
 
+def test_a_system_without_virtual_ports_is_told_as_what_it_is_and_the_next_serves(monkeypatch):
+    raw, alsa = System("RAW", "raw MIDI devices", has_virtual=False), System("LINUX_ALSA", "ALSA")
+    made = client_class({"RAW": ["midiC1D0"], "LINUX_ALSA": []}, OSError)
+    library = SimpleNamespace(name="raw-device", systems=(raw,), output=lambda system, name: made(system.constant, name))
+    monkeypatch.setattr(midi_ports, "load_back_end", lambda name: library)
+    sentence = "raw MIDI devices by the MIDI back end raw-device has no virtual ports.*--midi-back-end.*midiC1D0"
+    with pytest.raises(DeviceError, match=sentence) as told:
+        open_midi_out()
+    assert "Windows" not in str(told.value) and made.alive == []
+    library.systems = (raw, alsa)
+    assert open_midi_out().name == "rt-melody:out" and [client.api for client in made.alive] == ["LINUX_ALSA"]
+
+
 @pytest.mark.parametrize("wanted", [None, "synth"])
 def test_no_system_at_all_is_told_what_to_do(use, wanted):
     use({})
@@ -348,14 +363,29 @@ def test_one_can_be_asked_for_by_name(install):
 
 @pytest.mark.parametrize("name", BACK_ENDS)
 def test_one_that_is_asked_for_and_absent_is_one_sentence(install, name):
-    install(next(other for other in BACK_ENDS if other != name), {ALSA: []})
-    with pytest.raises(DeviceError, match=f"MIDI ports need {name}, which cannot be loaded"):
+    other = next(other for other in BACK_ENDS if other != name)
+    install(other, {ALSA: []})
+    with pytest.raises(DeviceError, match=f"MIDI ports need {name}, which cannot be loaded.*give another: {other}$"):
         open_midi_out(back_end=name)
 
 
 def test_one_that_is_unknown_is_told_the_names():
     with pytest.raises(SettingsError, match="'rtmidi2' is unknown; use one of python-rtmidi, supriya-midi"):
         load_back_end("rtmidi2")
+
+
+@pytest.mark.parametrize("words", ["--panic a", "--midi-test a", "--midi-out a --input demo", "--midi-out a --no-midi-guardian"])
+def test_the_setting_reaches_whatever_opens_a_port(capsys, words):
+    assert main([*words.split(), "--midi-back-end", "rtmidi2"]) == 2
+    said = capsys.readouterr().err
+    assert "MIDI back end 'rtmidi2' is unknown; use one of python-rtmidi, supriya-midi" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_the_setting_chooses_among_those_that_are_there(install, name, capsys):
+    alive = {each: install(each, {ALSA: [f"of {each}"]}) for each in FAKES}
+    assert main(["--panic", "--midi-back-end", name]) == 0
+    assert capsys.readouterr().out == f"silenced of {name}\n" and not any(alive.values())
 
 
 @pytest.mark.parametrize("name", BACK_ENDS)

@@ -225,8 +225,8 @@ class Port:
 def outputs(monkeypatch):
     """Two MIDI outputs, by name."""
     ports = {name: Port(name) for name in ("Synth A", "Synth B")}
-    monkeypatch.setattr(midi_ports, "list_midi_outputs", lambda: list(ports))
-    monkeypatch.setattr(midi_ports, "open_midi_out", lambda name: ports[name])
+    monkeypatch.setattr(midi_ports, "list_midi_outputs", lambda back_end=None: list(ports))
+    monkeypatch.setattr(midi_ports, "open_midi_out", lambda name, back_end=None: ports[name])
     return ports
 
 
@@ -243,7 +243,7 @@ def test_panic_silences_every_channel_and_leaves(capsys, outputs, arguments, sil
 
 
 def test_panic_without_outputs_is_one_sentence(capsys, monkeypatch):
-    monkeypatch.setattr(midi_ports, "list_midi_outputs", list)
+    monkeypatch.setattr(midi_ports, "list_midi_outputs", lambda back_end=None: [])
     assert main(["--panic"]) == 2
     assert "no MIDI output was found" in capsys.readouterr().err
 

@@ -62,7 +62,7 @@ OTHER = {
     "brightness": "cc74",
     "brightness_curve": "hard",
     "brightness_range": [200.0, 4000.0],
-    "midi_rate": 300,
+    "midi_rate": 300, "midi_back_end": "supriya-midi",
     "offset_ms": -20.5,
     "osc": ["[::1]:9000", "localhost:9001"],
     "osc_timetag": "immediately",

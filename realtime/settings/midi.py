@@ -28,6 +28,7 @@ class MidiSettings(SettingsModel):
     brightness_curve: CurveName = option("linear", "how it follows the octaves of brightness")
     brightness_range: list[float] = option(list(BRIGHTNESS_HZ), "brightness in Hz that gives 0 and 127", metavar=("HZ", "HZ"), min_length=2, max_length=2)
     bytes_per_s: int = option(BYTES_PER_S, "bytes a second that bends and controllers may take; a DIN cable carries 3125", flag="midi_rate", metavar="BYTES", ge=30, le=DIN_BYTES_PER_S)
+    back_end: Optional[Text] = option(None, "the library that reaches the MIDI ports; default: the first that works here", flag="midi_back_end", metavar="NAME")
     # Those of the performance, which a stand-alone output may set by itself. Not on the command line.
     mpe: bool = option(False, "each note on a member channel of MPE's lower zone", flag="")
     bend_range_semitones: Optional[BendRange] = option(None, "pitch-bend range in semitones", flag="")

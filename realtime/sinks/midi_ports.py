@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-* Systems are tried in the order of the back end's; a virtual port is made on the first that answers, an
+* Systems are tried in the order of the back end's; a virtual port is made on the first that has them, an
   existing port is looked for on each and taken from the first that has it.
 * Of outputs of one name in a system, such as those of two interfaces of one make, the second is NAME#2, and so on.
 * No JACK server is started by asking, and what the systems' libraries print to standard error while
@@ -18,10 +18,10 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 
-from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.errors import DeviceError, RtMelodyError
 from rt_melody.realtime.midi_bytes import panic as panic_messages
 from rt_melody.realtime.sinks.midi_backends import load_back_end
-from rt_melody.realtime.sinks.midi_backends.base import BackEnd, OutputClient, System
+from rt_melody.realtime.sinks.midi_backends.base import WINDOWS_MIDI, BackEnd, OutputClient, System
 from rt_melody.realtime.sinks.midi_backends.libjack import JackWatch, watch_jack
 
 CLIENT_NAME = "rt-melody"
@@ -33,6 +33,10 @@ NO_SYSTEM = (
     "start a JACK server; or write the notes to a file with --midi-file, or send them by --osc"
 )
 NO_VIRTUAL = (
+    "{systems} by the MIDI back end {back_end} has no virtual ports: name an output, --midi-out NAME, or take another back end, "
+    "--midi-back-end NAME; MIDI outputs now: {ports}"
+)
+NO_VIRTUAL_ON_WINDOWS = (
     "Windows has no virtual MIDI ports: install loopMIDI, make a port in it and name it, as in "
     '--midi-out "loopMIDI Port"; MIDI outputs now: {ports}'
 )
@@ -108,14 +112,14 @@ def open_midi_out(port: str | None = None, back_end: str | None = None) -> OpenP
         return _open_virtual(library) if port is None else _open_existing(library, port)
 
 
-def silence_outputs(names: list[str]) -> list[str]:
+def silence_outputs(names: list[str], back_end: str | None = None) -> list[str]:
     """End all sound on every channel of each of these outputs; the full names. One that cannot be opened keeps no
     other from being silenced; then DeviceError, as ``open_midi_out`` raises it, with what was silenced."""
     silenced: list[str] = []
     failed: list[str] = []
     for name in names:
         try:
-            silenced.append(_silence(open_midi_out(name)))
+            silenced.append(_silence(open_midi_out(name, back_end)))
         except DeviceError as error:
             failed.append(str(error))
     if failed:
@@ -150,11 +154,11 @@ def list_midi_outputs(back_end: str | None = None) -> list[str]:
     return names
 
 
-def describe_midi_outputs() -> str:
+def describe_midi_outputs(back_end: str | None = None) -> str:
     """The MIDI outputs as text, or the reason why there are none to show; raises nothing."""
     try:
-        names = list_midi_outputs()
-    except DeviceError as error:
+        names = list_midi_outputs(back_end)
+    except RtMelodyError as error:
         return f"MIDI outputs: {error}"
     return "\n  ".join(["MIDI outputs:", *names]) if names else "MIDI outputs: none found; --midi-out without a name makes one"
 
@@ -172,13 +176,17 @@ def _no_system(library: BackEnd) -> DeviceError:
 
 
 def _open_virtual(library: BackEnd) -> OpenPort:
+    without: dict[str, list[str]] = {}  # by the system's name, its ports
     for system, client in _clients(library):
         if system.has_virtual:
             return _open(system, client, None)
-        ports = _ports(client)
+        without[system.name] = _ports(client)
         client.delete()
-        raise DeviceError(NO_VIRTUAL.format(ports=_listing(ports)))
-    raise _no_system(library)
+    if not without:
+        raise _no_system(library)
+    way_out = NO_VIRTUAL_ON_WINDOWS if WINDOWS_MIDI in without else NO_VIRTUAL
+    ports = _listing([name for names in without.values() for name in names])
+    raise DeviceError(way_out.format(systems=" and ".join(without), back_end=library.name, ports=ports))
 
 
 def _open_existing(library: BackEnd, wanted: str) -> OpenPort:

@@ -31,7 +31,8 @@ def load_back_end(name: str | None = None) -> BackEnd:
         except BackEndMissing as error:
             reasons[each] = str(error)
     wanted = name or suited()
-    raise DeviceError(f"MIDI ports need {wanted}, which {reasons[wanted]}")
+    others = f"; or leave --midi-back-end out, or give another: {', '.join(each for each in BACK_ENDS if each != name)}" if name else ""
+    raise DeviceError(f"MIDI ports need {wanted}, which {reasons[wanted]}{others}")
 
 
 def suited() -> str:

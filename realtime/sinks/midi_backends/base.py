@@ -28,12 +28,14 @@ class System:
     has_virtual: bool = True
 
 
+WINDOWS_MIDI = "Windows MIDI"
+
 # In the order in which they are tried.
 SYSTEMS = (
     System("LINUX_ALSA", "ALSA"),
     System("MACOSX_CORE", "CoreMIDI"),
     System("UNIX_JACK", "JACK"),
-    System("WINDOWS_MM", "Windows MIDI", has_virtual=False),
+    System("WINDOWS_MM", WINDOWS_MIDI, has_virtual=False),
 )
 NEEDS_BUILDING = (
     "{loaded}: its build found neither ALSA nor JACK; install their headers (Debian: libasound2-dev libjack-jackd2-dev; "
