@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import pytest
 
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError
-from rt_melody.realtime.jack import client
+from rt_melody.realtime.jack import client, library
 from rt_melody.realtime.latency import LatencyPart
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import make_settings
@@ -45,3 +46,9 @@ def test_the_period_is_in_the_latency_that_is_told(capsys):
     program.background.close()
     said = capsys.readouterr().err
     assert "21.50 ms  JACK: a period" in said and "until a note begins" in said
+
+
+def test_without_its_module_pip_is_told_what_it_can_find(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jack", None)
+    with pytest.raises(DeviceError, match=r"run `pip install JACK-Client`, or `pip install '\.\[jack\]'`"):
+        library._import_module(None)
