@@ -192,6 +192,11 @@ def _reader_leaves(session: Session) -> None:
     session.ended_well(0, 1, 128 + signal.SIGTERM)
 
 
+def _said_since(session: Session, before: int, within_s: float, what: str) -> None:
+    """More is on stderr than the ``before`` characters of then, or the program has ended."""
+    session.eventually(lambda: len(session.program.stderr) > before or session.program.process.poll() is not None, within_s, what)
+
+
 def _receiver_dies(session: Session) -> None:
     session.await_sounding()
     session.recorder.kill()
@@ -206,11 +211,7 @@ def _microphone_leaves(session: Session) -> None:
     session.await_sounding()
     before = len(session.program.stderr)
     session.microphone.kill()
-    session.eventually(
-        lambda: len(session.program.stderr) > before or session.program.process.poll() is not None,
-        TELL_S + 3.0,
-        "a microphone that left is said",
-    )
+    _said_since(session, before, TELL_S + 3.0, "a microphone that left is said")
     session.eventually(lambda: not session.hanging(), 2.0, "no note hangs after the microphone left")
 
 
@@ -218,11 +219,7 @@ def _server_dies(session: Session) -> None:
     session.await_sounding()
     before = len(session.program.stderr)
     session.server.kill()
-    session.eventually(
-        lambda: len(session.program.stderr) > before or session.program.process.poll() is not None,
-        TELL_S + 1.0,
-        "a dead server is said within a second",
-    )
+    _said_since(session, before, TELL_S + 1.0, "a dead server is said within a second")
     session.program.signal(signal.SIGTERM)
     try:
         session.program.wait(EXIT_S * session.patience + 2.0)
