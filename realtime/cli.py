@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from rt_melody.realtime.commands import find_command
 from rt_melody.realtime.console import flushed, hold_standard_files, print_text, reader_has_gone, say
 from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.options import make_parser
@@ -33,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     hold_standard_files()
     atexit.register(gc.freeze)  # else the interpreter looks through all of torch before it leaves, for half a second
     try:
-        return flushed(_run(make_parser().parse_args(arguments)))
+        words = sys.argv[1:] if arguments is None else arguments
+        command = find_command(words)
+        return flushed(command(words[1:]) if command else _run(make_parser().parse_args(words)))
     except SystemExit as leave:  # argparse after --help
         return flushed(int(leave.code or 0))
     except RtMelodyError as error:

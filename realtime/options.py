@@ -8,6 +8,7 @@ from typing import Any, NoReturn, cast, get_args
 
 from pydantic.fields import FieldInfo
 
+from rt_melody.realtime.commands import COMMANDS, command_lines, nearest_command
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings import FLAT, VIRTUAL, Settings
 from rt_melody.realtime.settings.base import nearest
@@ -56,7 +57,9 @@ class Parser(argparse.ArgumentParser):
 
     def _unrecognized(self, word: str) -> str:
         if not word.startswith("-"):
-            return f"{word!r} stands alone; for an input write --input {word}"
+            near = nearest_command(word)
+            guess = f"; did you mean the command {near}?" if near else ""
+            return f"{word!r} stands alone; for an input write --input {word}{guess}"
         flag = word.partition("=")[0]
         names = [option[2:].replace("-", "_") for option in self._option_string_actions if option.startswith("--")]
         near = nearest(flag.lstrip("-"), names)
@@ -71,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
         usage="rt-melody [--input mic|demo|-|FILE...] [--midi-out [PORT]] [--osc HOST:PORT] [--csv PATH] [options]",
         description="Sing into a microphone; the melody comes out while it sounds, as MIDI or OSC.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EXAMPLES,
+        epilog=EXAMPLES + (f"commands:\n{command_lines()}" if COMMANDS else ""),
     )
     parser.add_argument("--version", action="store_true", help="print the version, and leave")
     parser.add_argument("--list-devices", action="store_true", help="list audio inputs and MIDI outputs, and leave")

@@ -42,7 +42,9 @@ RANKS = (
     ("realtime.engine", "realtime.jack"),
     ("realtime.melody",),
     ("realtime.selftest", "realtime.session", "realtime.api"),
-    ("realtime", "realtime.program", "realtime.options"),
+    ("realtime", "realtime.program"),
+    ("realtime.commands",),
+    ("realtime.options",),
     ("realtime.cli",),
     ("realtime.start",),
 )

@@ -1,0 +1,33 @@
+"""What may stand first on the command line in place of options: ``rt-melody NAME ...``.
+
+A command is a module here with ``run(arguments) -> int``, which takes the words after the name and gives the exit status. It
+may raise RtMelodyError for input that it cannot use, as everything else does. Modules are imported when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import cast
+
+from rt_melody.realtime.settings.base import nearest
+
+# name -> the module, and what it does in a line of --help.
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+def find_command(arguments: Sequence[str]) -> Callable[[list[str]], int] | None:
+    """What runs the words after the first one; None where the first is no command."""
+    if not arguments or arguments[0] not in COMMANDS:
+        return None
+    return cast("Callable[[list[str]], int]", import_module(COMMANDS[arguments[0]][0]).run)
+
+
+def nearest_command(word: str) -> str | None:
+    """The command that ``word`` was perhaps meant to be."""
+    return nearest(word, list(COMMANDS))
+
+
+def command_lines() -> str:
+    """The commands for --help, a line each."""
+    return "".join(f"  rt-melody {name:<12} {meaning}\n" for name, (_, meaning) in COMMANDS.items())
