@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what editors and type checkers see
     from rt_melody.realtime.api import Melody, track
+    from rt_melody.realtime.control.desk import Desk
     from rt_melody.realtime.engine import Engine
     from rt_melody.realtime.errors import DeviceError, InputError, OutputError, RtMelodyError, SettingsError
     from rt_melody.realtime.latency import LatencyBudget
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # what editors and type checkers see
 _HOMES = {
     "Melody": "api",
     "track": "api",
+    "Desk": "control.desk",
     "Engine": "engine",
     "DeviceError": "errors",
     "InputError": "errors",
@@ -78,7 +80,7 @@ _HOMES = {
     "PitchFrame": "types",
 }
 __all__ = [
-    "AudioSource", "Brightness", "CsvSink", "DecoderSettings", "DemoSource", "DeviceError", "DeviceLost", "Engine",
+    "AudioSource", "Brightness", "CsvSink", "DecoderSettings", "DemoSource", "Desk", "DeviceError", "DeviceLost", "Engine",
     "EventSink", "FileSource", "Gate", "InputError", "JsonlSink", "KeyHeard", "LatencyBudget", "Loudness", "Melody",
     "MelodyTracker", "MicrophoneSource", "MidiFileSink", "MidiSettings", "MidiSink", "NoteOff", "NoteOn",
     "NoteSettings", "NoteTracker", "OscSink", "OutputError", "PerformanceSettings", "Performer", "PipeSource",

@@ -12,6 +12,7 @@ Conventions
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -45,6 +46,7 @@ class MelodyTracker:
         self.sample_rate, self.hop_s = engine.sample_rate, engine.hop_s
         self.latency: LatencyBudget = engine.latency.with_confirmation(performer.lag_ms)
         self._available_s = 0.0
+        self._muted = False
 
     @classmethod
     def from_settings(
@@ -62,6 +64,18 @@ class MelodyTracker:
         ahead_ms = engine.latency.total_ms - 1000.0 * engine.hop_s  # by which levels are known before pitches
         performer = Performer(NoteTracker(s.notes, engine.hop_s, ahead_ms), s.performance)
         return cls(engine, performer, make_gate(s.performance))
+
+    def change(self, settings: Settings) -> None:
+        """Play on by other settings of performance and gate (see ``playing.performance``); no note is left hanging."""
+        self.gate = make_gate(settings.performance, self.gate)
+        self.performer.change(settings.performance, settings.notes)
+
+    def mute(self, muted: bool) -> list[Heard]:
+        """Whether nothing is played, though frames go on to come, all of them unvoiced. The end of the note that sounds."""
+        if muted == self._muted:
+            return []
+        self._muted = muted
+        return self.finish()
 
     @property
     def key(self) -> Scale | None:
@@ -125,6 +139,8 @@ class MelodyTracker:
         those of a cache. ``feed`` does this for each of its own."""
         if self.gate is not None:
             frame = self.gate.feed(frame)
+        if self._muted:
+            frame = replace(frame, voiced=False)
         self._available_s = frame.available_s
         return [frame, *self.performer.feed(frame)]
 

@@ -141,6 +141,9 @@ LOUDNESS: dict[str, ChannelMessage | None] = {
 # MIDI's volume, MPE's middle.
 AT_REST = {"cc7": 100, "cc74": 64}
 
+# Where a controller goes that carries the voice no longer, while notes go on: a patch that listens to it then plays in full.
+UNUSED = {"pressure": 0, "cc2": 127, "cc7": 100, "cc11": 127, "cc74": 64}
+
 # How its brightness may be sent.
 BRIGHTNESS: dict[str, ChannelMessage | None] = {
     "off": None,

@@ -12,17 +12,18 @@ import signal
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rt_melody.realtime.console import reader_has_gone, say
+from rt_melody.realtime.control.desk import Desk, needing_restart
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.paths import clash
-from rt_melody.realtime.session import Session, SessionStats, closing
+from rt_melody.realtime.session import Session, SessionStats, close_all, closing
 from rt_melody.realtime.settings import VIRTUAL, Settings
 from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
@@ -63,6 +64,10 @@ class Program:
         self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
         self.jack: JackClient | None = None
+        self.desk = Desk(self.settings)
+        self.live: list[EventSink] = []
+        self._live_for: object = None  # what they were made from
+        self._tracker_for: object = None  # what the tracker was made from
         self.band: tuple[np.ndarray, int] | None = None  # that is taken out of the input: samples and their rate
         self._check_inputs()
         self._check_jack()
@@ -71,31 +76,34 @@ class Program:
     def run(self) -> int:
         """All inputs. 0; 2 when one of several could not be used (it is told, the others are done); 1 when an output failed
         on the way; 128 + N when signal N came before the end of what has one."""
-        live: list[EventSink] = []
-        status, done = 0, 0
-        with self._in_jack(), closing(live), closing(self.logs):
-            make_sinks(LIVE, self._sink_request(), live)
-            self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
+        with self._in_jack(), closing(self.live), closing(self.logs):
+            self._make_live()
             if self.several:
                 self._make_folders()
             if self.settings.report.stats_file:
                 self.logs.append(LineLog(self.settings.report.stats_file))
-            with _panic_on_signal([sink for sink in live if isinstance(sink, Panics)]):
-                for name in self.inputs:
-                    try:
-                        done += self._run_one(name, [sink for sink in live if sink not in self.failed])
-                    except RtMelodyError as error:
-                        if not self.several or reader_has_gone(error):
-                            raise
-                        self._tell(f"{name}: {error}", always=True)
-                        status = 2
-                        done += self.signals.came is None
-                    if self.signals.came is not None:
-                        break
+            with self._steered(), _panic_on_signal(self.live):
+                status, done = self._run_inputs()
         swallowed = [log.failure for log in self.logs if log.failure]
         for failure in swallowed:
             self._tell(failure, always=True)
         return self._stopped(done) or status or (1 if self.failed or swallowed else 0)
+
+    def _run_inputs(self) -> tuple[int, int]:
+        """The status, and how many inputs are done with."""
+        status, done = 0, 0
+        for name in self.inputs:
+            try:
+                done += self._run_one(name)
+            except RtMelodyError as error:
+                if not self.several or reader_has_gone(error):
+                    raise
+                self._tell(f"{name}: {error}", always=True)
+                status = 2
+                done += self.signals.came is None
+            if self.signals.came is not None:
+                break
+        return status, done
 
     def _stopped(self, done: int) -> int:
         """Say what a signal left undone; the status for it, 0 where nothing was."""
@@ -106,35 +114,115 @@ class Program:
         self._tell(f"stopped by {signal_name(number)} before the end of {left[0]}: what was heard of it is kept{others}", always=True)
         return 128 + number
 
-    def _run_one(self, name: str, live: list[EventSink]) -> bool:
-        """Whether it was heard to its end."""
+    def _run_one(self, name: str) -> bool:
+        """Whether it was heard to its end. Heard anew, to the same files, as often as the desk asks for what a run cannot change."""
+        files: list[EventSink] = []
+        with closing(files):
+            before: Settings | None = None
+            while True:
+                try:
+                    if before is not None:
+                        name = self._take_orders(name)
+                    session = self._hear(name, files)
+                except RtMelodyError as error:
+                    if before is None:
+                        raise
+                    self._tell(f"{error}; all is as it was before", always=True)
+                    self.desk.replace(before)
+                    name, before = self._take_orders(name), None
+                    continue
+                if not session.restart:
+                    return session.ended
+                before = self.settings
+
+    def _hear(self, name: str, files: list[EventSink]) -> Session:
+        """One run of one input, or several, as long as the input stays. ``files``: its sinks, which are made where there are none."""
         jack = self.jack.sound if self.jack else None
         source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, jack))
-        files: list[EventSink] = []
-        session = None
+        session: Session | None = None
         try:
-            with closing(files):
+            if not files:
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
-                with source:
-                    self._read_band(source)
-                    self._tell_input(name, source, live + files)
-                    session = Session(
-                        source, self._prepare_tracker(source.sample_rate), live + files, self.signals.stop, self._tell_loss,
-                        self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
-                        pause=self.signals.take_pause, on_pause=self.signals.pause,
-                        make_tracker=self._prepare_tracker,
-                    )
-                    self.signals.run()
-                    session.run()
+            with source:
+                self._read_band(source)
+                self._tell_input(name, source, [*self.live, *files])
+                while session is None or self._goes_on(session):
+                    session = self._listen(name, source, files, session)
         finally:
             self.background.close()
-            self._tell_unsent(live + files)
+            self._tell_unsent([*self.live, *files])
             if session is not None:
                 self._tell_end(name, session)
-                self._note_failures(session)
-        if source.notice and session is not None:
+        assert session is not None  # else an error is under way
+        if source.notice:
             self._tell_notice(name, source.notice, session.stats.frames)
-        return session is not None and session.ended
+        return session
+
+    def _listen(self, name: str, source: AudioSource, files: list[EventSink], before: Session | None) -> Session:
+        """One run."""
+        if before is not None:
+            self._tell_end(name, before)
+            self._take_orders(name)
+        sinks = [sink for sink in (*self.live, *files) if sink not in self.failed]
+        session = Session(
+            source, self._prepare_tracker(source.sample_rate), sinks, self.signals.stop, self._tell_loss,
+            self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
+            pause=self.signals.take_pause, on_pause=self.signals.pause,
+            make_tracker=self._prepare_tracker, desk=self.desk,
+        )
+        self.signals.run()
+        try:
+            session.run()
+        finally:
+            self._note_failures(session)
+        return session
+
+    # ---- what is changed meanwhile -------------------------------------------------------------
+
+    def _goes_on(self, session: Session) -> bool:
+        """Whether another run should hear the source that is open."""
+        wanted = self.desk.settings
+        return session.restart and wanted.source == self.settings.source and wanted.output == self.settings.output
+
+    def _take_orders(self, name: str) -> str:
+        """Go by the orders of the desk, in another run; the input that it should hear."""
+        self.desk.take()
+        before, self.settings = self.settings, self.desk.taken.settings
+        if self.settings.source.input != before.source.input:
+            self.inputs = [meant for given in self.settings.source.input for meant in _meant(given)]
+            name = self.inputs[0]
+        self._tell(f"{_what_changed(before, self.settings)}: starting again")
+        self._make_live()
+        return name
+
+    def _make_live(self) -> None:
+        """The live sinks that the settings ask for. Those that there are go on where they still serve."""
+        made_for, wanted = self._live_for, (self.settings.output, self.settings.midi.back_end)
+        if made_for == wanted:
+            for sink in self.live:
+                sink.change(self.settings)
+            return
+        live: list[EventSink] = []
+        try:
+            make_sinks(LIVE, self._sink_request(), live)
+        except BaseException:
+            close_all(live)
+            raise
+        before, self.live[:], self._live_for = list(self.live), live, wanted
+        close_all(before)
+        self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
+
+    @contextmanager
+    def _steered(self) -> Generator[None]:
+        """Meanwhile settings can be changed from outside, where that is asked for."""
+        with ExitStack() as open_ones:
+            if (listening := self.settings.control.osc_in) is not None:
+                from rt_melody.realtime.control.osc_in import OscControl, parse_listening
+
+                host, port = parse_listening(listening)
+                control = open_ones.enter_context(OscControl(self.desk, host, port, self._tell_loss))
+                self._tell(f"OSC at {host}, port {control.port} changes settings: /rt-melody/set/NAME VALUE")
+            yield
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
         s, port = self.settings, self.jack.midi if self.jack else None
@@ -217,9 +305,11 @@ class Program:
 
     def _prepare_tracker(self, sample_rate: int) -> MelodyTracker:
         """The tracker for that rate: the one of the input before where it fits, else another with the same model."""
-        before = self.tracker
-        if before is not None and before.sample_rate == sample_rate:
+        before, wanted = self.tracker, (self.settings.tracking, self.settings.decoder)
+        if before is not None and before.sample_rate == sample_rate and self._tracker_for == wanted:
+            before.change(self.settings)
             return before
+        self._tracker_for = wanted
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, before.engine.model if before else None)
         if self.band is not None:
             tracker.know_band(*self.band)
@@ -364,6 +454,11 @@ class Program:
             self.display.status(self.tracker.latency.total_ms, stats.skips)
 
 
+def _what_changed(before: Settings, after: Settings) -> str:
+    """The settings that are others now and asked for a restart, by name and value."""
+    return ", ".join(f"{name} {after.flat(name)}" for name in needing_restart(before, after)) or "as before"
+
+
 def _meant(name: str) -> list[str]:
     """The files that a pattern means, where the shell has left it as it was, as those of Windows do."""
     if name in NAMED or os.path.exists(name) or not glob.has_magic(name):
@@ -372,7 +467,7 @@ def _meant(name: str) -> list[str]:
 
 
 @contextmanager
-def _panic_on_signal(sinks: list[Panics]) -> Generator[None]:
+def _panic_on_signal(sinks: list[EventSink]) -> Generator[None]:
     """Meanwhile SIGUSR1 silences what ``sinks`` play on, and never ends the program: where the system has that signal
     and we run in the main thread."""
     if not hasattr(signal, "SIGUSR1") or threading.current_thread() is not threading.main_thread():
@@ -381,7 +476,8 @@ def _panic_on_signal(sinks: list[Panics]) -> Generator[None]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         for sink in sinks:
-            sink.ask_panic()
+            if isinstance(sink, Panics):
+                sink.ask_panic()
 
     before = signal.signal(signal.SIGUSR1, ask)
     try:

@@ -12,6 +12,8 @@ Conventions
   that changes its sample rate gets a tracker for the new one. Either is told, and what was heard is kept.
 * Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
   Where the input ended, even badly, or a sink failed, the frames that the tracker still holds come first.
+* Between two blocks the session looks whether ``desk`` has other orders (see control/desk.py), and never waits for them. What
+  needs another engine, device or port ends the run, as the end of the input does, and ``restart`` says so.
 * A side output never stops the music: a sink that raises is told of at once, gets nothing more but ``close``, and stands
   in ``failures``; the others play on. The run ends, and the first error is raised, where no output is left.
 """
@@ -24,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from rt_melody.realtime.control.desk import Desk, Orders, needing_restart
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.sinks.base import EventSink
@@ -40,6 +43,7 @@ if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need
 READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
 TELL_EVERY_S = 3.0  # a loss is told at most so often
 LOOK_EVERY_S = 0.25  # whether the source is in trouble
+RESTART_AFTER_S = 0.5  # a run lasts so long at least, however often its desk is asked for another
 RETIME_S = 0.02  # samples lost unheard move the times of outputs once they come to so much: less is the clock's jitter
 
 
@@ -94,7 +98,10 @@ class Session:
     stand-in for ``time.monotonic``, ``timer`` for ``time.perf_counter``. What is called must not wait. ``pause`` is asked once
     a block too: where it says so, the note is ended, and ``on_pause`` is called, which may wait for as long as it likes.
     ``make_tracker``: what makes a tracker for a sample rate in Hz, should the source's change; without it the run ends then.
+    ``desk``: where settings are changed meanwhile; ``tracker`` and ``sinks`` are those that the orders asked for that were
+    taken from it last.
 
+    ``restart`` tells whether the run ended since its desk asks for what another one must bring.
     ``ended`` tells whether the source was heard to its end; ``stats``, ``timing`` and ``scheduling`` tell of the newest run,
     also while it lasts and after it failed.
     """
@@ -115,12 +122,16 @@ class Session:
         pause: Callable[[], bool] = lambda: False,
         on_pause: Callable[[], object] = lambda: None,
         make_tracker: Callable[[int], MelodyTracker] | None = None,
+        desk: Desk | None = None,
     ):
         self.source, self.tracker, self.sinks = source, tracker, list(sinks)
         self._pause, self._on_pause = pause, on_pause
         self.stop, self.tell, self.on_skip, self.on_figures = stop, tell, on_skip, on_figures
         self._stats_every_s, self._priority, self._clock, self._timer = stats_every_s, priority, clock, timer
-        self._make_tracker = make_tracker
+        self._make_tracker, self._desk = make_tracker, desk
+        self._orders = None if desk is None else desk.taken
+        self._postponed: Orders | None = None
+        self.restart = False
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self.failures: list[Failure] = []
         self.ended = False
@@ -156,7 +167,7 @@ class Session:
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self._hearing = list(self.sinks)  # those that have not failed
         self.failures = []  # of those that have
-        self.ended = False
+        self.ended = self.restart = False
         self._error: Exception | None = None  # that ends the run, raised when all is closed
         self._origin_s: float | None = None
         self._told_s = self._looked_s = float("-inf")
@@ -167,6 +178,8 @@ class Session:
         """Of a live source, forget what came while the program was getting ready."""
         if self.scheduling.refusal:
             self.tell(self.scheduling.refusal)
+        if self._orders is not None:
+            self.tracker.mute(self._orders.paused)
         if self.source.live:
             self.source.start_clock()
             self.source.skip_to_newest()
@@ -180,12 +193,12 @@ class Session:
     def _start_sinks(self) -> None:
         """Tell the sinks when stream time 0 was: at the first block, and when a skip moved it."""
         if (origin_s := self._moved_origin()) is not None:
-            self._tell_origin(lambda sink: sink.start(origin_s))
+            self._tell_sinks(lambda sink: sink.start(origin_s))
 
     def _retime_sinks(self) -> None:
         """The same after samples were lost unheard, where it matters; what sounds goes on."""
         if (origin_s := self._moved_origin(RETIME_S)) is not None:
-            self._tell_origin(lambda sink: sink.retime(origin_s))
+            self._tell_sinks(lambda sink: sink.retime(origin_s))
 
     def _moved_origin(self, at_least_s: float = 0.0) -> float | None:
         """The moment of stream time 0, where it is another one by now; it is noted. It never moves back, so
@@ -199,7 +212,7 @@ class Session:
         self._origin_s = origin_s
         return origin_s
 
-    def _tell_origin(self, tell: Callable[[EventSink], None]) -> None:
+    def _tell_sinks(self, tell: Callable[[EventSink], None]) -> None:
         for sink in self._hearing:
             try:
                 tell(sink)
@@ -213,6 +226,8 @@ class Session:
             while not self._error and not self.stop():
                 if self._pause():
                     self._stand_still()
+                if self._desk is not None and (orders := self._desk.take() or self._postponed) and not self._obey(orders):
+                    break
                 block = self._read()
                 if block is None:
                     self.ended = True
@@ -225,6 +240,23 @@ class Session:
             self._error = self._error or error
         finally:
             self._count_losses()
+
+    def _obey(self, orders: Orders) -> bool:
+        """Do as the desk says; whether the run goes on."""
+        before = self._orders
+        assert before is not None  # there is a desk
+        if needing_restart(before.settings, orders.settings):
+            self.restart = self.timing.elapsed_s >= RESTART_AFTER_S
+            self._postponed = orders
+            return not self.restart
+        self._orders, self._postponed = orders, None
+        if orders.panics != before.panics:
+            self._tell_sinks(lambda sink: sink.panic())
+        self._give(self.tracker.mute(orders.paused))
+        if orders.settings is not before.settings:
+            self.tracker.change(orders.settings)
+            self._tell_sinks(lambda sink: sink.change(orders.settings))
+        return True
 
     def _stand_still(self) -> None:
         """The note ends; what came meanwhile is skipped as after any stall."""
@@ -368,22 +400,29 @@ def run(
     """Open ``source``, run it through to ``sinks``, close everything.
 
     ``make_tracker``: what makes the tracker for a sample rate in Hz, since many a source knows its rate only when it is
-    open; None for the usual settings. ``options`` are those of Session. Raises as Session.run and the source's ``open`` do,
+    open; None for the usual settings, or those of ``desk``. ``options`` are those of Session. With a ``desk`` another latency
+    bound makes another tracker; the source and the sinks stay those that were given. Raises as Session.run and the source's ``open`` do,
     and at the end what a sink raised on the way.
     """
     with closing(sinks), source:
-        tracker = (make_tracker or _usual_tracker)(source.sample_rate)
-        if source.live:
-            tracker.warm_up()
-        session = Session(source, tracker, sinks, make_tracker=make_tracker or _usual_tracker, **options)
-        stats = session.run()
-        if session.failures:
-            raise session.failures[0].error
-        return stats
+        desk: Desk | None = options.get("desk")
 
+        def usual(rate: int) -> MelodyTracker:
+            return MelodyTracker.from_settings(desk.taken.settings if desk else None, rate)
 
-def _usual_tracker(sample_rate: int) -> MelodyTracker:
-    return MelodyTracker.from_settings(sample_rate=sample_rate)
+        make = make_tracker or usual
+        while True:
+            if desk is not None:
+                desk.take()
+            tracker = make(source.sample_rate)
+            if source.live:
+                tracker.warm_up()
+            session = Session(source, tracker, sinks, make_tracker=make, **options)
+            stats = session.run()
+            if session.failures:
+                raise session.failures[0].error
+            if not session.restart:
+                return stats
 
 
 class Closes(Protocol):

@@ -12,6 +12,7 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
+    "docs/control.md",
     "docs/reliability.md",
     "docs/synths.md",
     "CHANGELOG.md",

@@ -73,6 +73,7 @@ OTHER = {
     "jsonl": True,
     "jsonl_frames": True,
     "quiet": True,
+    "osc_in": "localhost:9002",
 }
 NOTES = {"on_ms": 20.0, "bridge_ms": 30.0}
 

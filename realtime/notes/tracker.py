@@ -41,6 +41,10 @@ class NoteTracker:
         """
         return (self._context.hops.reach + 1) * self.hop_s + self.look_ahead_ms / 1000
 
+    def change(self, settings: NoteSettings) -> None:
+        """Another ``drift_semitones`` from the next frame on, which follows the bend range; the other thresholds stay."""
+        self.settings = self._context.settings = self.settings.changed(drift_semitones=settings.drift_semitones)
+
     def reset(self) -> None:
         """Forget everything, as at the beginning of a stream. A note that sounds is not ended: call ``finish`` first."""
         self._context.reset()

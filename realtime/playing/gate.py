@@ -43,6 +43,10 @@ class Gate:
         self._last_s: float | None = None
         self._verdicts: deque[tuple[float, bool]] = deque()  # (time of the end of the hop, open)
 
+    def change(self, threshold_db: float | None) -> None:
+        """Another threshold from the next frame on; what was heard of the room is kept."""
+        self._fixed_db = threshold_db
+
     @property
     def opens_at_db(self) -> float:
         """The level in dBFS from which the gate opens now."""
@@ -78,7 +82,12 @@ class Gate:
         return self._verdicts[0][1]
 
 
-def make_gate(settings: PerformanceSettings) -> Gate | None:
-    """The gate that is asked for; None where it is off."""
+def make_gate(settings: PerformanceSettings, before: Gate | None = None) -> Gate | None:
+    """The gate that is asked for; None where it is off. ``before``, where there is one, becomes it, and keeps what it heard."""
     is_on, threshold_db = parse_gate(settings.gate)
-    return Gate(threshold_db) if is_on else None
+    if not is_on:
+        return None
+    if before is None:
+        return Gate(threshold_db)
+    before.change(threshold_db)
+    return before

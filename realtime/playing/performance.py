@@ -21,6 +21,11 @@ bend    a note that follows on another within the bend range is a bend of it; ``
         vibrato. A repeated note is held. Out of the range, and after silence, notes are struck.
 mpe     as mono; the outputs give each note a channel of its own.
 
+While it plays
+--------------
+``change`` takes other settings. Tuning and transposition count from the next frame on, and what sounds follows as if the voice
+had slid there; mode, scale, range and velocity count from the next note on.
+
 Loudness and brightness are those of the newest hop: their ``time_s`` is the beginning of it, later than that of the
 pitch that is known by then.
 """
@@ -30,9 +35,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 from math import exp, log2
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rt_melody.realtime.playing.scale import CHROMATIC, KeyFinder, Scale, pulled
+from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.settings.performance import A4_HZ, PerformanceSettings
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
@@ -61,6 +67,13 @@ class Tracker(Protocol):
     def finish(self, available_s: float) -> list[NoteEvent]: ...
 
     def reset(self) -> None: ...
+
+
+@runtime_checkable
+class Adjustable(Protocol):
+    """A tracker whose thresholds may be changed while it tracks."""
+
+    def change(self, settings: NoteSettings) -> None: ...
 
 
 class _Sound:
@@ -120,19 +133,41 @@ class Performer:
     """
 
     def __init__(self, tracker: Tracker, settings: PerformanceSettings | None = None) -> None:
-        self.settings = s = settings or PerformanceSettings()
+        self.settings = settings or PerformanceSettings()
         self._tracker = tracker
-        self._retune = A4_HZ / s.a4_hz
-        self._mode, self._transpose = s.mode, s.transpose_semitones
-        self._fixed_scale, self._finds_key, self._pull_semitones = s.fixed_scale, s.finds_key, s.pull_semitones
-        self._lowest, self._highest, self._velocity = s.lowest, s.highest, s.velocity
-        self._reach = s.bend_range_semitones - min(BEND_SPARE, s.bend_range_semitones / 4)
+        self._transpose = self.settings.transpose_semitones
+        self._take_now(self.settings)
+        self._take_for_notes(self.settings)
         self._finder = KeyFinder()
         self._sound = _Sound(tracker.hop_s)
         self._played: _Played | None = None
         self._level_db: float | None = None
         self._told_key: Scale | None = None
         self.left_out = 0  # notes outside of the range
+
+    def change(self, settings: PerformanceSettings, notes: NoteSettings | None = None) -> None:
+        """Play by other settings: see the module's head. ``notes``: those of the tracker, of which what follows the bend
+        range is changed."""
+        if notes is not None and isinstance(self._tracker, Adjustable):
+            self._tracker.change(notes)
+        if settings == self.settings:
+            return
+        self.settings, self._is_changed = settings, True
+        self._take_now(settings)
+        if self._played is None:
+            self._take_for_notes(settings)
+
+    def _take_now(self, s: PerformanceSettings) -> None:
+        """What holds from the next frame on; a sounding note is moved to its transposition by ``_move``."""
+        self._retune = A4_HZ / s.a4_hz
+        self._reach = s.bend_range_semitones - min(BEND_SPARE, s.bend_range_semitones / 4)
+
+    def _take_for_notes(self, s: PerformanceSettings) -> None:
+        """What holds from the next note on."""
+        self._is_changed = False
+        self._mode, self._transpose = s.mode, s.transpose_semitones
+        self._fixed_scale, self._finds_key, self._pull_semitones = s.fixed_scale, s.finds_key, s.pull_semitones
+        self._lowest, self._highest, self._velocity = s.lowest, s.highest, s.velocity
 
     @property
     def lag_ms(self) -> float:
@@ -159,6 +194,8 @@ class Performer:
         self._sound.feed(frame)
         heard = frame if self._retune == 1.0 else replace(frame, f0_hz=frame.f0_hz * self._retune)
         events = self._shape(self._tracker.feed(heard))
+        if self._played is not None:
+            self._follow_transposition(self._played, frame, events)
         if self._played is not None:
             self._follow_scale(self._played, frame, events)
         if self._played is not None:  # it may have slid out of the range
@@ -197,9 +234,13 @@ class Performer:
                 self._express(self._played, event, played)
         if off is not None:
             self._end(off, played)
+        if self._is_changed and self._played is None:
+            self._take_for_notes(self.settings)
         return played
 
     def _note_on(self, event: NoteOn, off: NoteOff | None, played: list[NoteEvent]) -> None:
+        if self._is_changed:
+            self._take_for_notes(self.settings)
         shift, scale = self._transpose, self._scale()
         self._aim(event, off, event.note + shift, event.pitch + shift, scale, played)
 
@@ -272,11 +313,22 @@ class Performer:
         nearest = held.scale.nearest(held.pitch)
         nearer = abs(held.pitch - held.target) - abs(held.pitch - nearest) >= NEARER_SEMITONES
         held.nearer_s = held.nearer_s + self.hop_s if nearer else 0.0
-        if held.nearer_s < SETTLE_S - 1e-9:
-            return
+        if held.nearer_s >= SETTLE_S - 1e-9:
+            self._slide(held, round(held.pitch), frame, played)
+
+    def _follow_transposition(self, held: _Played, frame: PitchFrame, played: list[NoteEvent]) -> None:
+        """The transposition was changed: what sounds is played there from now on."""
+        moved = self.settings.transpose_semitones - self._transpose
+        if moved:
+            self._transpose += moved
+            held.pitch += moved
+            self._slide(held, held.sung + self._transpose, frame, played)
+
+    def _slide(self, held: _Played, sung: int, frame: PitchFrame, played: list[NoteEvent]) -> None:
+        """Play the note that sounds anew, as if the voice had slid to ``sung``."""
         at = frame.time_s, frame.available_s
         on = NoteOn(*at, held.sung, 64, held.pitch - self._transpose)
-        self._aim(on, NoteOff(*at, SLID), round(held.pitch), held.pitch, held.scale, played)
+        self._aim(on, NoteOff(*at, SLID), sung, held.pitch, held.scale, played)
 
     def _follow_brightness(self, held: _Played, available_s: float, played: list[NoteEvent]) -> None:
         brightness_hz = self._sound.brightness_hz

@@ -18,6 +18,9 @@ from rt_melody.realtime.errors import SettingsError
 
 Model = TypeVar("Model", bound="SettingsModel")
 
+# How a setting takes effect that is changed while a session runs.
+NOW, NEXT_NOTE, RESTART = "now", "next note", "restart"
+
 # What pydantic found wrong -> the rule in our words. Placeholders are those of pydantic's context.
 RULES = {
     "greater_than": "it must be above {gt:g}",
@@ -72,12 +75,14 @@ def option(
     flag: str | None = None,
     metavar: str | tuple[str, ...] | None = None,
     writes: str | None = None,
+    live: str | None = None,
     **limits: Any,
 ) -> Any:
     """A field that the command line has too. ``flag``: its name there, where that is another; ``metavar``: the stand-in
     for its value in ``--help``; ``writes``: its value is the path of a file that is written for each input, which ends in
-    this, such as ``.csv``; ``limits``: those of ``pydantic.Field``."""
-    extra = {"flag": flag, "metavar": metavar, "writes": writes}
+    this, such as ``.csv``; ``live``: whether it may be changed while a session runs, one of ``NOW``, ``NEXT_NOTE`` and
+    ``RESTART``; ``limits``: those of ``pydantic.Field``."""
+    extra = {"flag": flag, "metavar": metavar, "writes": writes, "live": live}
     return Field(default, description=description, json_schema_extra=cast(Any, extra), **limits)
 
 

@@ -62,6 +62,22 @@ def make_settings(
         raise SettingsError(_told(error, asked, written, stored, path)) from error
 
 
+def change_setting(settings: Settings, name: str, value: Any) -> Settings:
+    """The same settings but for one, by its flat name. Raises SettingsError, naming value, place and rule."""
+    if name not in FLAT:
+        raise SettingsError(f"{name} is no setting; {did_you_mean(name, FLAT)}")
+    group, field = FLAT[name].group, FLAT[name].name
+    try:
+        try:
+            changed = getattr(settings, group).changed(**{field: value})
+        except SettingsError as error:
+            raise error.within((group,)) from None
+        return settings.changed(**{group: changed})
+    except SettingsError as error:
+        said, option = _told(error, {group: {field: value}}, {}, {}, None), f"--{name.replace('_', '-')}"
+        raise SettingsError(name + said.removeprefix(option) if said.startswith(option) else said) from None
+
+
 def _brought_up_to_date(stored: dict[Any, Any], path: str | Path, tell: Callable[[str], object]) -> dict[Any, Any]:
     """A file of before 0.2 as it is meant today: it names settings outside of groups, and thresholds that are gone."""
     notes = stored.get("notes")

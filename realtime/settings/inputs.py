@@ -7,26 +7,26 @@ from typing import Optional
 from pydantic import model_validator
 
 from rt_melody.realtime.errors import SettingsError
-from rt_melody.realtime.settings.base import SettingsModel, option
+from rt_melody.realtime.settings.base import RESTART, SettingsModel, option
 from rt_melody.realtime.settings.kinds import Device, FileName, FileNames
 
 
 class SourceSettings(SettingsModel):
     """What comes in."""
 
-    input: FileNames = option(["mic"], "mic, demo, - (a wav on stdin, or raw mono float32 with --rate), or audio files", metavar="INPUT", min_length=1)
-    device: Device = option(None, "the microphone: its number or part of its name, see --list-devices", metavar="NAME|INDEX")
+    input: FileNames = option(["mic"], "mic, demo, - (a wav on stdin, or raw mono float32 with --rate), or audio files", metavar="INPUT", min_length=1, live=RESTART)
+    device: Device = option(None, "the microphone: its number or part of its name, see --list-devices", metavar="NAME|INDEX", live=RESTART)
     reference: Optional[FileName] = option(None, "recording of the band that is heard beside the voice, from the beginning of the input on, such as a karaoke track: it is taken out", metavar="FILE")
     jack: bool = option(False, "listen and play in the graph of JACK or PipeWire, as one client; --device and --midi-out are then names in it")
     rate: Optional[int] = option(None, "sample rate in Hz, of raw samples on stdin or asked of the microphone", metavar="HZ", ge=1000, le=768000)
-    channel: Optional[int] = option(None, "use this channel of the input alone, from 1; default: the mean of all that hold sound", ge=1, le=512)
+    channel: Optional[int] = option(None, "use this channel of the input alone, from 1; default: the mean of all that hold sound", ge=1, le=512, live=RESTART)
     realtime: bool = option(False, "read files, the demo and stdin at the pace of the clock, as --midi-out and --osc do with files anyway")
 
 
 class TrackingSettings(SettingsModel):
     """How it is heard."""
 
-    latency_ms: float = option(50.0, "bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer", gt=0, le=2000)
+    latency_ms: float = option(50.0, "bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer", gt=0, le=2000, live=RESTART)
     priority: bool = option(True, "live, ask the system for real-time priority and locked memory")
     model: Optional[FileName] = option(None, "model file; default: the one that is shipped", metavar="FILE")
     trust_model: bool = option(False, "run the code that a model file of another origin holds")
@@ -36,9 +36,9 @@ class DecoderSettings(SettingsModel):
     """How a pitch and a voicing are read out of the network's posteriors. Probabilities are per hop; defaults were chosen
     on validation singers."""
 
-    voicing_threshold: float = option(0.7, "probability of singing from which a frame is voiced", metavar="P", gt=0, lt=1)
-    f0_min_hz: float = option(55.0, "lowest pitch that is looked for, in Hz", gt=0)
-    f0_max_hz: float = option(1450.0, "highest pitch that is looked for, in Hz", gt=0)
+    voicing_threshold: float = option(0.7, "probability of singing from which a frame is voiced", metavar="P", gt=0, lt=1, live=RESTART)
+    f0_min_hz: float = option(55.0, "lowest pitch that is looked for, in Hz", gt=0, live=RESTART)
+    f0_max_hz: float = option(1450.0, "highest pitch that is looked for, in Hz", gt=0, live=RESTART)
     # The decoder's model of how singing moves. Not on the command line.
     move_cents: float = option(60.0, "standard deviation of the pitch's movement from hop to hop", flag="", gt=0)
     move_limit_cents: float = option(240.0, "most that the pitch moves from hop to hop, but for leaps", flag="", gt=0)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Optional
 
 from pydantic import BeforeValidator
 
-from rt_melody.realtime.settings.base import SettingsModel, option
+from rt_melody.realtime.settings.base import RESTART, SettingsModel, option
 from rt_melody.realtime.settings.kinds import FileName, Text, Texts
 
 VIRTUAL = "virtual"  # the value of midi_out that asks for a port of our own
@@ -24,7 +24,7 @@ def _yes_is_at_the_end(value: Any) -> Any:
 class OutputSettings(SettingsModel):
     """What goes out."""
 
-    midi_out: Annotated[Optional[Text], BeforeValidator(_yes_is_virtual)] = option(None, "play on the MIDI port of this name or part of it; without a name on a virtual port rt-melody", metavar="PORT")
+    midi_out: Annotated[Optional[Text], BeforeValidator(_yes_is_virtual)] = option(None, "play on the MIDI port of this name or part of it; without a name on a virtual port rt-melody", metavar="PORT", live=RESTART)
     midi_guardian: bool = option(sys.platform != "win32", "hold the MIDI port in a small process of its own, which ends the note should this program be killed; not on Windows")
     osc: Texts = option([], "send OSC to HOST:PORT, or to several of them", metavar="HOST:PORT")
     osc_timetag: Literal["sound", "now", "immediately"] = option("sound", "time tag of an OSC bundle: when its sound had been heard, when it is sent, or none, for receivers with another clock")

@@ -10,7 +10,7 @@ from pydantic import field_validator, model_validator
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.playing.expression import LOUDNESS_DB, VelocityCurve, velocity_curve
 from rt_melody.realtime.playing.scale import CHROMATIC, Scale, parse_note, parse_scale
-from rt_melody.realtime.settings.base import SettingsModel, option
+from rt_melody.realtime.settings.base import NEXT_NOTE, NOW, SettingsModel, option
 from rt_melody.realtime.settings.kinds import BendRange, Words
 
 OCTAVE_SEMITONES = 12
@@ -24,17 +24,17 @@ Mode = Literal["mono", "legato", "bend", "mpe"]
 class PerformanceSettings(SettingsModel):
     """How the notes are played."""
 
-    mode: Mode = option("mono", "strike each note; or slur those that follow on each other; or bend one note as far as the bend range goes; or strike each on a channel of its own, by MPE")
-    bend_range: Optional[BendRange] = option(None, "pitch-bend range in semitones, announced by RPN 0, set the synth alike; default: 2, in MPE 48", metavar="SEMITONES")
-    transpose: int = option(0, "semitones up or down", metavar="SEMITONES", ge=-60, le=60)
-    octave: int = option(0, "octaves up or down", metavar="OCTAVES", ge=-5, le=5)
-    a4_hz: float = option(A4_HZ, "tuning: the frequency of A4 that is meant, in Hz", ge=220, le=880)
-    scale: Words = option("off", "draw notes to a scale such as 'D minor'; auto: to the key that is heard; off", metavar="off|auto|SCALE")
-    snap: Words = option("hard", "how notes are drawn to the scale: hard, off, or at most by so many cents", metavar="hard|off|CENTS")
-    note_range: list[str] = option(["C-1", "G9"], "lowest and highest note that is played, as names (C4 is 60) or MIDI numbers; others are left out", metavar=("LOW", "HIGH"), min_length=2, max_length=2)
-    gate: Words = option("off", "hear nothing below a level in dBFS; auto: nothing that is not 12 dB above the noise of the room; off", metavar="off|auto|DBFS")
-    velocity_curve: Words = option("linear", "velocity of the loudness of the onset: soft (a soft voice plays loud), linear, hard, or fixed N", metavar="CURVE")
-    velocity_range: list[float] = option(list(LOUDNESS_DB), "levels in dBFS that give velocity 1 and 127", metavar=("DBFS", "DBFS"), min_length=2, max_length=2)
+    mode: Mode = option("mono", "strike each note; or slur those that follow on each other; or bend one note as far as the bend range goes; or strike each on a channel of its own, by MPE", live=NEXT_NOTE)
+    bend_range: Optional[BendRange] = option(None, "pitch-bend range in semitones, announced by RPN 0, set the synth alike; default: 2, in MPE 48", metavar="SEMITONES", live=NOW)
+    transpose: int = option(0, "semitones up or down", metavar="SEMITONES", ge=-60, le=60, live=NOW)
+    octave: int = option(0, "octaves up or down", metavar="OCTAVES", ge=-5, le=5, live=NOW)
+    a4_hz: float = option(A4_HZ, "tuning: the frequency of A4 that is meant, in Hz", ge=220, le=880, live=NOW)
+    scale: Words = option("off", "draw notes to a scale such as 'D minor'; auto: to the key that is heard; off", metavar="off|auto|SCALE", live=NEXT_NOTE)
+    snap: Words = option("hard", "how notes are drawn to the scale: hard, off, or at most by so many cents", metavar="hard|off|CENTS", live=NEXT_NOTE)
+    note_range: list[str] = option(["C-1", "G9"], "lowest and highest note that is played, as names (C4 is 60) or MIDI numbers; others are left out", metavar=("LOW", "HIGH"), min_length=2, max_length=2, live=NEXT_NOTE)
+    gate: Words = option("off", "hear nothing below a level in dBFS; auto: nothing that is not 12 dB above the noise of the room; off", metavar="off|auto|DBFS", live=NOW)
+    velocity_curve: Words = option("linear", "velocity of the loudness of the onset: soft (a soft voice plays loud), linear, hard, or fixed N", metavar="CURVE", live=NEXT_NOTE)
+    velocity_range: list[float] = option(list(LOUDNESS_DB), "levels in dBFS that give velocity 1 and 127", metavar=("DBFS", "DBFS"), min_length=2, max_length=2, live=NEXT_NOTE)
 
     @field_validator("note_range", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
 from rt_melody.realtime.settings.base import SettingsModel
+from rt_melody.realtime.settings.control import ControlSettings
 from rt_melody.realtime.settings.inputs import DecoderSettings, SourceSettings, TrackingSettings
 from rt_melody.realtime.settings.midi import MidiSettings
 from rt_melody.realtime.settings.notes import NoteSettings
@@ -38,6 +39,7 @@ class Settings(SettingsModel):
     report: ReportSettings = Field(default_factory=ReportSettings, description="what is said of it")
     performance: PerformanceSettings = Field(default_factory=PerformanceSettings, description="how the notes are played")
     midi: MidiSettings = Field(default_factory=MidiSettings, description="how MIDI says them")
+    control: ControlSettings = Field(default_factory=ControlSettings, description="how it is steered while it plays")
     notes: NoteSettings = Field(default_factory=NoteSettings, description="what counts as a note")
 
     @model_validator(mode="after")
@@ -88,6 +90,11 @@ class Place:
     def metavar(self) -> str | tuple[str, ...] | None:
         """The stand-in for its value in ``--help``."""
         return _extra(self.field).get("metavar")
+
+    @property
+    def live(self) -> str | None:
+        """How it takes effect when it is changed while a session runs (see ``base.option``); None where it cannot be."""
+        return _extra(self.field).get("live")
 
     @property
     def writes(self) -> str | None:

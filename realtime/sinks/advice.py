@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rt_melody.realtime.levels import velocity_advice
+from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.sterile import SterileWatch
@@ -13,10 +14,14 @@ from rt_melody.realtime.types import NoteEvent, NoteOn, PitchFrame
 
 def from_settings(request: SinkRequest) -> list[EventSink]:
     """For every input."""
-    performance, output = request.settings.performance, request.settings.output
+    return [AdviceSink(request.tell, request.say, _velocity_range(request.settings))]
+
+
+def _velocity_range(settings: Settings) -> tuple[float, float] | None:
+    performance, output = settings.performance, settings.output
     follows_level = bool(output.midi_out or output.midi_file) and not performance.velocity_curve.startswith("fixed")
     low_db, high_db = performance.velocity_range
-    return [AdviceSink(request.tell, request.say, (low_db, high_db) if follows_level else None)]
+    return (low_db, high_db) if follows_level else None
 
 
 class AdviceSink(EventSink):
@@ -41,6 +46,10 @@ class AdviceSink(EventSink):
     def _event(self, event: NoteEvent) -> None:
         if isinstance(event, NoteOn):
             self._levels_db.append(event.level_db)
+
+    def _change(self, settings: Settings) -> None:
+        if self._range != (changed := _velocity_range(settings)):
+            self._range, self._levels_db = changed, []
 
     def _close(self) -> None:
         if self._range is not None and (said := velocity_advice(self._levels_db, self._range)):

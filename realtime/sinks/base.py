@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.types import NoteEvent, PitchFrame
 
 
@@ -44,6 +45,16 @@ class EventSink:
             raise RuntimeError(f"{self.name} is closed and takes no more events")
         self._event(event)
 
+    def change(self, settings: Settings) -> None:
+        """Other settings are in force while the stream goes on. What cannot be had beside a sounding note waits for its end."""
+        if not self._closed:
+            self._change(settings)
+
+    def panic(self) -> None:
+        """Silence what this plays on, at once, whatever left it sounding."""
+        if not self._closed:
+            self._panic()
+
     def close(self) -> None:
         """End the output in good order: no note left on, all that was taken in written. Idempotent."""
         if not self._closed:
@@ -59,6 +70,10 @@ class EventSink:
     def _start(self, origin_s: float) -> None: ...
 
     def _retime(self, origin_s: float) -> None: ...
+
+    def _change(self, settings: Settings) -> None: ...
+
+    def _panic(self) -> None: ...
 
     def _frame(self, frame: PitchFrame) -> None: ...
 

@@ -20,12 +20,12 @@ from functools import partial
 
 from rt_melody.realtime import midi_bytes
 from rt_melody.realtime.errors import OutputError
-from rt_melody.realtime.settings import VIRTUAL, MidiSettings
+from rt_melody.realtime.settings import VIRTUAL, MidiSettings, Settings
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.sinks.midi_guardian import Guarded
 from rt_melody.realtime.sinks.midi_port import MidiPort, free
-from rt_melody.realtime.sinks.midi_voice import make_voice
+from rt_melody.realtime.sinks.midi_voice import ChangingVoice
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
@@ -67,7 +67,8 @@ class MidiSink(NoteSink):
 
     def __init__(self, port: MidiPort, settings: MidiSettings | None = None) -> None:
         super().__init__()
-        self._voice = make_voice(settings)
+        self._settings = settings or MidiSettings()
+        self._voice = ChangingVoice(settings)
         self._port = port
         self._send_at = getattr(port, "send_at", None)
         self._lost = False
@@ -77,32 +78,41 @@ class MidiSink(NoteSink):
         self._returns = 0  # of the port, as last seen
         self._newest: dict[type, PitchBend | Loudness | Brightness] = {}  # of the sounding note
 
-    def panic(self) -> None:
-        """Silence every channel of the port at once, whatever left it sounding: ours or another's."""
+    def _panic(self) -> None:
+        """Every channel of the port, ours or another's."""
         self._panic_asked = False
         self._silence()
         self._put(midi_bytes.panic())
-        self._send(self._voice.silence(self._now_s))  # what else we may have moved
-        self._send(self._voice.announce(self._now_s))
+        self._send(self._voice.now.silence(self._now_s))  # what else we may have moved
+        self._send(self._voice.now.announce(self._now_s))
 
     def silence(self) -> None:
         """End whatever sounds on our channels, whoever left it so."""
-        self._send(self._voice.silence(self._now_s))
+        self._send(self._voice.now.silence(self._now_s))
 
     def ask_panic(self) -> None:
         """``panic`` at the next frame. May be called from a signal handler or another thread."""
         self._panic_asked = True
 
+    def _change(self, settings: Settings) -> None:
+        """Level and brightness of the sounding note are said anew, by what carries them now."""
+        if settings.midi == self._settings:
+            return
+        self._settings = settings.midi
+        self._send(self._voice.change(settings.midi, self._now_s))
+        for newest in list(self._newest.values()) if self._sounding is not None else []:
+            self._handlers[type(newest)](newest)
+
     def _begin(self, origin_s: float) -> None:
-        self._voice.reset()
+        self._voice.now.reset()
         self._told_s = self._heard_s = 0.0  # a new stream's times may begin anew
-        self._send(self._voice.announce(0.0))
+        self._send(self._voice.now.announce(0.0))
 
     def _resume(self) -> None:
         """The port is back, perhaps another synthesiser on it, which knows nothing."""
-        self._send(self._voice.silence(self._now_s))
-        self._voice.reset()
-        self._send(self._voice.announce(self._now_s))
+        self._send(self._voice.now.silence(self._now_s))
+        self._voice.now.reset()
+        self._send(self._voice.now.announce(self._now_s))
         if self._sounding is not None:
             self._send(self._voice.note_on(self._as_it_is_now(self._sounding), self._now_s))
 
@@ -121,12 +131,12 @@ class MidiSink(NoteSink):
         """A voice is heard: announce it after a pause, once."""
         if self._now_s - self._heard_s >= PAUSE_S:
             self._told_s = self._heard_s = self._now_s
-            self._send(self._voice.announce(self._now_s, voice_heard=True))
+            self._send(self._voice.now.announce(self._now_s, voice_heard=True))
 
     def _announce_in_silence(self) -> None:
         if self._now_s - self._told_s >= ANNOUNCE_EVERY_S:
             self._told_s = self._now_s
-            self._send(self._voice.announce(self._now_s))
+            self._send(self._voice.now.announce(self._now_s))
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
@@ -143,7 +153,7 @@ class MidiSink(NoteSink):
             self._announce_voice()
         else:
             self._announce_in_silence()
-        self._send(self._voice.due(self._now_s))
+        self._send(self._voice.now.due(self._now_s))
 
     def _note_on(self, event: NoteOn) -> None:
         self._newest.clear()
@@ -189,6 +199,6 @@ class MidiSink(NoteSink):
     def _close(self) -> None:
         with suppress(OutputError):
             self._silence()
-            self._send(self._voice.rest())
-            self._send(self._voice.silence(self._now_s))
+            self._send(self._voice.now.rest())
+            self._send(self._voice.now.silence(self._now_s))
         free(self._port)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rt_melody.realtime.errors import OutputError
-from rt_melody.realtime.settings import MidiSettings, OutputSettings
+from rt_melody.realtime.settings import MidiSettings, OutputSettings, Settings
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.controls import Timed
-from rt_melody.realtime.sinks.midi_voice import FILE_STEP_S, make_voice
+from rt_melody.realtime.sinks.midi_voice import FILE_STEP_S, ChangingVoice
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.output_file import FileClock, OutputFile, Writer
 from rt_melody.realtime.sinks.table import REACH_BACK_S, SinkRequest
@@ -34,6 +35,13 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
         return []
     path = request.path(output.midi_file, ".mid")
     return [MidiFileSink(path, s.midi, output.tempo_bpm, output.offset_s, request.live, request.reach_back_s)]
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Other settings, from their place among the events on."""
+
+    settings: MidiSettings
 
 
 class MidiFileSink(NoteSink):
@@ -61,13 +69,14 @@ class MidiFileSink(NoteSink):
         outside of what ``OutputSettings`` allows."""
         super().__init__()
         OutputSettings(tempo_bpm=tempo_bpm)
-        self._voice = make_voice(settings)
+        self._voice = ChangingVoice(settings)
         self._encoders: dict[type, Callable[[Any, float], list[Timed]]] = {
             NoteOn: self._voice.note_on,
             NoteOff: self._voice.note_off,
             PitchBend: self._voice.bend,
             Loudness: self._voice.loudness,
             Brightness: self._voice.brightness,
+            _Change: lambda change, now_s: self._voice.change(change.settings, now_s),
         }
         self._ticks_per_s = tempo_bpm / 60 * TICKS_PER_BEAT
         self._reach_back_s = reach_back_s
@@ -78,11 +87,12 @@ class MidiFileSink(NoteSink):
         self._writer = Writer(self._file, live)
         self._unwritten = bytearray()  # the writer's own
         self._clock = FileClock(offset_s)
-        self._waiting: list[tuple[float, NoteEvent]] = []  # by time; not yet encoded
+        self._settings = self._voice.now.settings
+        self._waiting: list[tuple[float, NoteEvent | _Change]] = []  # by time; not yet encoded
         self._newest_s = 0.0  # of the note-ons and note-offs
         self._tick = 0  # where the encoded part ends
-        self._encoded = _opening(tempo_bpm, self._voice.settings)  # not yet handed to the writer
-        self._put(self._voice.opening(max(FILE_STEP_S, 1 / self._ticks_per_s)))
+        self._encoded = _opening(tempo_bpm, self._voice.now.settings)  # not yet handed to the writer
+        self._put(self._voice.now.opening(max(FILE_STEP_S, 1 / self._ticks_per_s)))
 
     def _begin(self, origin_s: float) -> None:
         self._clock.start(origin_s)
@@ -95,10 +105,19 @@ class MidiFileSink(NoteSink):
             self._encode_until(self._clock.sounded(frame.available_s) - self._reach_back_s)
             self._flush()
 
-    def _wait(self, event: NoteEvent, at_s: float | None = None) -> None:
+    def _change(self, settings: Settings) -> None:
+        """No note stands before the newest one: behind it, though it may be dated back."""
+        if settings.midi != self._settings:
+            self._settings = settings.midi
+            self._wait(_Change(settings.midi), max(self._newest_s, self._clock.sounded(self._now_s)))
+
+    def _wait(self, event: NoteEvent | _Change, at_s: float | None = None) -> None:
         """Keep an event in its place by time; of equal times the later comer stands later."""
         self._clock.started = True
-        time_s = max(0.0, self._clock.sounded(event.time_s) if at_s is None else at_s)
+        if at_s is None:
+            assert not isinstance(event, _Change)  # which says where it stands
+            at_s = self._clock.sounded(event.time_s)
+        time_s = max(0.0, at_s)
         place = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
         self._waiting.insert(place, (time_s, event))
 
@@ -129,12 +148,12 @@ class MidiFileSink(NoteSink):
 
     def _take_back(self, from_s: float, is_void: Callable[[NoteEvent], bool]) -> None:
         """Leave out what waits from ``from_s`` on and is void."""
-        self._waiting = [(at_s, old) for at_s, old in self._waiting if at_s < from_s or not is_void(old)]
+        self._waiting = [(at_s, old) for at_s, old in self._waiting if at_s < from_s or isinstance(old, _Change) or not is_void(old)]
 
     def _encode_until(self, time_s: float) -> None:
         count = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
         for at_s, event in self._waiting[:count]:
-            self._put(self._voice.due(at_s))
+            self._put(self._voice.now.due(at_s))
             self._put(self._encoders[type(event)](event, at_s))
         del self._waiting[:count]
 
@@ -181,7 +200,7 @@ class MidiFileSink(NoteSink):
             self._writer.finish(None)
             return
         self._encode_until(float("inf"))
-        self._put(self._voice.rest())
+        self._put(self._voice.now.rest())
         self._writer.finish(partial(self._append, self._encoded))
 
 

@@ -10,6 +10,9 @@ Conventions
 * MPE, lower zone: channel 1 manages, each note takes the next member channel, so that the tail of the note before
   keeps its own bend; the bend of a channel is set when its next note begins. Eight members are enough for tails, and
   leave channel 10 alone, which readers of files and General MIDI players take for drums.
+* ``change`` takes other settings while it plays: bend range, level and brightness at once, the sounding note's bend put anew in
+  the new range behind its announcement. Another channel, or MPE, waits until nothing sounds, so that every note-off goes where
+  its note-on went. What was said of a controller that is no longer used is put back to rest.
 * What is announced is said in steps (see midi_announce), live ``STEP_S`` apart, by ``due``; no note waits for it.
 
 Source: MIDI Polyphonic Expression 1.0 (RP-053).
@@ -36,13 +39,40 @@ class MidiVoice:
     MEMBERS = 0  # of an MPE zone
 
     def __init__(self, settings: MidiSettings | None = None) -> None:
-        self.settings = s = settings or MidiSettings()
+        s = settings or MidiSettings()
         self._controls = ControlStream(s.bytes_per_s)
-        self._level_message, self._level_curve = midi.LOUDNESS[s.loudness_message], s.level_curve
-        self._bright_message, self._bright_curve = midi.BRIGHTNESS[s.brightness_message], s.bright_curve
+        self._take(s)
         self._channel_of: dict[int, int] = {}  # of each note that sounds
+        self._bent: dict[int, float] = {}  # semitones, as last asked for, of each channel
         self._announcement = Announcement()
         self._step_due_s = 0.0
+
+    def _take(self, s: MidiSettings) -> None:
+        self.settings = s
+        self._controls.bytes_per_s = s.bytes_per_s
+        self._level_message, self._level_curve = midi.LOUDNESS[s.loudness_message], s.level_curve
+        self._bright_message, self._bright_curve = midi.BRIGHTNESS[s.brightness_message], s.bright_curve
+
+    @property
+    def sounding(self) -> bool:
+        """Whether a note has begun and not ended."""
+        return bool(self._channel_of)
+
+    def change(self, settings: MidiSettings, now_s: float) -> list[Timed]:
+        """Go on by other settings of the same channels."""
+        before = self.settings
+        self._take(settings)
+        ways = (before.loudness_message, settings.loudness_message), (before.brightness_message, settings.brightness_message)
+        said = [message for old, new in ways if old != new for message in self._put_back(old)]
+        if settings.bend_range != before.bend_range:
+            said += self._announce_range(now_s)
+        return [(now_s, message) for message in said]
+
+    def leave(self, now_s: float) -> list[Timed]:
+        """The end of this voice, nothing sounding: what was announced is ended, controllers and bends at rest."""
+        ways = (self.settings.loudness_message, self.settings.brightness_message)
+        said = [*self._announcement.leave(), *(message for way in ways for message in self._put_back(way))]
+        return [*((now_s, message) for message in said), *self._centre(now_s, self.channels)]
 
     @property
     def channels(self) -> range:
@@ -125,6 +155,24 @@ class MidiVoice:
             messages += [*midi.silence(channel), *self._controllers_at_rest(channel), *self._bend_at_once(channel, 0.0, now_s)]
         return [(now_s, message) for message in messages]
 
+    # ---- changes -------------------------------------------------------------------------------
+
+    def _put_back(self, way: str) -> list[bytes]:
+        """A controller that is used no more, where a patch that listens to it is as without us."""
+        used = midi.LOUDNESS.get(way) or midi.BRIGHTNESS.get(way)
+        self._controls.forget()
+        return [used(channel, midi.UNUSED[way]) for channel in self.channels] if used else []
+
+    def _announce_range(self, now_s: float) -> list[bytes]:
+        """The bend range has changed: of the channels that sound at once, and the bend by it; of the others in steps."""
+        sounding = set(self._channel_of.values())
+        self._announcement.begin(dict.fromkeys(self.channels, self.settings.bend_range), varied=not sounding)
+        self._step_due_s = now_s
+        said = [message for channel in sounding for message in self._announcement.hurry(channel)]
+        self._controls.spend(sum(map(len, said)), now_s)
+        self._controls.forget()
+        return said + [message for channel in sounding for message in self._bend_at_once(channel, self._bent.get(channel, 0.0), now_s)]
+
     # ---- one channel ---------------------------------------------------------------------------
 
     def _controllers_at_rest(self, channel: int) -> list[bytes]:
@@ -164,6 +212,7 @@ class MidiVoice:
     # ---- messages ------------------------------------------------------------------------------
 
     def _bend(self, channel: int, semitones: float) -> bytes:
+        self._bent[channel] = semitones
         return midi.pitch_bend(channel, midi.bend_to_14bit(semitones, self.settings.bend_range))
 
     def _bend_at_once(self, channel: int, semitones: float, now_s: float) -> list[bytes]:
@@ -198,6 +247,11 @@ class MpeVoice(MidiVoice):
         manager = [(now_s, message) for message in midi.silence(midi.MPE_MANAGER)]
         return [*manager, *super().silence(now_s)]
 
+    def leave(self, now_s: float) -> list[Timed]:
+        """The zone too, for receivers that would go on to take the channels for its members."""
+        closed = (message for step in midi.parameter_steps(midi.MPE_MANAGER, "mpe_zone", 0) for message in step)
+        return [*super().leave(now_s), *((now_s, message) for message in closed)]
+
     def _ranges(self) -> dict[int, float]:
         return {midi.MPE_MANAGER: PLAIN_BEND_RANGE, **super()._ranges()}
 
@@ -216,3 +270,45 @@ class MpeVoice(MidiVoice):
 
 def make_voice(settings: MidiSettings | None) -> MidiVoice:
     return MpeVoice(settings) if settings is not None and settings.mpe else MidiVoice(settings)
+
+
+class ChangingVoice:
+    """A voice that another takes over from, once nothing sounds, where ``change`` asks for other channels."""
+
+    def __init__(self, settings: MidiSettings | None = None) -> None:
+        self.now = make_voice(settings)
+        self._next: MidiSettings | None = None  # of the voice that waits
+
+    def change(self, settings: MidiSettings, now_s: float) -> list[Timed]:
+        """Other settings, as soon as may be."""
+        self._next = settings
+        if _channels_of(settings) == _channels_of(self.now.settings):
+            self._next = None
+            return self.now.change(settings, now_s)
+        return self.hand_over(now_s)
+
+    def hand_over(self, now_s: float) -> list[Timed]:
+        """Where a voice waits and nothing sounds: it takes over, and announces itself."""
+        if self._next is None or self.now.sounding:
+            return []
+        before, self.now, self._next = self.now, make_voice(self._next), None
+        return [*before.leave(now_s), *self.now.announce(now_s)]
+
+    def note_on(self, event: NoteOn, now_s: float) -> list[Timed]:
+        return [*self.hand_over(now_s), *self.now.note_on(event, now_s)]
+
+    def note_off(self, event: NoteOff, now_s: float) -> list[Timed]:
+        return [*self.now.note_off(event, now_s), *self.hand_over(now_s)]
+
+    def bend(self, event: PitchBend, now_s: float) -> list[Timed]:
+        return self.now.bend(event, now_s)
+
+    def loudness(self, event: Loudness, now_s: float) -> list[Timed]:
+        return self.now.loudness(event, now_s)
+
+    def brightness(self, event: Brightness, now_s: float) -> list[Timed]:
+        return self.now.brightness(event, now_s)
+
+
+def _channels_of(settings: MidiSettings) -> tuple[bool, int]:
+    return settings.mpe, 0 if settings.mpe else settings.channel

@@ -96,6 +96,9 @@ class NoteSink(EventSink):
             self._sounding = None
             self._note_off(NoteOff(self._now_s, self._now_s, held.note))
 
+    def _panic(self) -> None:
+        self._silence()
+
     def _close(self) -> None:
         try:
             self._silence()

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.timing.background import BackgroundWriter
@@ -63,6 +64,9 @@ class TerminalSink(EventSink):
         """What the next drawing says of the session: latency in ms, skips so far."""
         self._latency_ms = latency_ms
         self._skips = skips
+
+    def _change(self, settings: Settings) -> None:
+        self._shift = settings.performance.shift_semitones
 
     def _event(self, event: NoteEvent) -> None:
         if isinstance(event, NoteOn):

@@ -1,0 +1,1 @@
+"""How a session is steered while it runs: from Python, by OSC, by the panel."""

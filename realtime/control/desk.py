@@ -1,0 +1,120 @@
+"""Settings that are changed while a session runs, and what else may be asked of it.
+
+Conventions
+-----------
+* A message is the flat name of a setting and a value, as the command line has them, or the name of an action (``ACTIONS``).
+  It is validated where it comes in, by whoever sends it; the session is handed settings that hold, and never an error.
+* The session is handed a state, not a log: of a thousand messages between two hops it gets the settings that they come to,
+  once. So what waits is bounded, and nothing that is sent last is lost.
+* ``Desk.take`` neither waits nor takes a lock that a sender holds. Senders, of any thread, wait for each other alone.
+* A setting declares how it takes effect (``live``): at once, from the next note on, or by a restart of the engine, which the
+  session then asks of whoever runs it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.settings import FLAT, Settings, change_setting
+from rt_melody.realtime.settings.base import RESTART, did_you_mean
+
+LIVE = {name: place.live for name, place in FLAT.items() if place.live}  # flat name -> how it takes effect
+PANIC, PAUSE = "panic", "pause"
+ACTIONS = (PANIC, PAUSE)  # silence everything; play nothing, with a value of 0 play on
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a session should do now. ``panics`` counts from the beginning."""
+
+    settings: Settings
+    paused: bool = False
+    panics: int = 0
+
+
+class Desk:
+    """Where changes come in and a session takes them. ``on_change`` is called with the new orders, in the sender's thread."""
+
+    def __init__(self, settings: Settings | None = None, on_change: Callable[[Orders], object] = lambda orders: None) -> None:
+        self._orders = self._taken = Orders(settings or Settings())
+        self._among_senders = threading.Lock()
+        self._on_change = on_change
+
+    @property
+    def orders(self) -> Orders:
+        """The newest."""
+        return self._orders
+
+    @property
+    def settings(self) -> Settings:
+        """The newest."""
+        return self._orders.settings
+
+    @property
+    def taken(self) -> Orders:
+        """What ``take`` gave last, which whoever makes a tracker and sinks goes by."""
+        return self._taken
+
+    def send(self, name: str, value: Any = None) -> None:
+        """One message. Raises SettingsError, of one sentence, for one that cannot be obeyed; nothing has changed then."""
+        if name == PANIC:
+            self.panic()
+        elif name == PAUSE:
+            self.pause(_as_bool(value))
+        else:
+            self.set(name, value)
+
+    def set(self, name: str, value: Any) -> None:
+        """Change a setting by its flat name."""
+        if name not in LIVE:
+            raise SettingsError(_not_live(name))
+        self._give(lambda now: Orders(change_setting(now.settings, name, value), now.paused, now.panics))
+
+    def replace(self, settings: Settings) -> None:
+        """Put all settings, as after a restart that could not be."""
+        self._give(lambda now: Orders(settings, now.paused, now.panics))
+
+    def pause(self, paused: bool = True) -> None:
+        """Play nothing, or play on."""
+        self._give(lambda now: Orders(now.settings, paused, now.panics))
+
+    def panic(self) -> None:
+        """Silence everything, whatever left it sounding."""
+        self._give(lambda now: Orders(now.settings, now.paused, now.panics + 1))
+
+    def _give(self, change: Callable[[Orders], Orders]) -> None:
+        with self._among_senders:
+            orders = change(self._orders)
+            self._orders = orders
+        self._on_change(orders)
+
+    def take(self) -> Orders | None:
+        """What has changed since the last call; None where nothing has. For the session, between two hops."""
+        orders = self._orders
+        if orders is self._taken:
+            return None
+        self._taken = orders
+        return orders
+
+
+def needing_restart(before: Settings, after: Settings) -> list[str]:
+    """The names of what has changed and needs another engine, device or port."""
+    return [name for name, how in LIVE.items() if how == RESTART and before.flat(name) != after.flat(name)]
+
+
+def _as_bool(value: Any) -> bool:
+    if value is None or value in (True, 1, "1", "true", "on"):
+        return True
+    if value in (False, 0, "0", "false", "off"):
+        return False
+    raise SettingsError(f"{PAUSE} {value} cannot be used: it must be 1 or 0")
+
+
+def _not_live(name: str) -> str:
+    if name in FLAT:
+        return f"{name} cannot be changed while it plays; give it at the start, --{name.replace('_', '-')}"
+    return f"{name} is no setting; {did_you_mean(name, [*ACTIONS, *LIVE])}"

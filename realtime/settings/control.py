@@ -1,0 +1,14 @@
+"""How the program is steered while it plays."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from rt_melody.realtime.settings.base import SettingsModel, option
+from rt_melody.realtime.settings.kinds import Text
+
+
+class ControlSettings(SettingsModel):
+    """How it is steered while it plays."""
+
+    osc_in: Optional[Text] = option(None, "let OSC change settings while it plays, on this UDP port of this machine alone; HOST:PORT listens there", metavar="PORT")
