@@ -1,9 +1,9 @@
 """The command ``rt-melody``: what it was asked for, and every way out.
 
 Exit status: 0 at the end of the input, after a signal that ended a live input, or when the reader of stdout has gone; 2 for
-input that cannot be used, told in one sentence on stderr; 1 where one of several inputs could not be used or an output failed on
-the way (told, the others went on) and for a defect of the program (with its traceback); 128 + N where signal N stopped it at its start or before the end of
-its recordings, and 130 after a second Ctrl-C.
+input that cannot be used, told in one sentence on stderr; 1 where one of several inputs could not be used or an output failed
+on the way (told, the others went on) and for a defect of the program (with its traceback); 128 + N where signal N stopped it at
+its start or before the end of its recordings, and 130 after a second Ctrl-C.
 """
 
 from __future__ import annotations

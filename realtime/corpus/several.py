@@ -77,7 +77,8 @@ class _Several:
 
     def _take(self, outcome: Outcome) -> None:
         """Say and print what came of one input."""
-        name: str = self.inputs[outcome.task[0]]
+        number: int = outcome.task[0]
+        name = self.inputs[number]
         told = self._judged(name, outcome)
         for sentence in told.sentences:
             if sentence not in self.said:
@@ -122,7 +123,8 @@ class _Several:
         number, left = self.program.signals.came, [name for i, name in enumerate(self.inputs) if i not in done]
         if number is None or not left:
             return 0
-        self.progress.say(f"stopped by {signal_name(number)}: {len(done)} of {len(self.inputs)} inputs are done; not done: {', '.join(left)}")
+        said = f"stopped by {signal_name(number)}: {len(done)} of {len(self.inputs)} inputs are done; not done: {', '.join(left)}"
+        self.progress.say(said)
         return 128 + number
 
 
