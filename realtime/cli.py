@@ -1,9 +1,9 @@
 """The command ``rt-melody``: what it was asked for, and every way out.
 
 Exit status: 0 at the end of the input, after a signal that ended a live input, or when the reader of stdout has gone; 2 for
-input that cannot be used, told in one sentence on stderr; 1 where an output failed on the way (told, the others played on)
-and for a defect of the program (with its traceback); 128 + N where signal N stopped it at its start or before the end of
-its recordings, and 130 after a second Ctrl-C.
+input that cannot be used, told in one sentence on stderr; 1 where one of several inputs could not be used or an output failed
+on the way (told, the others went on) and for a defect of the program (with its traceback); 128 + N where signal N stopped it at
+its start or before the end of its recordings, and 130 after a second Ctrl-C.
 """
 
 from __future__ import annotations
@@ -76,7 +76,12 @@ def _run(args: argparse.Namespace) -> int:
         if args.self_test is not None:
             signals.run()
             return _self_test(settings, args.self_test, args.loopback, signals.stop)
-        return Program(settings, signals, args.config).run()
+        program = Program(settings, signals, args.config)
+        if program.jobs > 1:
+            from rt_melody.realtime.corpus.several import run_side_by_side
+
+            return run_side_by_side(program)
+        return program.run()
 
 
 # ---- settings that are not options of their own --------------------------------------------------

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -54,11 +55,12 @@ class Panics(Protocol):
 class Program:
     """Settings turned into a source, a tracker and sinks, input after input."""
 
-    def __init__(self, settings: Settings, signals: StopSignals, config: str | None = None) -> None:
-        inputs = [name for given in settings.source.input for name in _meant(given)]
+    def __init__(self, settings: Settings, signals: StopSignals, config: str | None = None, several: bool | None = None) -> None:
+        """``several``: whether what goes out is named after its input; None: where there are several."""
+        inputs: list[str] = [name for given in settings.source.input for name in _meant(given)]
         self.settings = settings.changed(source=settings.source.changed(input=inputs))
-        self.inputs, self.several, self.signals = inputs, len(inputs) > 1, signals
-        self.config, self.failed = config, list[EventSink]()
+        self.inputs, self.several, self.signals = inputs, len(inputs) > 1 if several is None else several, signals
+        self.config, self.failed, self.unusable = config, list[EventSink](), list[str]()
         self.tracker: MelodyTracker | None = None
         self.display: TerminalSink | None = None
         self.background = BackgroundWriter(self._say_over_line)
@@ -73,25 +75,35 @@ class Program:
         self._check_jack()
         self._check_outputs()
 
+    @property
+    def jobs(self) -> int:
+        """How many inputs may be heard side by side: one where a clock drives them, or one file tells of all."""
+        asked = self.settings.source.jobs
+        if not self.several or self._is_paced() or self.settings.report.stats_file:
+            return 1
+        return min(len(self.inputs), default_jobs() if asked is None else asked)
+
     def run(self) -> int:
-        """All inputs. 0; 2 when one of several could not be used (it is told, the others are done); 1 when an output failed
-        on the way; 128 + N when signal N came before the end of what has one."""
+        """All inputs, one after the other. 0; 1 when one of several could not be used (it is told, the others are done), or an
+        output failed on the way; 128 + N when signal N came before the end of what has one."""
         with self._in_jack(), closing(self.live), closing(self.logs):
             self._make_live()
             if self.several:
-                self._make_folders()
+                self.make_folders()
             if self.settings.report.stats_file:
                 self.logs.append(LineLog(self.settings.report.stats_file))
-            with self._steered(), _panic_on_signal(self.live):
-                status, done = self._run_inputs()
+            with self._steered(), panic_on_signal(self.live):
+                done = self._run_inputs()
         swallowed = [log.failure for log in self.logs if log.failure]
         for failure in swallowed:
             self._tell(failure, always=True)
-        return self._stopped(done) or status or (1 if self.failed or swallowed else 0)
+        if said := unusable_line(self.unusable, len(self.inputs)):
+            self._tell(said, always=True)
+        return self._stopped(done) or (1 if self.unusable or self.failed or swallowed else 0)
 
-    def _run_inputs(self) -> tuple[int, int]:
-        """The status, and how many inputs are done with."""
-        status, done = 0, 0
+    def _run_inputs(self) -> int:
+        """How many inputs are done with."""
+        done = 0
         for name in self.inputs:
             try:
                 done += self._run_one(name)
@@ -99,11 +111,11 @@ class Program:
                 if not self.several or reader_has_gone(error):
                     raise
                 self._tell(f"{name}: {error}", always=True)
-                status = 2
+                self.unusable.append(name)
                 done += self.signals.came is None
             if self.signals.came is not None:
                 break
-        return status, done
+        return done
 
     def _stopped(self, done: int) -> int:
         """Say what a signal left undone; the status for it, 0 where nothing was."""
@@ -332,10 +344,22 @@ class Program:
             raise SettingsError(f"--reference {reference} is for one recording, whose band it holds; the input is {' '.join(self.inputs)}")
         if self.several and set(NAMED) & set(self.inputs):
             raise SettingsError(f"--input {' '.join(self.inputs)}: several inputs must all be files; give mic, demo or - alone")
+        self._check_jobs()
         if "-" in self.inputs and sys.stdin is None:
             raise SettingsError("--input - needs a standard input, which is closed; pipe samples in")
         if model is not None and not os.path.isfile(model):
             raise SettingsError(f"there is no model file {model}; leave --model out to use the one that is shipped")
+
+    def _check_jobs(self) -> None:
+        jobs = self.settings.source.jobs
+        if jobs in (None, 1):
+            return
+        if set(NAMED) & set(self.inputs):
+            raise SettingsError(f"--jobs {jobs} is for several files, and the input is {self.inputs[0]}; leave --jobs out")
+        if self._is_paced():
+            raise SettingsError(f"--jobs {jobs}: what is played at the pace of the clock is played one by one; leave --jobs out")
+        if self.settings.report.stats_file:
+            raise SettingsError(f"--jobs {jobs}: --stats-file tells of one process; leave one of the two out")
 
     def _read_band(self, source: AudioSource) -> None:
         """The whole of --reference, which must last as long as a recording that it stands beside."""
@@ -392,15 +416,16 @@ class Program:
 
     def _check_folders(self) -> None:
         """With several inputs the output paths are folders; two inputs of one stem would share a file."""
-        stems = [Path(name).stem for name in self.inputs]
+        stems = Counter(Path(name).stem for name in self.inputs)
         for given in self._folders():
-            twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+            twice = next((stem for stem, count in stems.items() if count > 1), None)
             if twice:
                 raise SettingsError(f"two inputs are called {twice}; their outputs in {given} would be one file: rename one")
             if os.path.lexists(given) and not os.path.isdir(given):
                 raise SettingsError(f"{given} is no folder; with several inputs give the name of one")
 
-    def _make_folders(self) -> None:
+    def make_folders(self) -> None:
+        """The folders that several inputs' outputs go to. Raises OutputError."""
         for given in self._folders():
             try:
                 Path(given).mkdir(parents=True, exist_ok=True)
@@ -413,7 +438,11 @@ class Program:
         if always or not self.settings.report.quiet:
             if self.display:
                 self.display.clear()
-            say(text)
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """A sentence, to whoever is told."""
+        say(text)
 
     def _tell_input(self, name: str, source: AudioSource, sinks: list[EventSink]) -> None:
         if isinstance(source, MicrophoneSource):
@@ -459,6 +488,18 @@ def _what_changed(before: Settings, after: Settings) -> str:
     return ", ".join(f"{name} {after.flat(name)}" for name in needing_restart(before, after)) or "as before"
 
 
+def unusable_line(names: Sequence[str], number: int) -> str | None:
+    """Which of several inputs could not be used, once more, at the end; None where all could."""
+    if not names or number < 2:
+        return None
+    return f"{len(names)} of {number} inputs could not be used: {', '.join(names)}"
+
+
+def default_jobs() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _meant(name: str) -> list[str]:
     """The files that a pattern means, where the shell has left it as it was, as those of Windows do."""
     if name in NAMED or os.path.exists(name) or not glob.has_magic(name):
@@ -467,7 +508,7 @@ def _meant(name: str) -> list[str]:
 
 
 @contextmanager
-def _panic_on_signal(sinks: list[EventSink]) -> Generator[None]:
+def panic_on_signal(sinks: list[EventSink]) -> Generator[None]:
     """Meanwhile SIGUSR1 silences what ``sinks`` play on, and never ends the program: where the system has that signal
     and we run in the main thread."""
     if not hasattr(signal, "SIGUSR1") or threading.current_thread() is not threading.main_thread():

@@ -238,7 +238,7 @@ def test_a_reader_that_leaves_ends_the_run_quietly_where_nothing_else_goes_out(s
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options, paths", [("--input song.wav --csv a.csv", ["a.csv"]), ("--input song.wav two.wav --csv .", ["song.csv", "two.csv"])]
+    "options, paths", [("--input song.wav --csv a.csv", ["a.csv"]), ("--jobs 1 --input song.wav two.wav --csv .", ["song.csv", "two.csv"])]
 )
 def test_a_reader_that_leaves_stops_no_other_output(song, options, paths):
     Path("two.wav").write_bytes(Path(song).read_bytes())

@@ -44,6 +44,7 @@ RANKS = (
     ("realtime.melody",),
     ("realtime.selftest", "realtime.session", "realtime.api"),
     ("realtime", "realtime.program"),
+    ("realtime.corpus",),
     ("realtime.commands",),
     ("realtime.options",),
     ("realtime.cli",),

@@ -255,7 +255,7 @@ def test_sigusr1_asks_the_sinks_that_play_and_ends_nothing(playing):
     before = signal.getsignal(signal.SIGUSR1)
     try:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        with program._panic_on_signal([type("Sink", (), {"ask_panic": lambda self: asked.append(1)})() for _ in range(playing)]):
+        with program.panic_on_signal([type("Sink", (), {"ask_panic": lambda self: asked.append(1)})() for _ in range(playing)]):
             os.kill(os.getpid(), signal.SIGUSR1)
         assert asked == [1] * playing
         assert signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN, "as it was before"

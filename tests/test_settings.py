@@ -31,6 +31,7 @@ OTHER = {
     "channel": 2,
     "reference": "band.wav",
     "jack": True,
+    "jobs": 3,
     "realtime": True,
     "latency_ms": 33.5,
     "priority": False,
