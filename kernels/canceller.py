@@ -568,6 +568,11 @@ class Canceller:
             state[:] = 0.0
         self._hops = self.back_blocks = 0
 
+    def jump(self) -> None:
+        """Forget what was heard but not the path: what comes next does not follow on what came."""
+        for state in (self._ring, self._window, self._shared):
+            state[:] = 0.0
+
     def process(self, microphone: np.ndarray, reference: np.ndarray, out: np.ndarray) -> None:
         """Take in a hop of both, write the microphone without the reference to ``out`` (float32, ``[shape=(hop_samples,)]``)."""
         past, at = self._ring[self._hops % self._phases], -(self._hops // self._phases) % (PARTITIONS + MOST_BACK)

@@ -25,6 +25,7 @@ from rt_melody.realtime.decoder import PitchDecoder
 from rt_melody.realtime.errors import InputError, SettingsError
 from rt_melody.realtime.frontend import FrontEnd
 from rt_melody.realtime.latency import choose_hop_ms, plan_latency
+from rt_melody.realtime.reference.fed import FedBand
 from rt_melody.realtime.settings.inputs import DecoderSettings
 from rt_melody.realtime.types import PitchFrame
 
@@ -92,10 +93,19 @@ class Engine:
         if start_s == 0.0:
             self._index = 0
 
-    def know_band(self, samples: np.ndarray, sample_rate: int | None = None) -> None:
+    def know_band(
+        self, samples: np.ndarray, sample_rate: int | None = None, loops: bool = False, lead_s: float = 0.0, one_clock: bool = True
+    ) -> None:
         """Take a band that is known out of what will be fed: float samples [shape=(n,)], the first of them at stream time 0,
-        at ``sample_rate`` Hz, that of the stream where None is given. Resets. Raises as ``feed``, and InputError for a rate."""
-        self.front.know(_as_floats(samples), sample_rate or self.sample_rate)
+        at ``sample_rate`` Hz, that of the stream where None is given. ``loops``: it begins again at its end; ``lead_s``: it is
+        heard so much earlier than stream time says; ``one_clock``: its clock is that of the stream. Resets. Raises as
+        ``feed``, and InputError for a rate."""
+        self.front.know(_as_floats(samples), sample_rate or self.sample_rate, loops, lead_s, one_clock)
+        self.reset()
+
+    def expect_reference(self, one_clock: bool = True) -> None:
+        """Take the band out that will be fed beside the voice, which may be of another clock. Resets."""
+        self.front.expect_reference(one_clock)
         self.reset()
 
     def warm_up(self) -> None:
@@ -104,16 +114,30 @@ class Engine:
         self.feed(np.zeros(int(self.sample_rate * 0.1), np.float32))
         self.reset()
 
-    def feed(self, samples: np.ndarray) -> list[PitchFrame]:
+    def feed(self, samples: np.ndarray, reference: np.ndarray | None = None) -> list[PitchFrame]:
         """Take in mono samples ``[shape=(n,)]``, full scale 1; the frames that they complete.
 
+        ``reference``: the band that is heard beside the voice, at the same rate ``[shape=(n,)]``; it is taken out. A stream
+        whose first samples come without one must be told by ``expect_reference``; what then comes without one is silence.
         Values that are not finite count as 0 and are counted in ``replaced_samples``. Raises ValueError for
-        an array of another shape, or of integers, whose full scale nobody knows.
+        an array of another shape, or of integers, whose full scale nobody knows, and for a reference that nobody expects.
         """
         samples = _as_floats(samples)
+        if reference is not None:
+            reference = self._as_reference(reference, len(samples))
         with hop_computing():
-            frames = [self._hop_frame() for _ in self.front.feed(samples)]
+            frames = [self._hop_frame() for _ in self.front.feed(samples, reference)]
         return [frame for frame in frames if frame is not None]
+
+    def _as_reference(self, reference: np.ndarray, count: int) -> np.ndarray:
+        reference = _as_floats(reference)
+        if len(reference) != count:
+            raise ValueError(f"{len(reference)} samples of the reference beside {count} of the voice; feed as many of both")
+        if self.front.band is None and not self.front.fed_samples:
+            self.front.expect_reference()
+        if not isinstance(self.front.band, FedBand):
+            raise ValueError("a reference comes that was not expected; call expect_reference first")
+        return reference
 
     def flush(self) -> list[PitchFrame]:
         """The frames that still speak of what was taken in. The next sample fed begins another stream, but for

@@ -16,6 +16,7 @@ import numpy as np
 from rt_melody.kernels import framing
 from rt_melody.kernels.resample import BLOCK, StreamResampler
 from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.reference.fed import FedBand
 from rt_melody.realtime.reference.recorded import RecordedBand
 
 RING_SAMPLES = 4096  # model-rate samples kept: more than any window
@@ -39,7 +40,7 @@ class FrontEnd:
         self._resampled = np.zeros(self.resampler.most_outputs(BLOCK), np.float32)
         self._ring = np.zeros(RING_SAMPLES, np.float32)
         self._incoming = np.zeros(hop_samples, np.float32)  # a hop on its way, where a band is taken out of it
-        self.band: RecordedBand | None = None
+        self.band: RecordedBand | FedBand | None = None
         self.replaced_samples = 0  # not finite, taken for 0
         self.reset()
 
@@ -48,9 +49,14 @@ class FrontEnd:
         """What resampling adds to the latency."""
         return self.resampler.delay_ms
 
-    def know(self, band: np.ndarray, sample_rate: int) -> None:
-        """Take a band [shape=(n,)] out of what comes in, from stream time 0 on. Resets."""
-        self.band = RecordedBand(band, sample_rate, self._model_rate, self.hop_samples)
+    def know(self, band: np.ndarray, sample_rate: int, loops: bool = False, lead_s: float = 0.0, one_clock: bool = True) -> None:
+        """Take a band [shape=(n,)] out of what comes in, from stream time 0 on; see ``RecordedBand``. Resets."""
+        self.band = RecordedBand(band, sample_rate, self._model_rate, self.hop_samples, loops, lead_s, one_clock)
+        self.reset()
+
+    def expect_reference(self, one_clock: bool = True) -> None:
+        """Take out what will be fed beside. Resets."""
+        self.band = FedBand(self.sample_rate, self._model_rate, self.hop_samples, one_clock)
         self.reset()
 
     def reset(self, start_s: float = 0.0) -> None:
@@ -63,10 +69,14 @@ class FrontEnd:
         self._written = 0  # model-rate samples since the reset
         self.fed_samples = 0
 
-    def feed(self, samples: np.ndarray) -> Iterator[None]:
-        """Take in float32 samples [shape=(n,)]; gives control back once a hop is complete, to be cut before the next."""
+    def feed(self, samples: np.ndarray, reference: np.ndarray | None = None) -> Iterator[None]:
+        """Take in float32 samples [shape=(n,)] and as many of the band; gives control back once a hop is complete, to be
+        cut before the next."""
         for start in range(0, len(samples), BLOCK):
-            yield from self._feed_block(samples[start : start + BLOCK])
+            block = samples[start : start + BLOCK]
+            if isinstance(self.band, FedBand):
+                self.band.feed(None if reference is None else reference[start : start + BLOCK], len(block))
+            yield from self._feed_block(block)
 
     def _feed_block(self, block: np.ndarray) -> Iterator[None]:
         self.replaced_samples += framing.condition(block, self._keep, self._dc, self._conditioned)

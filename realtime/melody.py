@@ -105,20 +105,28 @@ class MelodyTracker:
             self.gate.reset()
         self._available_s = 0.0
 
-    def know_band(self, samples: np.ndarray, sample_rate: int | None = None) -> None:
+    def know_band(
+        self, samples: np.ndarray, sample_rate: int | None = None, loops: bool = False, lead_s: float = 0.0, one_clock: bool = True
+    ) -> None:
         """Take a band that is known, such as a karaoke track, out of what will be fed: see ``Engine.know_band``. Resets."""
-        self.engine.know_band(samples, sample_rate)
+        self.engine.know_band(samples, sample_rate, loops, lead_s, one_clock)
+        self.reset()
+
+    def expect_reference(self, one_clock: bool = True) -> None:
+        """Take the band out that will be fed beside the voice: see ``Engine.expect_reference``. Resets."""
+        self.engine.expect_reference(one_clock)
         self.reset()
 
     @property
     def band(self) -> BandCanceller | None:
         """How the known band is taken out, so far; None where none is known."""
-        recorded = self.engine.front.band
-        return None if recorded is None else recorded.canceller
+        band = self.engine.front.band
+        return None if band is None else band.canceller
 
-    def feed(self, samples: np.ndarray) -> list[Heard]:
-        """Take in mono samples [shape=(n,)] of full scale 1. Raises ValueError as ``Engine.feed`` does."""
-        return self._play(self.engine.feed(samples))
+    def feed(self, samples: np.ndarray, reference: np.ndarray | None = None) -> list[Heard]:
+        """Take in mono samples [shape=(n,)] of full scale 1, and as many of the band that is heard beside the voice. Raises
+        ValueError as ``Engine.feed`` does."""
+        return self._play(self.engine.feed(samples) if reference is None else self.engine.feed(samples, reference))
 
     def flush(self) -> list[Heard]:
         """The input has ended: what was still held back, and the end of the note that sounds."""

@@ -317,7 +317,7 @@ class Session:
         if self.source.live and waiting > self._bound_samples + self.source.device_block_samples:
             self._skip(len(block))
         else:
-            self._give(self.tracker.feed(block))
+            self._give(self.tracker.feed(block, self.source.reference))
             self._account(len(block))
 
     def _account(self, block_samples: int) -> None:

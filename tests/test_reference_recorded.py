@@ -85,6 +85,83 @@ def test_after_a_skip_it_stands_where_time_stands(microphone, voice, band):
     assert tracker.band.taken_db > 3.0
 
 
+def test_fed_beside_the_voice_it_is_taken_out_as_when_it_is_known(microphone, band):
+    known, fed = (MelodyTracker.from_settings(sample_rate=RATE) for _ in range(2))
+    known.know_band(band)
+    fed.expect_reference()
+    pairs = zip(np.array_split(microphone, 97), np.array_split(band, 97))
+    heard = [item for voice, beside in pairs for item in fed.feed(voice, beside)]
+    assert heard == known.feed(microphone)
+    assert fed.band.taken_db == known.band.taken_db > 3.0
+
+
+def test_a_stream_that_begins_with_a_reference_expects_it_and_one_that_goes_on_without_hears_silence(microphone, band):
+    tracker = MelodyTracker.from_settings(sample_rate=RATE)
+    tracker.feed(microphone[: 4 * RATE], band[: 4 * RATE])
+    assert tracker.band.taken_db > 3.0
+    tracker.feed(microphone[4 * RATE :])
+    assert abs(tracker.band.taken_db) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [(np.zeros(9, np.float32), "9 samples of the reference beside 10"), (np.zeros(10, np.int16), "feed floats")],
+)
+def test_a_reference_of_another_kind_is_refused(beside, said):
+    with pytest.raises(ValueError, match=said):
+        MelodyTracker.from_settings(sample_rate=RATE).feed(np.zeros(10, np.float32), beside)
+
+
+def test_a_reference_out_of_the_blue_is_refused():
+    tracker = MelodyTracker.from_settings(sample_rate=RATE)
+    tracker.feed(np.zeros(10, np.float32))
+    with pytest.raises(ValueError, match="expect_reference"):
+        tracker.feed(np.zeros(10, np.float32), np.zeros(10, np.float32))
+
+
+def test_after_a_skip_the_room_is_still_known(microphone, band):
+    tracker = MelodyTracker.from_settings(sample_rate=RATE)
+    tracker.know_band(band)
+    tracker.feed(microphone[: 4 * RATE])
+    tracker.skip_to(4.5)
+    tracker.feed(microphone[round(4.5 * RATE) : round(4.8 * RATE)])
+    anew = MelodyTracker.from_settings(sample_rate=RATE)
+    anew.know_band(band[round(4.5 * RATE) :])
+    anew.feed(microphone[round(4.5 * RATE) : round(4.8 * RATE)])
+    assert tracker.band.trust > 0.8 > anew.band.trust
+
+
+def reference_hops(known: RecordedBand, seconds: float) -> np.ndarray:
+    """What it hands to the canceller [shape=(n,)]."""
+    hops = []
+    for _ in range(round(seconds * RATE / 160)):
+        known.taken_out_of(np.zeros(160, np.float32))
+        hops.append(known._hop.copy())
+    return np.concatenate(hops)
+
+
+def test_a_band_that_is_known_earlier_than_it_is_due_is_the_same_band_later(band):
+    """With a lead of 100 ms its sample at 0.1 s stands at stream time 0."""
+    led = reference_hops(RecordedBand(band, RATE, RATE, 160, lead_s=0.1), 2.0)
+    cut = reference_hops(RecordedBand(band[1600:], RATE, RATE, 160), 2.0)
+    assert led[RATE // 2 :] == pytest.approx(cut[RATE // 2 :], abs=1e-5)  # the filter against DC began at another place
+
+
+@pytest.mark.parametrize("rate", [RATE, 44100])
+def test_a_band_that_loops_goes_on_where_it_ends(rate):
+    """Whole periods of a sine in 1 s: nothing is to be seen of its end."""
+    loop = RecordedBand(np.sin(2 * np.pi * 500 * np.arange(rate) / rate).astype(np.float32), rate, RATE, 160, loops=True)
+    loop.reset(0.5)
+    seen = reference_hops(loop, 2.0)
+    assert np.abs(seen - np.sin(2 * np.pi * 500 * (0.5 + np.arange(len(seen)) / RATE))).max() < 0.035  # the filter against DC
+
+
+def test_a_band_shorter_than_a_hop_loops_too():
+    loop = RecordedBand(np.linspace(-1, 1, 50).astype(np.float32), RATE, RATE, 160, loops=True)
+    seen = reference_hops(loop, 0.1)
+    np.testing.assert_array_equal(seen[50:], seen[:-50])
+
+
 def test_silence_in_place_of_a_band_changes_nothing(microphone):
     plain, silent = track(microphone, RATE), track(microphone, RATE, reference=np.zeros(len(microphone), np.float32))
     assert np.array_equal(plain.f0_hz, silent.f0_hz) and plain.notes == silent.notes

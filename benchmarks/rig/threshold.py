@@ -44,7 +44,7 @@ class ThresholdTracker:
         self._fed, self._quiet, self._start_s = 0, round(QUIET_S * self.sample_rate), start_s
         self._now_s, self._sounds = start_s, False
 
-    def feed(self, samples: np.ndarray) -> list[Heard]:
+    def feed(self, samples: np.ndarray, reference: np.ndarray | None = None) -> list[Heard]:
         over = np.abs(samples) > THRESHOLD
         first = int(np.argmax(over)) + 1 if over.any() and not self._sounds else len(samples)
         self._now_s = now_s = self._start_s + (self._fed + first) / self.sample_rate

@@ -63,6 +63,11 @@ class BandCanceller:
         self._settled_s = self._steady_s = 0.0
         self._caught = False
 
+    def jump(self) -> None:
+        """Sound was left out: what was learnt of the room and the clocks is kept."""
+        self._filter.jump()
+        self._ring[:] = 0.0
+
     # ---- a hop ---------------------------------------------------------------------------------
 
     def process(self, microphone: np.ndarray, reference: np.ndarray, out: np.ndarray) -> None:

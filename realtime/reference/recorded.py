@@ -2,8 +2,9 @@
 
 Conventions
 -----------
-* The recording's first sample stands at stream time 0. Where it has ended there is silence, which takes nothing out.
-* All at the model's rate; both recordings count one clock.
+* The recording's first sample stands at stream time 0, or ``lead_s`` before it. Where it has ended there is silence, which
+  takes nothing out, or it begins again.
+* All at the model's rate.
 """
 
 from __future__ import annotations
@@ -23,50 +24,87 @@ DC_CORNER_HZ = 15.0  # as the microphone is conditioned
 class RecordedBand:
     """``samples`` float32 [shape=(n,)] at ``sample_rate`` Hz, for a model at ``model_rate`` Hz with hops of ``hop_samples``.
 
+    ``loops``: it begins again at its end. ``lead_s``: by so much it is handed over earlier than it is due, as where a
+    singer is recorded late. ``one_clock``: the microphone counts the clock by which it is played.
     Raises InputError for a rate that cannot be resampled.
     """
 
-    def __init__(self, samples: np.ndarray, sample_rate: int, model_rate: int, hop_samples: int) -> None:
-        self._band = resampled(samples, sample_rate, model_rate)
+    def __init__(
+        self,
+        samples: np.ndarray,
+        sample_rate: int,
+        model_rate: int,
+        hop_samples: int,
+        loops: bool = False,
+        lead_s: float = 0.0,
+        one_clock: bool = True,
+    ) -> None:
+        tail = np.zeros(0, np.float32) if loops else np.zeros(hop_samples, np.float32)
+        self._band = np.concatenate([resampled(samples, sample_rate, model_rate, loops), tail])
+        self._seconds, self._loops, self._lead = len(samples) / sample_rate, loops, round(lead_s * model_rate)
         self._rate, self._hop = model_rate, np.zeros(hop_samples, np.float32)
         self._out = np.zeros(hop_samples, np.float32)
-        self.canceller = BandCanceller(model_rate, hop_samples, one_clock=True)
-        self._at = 0
+        self.canceller = BandCanceller(model_rate, hop_samples, one_clock=one_clock)
+        self._at = self._lead
 
     @property
     def seconds(self) -> float:
         """How long it lasts."""
-        return len(self._band) / self._rate
+        return self._seconds
 
     def reset(self, start_s: float = 0.0) -> None:
-        """Forget the room. The next hop stands at ``start_s`` of stream time."""
-        self.canceller.reset()
-        self._at = round(start_s * self._rate)
+        """The next hop stands at ``start_s`` of stream time. Where that is 0, the room is forgotten."""
+        if start_s == 0.0:
+            self.canceller.reset()
+        else:
+            self.canceller.jump()
+        self._at = self._lead + round(start_s * self._rate)
 
     def taken_out_of(self, hop: np.ndarray) -> np.ndarray:
         """A hop of the microphone [shape=(hop_samples,)] without the band; overwritten by the next call."""
-        there = self._band[self._at : self._at + len(hop)]
-        self._hop[: len(there)] = there
-        self._hop[len(there) :] = 0.0
+        self._fill(self._hop)
         self._at += len(hop)
         self.canceller.process(hop, self._hop, self._out)
         return self._out
 
+    def _fill(self, hop: np.ndarray) -> None:
+        filled = 0
+        while filled < len(hop):
+            at = (self._at + filled) % len(self._band) if self._loops else min(self._at + filled, len(self._band) - len(hop))
+            there = self._band[at : at + len(hop) - filled]
+            hop[filled : filled + len(there)] = there
+            filled += len(there)
 
-def resampled(samples: np.ndarray, sample_rate: int, model_rate: int) -> np.ndarray:
-    """Float32 [shape=(n,)] at the model's rate, as the microphone's samples are: sample n at n / model_rate seconds."""
+
+def resampled(samples: np.ndarray, sample_rate: int, model_rate: int, loops: bool = False) -> np.ndarray:
+    """Float32 [shape=(n,)] at the model's rate, as the microphone's samples are: sample n at n / model_rate seconds.
+
+    ``loops``: what is before the beginning is the end, and the length is that of the samples to half a sample.
+    """
+    if not loops:
+        return converted(_conditioned(samples, sample_rate), sample_rate, model_rate)
+    around = samples[np.arange(-sample_rate, len(samples) + sample_rate) % len(samples)]
+    out = converted(_conditioned(around, sample_rate), sample_rate, model_rate)
+    return out[model_rate : model_rate + max(1, round(len(samples) * model_rate / sample_rate))]
+
+
+def _conditioned(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    keep, state = exp(-2.0 * pi * DC_CORNER_HZ / sample_rate), np.array([np.nan, 0.0])
+    clean = np.zeros(len(samples), np.float32)
+    framing.condition(samples.astype(np.float32), keep, state, clean)
+    return clean
+
+
+def converted(samples: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
+    """Float32 [shape=(n,)] at another rate, sample n at n / rate_out seconds, its end included. Raises InputError for a rate."""
     try:
-        resampler = StreamResampler(sample_rate, model_rate)
+        resampler = StreamResampler(rate_in, rate_out)
     except ValueError as error:
         raise InputError(str(error)) from error
-    tail = np.zeros(int(sample_rate * resampler.delay_ms / 1000.0) + 1, np.float32)
-    clean, out = np.zeros(BLOCK, np.float32), np.zeros(resampler.most_outputs(BLOCK), np.float32)
-    keep, state = exp(-2.0 * pi * DC_CORNER_HZ / sample_rate), np.array([np.nan, 0.0])
-    parts: list[np.ndarray] = []
+    out, parts = np.zeros(resampler.most_outputs(BLOCK), np.float32), list[np.ndarray]()
+    tail = np.zeros(int(rate_in * resampler.delay_ms / 1000.0) + 1, np.float32)
     whole = np.concatenate([samples.astype(np.float32, copy=False), tail])
     for start in range(0, len(whole), BLOCK):
-        block = np.ascontiguousarray(whole[start : start + BLOCK])
-        framing.condition(block, keep, state, clean)
-        count = resampler.process(clean[: len(block)], out)
+        count = resampler.process(np.ascontiguousarray(whole[start : start + BLOCK]), out)
         parts.append(out[:count].copy())
     return np.concatenate(parts)

@@ -85,6 +85,12 @@ class AudioSource:
         return 0
 
     @property
+    def reference(self) -> np.ndarray | None:
+        """What was played or heard of the band beside the block that ``read`` gave last [shape=(n_samples,)], overwritten by
+        the next; None where nothing is known of one."""
+        return None
+
+    @property
     def trouble(self) -> str | None:
         """One sentence on what is wrong with a live input now; None where all is well. It comes and goes."""
         return None
