@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # JACK-Client is an extra
 
 LONGEST_HOP_S = 0.01
 SHORTER_S = 1.0  # by which a band may end before its singer
+SPOKEN = {"demo": "the demo, a phrase that the program sings to itself", "-": "standard input"}
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 
 
@@ -157,7 +158,7 @@ class Program:
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
             with source:
                 self._read_band(source)
-                self._tell_input(name, source, [*self.live, *files])
+                self._tell_loading([*self.live, *files])
                 while session is None or self._goes_on(session):
                     session = self._listen(name, source, files, session)
         finally:
@@ -165,6 +166,7 @@ class Program:
             self._tell_unsent([*self.live, *files])
             if session is not None:
                 self._tell_end(name, session)
+                self._tell_files(name)
         assert session is not None  # else an error is under way
         if source.notice:
             self._tell_notice(name, source.notice, session.stats.frames)
@@ -183,6 +185,8 @@ class Program:
             make_tracker=self._prepare_tracker, desk=self.desk,
         )
         self.signals.run()
+        if before is None:
+            self._tell_input(name, source)
         try:
             session.run()
         finally:
@@ -444,16 +448,30 @@ class Program:
         """A sentence, to whoever is told."""
         say(text)
 
-    def _tell_input(self, name: str, source: AudioSource, sinks: list[EventSink]) -> None:
+    def _tell_loading(self, sinks: list[EventSink]) -> None:
+        if self.tracker is None:
+            if not any(sink.is_output for sink in sinks):
+                self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
+            self._tell("loading, which takes a few seconds")
+
+    def _tell_input(self, name: str, source: AudioSource) -> None:
+        """What is heard from now on, where somebody waits for it."""
         if isinstance(source, MicrophoneSource):
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
         elif self.jack is not None and source is self.jack.sound:
             heard = self.jack.heard or "nothing yet"
             self._tell(f"listening to {heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
-        elif self.tracker is None and not any(sink.is_output for sink in sinks):
-            self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
+        elif source.paced:
+            self._tell(f"listening to {SPOKEN.get(name, name)}; Ctrl-C ends")
         if source.remark:
             self._tell((f"{name}: " if self.several else "") + source.remark, always=True)
+
+    def _tell_files(self, name: str) -> None:
+        """Every file that was written for an input, now that it is closed."""
+        given = self.settings.written_files.values()
+        paths = (output_path(folder, name, ending, self.several) for folder, ending in given)
+        if written := [str(path) for path in paths if os.path.isfile(path)]:
+            self._tell(f"wrote {' and '.join(written)}")
 
     def _tell_loss(self, text: str) -> None:
         """Called by threads that must not wait, as a terminal may make its writer do: handed over."""

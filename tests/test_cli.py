@@ -150,7 +150,7 @@ def test_a_run_tells_its_latency_part_by_part_and_sums_up(song, capsys):
     *parts, total, confirmation, until_a_note = (float(line.split()[0]) for line in lines if " ms  " in line)
     assert (status, out) == (0, "") and confirmation == 10 and until_a_note == pytest.approx(total + 10)
     assert "in all, bound 50 ms" in err and sum(parts) == pytest.approx(total, abs=0.01) and total <= 50
-    assert lines[-1].startswith("rt-melody: 200 frames, ")
+    assert lines[-2].startswith("rt-melody: 200 frames, ") and lines[-1] == "rt-melody: wrote a.csv"
 
 
 def test_quiet_says_nothing(song, capsys):
@@ -160,6 +160,15 @@ def test_quiet_says_nothing(song, capsys):
 def test_a_run_without_outputs_names_them(song, capsys):
     assert "no output was asked for" in said(capsys, "--input", song)[2]
     assert "no output was asked for" not in said(capsys, "--input", song, "--jsonl")[2]
+
+
+def test_what_is_said_comes_when_it_is_so_and_names_each_file(song, capsys):
+    said_so = said(capsys, "--input", song, "--realtime", "--csv", "a.csv", "--midi-file", "my take.mid")[2]
+    lines = [line for line in said_so.splitlines() if line.startswith("rt-melody: ")]
+    beginnings = ("loading", "latency from", f"listening to {song}", "200 frames", "wrote ")
+    assert all(line.removeprefix("rt-melody: ").startswith(start) for line, start in zip(lines, beginnings, strict=True)), said_so
+    assert lines[-1] == "rt-melody: wrote my take.mid and a.csv"
+    assert "wrote" not in said(capsys, "--input", song, "--csv", "b.csv", "--quiet")[2]
 
 
 @pytest.mark.slow

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_audio import FakeAudio, PortAudioError
+from fake_audio import FakeAudio, FakeStream, PortAudioError
 
 from rt_melody.realtime.errors import DeviceError, InputError
 from rt_melody.realtime.sources import microphone
 from rt_melody.realtime.sources.base import RateChanged
+from rt_melody.realtime.sources.input_levels import levels_sentence, measure_levels
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
 
 
@@ -316,10 +318,45 @@ def test_digital_silence_is_told_after_three_seconds_and_forgotten_with_the_firs
     assert source.trouble is None
     now_s = at_pace(monkeypatch, source, audio, 0.2, 48000.0, value=0.0, from_s=now_s)
     assert "nothing but digital silence comes from the audio input 'mic, ALSA'" in source.trouble
-    at_pace(monkeypatch, source, audio, 0.01, 48000.0, value=1e-6, from_s=now_s)
+    at_pace(monkeypatch, source, audio, 0.01, 48000.0, value=1e-3, from_s=now_s)
     assert source.trouble is None
     source.close()
     assert source.trouble is None
+
+
+def test_an_input_that_is_hardly_heard_at_its_beginning_is_told_of_with_what_the_others_give(monkeypatch):
+    source, audio = opened(rate=48000.0)
+    source._others = SimpleNamespace(ask=lambda: asked.append(1), sentence=None)
+    asked = []
+    now_s = at_pace(monkeypatch, source, audio, 2.9, 48000.0, value=3e-4)
+    assert source.trouble is None and not asked
+    now_s = at_pace(monkeypatch, source, audio, 0.2, 48000.0, value=-3e-4, from_s=now_s)
+    assert source.trouble is None and asked, "what the others give is awaited"
+    source._others.sentence = "--device NUMBER chooses another"
+    assert source.trouble.startswith("hardly anything comes from the audio input 'mic, ALSA': see whether its cable is in")
+    assert source.trouble.endswith("phantom power; --device NUMBER chooses another")
+    now_s = at_pace(monkeypatch, source, audio, 0.01, 48000.0, value=-4e-4, from_s=now_s)
+    assert source.trouble is None
+    at_pace(monkeypatch, source, audio, 3.2, 48000.0, value=1e-6, from_s=now_s)
+    assert source.trouble is None, "a pause is no fault of the microphone's"
+    source.close()
+
+
+def test_the_levels_of_the_other_inputs_are_those_that_they_give(monkeypatch):
+    audio = FakeAudio([("mic", 0, 1, 48000.0), ("loud", 0, 2, 44100.0), ("taken", 0, 1, 8000.0), ("out", 0, 0, 8000.0)])
+    monkeypatch.setattr(FakeStream, "start", lambda stream: stream.play(np.full((100, stream.settings["channels"]), 0.1)))
+    busy = audio.InputStream
+
+    def open_stream(**settings):
+        if settings["device"] == 2:
+            raise PortAudioError("busy", -9985)
+        return busy(**settings)
+
+    audio.InputStream = open_stream
+    levels = measure_levels(0, audio, 0.0)
+    assert levels == [("1 loud, ALSA", -20.0)] and audio.stream.closed
+    assert levels_sentence(levels) == "--device NUMBER chooses another, which give now: 1 loud, ALSA (-20 dBFS)"
+    assert levels_sentence([]) == "no other input is to be had"
 
 
 def test_a_device_that_calls_no_more_is_told_a_second_before_it_is_lost(monkeypatch):

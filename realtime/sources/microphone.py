@@ -10,6 +10,7 @@ Conventions
 * Under JACK an input is another client's output: when that client goes, the input stays open and silent.
 * ``lost_samples`` counts what found the ring full. What the device itself dropped has no number; each
   report of it is counted in ``overflows``.
+* An input that is not heard at all at its beginning is told of, with what to look at and what the other inputs give.
 * A device that loses sound though nobody says so gets larger buffers, once: PipeWire's plug-in for ALSA does, where the
   graph's period is longer than the buffer that low latency asked for (half of the sound at a period of 1024).
 * What the device says of its rate is measured: one that has changed it raises ``RateChanged``, and goes on at the new
@@ -32,6 +33,7 @@ from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.base import AudioSource, RateChanged
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
 from rt_melody.realtime.sources.devices import AudioInput, find_input, load_backend
+from rt_melody.realtime.sources.input_levels import OtherLevels
 from rt_melody.realtime.sources.rate_meter import RateFault, RateMeter
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 
@@ -40,6 +42,8 @@ READ_S = 0.1  # the most that one read gives
 MIX_SAMPLES = 1024  # samples mixed down at a time in the callback
 ALL_CHANNELS_UP_TO = 8  # a device that offers more is a matrix or a converter; its first two are taken
 ZEROS_S = 3.0  # exact zeros for so long are no room that is quiet
+FAINT_S = 3.0  # nothing above FAINT_PEAK for so long at the beginning: no microphone hears so little
+FAINT_PEAK = 10.0 ** (-70.0 / 20.0)
 STILL_S = 1.0  # no callback for so long is told
 MENDED_S = 3.0  # for so long it is told that the device was opened anew
 SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone ...
@@ -68,7 +72,7 @@ class MicrophoneSource(AudioSource):
     ``device``: a number, a part of a name, or None for the default. ``sample_rate``: in Hz, None for the
     device's own. ``channel``: one channel, from 1, or None for the mean of all. ``block_samples``: the size
     asked of PortAudio, 0 to let the device choose, which is the quickest. ``backend``: a stand-in for the
-    ``sounddevice`` module.
+    ``sounddevice`` module. ``ask_others``: where this input is not heard at its beginning, listen to the others as well.
 
     ``open`` raises DeviceError, ``read`` raises DeviceLost once everything captured has been read, and RateChanged as soon
     as it is measured.
@@ -84,8 +88,9 @@ class MicrophoneSource(AudioSource):
         channel: int | None = None,
         block_samples: int = 0,
         backend: Any = None,
+        ask_others: bool = False,
     ) -> None:
-        self.device = device
+        self.device, self._ask_others = device, ask_others
         self.channel = channel
         self.info: AudioInput | None = None
         self._asked_rate = sample_rate
@@ -133,6 +138,8 @@ class MicrophoneSource(AudioSource):
         self._rate_index = self._rate_samples = self._rate_lost = self._rate_lost_samples = 0  # where the newest rate began
         self._breaks, self._mended, self._mended_s = 0, "", -inf
         self._last_sound = 0  # index after the newest sample that is not exactly 0
+        self._was_heard = False  # anything above FAINT_PEAK, so far
+        self._others = OtherLevels(self._opened_input().index) if self._ask_others else None
         self._wakeup = WakeupPipe()
         self._origin_s: float | None = None
         self._clock_starts = True  # with the next block
@@ -204,6 +211,7 @@ class MicrophoneSource(AudioSource):
             self._write_mixed(frames, ring)
         if frames.any():
             self._last_sound = ring.write_index
+            self._was_heard = self._was_heard or max(frames.max(), -frames.min()) > FAINT_PEAK
         overflow = bool(status) and status.input_overflow
         if overflow:
             self._overflows += 1
@@ -388,10 +396,16 @@ class MicrophoneSource(AudioSource):
         name = self._opened_input().full_name
         if self._silent_s() > STILL_S:
             return f"nothing comes from the audio input {name!r} any more"
-        if self._opened_ring().write_index - self._last_sound > ZEROS_S * self.sample_rate:
-            return (
+        written = self._opened_ring().write_index
+        if written - self._last_sound > ZEROS_S * self.sample_rate:
+            return self._with_others(
                 f"nothing but digital silence comes from the audio input {name!r}: see whether it is muted, switched off, or "
                 "forbidden to this program by the system's privacy settings"
+            )
+        if not self._was_heard and written > FAINT_S * self.sample_rate:
+            return self._with_others(
+                f"hardly anything comes from the audio input {name!r}: see whether its cable is in, its switch is on, its gain is up, "
+                "and whether it needs phantom power"
             )
         fault = self._meter.fault()
         if fault is not None and fault.rate_hz is None and self._latency != "low":
@@ -399,6 +413,13 @@ class MicrophoneSource(AudioSource):
         if time.perf_counter() - self._mended_s < MENDED_S:
             return self._mended
         return None
+
+    def _with_others(self, sentence: str) -> str | None:
+        """The sentence, and at the beginning what the other inputs give, which takes a moment to find out: None until then."""
+        if self._was_heard or self._others is None:
+            return sentence
+        self._others.ask()
+        return None if self._others.sentence is None else f"{sentence}; {self._others.sentence}"
 
     @property
     def input_latency_ms(self) -> float | None:

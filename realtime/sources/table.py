@@ -29,7 +29,7 @@ class SourceRequest:
 
 def _microphone(request: SourceRequest) -> sources.AudioSource:
     s = request.settings
-    return request.jack or sources.MicrophoneSource(s.device, s.rate, s.channel)
+    return request.jack or sources.MicrophoneSource(s.device, s.rate, s.channel, ask_others=True)
 
 
 def _demo(request: SourceRequest) -> sources.AudioSource:
