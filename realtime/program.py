@@ -59,7 +59,7 @@ class Program:
     def __init__(self, settings: Settings, signals: StopSignals, config: str | None = None, several: bool | None = None) -> None:
         """``several``: whether what goes out is named after its input; None: where there are several."""
         inputs: list[str] = [name for given in settings.source.input for name in _meant(given)]
-        self.settings = settings.changed(source=settings.source.changed(input=inputs))
+        self.settings: Settings = settings.changed(source=settings.source.changed(input=inputs))
         self.inputs, self.several, self.signals = inputs, len(inputs) > 1 if several is None else several, signals
         self.config, self.failed, self.unusable = config, list[EventSink](), list[str]()
         self.tracker: MelodyTracker | None = None

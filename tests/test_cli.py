@@ -311,7 +311,7 @@ def test_stop_between_two_inputs_leaves_the_second_alone(song, capsys, monkeypat
             return stats
 
     monkeypatch.setattr(program, "Session", Stopped)
-    status, _, err = said(capsys, "--input", song, "two.wav", "--csv", "out", "--quiet")
+    status, _, err = said(capsys, "--input", song, "two.wav", "--csv", "out", "--quiet", "--jobs", "1")
     assert status == 128 + signal.SIGTERM and "stopped by SIGTERM before the end of two.wav" in err
     assert [path.name for path in Path("out").iterdir()] == ["song.csv"]
 

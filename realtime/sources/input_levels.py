@@ -70,7 +70,7 @@ class OtherLevels:
         command = [sys.executable, "-m", "rt_melody.realtime.sources.input_levels", str(self._but)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=self._timeout_s, stdin=subprocess.DEVNULL)
-            levels = json.loads(done.stdout) if done.returncode == 0 else []
+            levels: list[tuple[str, float]] = json.loads(done.stdout) if done.returncode == 0 else []
         except (OSError, ValueError, subprocess.TimeoutExpired):
             levels = []
         self.sentence = levels_sentence([(str(name), float(level)) for name, level in levels])
