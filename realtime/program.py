@@ -119,8 +119,8 @@ class Program:
                     self._read_band(source)
                     self._tell_input(name, source, live + files)
                     session = Session(
-                        source, self._prepare_tracker(source.sample_rate), live + files, self.signals.stop, self._tell_loss,
-                        self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
+                        source, self._prepare_tracker(source.sample_rate, not source.paced), live + files, self.signals.stop,
+                        self._tell_loss, self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
                         pause=self.signals.take_pause, on_pause=self.signals.pause,
                         make_tracker=self._prepare_tracker,
                     )
@@ -215,12 +215,13 @@ class Program:
             raise InputError(notice)
         self._tell((f"{name}: " if self.several else "") + notice, always=True)
 
-    def _prepare_tracker(self, sample_rate: int) -> MelodyTracker:
+    def _prepare_tracker(self, sample_rate: int, recorded: bool = False) -> MelodyTracker:
         """The tracker for that rate: the one of the input before where it fits, else another with the same model."""
         before = self.tracker
         if before is not None and before.sample_rate == sample_rate:
             return before
-        self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, before.engine.model if before else None)
+        model = before.engine.model if before else None
+        self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, model, recorded)
         if self.band is not None:
             tracker.know_band(*self.band)
         tracker.warm_up()
