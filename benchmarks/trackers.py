@@ -18,9 +18,12 @@ Tracked = tuple[list[PitchFrame], list[NoteEvent]]
 Tracker = Callable[[np.ndarray], Tracked]  # samples [shape=(n,)] of a stream of its own
 
 
-def melody_tracker(sample_rate: int, model: StreamingModel | str | Path | None = None, **settings: Any) -> MelodyTracker:
-    """The tracker of these settings, by their flat names. Raises RtMelodyError for what cannot be had."""
-    return MelodyTracker.from_settings(make_settings(settings), sample_rate, trusted(model))
+def melody_tracker(
+    sample_rate: int, model: StreamingModel | str | Path | None = None, recorded: bool = False, **settings: Any
+) -> MelodyTracker:
+    """The tracker of these settings, by their flat names; ``recorded``: with many hops at once, as files are heard. Raises
+    RtMelodyError for what cannot be had."""
+    return MelodyTracker.from_settings(make_settings(settings), sample_rate, trusted(model), recorded)
 
 
 def trusted(model: StreamingModel | str | Path | None) -> StreamingModel | None:

@@ -49,6 +49,13 @@ def folded_pair(pair: nn.Sequential) -> Tuple[Tensor, Tensor]:
     return folded(conv.weight, norm)
 
 
+def branch_weights(block: InceptionBlock) -> Tuple[List[Tensor], Tensor]:
+    """Weights of the four branches, wide, narrow, motion, hold, and the bias of all of them side by side."""
+    scale, bias = scale_and_shift(block.mix_norm)
+    branches = (block.wide, block.narrow, block.motion, block.hold)
+    return [branch.conv.weight * part.view(-1, 1, 1, 1) for branch, part in zip(branches, scale.split(block.b))], bias
+
+
 def as_rows(weight: Tensor) -> Tensor:
     """A kernel over positions alone as a matrix ``[width * in, out]`` for fields that are rows."""
     return weight[:, :, 0].permute(2, 1, 0).flatten(0, 1)
@@ -149,12 +156,10 @@ class InceptionStep(Constants):
         b = block.b
         self.parts = [b, b, b, b]
         self.reduce = Pointwise(*folded_pair(block.reduce))
-        scale, shift = scale_and_shift(block.mix_norm)
-        part = lambda conv, i: conv.conv.weight * scale[i * b : i * b + b].view(-1, 1, 1, 1)  # noqa: E731
-        self.wide, self.narrow = Frequency(part(block.wide, 0)), Frequency(part(block.narrow, 1))
-        self.motion = Columns(part(block.motion, 2), block.motion.dilation)
-        self.hold = Columns(part(block.hold, 3), block.hold.dilation)
-        self.keep(bias=shift)  # of the four branches, side by side
+        (wide, narrow, motion, hold), bias = branch_weights(block)
+        self.wide, self.narrow = Frequency(wide), Frequency(narrow)
+        self.motion, self.hold = Columns(motion, block.motion.dilation), Columns(hold, block.hold.dilation)
+        self.keep(bias=bias)  # of the four branches, side by side
         self.project = Pointwise(*folded_pair(block.project))
 
     def past(self, positions: int, like: Tensor) -> List[Tensor]:

@@ -97,6 +97,7 @@ class StreamingModel:
         with torch.inference_mode():
             states = [self._step.initial_state(torch.zeros(1)) for _ in range(self._phases)]
         self._carried, self._memory = [carried for carried, _ in states], [memory for _, memory in states]
+        self._left = None  # by blocks, which few streams do; a list as the others
         self._turn = 0
 
     def step(self) -> tuple[np.ndarray, float]:
@@ -106,6 +107,22 @@ class StreamingModel:
         with hop_computing(), torch.inference_mode():
             pitch, voicing, self._carried[turn] = self._step(self._input, self._carried[turn], self._memory[turn], self._head)
             return pitch.numpy(), float(voicing)
+
+    def block(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Take in many windows at once [shape=(n_hops, long_taps), float32]; pitch logits [shape=(n_hops, pitch_bins)] and
+        voicing logits [shape=(n_hops,)], those of ``step`` but for rounding.
+
+        ``n_hops``: a multiple of the phases. A stream goes all by ``step`` or all by ``block``, between ``reset`` and ``reset``.
+        """
+        taken, phases = torch.from_numpy(windows), self._phases
+        with hop_computing(), torch.inference_mode():
+            if self._left is None:
+                self._left = [self._step.block_state(torch.zeros(1)) for _ in range(phases)]
+            pitch, voicing = torch.empty(len(windows), self.config.pitch_bins), torch.empty(len(windows))
+            for turn in range(phases):
+                own = slice(turn, None, phases)
+                pitch[own], voicing[own], self._left[turn] = self._step.block(taken[own], self._left[turn], self._head)
+        return pitch.numpy(), voicing.numpy()
 
     def warm_up(self) -> None:
         """Run a few hops of silence so that nothing compiles later, then reset."""

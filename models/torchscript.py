@@ -1,7 +1,7 @@
 """How a network becomes a file that a stream can run, and back. All of ``torch.jit`` lives here.
 
 TorchScript is deprecated upstream in favour of ``torch.export``; this file is the one to replace. What is
-stored: the frozen step of one hop (normalisation folded into constants), and inside the same archive a JSON
+stored: the frozen program of one hop and of many at once (normalisation folded into constants), and inside the same archive a JSON
 text with the whole configuration and the provenance, so that a model file cannot disagree with its shape. The
 archive's comment is the checksum of all before it, so that no flipped bit is taken for weights.
 
@@ -23,12 +23,13 @@ from pathlib import Path
 import torch
 import yaml
 
+from rt_melody.models.block_step import BlockStep, Program
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.live_step import LiveStep
 from rt_melody.models.network import TwoStageNet
 
 META = "rt_melody.json"
-FORMAT = 3
+FORMAT = 4
 SHIPPED = Path(__file__).parent / "weights" / "live.pt"
 SEAL = b"sha256:"  # begins the archive's comment
 SEAL_BYTES = len(SEAL) + 64
@@ -44,7 +45,11 @@ class ModelFileError(ValueError):
 
 
 exported = torch.jit.export  # marks a method that is compiled beside forward
+METHODS = ("initial_state", "block_state", "block")  # of a program, beside forward
 exported(LiveStep.initial_state)
+exported(BlockStep.beginning)
+for _name in METHODS:
+    exported(getattr(Program, _name))
 
 
 def quietly(call, *args, **kwargs):
@@ -55,9 +60,9 @@ def quietly(call, *args, **kwargs):
 
 
 def compile_step(net: TwoStageNet) -> torch.jit.ScriptModule:
-    """The scripted and frozen step of a network (put into evaluation mode)."""
-    scripted = quietly(torch.jit.script, LiveStep(net).eval())
-    return quietly(torch.jit.freeze, scripted, preserved_attrs=["initial_state"])
+    """The scripted and frozen program of a network (put into evaluation mode)."""
+    scripted = quietly(torch.jit.script, Program(net).eval())
+    return quietly(torch.jit.freeze, scripted, preserved_attrs=list(METHODS))
 
 
 # ---- writing ---------------------------------------------------------------------------------------
@@ -223,9 +228,12 @@ def _check_whole(path: Path, data: bytes) -> None:
 
 @torch.inference_mode()
 def _try_out(module: torch.jit.ScriptModule, config: ModelConfig) -> None:
-    """A hop of silence at each end of the heads: shapes and kinds are those of the configuration."""
+    """Silence at each end of the heads, a hop and a block: shapes and kinds are those of the configuration."""
     for head in (0, len(config.look_ahead_ms) - 1):
         carried, memory = module.initial_state(torch.zeros(1))
         pitch, voicing, _ = module(torch.zeros(config.long_taps), carried, memory, head)
         if pitch.shape != (config.pitch_bins,) or pitch.dtype != torch.float32 or not math.isfinite(float(voicing)):
             raise ValueError("its step gives something else than its configuration says")
+        pitches, voicings, _ = module.block(torch.zeros(2, config.long_taps), module.block_state(torch.zeros(1)), head)
+        if pitches.shape != (2, config.pitch_bins) or pitches.dtype != torch.float32 or voicings.shape != (2,):
+            raise ValueError("its block gives something else than its configuration says")

@@ -52,7 +52,7 @@ def track(
         raise TypeError(f"give settings or {', '.join(changes)}, not both; settings.changed(...) gives others")
     mono = _as_mono(samples)
     rate = check_sample_rate(sample_rate, "give the rate of the samples")
-    tracker = MelodyTracker.from_settings(settings or make_settings(changes), rate, model)
+    tracker = MelodyTracker.from_settings(settings or make_settings(changes), rate, model, recorded=True)
     if reference is not None:
         tracker.know_band(_as_mono(reference), check_sample_rate(reference_rate or sample_rate, "give the rate of the reference"))
     heard = tracker.feed(mono) + tracker.flush()

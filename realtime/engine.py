@@ -7,7 +7,9 @@ Conventions
   another rate, by the resampler's delay).
 * Frames that would speak of a time before 0 are not given out.
 * ``flush`` feeds silence until the last sample taken in has been spoken of, then resets.
-* Whole or piece by piece, in whichever thread, the frames are the same to the bit. While it is fed, torch computes
+* With ``hops_at_once`` the frames come when so many hops are complete, or at ``flush``: a recording is heard in a fraction
+  of the time. They are those of one hop at a time but for rounding.
+* Whole or piece by piece, in whichever thread, the frames of one ``hops_at_once`` are the same to the bit. While it is fed, torch computes
   in that thread alone and denormal numbers are zeros; both are as before when ``feed`` returns (see ``hop_computing``).
 """
 
@@ -30,6 +32,7 @@ from rt_melody.realtime.settings.inputs import DecoderSettings
 from rt_melody.realtime.types import PitchFrame
 
 BRIGHTNESS_HOPS = 2  # a period of the lowest voice
+RECORDED_HOPS = 64  # at once, where samples are at hand: more gains nothing and takes memory
 
 
 class Engine:
@@ -44,6 +47,7 @@ class Engine:
         the shipped one.
     decoder : see DecoderSettings.
     hop_ms : how often a frame is given, the model's own hop or a whole part of it; None: see ``choose_hop_ms``.
+    hops_at_once : of the model, for recordings (see ``RECORDED_HOPS``); 1 for what is live.
 
     Raises SettingsError for a bound, a hop or a range that cannot be had, InputError for a rate or a model file.
     """
@@ -55,6 +59,7 @@ class Engine:
         model: StreamingModel | str | Path | None = None,
         decoder: DecoderSettings | None = None,
         hop_ms: float | None = None,
+        hops_at_once: int = 1,
     ):
         self.model = model.for_another_stream() if isinstance(model, StreamingModel) else load_streaming_model(model)
         config = self.model.config
@@ -68,6 +73,9 @@ class Engine:
         self.model.choose_head(self.look_ahead_ms)
         self.decoder = PitchDecoder(decoder or DecoderSettings(), config)
         self._level_samples = config.hop_samples
+        if hops_at_once < 1:
+            raise SettingsError(f"hops_at_once {hops_at_once} must be at least 1")
+        self._block = np.zeros((hops_at_once * phases, config.long_taps), np.float32) if hops_at_once > 1 else None
         self.reset()
 
     @property
@@ -89,7 +97,8 @@ class Engine:
         self.front.reset(start_s)
         self.decoder.reset()
         self._start_s = start_s
-        self._hops = 0
+        self._hops = 0  # of which there is an estimate
+        self._waiting = 0  # windows, for the others of their block
         if start_s == 0.0:
             self._index = 0
 
@@ -109,7 +118,9 @@ class Engine:
         self.reset()
 
     def warm_up(self) -> None:
-        """Run every part once so that nothing compiles while streaming, then reset."""
+        """Run every part once so that nothing compiles while streaming, then reset. Nothing is gained by it in a recording."""
+        if self._block is not None:
+            return
         self.model.warm_up()
         self.feed(np.zeros(int(self.sample_rate * 0.1), np.float32))
         self.reset()
@@ -125,9 +136,11 @@ class Engine:
         samples = _as_floats(samples)
         if reference is not None:
             reference = self._as_reference(reference, len(samples))
+        frames: list[PitchFrame] = []
         with hop_computing():
-            frames = [self._hop_frame() for _ in self.front.feed(samples, reference)]
-        return [frame for frame in frames if frame is not None]
+            for _ in self.front.feed(samples, reference):
+                self._take_hop(frames)
+        return frames
 
     def _as_reference(self, reference: np.ndarray, count: int) -> np.ndarray:
         reference = _as_floats(reference)
@@ -155,25 +168,39 @@ class Engine:
     def _time_of(self, hop: int) -> float:
         return self._start_s + (hop + 1) * self.hop_s - self.look_ahead_ms / 1000.0
 
-    def _hop_frame(self) -> PitchFrame | None:
-        window = self.model.window
-        self.front.cut(window)
-        estimate = self.decoder.feed(*self.model.step())
+    def _take_hop(self, frames: list[PitchFrame]) -> None:
+        """A hop is complete: its frame, or those of its block when the last of them is there."""
+        if self._block is None:
+            window = self.model.window
+            self.front.cut(window)
+            self._give(frames, window, *self.model.step())
+            return
+        self.front.cut(self._block[self._waiting])
+        self._waiting += 1
+        if self._waiting == len(self._block):
+            self._waiting = 0
+            for window, logits, voicing_logit in zip(self._block, *self.model.block(self._block)):
+                self._give(frames, window, logits, float(voicing_logit))
+
+    def _give(self, frames: list[PitchFrame], window: np.ndarray, logits: np.ndarray, voicing_logit: float) -> None:
+        estimate = self.decoder.feed(logits, voicing_logit)
         hop, self._hops = self._hops, self._hops + 1
         time_s = self._time_of(hop)
         if time_s < self._start_s - 1e-9:
-            return None
+            return
         index, self._index = self._index, self._index + 1
-        return PitchFrame(
-            index=index,
-            time_s=time_s,
-            available_s=self._start_s + self.front.complete_s(hop),
-            f0_hz=estimate.f0_hz,
-            voiced=estimate.voiced,
-            confidence=estimate.confidence,
-            voicing=estimate.voicing,
-            level_db=framing.level_db(window, self._level_samples),
-            brightness_hz=brightness_hz(window, BRIGHTNESS_HOPS * self._level_samples, self.model.config.sample_rate),
+        frames.append(
+            PitchFrame(
+                index=index,
+                time_s=time_s,
+                available_s=self._start_s + self.front.complete_s(hop),
+                f0_hz=estimate.f0_hz,
+                voiced=estimate.voiced,
+                confidence=estimate.confidence,
+                voicing=estimate.voicing,
+                level_db=framing.level_db(window, self._level_samples),
+                brightness_hz=brightness_hz(window, BRIGHTNESS_HOPS * self._level_samples, self.model.config.sample_rate),
+            )
         )
 
 

@@ -50,17 +50,22 @@ class MelodyTracker:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings | None = None, sample_rate: int = 48_000, model: StreamingModel | str | Path | None = None
+        cls,
+        settings: Settings | None = None,
+        sample_rate: int = 48_000,
+        model: StreamingModel | str | Path | None = None,
+        recorded: bool = False,
     ) -> MelodyTracker:
         """What the settings ask for, for samples at ``sample_rate`` Hz. ``model``: in place of the settings' own, such as
-        one that is loaded already; a file of another origin needs ``trust_model`` among the settings. Raises RtMelodyError
-        for what cannot be had."""
-        from rt_melody.realtime.engine import Engine, load_streaming_model
+        one that is loaded already; a file of another origin needs ``trust_model`` among the settings. ``recorded``: nobody waits
+        for a frame, so that many hops are heard at once, in a fraction of the time; what is heard is the same. Raises
+        RtMelodyError for what cannot be had."""
+        from rt_melody.realtime.engine import RECORDED_HOPS, Engine, load_streaming_model
 
         s = settings or Settings()
         if model is None or isinstance(model, (str, Path)):
             model = load_streaming_model(model or s.tracking.model, s.tracking.trust_model)
-        engine = Engine(sample_rate, s.tracking.latency_ms, model, s.decoder)
+        engine = Engine(sample_rate, s.tracking.latency_ms, model, s.decoder, hops_at_once=RECORDED_HOPS if recorded else 1)
         ahead_ms = engine.latency.total_ms - 1000.0 * engine.hop_s  # by which levels are known before pitches
         performer = Performer(NoteTracker(s.notes, engine.hop_s, ahead_ms), s.performance)
         return cls(engine, performer, make_gate(s.performance))

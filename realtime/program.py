@@ -179,7 +179,7 @@ class Program:
             self._take_orders(name)
         sinks = [sink for sink in (*self.live, *files) if sink not in self.failed]
         session = Session(
-            source, self._prepare_tracker(source.sample_rate), sinks, self.signals.stop, self._tell_loss,
+            source, self._prepare_tracker(source.sample_rate, not source.paced), sinks, self.signals.stop, self._tell_loss,
             self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
             pause=self.signals.take_pause, on_pause=self.signals.pause,
             make_tracker=self._prepare_tracker, desk=self.desk,
@@ -319,7 +319,7 @@ class Program:
             raise InputError(notice)
         self._tell((f"{name}: " if self.several else "") + notice, always=True)
 
-    def _prepare_tracker(self, sample_rate: int) -> MelodyTracker:
+    def _prepare_tracker(self, sample_rate: int, recorded: bool = False) -> MelodyTracker:
         """The tracker for that rate: the one of the input before where it fits, else another with the same model."""
         before, wanted = self.tracker, (self.settings.tracking, self.settings.decoder)
         if before is not None and before.sample_rate == sample_rate and self._tracker_for == wanted:

@@ -57,6 +57,35 @@ def test_chunks_change_nothing_at_half_hops(model, sung, sizes):
     np.testing.assert_allclose([f.time_s for f in whole], 0.001 + np.arange(len(whole)) * 0.005, atol=1e-9)
 
 
+@pytest.mark.parametrize("latency_ms, rate", ((50, RATE), (20, RATE), (50, 44100)))
+def test_many_hops_at_once_are_heard_as_one_by_one(model, sung, latency_ms, rate):
+    """To the bit for every chunking; beside one by one, but for rounding. Whole hops, half hops, resampled ones."""
+    sizes, blocks = ([len(sung.samples)], [997, 3, 16000]), (16, 64)
+    one = fed(Engine(rate, latency_ms, model), sung.samples, [1000])
+    for hops in blocks:
+        whole, pieces = (fed(Engine(rate, latency_ms, model, hops_at_once=hops), sung.samples, size) for size in sizes)
+        assert whole == pieces and len(whole) == len(one) > 60
+        for many, single in zip(whole, one):
+            for name in ("index", "time_s", "available_s", "level_db", "brightness_hz", "voiced"):
+                assert getattr(many, name) == getattr(single, name)
+            assert many.voicing == pytest.approx(single.voicing, abs=1e-4)
+            assert many.f0_hz == pytest.approx(single.f0_hz, rel=1e-4)
+
+
+def test_blocks_are_forgotten_with_their_stream(model, sung):
+    """What waits for the others of its block is no part of the next stream, and neither is what the block left."""
+    engine = Engine(RATE, 50, model, hops_at_once=16)
+    first = fed(engine, sung.samples, [1000])
+    engine.feed(-sung.samples[:4321])
+    engine.reset()
+    assert fed(engine, sung.samples, [1000]) == first == fed(engine, sung.samples, [1000])
+
+
+def test_a_block_of_no_hop_is_refused(model):
+    with pytest.raises(SettingsError, match="hops_at_once 0 must be at least 1"):
+        Engine(RATE, 50, model, hops_at_once=0)
+
+
 @pytest.mark.parametrize("phases", (1, 2, 4))
 def test_each_phase_is_a_stream_of_its_own(model, phases):
     windows = np.random.default_rng(0).standard_normal((12, len(model.window))).astype(np.float32) * 0.1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from rt_melody.models.block_step import BlockStep
 from rt_melody.models.build import build_network
 from rt_melody.models.config import ModelConfig, load_config
 from rt_melody.models.filterbank import sinusoid_kernels
@@ -59,6 +60,40 @@ def test_hop_by_hop_equals_whole(stage2):
         pitch, voicing, _ = stepped(net, wave, head)
         torch.testing.assert_close(pitch, whole.pitch_logits[0, head], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(voicing, whole.voicing_logits[0, :, head], rtol=1e-4, atol=1e-4)
+
+
+def by_block(net, wave, head, hops):
+    """Pitch logits and voicing logits of one head, so many hops at once; the last block is filled up with silence."""
+    block = BlockStep(net, LiveStep(net))
+    count, pitch, voicing = len(wave) // 160, [], []
+    windows = torch.nn.functional.pad(wave, (800, 160 * hops)).unfold(0, 960, 160)
+    left = block.beginning(wave)
+    for start in range(0, count, hops):
+        logits, logit, left = block(windows[start : start + hops].contiguous(), left, head)
+        pitch.append(logits)
+        voicing.append(logit)
+    return torch.cat(pitch)[:count], torch.cat(voicing)[:count]
+
+
+@pytest.mark.parametrize("hops", (1, 2, 7, 64))
+@pytest.mark.parametrize("stage2", ("inception", "stacked"))
+@torch.no_grad()
+def test_many_hops_at_once_equal_one_by_one(stage2, hops):
+    """Whatever their number: more than a kernel reaches back, fewer, or just one; loud, and at the floor of the level."""
+    net = trained(ModelConfig(**{**SMALL.to_dict(), "stage2": stage2}))
+    wave = torch.randn(160 * 70) * torch.logspace(-6, 0, 160 * 70)
+    for head in (0, 2):
+        one, many = stepped(net, wave, head)[:2], by_block(net, wave, head, hops)
+        torch.testing.assert_close(many, one, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_what_follows_in_a_block_changes_nothing_before_it():
+    net, wave = trained(SMALL), torch.randn(160 * 40)
+    other = wave.clone()
+    other[160 * 21 :] = torch.randn(160 * 19)
+    (a, _), (b, _) = by_block(net, wave, 1, 16), by_block(net, other, 1, 16)
+    assert torch.equal(a[:21], b[:21]) and not torch.equal(a[21], b[21])
 
 
 @torch.no_grad()
