@@ -19,6 +19,7 @@ WORDS = ("scale", "velocity_curve")  # text of one word or several
 OTHER_FLAGS = {"a4_hz": "--a4", "scale": "--key"}
 EXAMPLES = """examples:
   rt-melody --input demo --midi-file demo.mid     no microphone needed: the program sings to itself
+  rt-melody --input mic --listen                  sing, and hear a flute sing along; with headphones
   rt-melody --input mic --midi-out                a virtual MIDI port 'rt-melody' for your DAW
   rt-melody --input mic --osc localhost:9000      for Max, Pd, SuperCollider
   rt-melody --input mic --midi-out --mode mpe     each note bends, swells and brightens by itself
@@ -29,7 +30,7 @@ EXAMPLES = """examples:
   ffmpeg -i song.mp3 -f f32le -ac 1 -ar 48000 - | rt-melody --input - --rate 48000 --jsonl
   rt-melody --print-config > my.yaml              then edit it, and rt-melody --config my.yaml
 """
-WITHOUT_VALUE = {"midi_out": VIRTUAL, "stats": 0.0}  # what an option means that is given alone
+WITHOUT_VALUE = {"midi_out": VIRTUAL, "listen": "flute", "stats": 0.0}  # what an option means that is given alone
 
 
 class Once(argparse.Action):

@@ -64,6 +64,7 @@ class Program:
         self.config, self.failed, self.unusable = config, list[EventSink](), list[str]()
         self.tracker: MelodyTracker | None = None
         self.display: TerminalSink | None = None
+        self.aloud = False  # whether an output of this program is heard
         self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
         self.jack: JackClient | None = None
@@ -227,6 +228,7 @@ class Program:
         before, self.live[:], self._live_for = list(self.live), live, wanted
         close_all(before)
         self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
+        self.aloud = any(getattr(sink, "plays_aloud", False) for sink in live)
 
     @contextmanager
     def _steered(self) -> Generator[None]:
@@ -378,7 +380,7 @@ class Program:
 
     def _is_paced(self) -> bool:
         """Whether a recording is played at the pace of the clock: somebody listens, or it was asked for."""
-        return bool(self.settings.output.midi_out or self.settings.output.osc or self.settings.source.realtime)
+        return bool(self.settings.output.midi_out or self.settings.output.osc or self.settings.source.realtime or self.aloud)
 
     # ---- what goes out -------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ RANKS = (
     (
         "realtime.timing", "realtime.ring", "realtime.libjack", "realtime.console", "realtime.midi_bytes", "realtime.latency",
         "realtime.levels", "realtime.sterile", "realtime.version",
+        "realtime.sources.devices",
         "realtime.playing.expression", "realtime.playing.scale",
     ),
     ("realtime.settings",),

@@ -68,6 +68,8 @@ OTHER = {
     "osc": ["[::1]:9000", "localhost:9001"],
     "osc_timetag": "immediately",
     "osc_bundles": False,
+    "listen": "keys",
+    "listen_device": "Speakers",
     "midi_file": "2024-01-01",
     "tempo_bpm": 99.9,
     "csv": "a\nb\u0007.csv",

@@ -1,9 +1,9 @@
 """Plays MIDI into a synthesiser and records what sounds, in one JACK client: both on one clock, exact to the sample.
 
-Run as a process of its own: ``python jack_take.py [MIDI_PORT AUDIO_PORT]``. It connects to both, where they are given, says
-``{"state": "ready"}``, and for each line ``SCORE.jsonl SECONDS SOUND.npy`` on stdin plays the score (one
-``[seconds, "903c40"]`` a line), records so long from its beginning, mono float32, and says ``{"state": "taken"}``. It leaves
-at the end of stdin.
+Run as a process of its own: ``python jack_take.py [MIDI_PORT AUDIO_PORT]``. It connects to both, where they are given (``-``
+for no MIDI port), says ``{"state": "ready"}``, and for each line ``SCORE.jsonl SECONDS SOUND.npy`` on stdin plays the score
+(one ``[seconds, "903c40"]`` a line), records so long from its beginning, mono float32, and says ``{"state": "taken",
+"frame": F}``, F being JACK's time of the first sample. It leaves at the end of stdin.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Player:
         if take is not None and not take.done:
             take.process(self.client.last_frame_time, self.midi, self.audio.get_array())
 
-    def play(self, score_path: str, seconds: str, sound_path: str) -> None:
+    def play(self, score_path: str, seconds: str, sound_path: str) -> int | None:
+        """JACK's time of the first sample that was taken."""
         rate = self.client.samplerate
         with open(score_path, encoding="utf-8") as file:
             score = [(round(at_s * rate), bytes.fromhex(data)) for at_s, data in map(json.loads, file)]
@@ -64,6 +65,7 @@ class Player:
         while not take.done:
             time.sleep(0.02)
         np.save(sound_path, take.sound)
+        return take.first_frame
 
 
 def connect(client: jack.Client, source, target) -> None:
@@ -82,12 +84,13 @@ def main(*ports: str) -> None:
     with player.client as client:
         if ports:
             midi_port, audio_port = ports
-            connect(client, player.midi, midi_port)
+            if midi_port != "-":
+                connect(client, player.midi, midi_port)
             connect(client, audio_port, player.audio)
         print(json.dumps({"state": "ready"}), flush=True)
         for line in sys.stdin:
-            player.play(*line.split())
-            print(json.dumps({"state": "taken"}), flush=True)
+            frame = player.play(*line.split())
+            print(json.dumps({"state": "taken", "frame": frame}), flush=True)
 
 
 if __name__ == "__main__":

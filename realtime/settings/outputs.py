@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Optional
 from pydantic import BeforeValidator
 
 from rt_melody.realtime.settings.base import RESTART, SettingsModel, option
-from rt_melody.realtime.settings.kinds import FileName, Text, Texts
+from rt_melody.realtime.settings.kinds import Device, FileName, Text, Texts, off_is_a_word
 
 VIRTUAL = "virtual"  # the value of midi_out that asks for a port of our own
 
@@ -29,6 +29,8 @@ class OutputSettings(SettingsModel):
     osc: Texts = option([], "send OSC to HOST:PORT, or to several of them", metavar="HOST:PORT")
     osc_timetag: Literal["sound", "now", "immediately"] = option("sound", "time tag of an OSC bundle: when its sound had been heard, when it is sent, or none, for receivers with another clock")
     osc_bundles: bool = option(True, "put each OSC message into a bundle with a time tag, not plain")
+    listen: Annotated[Optional[Literal["off", "flute", "strings", "keys"]], BeforeValidator(off_is_a_word)] = option(None, "play the melody aloud with a small instrument of its own, a flute where none is named; the demo does so unless it is off", metavar="off|flute|strings|keys", live=RESTART)
+    listen_device: Device = option(None, "the audio output for it: its number or part of its name; default: the system's", metavar="NAME|INDEX", live=RESTART)
     midi_file: Optional[FileName] = option(None, "write a standard MIDI file; with several inputs a folder, in which each gets its own", metavar="PATH", writes=".mid")
     tempo_bpm: float = option(120.0, "tempo of the MIDI file, beats a minute", ge=4, le=999)
     csv: Optional[FileName] = option(None, "write one row a hop; with several inputs a folder, in which each gets its own", metavar="PATH", writes=".csv")

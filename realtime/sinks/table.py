@@ -21,6 +21,7 @@ from rt_melody.realtime.sinks.midi_port import MidiPort
 LIVE = (
     "rt_melody.realtime.sinks.osc",
     "rt_melody.realtime.sinks.midi",
+    "rt_melody.realtime.sinks.listen",
     "rt_melody.realtime.sinks.terminal",
 )
 FILES = (

@@ -1,4 +1,4 @@
-"""Which audio inputs (and, for the self-test, outputs) there are, and the one that is meant.
+"""Which audio inputs and outputs there are, and the one that is meant.
 
 Conventions
 -----------
@@ -131,12 +131,12 @@ def list_audio_outputs(backend: Any = None) -> list[AudioInput]:
     ]
 
 
-def find_output(device: str | int, backend: Any = None) -> AudioInput:
-    """The output that ``device`` means: a number or a part of its name. Raises DeviceError as ``find_input``."""
+def find_output(device: str | int | None, backend: Any = None) -> AudioInput:
+    """The output that ``device`` means: a number, a part of its name, None for the default. Raises DeviceError as ``find_input``."""
     outputs = list_audio_outputs(backend)
     if not outputs:
-        raise DeviceError("no audio output was found; plug one in, or leave --loopback out")
-    return _meant(device, outputs, "output")
+        raise DeviceError("no audio output was found; plug one in")
+    return _default_of(outputs, "output") if device is None else _meant(device, outputs, "output")
 
 
 def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
@@ -148,7 +148,7 @@ def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
     if not inputs:
         raise DeviceError("no audio input was found; plug in a microphone, or use --input PATH or --input demo")
     if device is None:
-        return _default_input(inputs)
+        return _default_of(inputs, "input")
     return _meant(device, inputs, "input")
 
 
@@ -157,11 +157,12 @@ def _meant(device: str | int, among: list[AudioInput], what: str) -> AudioInput:
     return _by_number(int(text), among, what) if NUMBER.fullmatch(text) else _by_name(text, among, what)
 
 
-def _default_input(inputs: list[AudioInput]) -> AudioInput:
-    for candidate in inputs:
+def _default_of(devices: list[AudioInput], what: str) -> AudioInput:
+    for candidate in devices:
         if candidate.is_default:
             return candidate
-    raise DeviceError(f"the system names no default audio input; choose one with --device:\n{_lines(inputs)}")
+    option = "--device" if what == "input" else "--listen-device"
+    raise DeviceError(f"the system names no default audio {what}; choose one with {option}:\n{_lines(devices)}")
 
 
 def _by_number(index: int, inputs: list[AudioInput], what: str) -> AudioInput:

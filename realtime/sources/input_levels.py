@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def measure_level(one: AudioInput, backend: Any, seconds: float = LISTEN_S) -> f
 def measure_levels(but: int | None, backend: Any = None, seconds: float = LISTEN_S) -> list[tuple[str, float]]:
     """Number and name, and the level in dBFS, of every input but one that opens."""
     backend, levels = backend or load_backend(), list[tuple[str, float]]()
-    for one in [one for one in list_audio_inputs(backend) if one.index != but][:MOST_INPUTS]:
+    for one in [other for other in list_audio_inputs(backend) if other.index != but][:MOST_INPUTS]:
         try:
             levels.append((f"{one.index} {one.full_name}", round(measure_level(one, backend, seconds), 1)))
         except (backend.PortAudioError, ValueError):  # another program has it
@@ -70,10 +70,10 @@ class OtherLevels:
         command = [sys.executable, "-m", "rt_melody.realtime.sources.input_levels", str(self._but)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=self._timeout_s, stdin=subprocess.DEVNULL)
-            levels: list[tuple[str, float]] = json.loads(done.stdout) if done.returncode == 0 else []
+            levels = cast("list[tuple[str, float]]", json.loads(done.stdout) if done.returncode == 0 else [])
         except (OSError, ValueError, subprocess.TimeoutExpired):
             levels = []
-        self.sentence = levels_sentence([(str(name), float(level)) for name, level in levels])
+        self.sentence = levels_sentence(levels)
 
 
 def levels_sentence(levels: list[tuple[str, float]]) -> str:

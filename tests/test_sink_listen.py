@@ -1,0 +1,244 @@
+"""``--listen`` with a stand-in for PortAudio: which notes are heard, when, and what stands in the way."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fake_audio import FakeAudio, FakeStream, PortAudioError
+
+from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.sinks import listen
+from rt_melody.realtime.sinks.listen import ListenSink
+from rt_melody.realtime.sinks.table import SinkRequest
+from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend
+
+RATE = 48000
+BLOCK = 256
+
+
+class Speaker(FakeAudio):
+    """One output, whose stream is played by the test."""
+
+    def __init__(self, failure: Exception | None = None, outputs: int = 2) -> None:
+        super().__init__([("mic", 0, 1, RATE)], failure=failure)
+        self.default = SimpleNamespace(device=(0, 1))
+        self.outputs = outputs
+
+    def query_devices(self):
+        spoken = [("mic", 1, 0), ("speaker", 0, self.outputs)]
+        return [
+            {"name": name, "hostapi": 0, "max_input_channels": i, "max_output_channels": o, "default_samplerate": float(RATE)}
+            for name, i, o in spoken
+        ]
+
+    def OutputStream(self, **settings):
+        if self.failure:
+            raise self.failure
+        self.stream = FakeStream(self, **settings)
+        return self.stream
+
+
+def hear(audio: Speaker, seconds: float, status=None) -> np.ndarray:
+    """What the speaker gives [shape=(n, n_channels)]."""
+    blocks = []
+    for _ in range(round(seconds * RATE / BLOCK)):
+        out = np.full((BLOCK, audio.stream.settings["channels"]), np.nan, np.float32)
+        audio.stream.settings["callback"](out, BLOCK, None, status)
+        blocks.append(out)
+    return np.concatenate(blocks)
+
+
+@pytest.fixture
+def speaker() -> Speaker:
+    return Speaker()
+
+
+@pytest.fixture
+def sink(speaker, monkeypatch) -> ListenSink:
+    monkeypatch.setattr(listen, "FADE_S", 0.0)
+    sink = ListenSink("flute", backend=speaker)
+    sink.start(0.0)
+    return sink
+
+
+def on(note: int, pitch: float | None = None, level_db: float | None = -20.0, legato: bool = False) -> NoteOn:
+    return NoteOn(0.0, 0.0, note, 100, note if pitch is None else pitch, level_db, 500.0, legato)
+
+
+def loudness_db(sound: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(sound[:, 0].astype(float) ** 2) + 1e-12))
+
+
+def pitch_of(sound: np.ndarray) -> float:
+    """Fractional MIDI note of the strongest partial, which is the flute's first."""
+    mono = sound[:, 0]
+    spectrum = np.abs(np.fft.rfft(mono * np.hanning(len(mono)), 8 * len(mono)))
+    return float(69 + 12 * np.log2(np.argmax(spectrum) * RATE / (8 * len(mono)) / 440.0))
+
+
+def test_nothing_sounds_before_a_note_and_soon_nothing_after_it(sink, speaker):
+    assert not hear(speaker, 0.1).any()
+    sink.event(on(60))
+    assert np.abs(hear(speaker, BLOCK / RATE)).max() > 1e-3, "in the block after the note"
+    assert loudness_db(hear(speaker, 0.2)) > -40
+    sink.event(NoteOff(0.3, 0.3, 60))
+    hear(speaker, 1.5)
+    assert not hear(speaker, 0.05).any()
+
+
+def test_both_channels_have_it(sink, speaker):
+    sink.event(on(60))
+    sound = hear(speaker, 0.1)
+    assert sound.shape[1] == 2 and np.array_equal(sound[:, 0], sound[:, 1]) and np.isfinite(sound).all()
+
+
+def test_pitch_is_that_of_the_note_then_of_its_bends(sink, speaker):
+    sink.event(on(60, 60.3))
+    hear(speaker, 0.1)
+    assert pitch_of(hear(speaker, 0.5)) == pytest.approx(60.3, abs=0.02)
+    sink.event(PitchBend(0.1, 0.1, 60, 5.5))
+    hear(speaker, 0.1)
+    assert pitch_of(hear(speaker, 0.5)) == pytest.approx(65.5, abs=0.02)
+
+
+def test_the_tuning_is_heard(speaker):
+    sink = ListenSink("flute", a4_hz=432.0, backend=speaker)
+    sink.start(0.0)
+    sink.event(on(69))
+    hear(speaker, 0.1)
+    assert pitch_of(hear(speaker, 0.5)) == pytest.approx(69 + 12 * np.log2(432 / 440), abs=0.02)
+
+
+def test_it_swells_and_fades_with_the_voice(sink, speaker):
+    sink.event(on(60, level_db=-30.0))
+    hear(speaker, 0.1)
+    soft = loudness_db(hear(speaker, 0.2))
+    sink.event(Loudness(0.3, 0.3, 60, -10.0))
+    hear(speaker, 0.1)
+    assert loudness_db(hear(speaker, 0.2)) - soft == pytest.approx(20 * listen.DB_PER_DB, abs=0.5)
+    before = loudness_db(hear(speaker, 0.2))
+    sink.event(Brightness(0.5, 0.5, 60, 2000.0))
+    hear(speaker, 0.1)
+    assert loudness_db(hear(speaker, 0.2)) > before, "stronger harmonics"
+
+
+def test_a_slurred_note_goes_on_and_its_predecessors_end_does_not_end_it(sink, speaker):
+    sink.event(on(60))
+    hear(speaker, 0.2)
+    sink.event(on(64, legato=True))
+    sink.event(NoteOff(0.2, 0.2, 60))
+    hear(speaker, 0.1)
+    assert pitch_of(hear(speaker, 0.3)) == pytest.approx(64, abs=0.02)
+
+
+def test_panic_and_close_end_what_sounds(sink, speaker):
+    sink.event(on(60))
+    hear(speaker, 0.2)
+    sink.ask_panic()
+    hear(speaker, 1.5)
+    assert not hear(speaker, 0.05).any()
+    sink.close()
+    assert speaker.stream.closed
+
+
+def test_close_lets_the_last_note_ring_out(speaker, monkeypatch):
+    sink = ListenSink("flute", backend=speaker)
+    sink.start(0.0)
+    sink.event(on(60))
+    hear(speaker, 0.1)
+    monkeypatch.setattr(time, "sleep", lambda _: hear(speaker, 0.02))
+    sink.close()
+    assert sink._state[listen.ENVELOPE] <= listen.SILENT_ENVELOPE and speaker.stream.closed
+
+
+def test_the_callback_makes_no_array(sink, speaker):
+    import tracemalloc
+
+    sink.event(on(60))
+    out = np.zeros((BLOCK, 2), np.float32)
+    callback = speaker.stream.settings["callback"]
+    callback(out, BLOCK, None, None)
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            callback(out, BLOCK, None, None)
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(500):
+            callback(out, BLOCK, None, None)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 200 and peak - before < BLOCK * 4, "views alone, which are gone again"
+
+
+def test_what_the_device_lacked_and_its_loss_are_told(speaker):
+    told = []
+    sink = ListenSink("keys", backend=speaker, tell=told.append)
+    hear(speaker, BLOCK / RATE, status="underflow")
+    speaker.stream.settings["finished_callback"]()
+    sink.close()
+    assert told[0].startswith("the audio output 'speaker, ALSA' was lost")
+    assert told[1].startswith("the audio output had to wait for sound 1 times")
+
+
+# --- when it is there
+
+
+def asked(**options) -> SinkRequest:
+    return SinkRequest(make_settings(options), said.append, said.append)
+
+
+said: list[str] = []
+
+
+@pytest.fixture
+def heard(monkeypatch, speaker):
+    """What is made from settings, with that speaker."""
+    said.clear()
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(listen, "load_backend", lambda: speaker)
+    return listen.from_settings
+
+
+def test_the_demo_sounds_and_says_how_to_silence_it(heard):
+    (sink,) = heard(asked(input="demo", csv="a.csv"))
+    assert said == ["you hear it through speaker, ALSA; --listen off makes it silent"] and sink.plays_aloud
+
+
+@pytest.mark.parametrize("options", [{"listen": "off"}, {"jsonl": True}, {"quiet": True}])
+def test_the_demo_is_silent_where_it_is_told_or_nobody_is_there(heard, options):
+    assert heard(asked(input="demo", **options)) == [] and said == []
+
+
+def test_the_demo_is_silent_in_ci(heard, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    assert heard(asked(input="demo")) == []
+
+
+def test_other_inputs_are_silent_unless_asked_and_a_microphone_asks_for_headphones(heard):
+    assert heard(asked(input="mic")) == [] == heard(asked(input="a.wav"))
+    assert len(heard(asked(input="mic", listen="strings"))) == 1
+    assert said == ["you hear the melody through speaker, ALSA: wear headphones, or the microphone hears it too"]
+
+
+@pytest.mark.parametrize("speaker", [Speaker(PortAudioError("busy", -9985)), Speaker(outputs=0)])
+def test_an_output_that_does_not_open_stops_who_asked_for_it_and_no_demo(heard, speaker):
+    assert heard(asked(input="demo")) == [] and said == []
+    with pytest.raises(DeviceError, match=r"cannot be opened \(.*; choose another --listen-device|no audio output was found"):
+        heard(asked(input="demo", listen="keys"))
+
+
+def test_a_demo_does_not_wait_for_an_output_that_hangs(heard, monkeypatch):
+    monkeypatch.setattr(listen, "ANSWER_S", 0.05)
+    monkeypatch.setattr(listen, "load_backend", lambda: time.sleep(1.0))
+    assert heard(asked(input="demo")) == []
+
+
+def test_a_device_is_named_by_a_part_or_refused_with_the_choice(heard):
+    assert len(heard(asked(input="demo", listen="keys", listen_device="SPEAK"))) == 1
+    with pytest.raises(DeviceError, match="no audio output has 'tuba' in its name; choose one of:\n.*1  speaker"):
+        heard(asked(input="demo", listen="keys", listen_device="tuba"))
