@@ -43,7 +43,7 @@ RANKS = (
     ("realtime.frontend",),
     ("realtime.engine", "realtime.jack"),
     ("realtime.melody",),
-    ("realtime.selftest", "realtime.session", "realtime.api"),
+    ("realtime.plugin", "realtime.selftest", "realtime.session", "realtime.api"),
     ("realtime", "realtime.program"),
     ("realtime.corpus",),
     ("realtime.commands",),

@@ -13,7 +13,9 @@ from typing import cast
 from rt_melody.realtime.settings.base import nearest
 
 # name -> the module, and what it does in a line of --help.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "plugin": ("rt_melody.realtime.commands.plugin", "the plugin for audio workstations: install, uninstall, check"),
+}
 
 
 def find_command(arguments: Sequence[str]) -> Callable[[list[str]], int] | None:
