@@ -48,7 +48,34 @@ def local_mean(probabilities: np.ndarray, centre: int, reach: int) -> float:
 def mass_near(probabilities: np.ndarray, centre: float, reach: float) -> float:
     """Probability within ``reach`` bins of the fractional bin ``centre``, end bins counted in part."""
     total = 0.0
-    for i in range(probabilities.shape[0]):
+    first, last = int(max(0.0, centre - reach - 0.5)), int(min(probabilities.shape[0] - 1.0, centre + reach + 0.5))
+    for i in range(first, last + 1):
         inside = min(1.0, max(0.0, reach + 0.5 - abs(i - centre)))
         total += inside * probabilities[i]
     return total
+
+
+@compiled("void(float32[::1], float64, float64, int64, int64, float32[::1], float32[::1])")
+def observe(logits: np.ndarray, odds: float, floor: float, low: int, high: int, probabilities: np.ndarray, observed: np.ndarray) -> None:
+    """A row of logits as what a decoder works on, only bins ``low .. high - 1`` taken for possible.
+
+    ``probabilities`` [n]: its softmax, 0 elsewhere. ``observed`` [n + 1]: log-likelihoods of the bins relative to the best of
+    them, and ``odds`` more, ``floor`` at least; 0 for the state beside them.
+    """
+    n = logits.shape[0]
+    softmax(logits, probabilities)
+    probabilities[:low] = 0.0
+    probabilities[high:] = 0.0
+    best = logits[peak(probabilities, low, high)]
+    least = np.float32(floor)
+    for i in range(n):
+        observed[i] = max((logits[i] - best if low <= i < high else least) + np.float32(odds), least)
+    observed[n] = 0.0
+
+
+@compiled("Tuple((float64, float64))(float32[::1], int64, int64, int64, int64, float64)")
+def read(probabilities: np.ndarray, state: int, low: int, high: int, mean_reach: int, reach: float) -> tuple[float, float]:
+    """The pitch in bins at the bin ``state``, at the peak where there is no such bin; the probability within ``reach`` of it."""
+    centre = state if state < probabilities.shape[0] else peak(probabilities, low, high)
+    bins = local_mean(probabilities, centre, mean_reach)
+    return bins, mass_near(probabilities, bins, reach)

@@ -24,7 +24,7 @@ MIN_PHASES = 512  # what is sampled far above its own band needs no more
 ROWS_AT_ONCE = 256
 
 
-@compiled("int64(float32[::1], int64, int64, float32[:, ::1], int64[::1], float32[::1], int64)")
+@compiled("int64(float32[::1], int64, int64, float32[:, ::1], int64[::1], float32[::1], int64)", fastmath=("reassoc", "contract"))
 def convert(history: np.ndarray, first: int, count: int, table: np.ndarray, state: np.ndarray, out: np.ndarray, up: int) -> int:
     """Write the outputs that ``history[:count]`` (input ``first`` onward) allows; how many.
 
@@ -36,9 +36,10 @@ def convert(history: np.ndarray, first: int, count: int, table: np.ndarray, stat
     while state[0] + half < first + count:
         start = state[0] - half + 1 - first
         phase = state[1] if rows == up else state[1] * rows // up
+        met, taps = history[start : start + table.shape[1]], table[phase]
         total = np.float32(0.0)
-        for k in range(table.shape[1]):
-            total += history[start + k] * table[phase, k]
+        for k in range(taps.shape[0]):
+            total += met[k] * taps[k]
         out[n_out] = total
         n_out += 1
         state[0] += state[2]

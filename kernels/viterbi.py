@@ -28,12 +28,17 @@ def advance(
     for j in range(1, n):
         highest = max(highest, score[j])
     anywhere = max(highest + leap, score[n] + begin)
+    for j in range(n):
+        scratch[j] = anywhere
+    for up in range(-band, band + 1):  # all bins by one step of the pitch at a time, which is done many bins at once
+        move = moves[up + band]
+        left, reached = score[max(0, -up) : n - max(0, up)], scratch[max(0, up) : n + min(0, up)]
+        for i in range(reached.shape[0]):
+            value = left[i] + move
+            reached[i] = value if value > reached[i] else reached[i]
     best = 0
     for j in range(n):
-        value = anywhere
-        for k in range(max(0, j - band), min(n, j + band + 1)):
-            value = max(value, score[k] + moves[j - k + band])
-        scratch[j] = value + observed[j]
+        scratch[j] += observed[j]
         if scratch[j] > scratch[best]:
             best = j
     scratch[n] = max(score[n], highest + end) + observed[n]

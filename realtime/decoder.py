@@ -70,29 +70,13 @@ class PitchDecoder:
 
     def feed(self, logits: np.ndarray, voicing_logit: float) -> Estimate:
         """The estimate of the next hop, of its pitch logits [shape=(pitch_bins,)] and its logit of singing."""
-        self._observe(logits, voicing_logit - self._threshold_logit)
+        odds = max(-20.0, min(20.0, voicing_logit - self._threshold_logit))
+        posterior.observe(logits, odds, FLOOR, self._low_bin, self._high_bin, self._posterior, self._observed)
         state = self._viterbi.feed(self._observed)
         return self._read(state, 1.0 / (1.0 + exp(-max(-40.0, min(40.0, voicing_logit)))))
 
-    def _observe(self, logits: np.ndarray, voicing_logit: float) -> None:
-        """Log-likelihoods for the decoder: pitch bins relative to the best, shifted by the voicing."""
-        row = self._posterior
-        posterior.softmax(logits, row)
-        row[: self._low_bin] = 0.0
-        row[self._high_bin :] = 0.0
-        odds = max(-20.0, min(20.0, voicing_logit))
-        best = posterior.peak(row, self._low_bin, self._high_bin)
-        self._observed[:] = FLOOR
-        inside = slice(self._low_bin, self._high_bin)
-        np.subtract(logits[inside], logits[best], out=self._observed[inside])
-        self._observed[: self._bins] += odds
-        np.maximum(self._observed, FLOOR, out=self._observed)
-        self._observed[-1] = 0.0
-
     def _read(self, state: int, voicing: float) -> Estimate:
-        row = self._posterior
-        voiced = state < len(row)
-        centre = state if voiced else posterior.peak(row, self._low_bin, self._high_bin)
-        bins = posterior.local_mean(row, centre, self._read_bins)
-        sure = voicing * posterior.mass_near(row, bins, self._right_bins) if voiced else 1.0 - voicing
-        return Estimate(midi_to_hz(self._lowest + bins * self._per_bin), voiced, min(1.0, max(0.0, float(sure))), voicing)
+        voiced = state < self._bins
+        bins, near = posterior.read(self._posterior, state, self._low_bin, self._high_bin, self._read_bins, self._right_bins)
+        sure = voicing * near if voiced else 1.0 - voicing
+        return Estimate(midi_to_hz(self._lowest + bins * self._per_bin), voiced, min(1.0, max(0.0, sure)), voicing)

@@ -44,3 +44,30 @@ def test_mass_near_counts_end_bins_in_part():
     assert posterior.mass_near(row, 5.0, 1.5) == pytest.approx(0.8, abs=1e-6)
     assert posterior.mass_near(row, 5.0, 2.0) == pytest.approx(0.8 + 0.5 * 0.2, abs=1e-6)
     assert posterior.mass_near(row, 5.0, 9.0) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("odds, low, high", ((0.7, 0, 12), (-3.0, 2, 9), (20.0, 5, 6)))
+def test_what_the_decoder_sees_equals_its_definition(odds, low, high):
+    logits = np.random.default_rng(0).normal(0, 12, 12).astype(np.float32)
+    probabilities, observed = np.full(12, np.nan, np.float32), np.full(13, np.nan, np.float32)
+    posterior.observe(logits, odds, -40.0, low, high, probabilities, observed)
+    possible = (np.arange(12) >= low) & (np.arange(12) < high)
+    soft = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    np.testing.assert_allclose(probabilities, np.where(possible, soft, 0.0), rtol=1e-5)
+    relative = np.where(possible, logits - logits[low:high].max(), -40.0)
+    np.testing.assert_allclose(observed, [*np.maximum(relative + odds, -40.0), 0.0], rtol=1e-6)
+
+
+def test_a_row_is_read_at_its_state_and_at_its_peak_where_there_is_none():
+    row = (0.6 * gaussian(100.0) + 0.4 * gaussian(160.2)).astype(np.float32)
+    bins, near = posterior.read(row, 160, 0, 284, 4, 4.0)
+    assert bins == pytest.approx(160.2, abs=0.02) and near == pytest.approx(0.4, abs=0.01)
+    assert posterior.read(row, 284, 0, 284, 4, 4.0)[0] == pytest.approx(100.0, abs=0.02)
+    assert posterior.read(row, 284, 150, 284, 4, 4.0)[0] == pytest.approx(160.2, abs=0.02)
+
+
+@pytest.mark.parametrize("centre", (0.0, 0.7, 141.3, 283.0))
+def test_mass_near_an_edge_is_what_lies_within(centre):
+    row = gaussian(centre)
+    wanted = sum(min(1.0, max(0.0, 3.0 - abs(i - centre))) * float(p) for i, p in enumerate(row))
+    assert posterior.mass_near(row, centre, 2.5) == pytest.approx(wanted, abs=1e-12)
