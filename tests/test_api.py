@@ -76,6 +76,7 @@ def test_run_is_the_same_loop_over_any_source_and_sink(tmp_path, voice, melody):
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 201
 
 
+@pytest.mark.slow
 def test_settings_reach_the_engine_and_the_tracker(voice, melody):
     assert track(voice, RATE, latency_ms=25).latency.total_ms <= 25 < melody.latency.total_ms
     sung_hz = melody.f0_hz[melody.voiced]

@@ -221,6 +221,7 @@ def test_a_recording_shorter_than_a_hop_or_hardly_longer(n_samples, voice, track
 # --- several inputs
 
 
+@pytest.mark.slow
 def test_one_bad_input_among_several_is_told_and_the_others_are_done(voice, capsys):
     for name in ("one.wav", "two.wav"):
         soundfile.write(name, voice, RATE)
@@ -281,6 +282,7 @@ def test_an_output_that_cannot_be_written(option, refused):
     assert "file/out cannot be written (Not a directory)" in refused("--input", "demo", option, "file/out")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 def test_a_full_disk_costs_the_other_outputs_nothing(voice, capsys):
     """The others are whole, the loss is told at once and at the end, and the status is that of a loss."""

@@ -58,6 +58,7 @@ def test_four_pictures_are_drawn(made, tmp_path):
     assert names == {f"paper-{n}.png" for n in ("short-kernels", "long-kernels", "graph", "melody")}
 
 
+@pytest.mark.slow
 def test_weights_of_another_family_and_a_missing_clip_are_refused(made, tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         paper_figures.main(

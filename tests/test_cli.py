@@ -162,6 +162,7 @@ def test_a_run_without_outputs_names_them(song, capsys):
     assert "no output was asked for" not in said(capsys, "--input", song, "--jsonl")[2]
 
 
+@pytest.mark.slow
 def test_what_is_said_comes_when_it_is_so_and_names_each_file(song, capsys):
     said_so = said(capsys, "--input", song, "--realtime", "--csv", "a.csv", "--midi-file", "my take.mid")[2]
     lines = [line for line in said_so.splitlines() if line.startswith("rt-melody: ")]
@@ -300,6 +301,7 @@ def test_an_interrupt_before_the_loop_is_no_traceback(monkeypatch, capsys):
     assert said(capsys) == (130, "", "")
 
 
+@pytest.mark.slow
 def test_stop_between_two_inputs_leaves_the_second_alone(song, capsys, monkeypatch):
     Path("two.wav").write_bytes(Path(song).read_bytes())
     Path("out").mkdir()

@@ -9,7 +9,7 @@ import pytest
 
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError
-from rt_melody.realtime.jack import client, library
+from rt_melody.realtime.jack import client, module
 from rt_melody.realtime.latency import LatencyPart
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import make_settings
@@ -51,4 +51,4 @@ def test_the_period_is_in_the_latency_that_is_told(capsys):
 def test_without_its_module_pip_is_told_what_it_can_find(monkeypatch):
     monkeypatch.setitem(sys.modules, "jack", None)
     with pytest.raises(DeviceError, match=r"run `pip install JACK-Client`, or `pip install '\.\[jack\]'`"):
-        library._import_module(None)
+        module._import_module(None)

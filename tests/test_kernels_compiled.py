@@ -134,6 +134,7 @@ def open_folder():
         yield Path(name)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root, to become somebody without a home")
 def test_nobody_without_a_home_can_import_it(open_folder):
     """As the program meets it: another user, no home, a source folder that is root's. Python itself may be in root's home,

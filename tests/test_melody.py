@@ -41,6 +41,11 @@ def heard_by(tracker, song, cuts=()):
     return [item for piece in pieces for item in tracker.feed(piece)] + tracker.flush()
 
 
+@pytest.fixture(scope="module")
+def whole(tracker, song):
+    return heard_by(tracker, song)
+
+
 def midi_bytes(heard, path) -> bytes:
     with MidiFileSink(path) as sink:
         sink.start(0.0)
@@ -51,8 +56,8 @@ def midi_bytes(heard, path) -> bytes:
 
 @given(st.lists(st.integers(0, 4 * RATE), max_size=12))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_in_pieces_it_hears_plays_and_writes_the_same(tracker, song, tmp_path_factory, cuts):
-    whole, pieces = heard_by(tracker, song), heard_by(tracker, song, cuts)
+def test_in_pieces_it_hears_plays_and_writes_the_same(tracker, song, whole, tmp_path_factory, cuts):
+    pieces = heard_by(tracker, song, cuts)
     assert pieces == whole and [item for item in whole if isinstance(item, NoteOn)]
     folder = tmp_path_factory.mktemp("pieces")
     assert midi_bytes(pieces, folder / "pieces.mid") == midi_bytes(whole, folder / "whole.mid")
@@ -118,6 +123,7 @@ def slide() -> np.ndarray:
     return render_phrase(notes, RATE, seed=3, singer=singer, duration_s=6.5).samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bend_range", "notes"), [(1, [57, 58]), (2, [57]), (12, [57])])
 def test_python_and_the_command_play_a_slow_slide_within_the_bend_range(slide, tmp_path, bend_range, notes):
     """What a synthesiser cannot bend to is another note, by whichever door one comes in."""

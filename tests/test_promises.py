@@ -69,6 +69,7 @@ def test_channels_that_cancel_and_channels_that_are_chosen(clean, voice, capsys)
     assert "v.wav has one channel, and --channel 2 is none of them" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @posix
 def test_a_named_pipe_and_a_wav_on_standard_input(clean):
     os.mkfifo("ff")
@@ -132,6 +133,7 @@ def test_lines_and_rows_into_one_file_are_refused(clean):
     assert done.returncode == 2 and "is also standard output" in done.stderr and Path("f").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_recording_that_is_far_too_quiet_names_the_range_that_fits(capsys):
     song = demo_phrase(RATE).samples
     soundfile.write("quiet.wav", song * 0.01, RATE, subtype="PCM_24")
@@ -143,6 +145,7 @@ def test_a_recording_that_is_far_too_quiet_names_the_range_that_fits(capsys):
     assert "the least velocity" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_hum_is_named_while_it_is_played(capsys):
     t = np.arange(8 * RATE) / RATE
     hum = sum(a * np.sin(2 * np.pi * 100 * k * t + k) for k, a in enumerate((1, 0.7, 0.5, 0.3, 0.2), 1))

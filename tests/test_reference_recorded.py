@@ -49,6 +49,7 @@ def right_share(melody, truth) -> float:
     return float(np.mean(melody.voiced[late] & (np.abs(np.log2(melody.f0_hz[late] / truth.f0_hz[late])) < 0.5 / 12)))
 
 
+@pytest.mark.slow
 def test_the_singer_is_heard_and_not_the_band(microphone, voice, band):
     truth = track(voice, RATE)
     without, known = track(microphone, RATE), track(microphone, RATE, reference=band)
@@ -162,11 +163,13 @@ def test_a_band_shorter_than_a_hop_loops_too():
     np.testing.assert_array_equal(seen[50:], seen[:-50])
 
 
+@pytest.mark.slow
 def test_silence_in_place_of_a_band_changes_nothing(microphone):
     plain, silent = track(microphone, RATE), track(microphone, RATE, reference=np.zeros(len(microphone), np.float32))
     assert np.array_equal(plain.f0_hz, silent.f0_hz) and plain.notes == silent.notes
 
 
+@pytest.mark.slow
 def test_the_command_takes_it_out_too(microphone, voice, band, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     soundfile.write("sung.wav", 0.3 * microphone, RATE, subtype="FLOAT")

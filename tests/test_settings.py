@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from rt_melody.realtime.cli import main
@@ -126,6 +127,7 @@ NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=3), st.floats(1e-9, 2000))
+@trials(max_examples=40)
 def test_any_text_and_number_survives_the_file(name, inputs, number):
     settings = make_settings({"csv": name, "input": inputs, "latency_ms": number})
     assert Settings(**yaml.safe_load(dump_settings(settings))) == settings

@@ -90,6 +90,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen:
     return running
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGQUIT", "SIGUSR2"])
 def test_amid_a_recording_what_was_heard_is_kept_and_the_status_says_so(song, name):
@@ -109,6 +110,7 @@ def test_amid_a_recording_what_was_heard_is_kept_and_the_status_says_so(song, na
     assert sounding.count("note_on") == sounding.count("note_off") >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
 @pytest.mark.parametrize("after_s", [0.05, 0.2, 0.6, 1.0, 1.6])
 def test_at_any_moment_of_the_start_it_ends_with_its_status_and_no_traceback(song, after_s):
@@ -120,6 +122,7 @@ def test_at_any_moment_of_the_start_it_ends_with_its_status_and_no_traceback(son
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here, which tells whether a process stands still")
 def test_ctrl_z_ends_the_note_and_goes_on_later(song):
     running = started(song.parent, "--input", "song.wav", "--realtime", "--jsonl", "--quiet")

@@ -136,7 +136,7 @@ def test_a_flac_of_no_stated_length_is_read_to_its_end(voice):
 
 @pytest.mark.parametrize("size", [2**31, 2**62, 2**63 - 1, 2**64 - 1])
 def test_a_chunk_that_reaches_beyond_any_file_is_no_reason_to_stumble(size, voice):
-    data = written(voice, "v.caf")
+    data = written(voice[:400], "v.caf")
     for at in range(8, data.index(b"data"), 4):
         strange = bytearray(data)
         strange[at : at + 8] = size.to_bytes(8, "big")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt_melody.realtime.settings import yaml_guard
@@ -74,6 +74,7 @@ SETTINGS = st.recursive(
 
 
 @given(SETTINGS)
+@settings(max_examples=40)
 def test_what_it_takes_it_reads_as_pyyaml_does(value):
     data = yaml.safe_dump(value).encode()
     try:

@@ -49,8 +49,8 @@ class FrameLog(EventSink):
 class BrokenTracker(ThresholdTracker):
     """Fails a while after it heard something."""
 
-    def feed(self, samples):
-        heard = super().feed(samples)
+    def feed(self, samples, reference=None):
+        heard = super().feed(samples, reference)
         self.loud = getattr(self, "loud", 0) + len(samples) * self._sounds
         if self.loud > self.sample_rate // 2:
             raise RuntimeError("as it was asked to")

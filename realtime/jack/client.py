@@ -7,6 +7,7 @@ Conventions
 * A thread of its own, ``jack-watch``, connects what appears and makes the client anew when the server has gone: neither
   JACK's thread nor the one that computes ever waits for it.
 * The memory shared with the callback outlives the client: what was sung is kept, and times go on.
+* Another process stands by for our death (see guardian.py), one for each time that the graph is joined.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import suppress
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.jack import process
+from rt_melody.realtime.jack.guardian import JackGuardian
 from rt_melody.realtime.jack.library import Client, Library, OpenError, Port, load
 from rt_melody.realtime.jack.process import MOST_PORTS, Exchange
 from rt_melody.realtime.sources.wakeup import WakeupPipe
@@ -68,6 +70,7 @@ class JackClient:
         self.returns = 0  # of the server, or of a MIDI input that is played on
         self.break_at: int | None = None  # the sample with which sound began anew
         self._holders: set[str] = set()
+        self._guardian: JackGuardian | None = None
         self._closing = threading.Event()
         self._look = threading.Event()
         self.sound = JackSource(self) if audio_in else None
@@ -88,6 +91,7 @@ class JackClient:
             self._register(client)
             client.activate()
             self._connect(client)
+            self._have_guarded()
         except self._library.module.JackError as error:
             client.close()
             raise DeviceError(f"the JACK server refused ({error}); start it again") from error
@@ -129,6 +133,17 @@ class JackClient:
         client.set_shutdown_callback(self._on_shutdown)
         client.set_port_registration_callback(lambda port, register: self._look.set(), only_available=False)
 
+    def _have_guarded(self) -> None:
+        """Somebody stands by to end our notes; where nobody can, that is said by ``_watch``."""
+        if self._output is not None and self.exchange.notes_fd is not None:
+            with suppress(OSError):
+                self._guardian = JackGuardian(self._output.name, self.exchange.notes_fd, self._server)
+
+    def _dismiss_guardian(self) -> None:
+        guardian, self._guardian = self._guardian, None
+        if guardian is not None:
+            guardian.dismiss()
+
     def _on_shutdown(self, status: object, reason: str) -> None:
         """JACK's thread: the server ends."""
         self.away = True
@@ -153,6 +168,7 @@ class JackClient:
 
     def _leave(self) -> None:
         """Close the client, by a thread that may wait for ever for a server that has died."""
+        self._dismiss_guardian()
         client, self._client = self._client, None
         if client is None:
             return
@@ -219,6 +235,12 @@ class JackClient:
                 cycles, moved_s = -1, time.monotonic()
             else:
                 self._connect_anew()
+                self._look_at_guardian()
+
+    def _look_at_guardian(self) -> None:
+        if self._guardian is not None and self._guardian.has_failed:
+            self._dismiss_guardian()
+            self._tell("no second client stands by in the JACK graph; should the program be killed, the note that sounds may hang")
 
     def _connect_anew(self) -> None:
         if (client := self._client) is not None:
@@ -252,6 +274,7 @@ class JackClient:
             client.activate()
             self._await_cycle(cycles)
             self._connect(client)
+            self._have_guarded()
         except (module.JackError, DeviceError):  # gone again
             self.away = True
             self._leave()

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.jack import process
-from rt_melody.realtime.libjack import library_path
-
-NO_MODULE = (
-    "--jack needs the Python package JACK-Client, which is not installed; run `pip install JACK-Client`, "
-    "or `pip install '.[jack]'` in the folder of rt-melody"
-)
-NO_LIBRARY = (
-    "--jack needs the JACK library, which cannot be loaded ({why}); install it with `apt-get install pipewire-jack` or "
-    "`apt-get install libjack-jackd2-0` (Debian, Ubuntu), `dnf install pipewire-jack-audio-connection-kit` (Fedora), "
-    "`pacman -S pipewire-jack` (Arch), `brew install jack` (macOS)"
-)
+from rt_melody.realtime.jack.module import import_jack
 
 FUNCTIONS = {
     process.GET_BUFFER: "jack_port_get_buffer",
@@ -112,27 +101,5 @@ def load() -> Library:
     """The library of the server that runs. Raises DeviceError with the way out where a piece is missing."""
     global _loaded
     if _loaded is None:
-        _loaded = Library(_import_module(library_path()))
-        _loaded.module.set_error_function(_leave_unsaid)  # what matters is said by the errors that are raised
-        _loaded.module.set_info_function(_leave_unsaid)
+        _loaded = Library(import_jack())
     return _loaded
-
-
-def _leave_unsaid(text: str) -> None:
-    pass
-
-
-def _import_module(path: str | None) -> ModuleType:
-    """The module with the library at ``path``; it would look for one by name."""
-    find = ctypes.util.find_library
-    if path is not None:
-        ctypes.util.find_library = lambda name: path if name == "jack" else find(name)
-    try:
-        import jack
-    except ModuleNotFoundError as error:
-        raise DeviceError(NO_MODULE) from error
-    except OSError as error:
-        raise DeviceError(NO_LIBRARY.format(why=str(error) or "not found")) from error
-    finally:
-        ctypes.util.find_library = find
-    return jack

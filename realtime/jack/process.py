@@ -14,7 +14,11 @@ Conventions
 from __future__ import annotations
 
 import ctypes
+import mmap
+import os
 import sys
+import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -380,15 +384,34 @@ class Arrived:
     at_us: int
 
 
+def _shared_bytes(count: int) -> tuple[np.ndarray, int | None]:
+    """Zeros that another process can read, and the file descriptor by which it does; None where it cannot (Windows)."""
+    if sys.platform == "win32":
+        return np.full(count, 0, np.uint8), None
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("rt-melody-notes")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, count)
+    shared = np.frombuffer(mmap.mmap(fd, count), np.uint8)
+    shared[:] = 0  # the page is there before JACK's thread wants it
+    return shared, fd
+
+
 class Exchange:
-    """The memory that JACK's thread and ours share, and our side of it. One thread reads, one thread sends."""
+    """The memory that JACK's thread and ours share, and our side of it. One thread reads, one thread sends. ``notes_fd``: a
+    file descriptor of 2048 bytes, one for each note of each channel, not 0 while it sounds; None on Windows."""
 
     def __init__(self, rate_hz: int, ring_samples: int, events: int, wakeup_fd: int) -> None:
         self.state = np.zeros(FIELDS, np.int64)
         self._ring = np.full(ring_samples, 0.0, np.float32)
         self._events = np.full((events, 2), 0, np.int64)
         self._offsets = np.full((OFFSETS, 2), 0, np.int64)
-        self._sounding, self._message = np.full(16 * 128, 0, np.uint8), np.full(8, 0, np.uint8)
+        self._message = np.full(8, 0, np.uint8)
+        self._sounding, self.notes_fd = _shared_bytes(16 * 128)
+        if self.notes_fd is not None:
+            weakref.finalize(self, os.close, self.notes_fd)
         memory = {RING: self._ring, EVENTS: self._events, OFFSET_RING: self._offsets, SOUNDING: self._sounding, MESSAGE: self._message}
         for place, array in memory.items():
             self.state[place] = array.ctypes.data

@@ -158,14 +158,19 @@ def _watch(port: WatchedPort) -> None:
         _say(lost=str(error))
 
 
+def heed_no_signal() -> None:
+    """Of those that can be ignored."""
+    for number in signal.valid_signals() - {signal.SIGCHLD}:
+        with suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_IGN)
+
+
 def main(arguments: list[str]) -> None:
     """Hold the port that ``open_midi_out`` opens for the two values in the one argument, a JSON list."""
     from rt_melody.realtime.sinks.midi_ports import open_midi_out
     from rt_melody.realtime.timing.scheduling import run_first
 
-    for number in signal.valid_signals() - {signal.SIGCHLD}:
-        with suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_IGN)
+    heed_no_signal()
     try:
         port = open_midi_out(*json.loads(arguments[0]))
     except RtMelodyError as error:

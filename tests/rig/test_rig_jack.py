@@ -174,6 +174,26 @@ def test_a_note_that_sounds_ends_with_the_program(graph, tmp_path, children, how
     assert played.note_ons == 1 and played.notes_left_on == 0
 
 
+def test_a_note_that_sounds_ends_though_the_program_is_killed(graph, tmp_path, children):
+    """By the client that stands by, which is seen by nobody before."""
+    server, env = graph
+    singer = VirtualMicrophone(server, np.full(60 * SAMPLE_RATE, 0.3, np.float32), tmp_path)
+    children.append(singer)
+    recorder = MidiRecorder(server, tmp_path)
+    children.append(recorder)
+    program = start_melody(children, tmp_path, env, "jack", "threshold", "singer")
+    singer.wait_for_listener(60, program)
+    recorder.wait_for_source(60, program)
+    time.sleep(1.0)  # it looks at the connections ten times a second
+    singer.play()
+    wait_until(lambda: any(m[0] == 0x90 for _, m in recorder.messages), 20, "a note")
+    program.signal(signal.SIGKILL)
+    program.wait(20)
+    wait_until(lambda: perform([(0.0, m) for _, m in recorder.messages]).notes_left_on == 0, 10, "the end of the note")
+    ended = [m for _, m in recorder.messages if m[0] & 0xF0 == 0x80]
+    assert ended and {m[1] for m in ended} == {m[1] for _, m in recorder.messages if m[0] == 0x90}
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_server_that_is_restarted_is_joined_again_and_played_on(mortal_jack_server, tmp_path, children, how):
     """The same process goes on: notes before, a sentence, notes after, each where it belongs."""
