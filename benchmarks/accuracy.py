@@ -224,7 +224,7 @@ def write(folder: Path, result: dict) -> None:
 
         plots.draw(result["rows"], result["detail_ms"], folder)
     else:
-        print("no pictures: matplotlib is not installed; pip install 'rt-melody[plot]'")
+        print("no pictures: matplotlib is not installed; pip install matplotlib")
 
 
 # ---- tables ------------------------------------------------------------------------------------

@@ -313,7 +313,7 @@ def write(folder: Path, result: dict) -> None:
     if find_spec("matplotlib"):
         draw(result["rows"], folder / "band.png")
     else:
-        print("no picture: matplotlib is not installed; pip install 'rt-melody[plot]'")
+        print("no picture: matplotlib is not installed; pip install matplotlib")
 
 
 def tables(result: dict) -> str:

@@ -167,7 +167,7 @@ def plot(seen: dict, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install rt-melody[plot]") from None
+        raise SystemExit("--plot needs matplotlib: pip install matplotlib") from None
     delays = seen.get("algorithmic") or {}
     below = [name for name in ("compute", "end_to_end") if seen.get(name)]
     figure = Figure(figsize=(9, 2.6 * max(1, len(delays) + bool(below))), layout="constrained")

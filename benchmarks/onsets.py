@@ -286,7 +286,7 @@ def plot(delays: dict[str, list[dict]], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install rt-melody[plot]") from None
+        raise SystemExit("--plot needs matplotlib: pip install matplotlib") from None
     figure = Figure(figsize=(9, 2.6 * len(delays)), layout="constrained")
     draw(figure, delays)
     figure.savefig(path, dpi=120)

@@ -170,7 +170,7 @@ def plot(points: dict, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install rt-melody[plot]") from None
+        raise SystemExit("--plot needs matplotlib: pip install matplotlib") from None
     figure = Figure(figsize=(9, 7), layout="constrained")
     latency, memory, lost = figure.subplots(3, 1, sharex=True)
     minutes = [row["elapsed_s"] / 60.0 for row in points["rows"]]

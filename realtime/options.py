@@ -15,7 +15,7 @@ from rt_melody.realtime.settings.base import nearest
 from rt_melody.realtime.settings.root import Place
 
 SEVERAL = ("input", "osc")  # each time one value or several
-WORDS = ("scale", "velocity_curve")  # text of one word or several
+WORDS = ("scale", "velocity_curve", "velocity_range")  # one word or several
 OTHER_FLAGS = {"a4_hz": "--a4", "scale": "--key"}
 EXAMPLES = """examples:
   rt-melody --input demo --midi-file demo.mid     no microphone needed: the program sings to itself

@@ -258,6 +258,8 @@ class Program:
         self._name_in_graph()
         if "mic" in self.inputs and source.rate is not None:
             raise SettingsError("--rate is not asked of JACK, whose graph has a rate of its own; leave it out, or --jack")
+        if self.settings.midi.back_end is not None and self.settings.output.midi_out is not None:
+            raise SettingsError("--midi-back-end is not used with --jack, whose MIDI port is in the graph; leave it out, or --jack")
 
     def _name_in_graph(self) -> str | None:
         """What to listen to in the graph. Raises SettingsError for a number."""

@@ -22,6 +22,10 @@ from rt_melody.realtime.signals import stop_signals
         (["--jack", "--input", "demo"], "--jack has nothing to do; listen with --input mic, or play with --midi-out"),
         (["--jack", "--device", "3"], "--device 3 is a number of PortAudio's; with --jack give a part of a name in the graph"),
         (["--jack", "--rate", "44100"], "--rate is not asked of JACK, whose graph has a rate of its own; leave it out, or --jack"),
+        (
+            ["--jack", "--midi-out", "--midi-back-end", "python-rtmidi"],
+            "--midi-back-end is not used with --jack, whose MIDI port is in the graph; leave it out, or --jack",
+        ),
     ],
 )
 def test_what_does_not_go_with_jack_is_refused(arguments, sentence, capsys):

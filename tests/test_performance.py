@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import inf, log2, pi, sin
 
@@ -363,3 +364,20 @@ def test_words_of_the_settings():
     for bad in ({"snap": "soft"}, {"snap": "0"}, {"snap": "nan"}, {"scale": "H dur"}, {"note_range": ["C3"]}, {"gate": "loud"}):
         with pytest.raises(SettingsError):
             PerformanceSettings(**bad)
+
+
+def test_a_learned_velocity_range_is_kept_over_other_changes_and_forgotten_by_a_reset():
+    """40 dB down, where the usual range would make 1 of every velocity."""
+    settings = PerformanceSettings(velocity_range="auto")
+    performer = Performer(NoteTracker(), settings)
+
+    def struck(n=600):
+        played = (performer.feed(replace(melody(i), level_db=-70.0 + i // 25 % 5)) for i in range(n))
+        return [event.velocity for events in played for event in events if isinstance(event, NoteOn)]
+
+    first = struck()
+    assert min(first) > 20
+    performer.change(settings.changed(octave=1))
+    assert struck()[0] != first[0]
+    performer.reset()
+    assert struck() == first

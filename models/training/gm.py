@@ -265,7 +265,7 @@ def import_mido():
     try:
         import mido
     except ImportError as error:
-        raise DataError("General MIDI accompaniment needs mido; pip install 'rt-melody[train]'") from error
+        raise DataError("General MIDI accompaniment needs mido; pip install mido") from error
     return mido
 
 

@@ -57,7 +57,7 @@ def praat_f0(sound: np.ndarray, step_s: float = F0_STEP_S) -> np.ndarray:
     try:
         import parselmouth
     except ImportError as error:
-        raise DataError("preparing needs Praat: pip install 'rt-melody[train]'") from error
+        raise DataError("preparing needs Praat: pip install praat-parselmouth") from error
     low, high = F0_RANGE_HZ
     track = parselmouth.Sound(sound.astype(np.float64), SAMPLE_RATE).to_pitch_ac(
         time_step=step_s / 2, pitch_floor=low, pitch_ceiling=high

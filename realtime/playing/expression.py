@@ -69,6 +69,10 @@ class VelocityCurve:
         """1..127 of a level in dBFS."""
         return self.fixed or 1 + round(126 * self.curve.unit(level_db))
 
+    def over(self, range_db: tuple[float, float]) -> VelocityCurve:
+        """The same curve over another range of levels."""
+        return VelocityCurve(Curve(*range_db, self.curve.exponent), self.fixed)
+
 
 def loudness_curve(name: str = "linear", range_db: tuple[float, float] = LOUDNESS_DB) -> Curve:
     """Raises ``SettingsError`` for an unknown name or a range that does not ascend."""

@@ -37,6 +37,7 @@ from dataclasses import dataclass, replace
 from math import exp, log2
 from typing import Protocol, runtime_checkable
 
+from rt_melody.realtime.levels import LearnedRange
 from rt_melody.realtime.playing.scale import CHROMATIC, KeyFinder, Scale, pulled
 from rt_melody.realtime.settings.notes import NoteSettings
 from rt_melody.realtime.settings.performance import A4_HZ, PerformanceSettings
@@ -129,7 +130,7 @@ class _Played:
 class Performer:
     """A note tracker whose notes are shaped. ``feed``, ``finish``, ``reset`` and ``lag_ms`` are those of a tracker.
 
-    ``finish`` ends the note and keeps the key that was heard; ``reset`` forgets that too.
+    ``finish`` ends the note and keeps the key and the velocity range that were heard; ``reset`` forgets that too.
     """
 
     def __init__(self, tracker: Tracker, settings: PerformanceSettings | None = None) -> None:
@@ -138,7 +139,7 @@ class Performer:
         self._transpose = self.settings.transpose_semitones
         self._take_now(self.settings)
         self._take_for_notes(self.settings)
-        self._finder = KeyFinder()
+        self._finder, self._learned = KeyFinder(), LearnedRange()
         self._sound = _Sound(tracker.hop_s)
         self._played: _Played | None = None
         self._level_db: float | None = None
@@ -167,7 +168,7 @@ class Performer:
         self._is_changed = False
         self._mode, self._transpose = s.mode, s.transpose_semitones
         self._fixed_scale, self._finds_key, self._pull_semitones = s.fixed_scale, s.finds_key, s.pull_semitones
-        self._lowest, self._highest, self._velocity = s.lowest, s.highest, s.velocity
+        self._lowest, self._highest, self._velocity, self._learns_velocity = s.lowest, s.highest, s.velocity, s.learns_velocity
 
     @property
     def lag_ms(self) -> float:
@@ -183,9 +184,10 @@ class Performer:
         return self._finder.key if self._finds_key else self._fixed_scale
 
     def reset(self) -> None:
-        """Forget everything, the key too."""
+        """Forget everything, the key and how loud the notes were too."""
         self._tracker.reset()
         self._finder.reset()
+        self._learned.reset()
         self._sound.reset()
         self._played, self._told_key, self.left_out = None, None, 0
 
@@ -278,7 +280,7 @@ class Performer:
     def _strike(self, event: NoteOn, note: int, pitch: float, slurred: bool, played: list[NoteEvent]) -> _Played:
         loudest_db, brightness_hz = self._sound.loudest_since(event.time_s), self._sound.brightness_hz
         heard_db = event.level_db if loudest_db is None else loudest_db
-        velocity = event.velocity if heard_db is None else self._velocity.velocity(heard_db)
+        velocity = event.velocity if heard_db is None else self._velocity_of(heard_db)
         octaves = None if brightness_hz is None else log2(brightness_hz)
         self._played = struck = _Played(note, event.time_s, pitch - note, octaves)
         played.append(
@@ -287,6 +289,12 @@ class Performer:
         if brightness_hz is not None:
             played.append(Brightness(event.time_s, event.available_s, note, brightness_hz))
         return struck
+
+    def _velocity_of(self, level_db: float) -> int:
+        self._learned.feed(level_db)
+        if self._learns_velocity and (range_db := self._learned.range_db) is not None:
+            self._velocity = self._velocity.over(range_db)
+        return self._velocity.velocity(level_db)
 
     def _end(self, off: NoteOff | None, played: list[NoteEvent]) -> None:
         """End the played note, if one sounds, where the sung one ended."""

@@ -141,7 +141,7 @@ def _place(group: str, name: str, flat: str | None, value: Any, asked: Values, s
         return f"{flat if flat in stored else f'{group}.{name}'}: {value if group == 'notes' else repr(value)} in {source}"
     if name not in asked.get(group, {}):
         return f"{flat or name} {value}"
-    shown = repr(value) if value == "" else value
+    shown = " ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else repr(value) if value == "" else value
     return f"--notes {name}={shown}" if group == "notes" else f"--{(flat or name).replace('_', '-')} {shown}"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Annotated, Any, Union, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints, WrapValidator
 
+AUTO = "auto"
 BEND_RANGE_MOST_SEMITONES = 48  # what MPE's configuration message sets
 
 
@@ -47,6 +49,11 @@ def _device(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+def _auto_or(value: Any, as_range: Callable[[Any], list[float]]) -> Any:
+    """The word, as a command line and a file have it, or a pair of numbers."""
+    return AUTO if value in (AUTO, [AUTO]) else as_range(value)
+
+
 def _to_the_cent(semitones: float) -> float:
     """What registered parameter 0 can say; a whole number stays one."""
     cents = round(100 * semitones)
@@ -62,3 +69,4 @@ FileNames = Annotated[list[FileName], BeforeValidator(_one_or_several)]
 Texts = Annotated[list[Text], BeforeValidator(_one_or_several)]
 Device = Annotated[Union[int, Text, None], BeforeValidator(_device)]
 BendRange = Annotated[float, Field(ge=1, le=BEND_RANGE_MOST_SEMITONES), AfterValidator(_to_the_cent)]
+RangeOrAuto = Annotated[list[float], Field(min_length=2, max_length=2), WrapValidator(_auto_or)]  # or the word, which types leave out

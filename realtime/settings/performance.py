@@ -11,7 +11,7 @@ from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.playing.expression import LOUDNESS_DB, VelocityCurve, velocity_curve
 from rt_melody.realtime.playing.scale import CHROMATIC, Scale, parse_note, parse_scale
 from rt_melody.realtime.settings.base import NEXT_NOTE, NOW, SettingsModel, option
-from rt_melody.realtime.settings.kinds import BendRange, Words
+from rt_melody.realtime.settings.kinds import AUTO, BendRange, RangeOrAuto, Words
 
 OCTAVE_SEMITONES = 12
 A4_HZ = 440.0
@@ -34,7 +34,7 @@ class PerformanceSettings(SettingsModel):
     note_range: list[str] = option(["C-1", "G9"], "lowest and highest note that is played, as names (C4 is 60) or MIDI numbers; others are left out", metavar=("LOW", "HIGH"), min_length=2, max_length=2, live=NEXT_NOTE)
     gate: Words = option("off", "hear nothing below a level in dBFS; auto: nothing that is not 12 dB above the noise of the room; off", metavar="off|auto|DBFS", live=NOW)
     velocity_curve: Words = option("linear", "velocity of the loudness of the onset: soft (a soft voice plays loud), linear, hard, or fixed N", metavar="CURVE", live=NEXT_NOTE)
-    velocity_range: list[float] = option(list(LOUDNESS_DB), "levels in dBFS that give velocity 1 and 127", metavar=("DBFS", "DBFS"), min_length=2, max_length=2, live=NEXT_NOTE)
+    velocity_range: RangeOrAuto = option(list(LOUDNESS_DB), "levels in dBFS that give velocity 1 and 127; auto: those of the notes that were sung so far", metavar=("auto|DBFS", "DBFS"), live=NEXT_NOTE)
 
     @field_validator("note_range", mode="before")
     @classmethod
@@ -105,9 +105,14 @@ class PerformanceSettings(SettingsModel):
         return parse_note(self.note_range[1])
 
     @property
+    def learns_velocity(self) -> bool:
+        """Whether the range of the levels is that of the notes so far."""
+        return cast(object, self.velocity_range) == AUTO
+
+    @property
     def velocity(self) -> VelocityCurve:
-        """Velocity of a level in dBFS."""
-        low, high = self.velocity_range
+        """Velocity of a level in dBFS; where the range is learned, before anything was heard."""
+        low, high = LOUDNESS_DB if self.learns_velocity else self.velocity_range
         return velocity_curve(self.velocity_curve, (low, high))
 
 

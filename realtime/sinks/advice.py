@@ -20,8 +20,10 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
 def _velocity_range(settings: Settings) -> tuple[float, float] | None:
     performance, output = settings.performance, settings.output
     follows_level = bool(output.midi_out or output.midi_file) and not performance.velocity_curve.startswith("fixed")
+    if performance.learns_velocity or not follows_level:
+        return None
     low_db, high_db = performance.velocity_range
-    return (low_db, high_db) if follows_level else None
+    return low_db, high_db
 
 
 class AdviceSink(EventSink):
