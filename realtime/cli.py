@@ -20,6 +20,7 @@ from rt_melody.realtime.commands import find_command
 from rt_melody.realtime.console import flushed, hold_standard_files, print_text, reader_has_gone, say
 from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.options import make_parser
+from rt_melody.realtime.panel.browser import has_window
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings
 from rt_melody.realtime.settings.synths import list_synths
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     atexit.register(gc.freeze)  # else the interpreter looks through all of torch before it leaves, for half a second
     try:
         words = sys.argv[1:] if arguments is None else arguments
+        words = words or (["--panel"] if arguments is None and has_window() else [])
         command = find_command(words)
         return flushed(command(words[1:]) if command else _run(make_parser().parse_args(words)))
     except SystemExit as leave:  # argparse after --help

@@ -64,6 +64,11 @@ class PitchDecoder:
         self._low_bin = max(0, round(per_octave * np.log2(d.f0_min_hz / grid_low_hz)))
         self._high_bin = min(config.pitch_bins, round(per_octave * np.log2(d.f0_max_hz / grid_low_hz)) + 1)
 
+    @property
+    def posterior(self) -> np.ndarray:
+        """Of the newest hop, the probability of each pitch bin where somebody sings [shape=(pitch_bins,)]; overwritten by the next."""
+        return self._posterior
+
     def reset(self) -> None:
         """Forget what was heard."""
         self._viterbi.reset()

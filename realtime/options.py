@@ -30,7 +30,7 @@ EXAMPLES = """examples:
   ffmpeg -i song.mp3 -f f32le -ac 1 -ar 48000 - | rt-melody --input - --rate 48000 --jsonl
   rt-melody --print-config > my.yaml              then edit it, and rt-melody --config my.yaml
 """
-WITHOUT_VALUE = {"midi_out": VIRTUAL, "listen": "flute", "stats": 0.0}  # what an option means that is given alone
+WITHOUT_VALUE = {"midi_out": VIRTUAL, "listen": "flute", "panel": "auto", "stats": 0.0}  # what an option means that is given alone
 
 
 class Once(argparse.Action):

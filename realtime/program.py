@@ -11,12 +11,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.control.desk import Desk, needing_restart
@@ -39,11 +41,13 @@ if TYPE_CHECKING:  # JACK-Client is an extra
     import numpy as np
 
     from rt_melody.realtime.jack.client import JackClient
+    from rt_melody.realtime.panel.link import Panel
 
 LONGEST_HOP_S = 0.01
 SHORTER_S = 1.0  # by which a band may end before its singer
 SPOKEN = {"demo": "the demo, a phrase that the program sings to itself", "-": "standard input"}
-STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
+STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else, and in the panel
+IDLE_S = 0.05  # how soon a press of "start" is noticed
 
 
 @runtime_checkable
@@ -72,6 +76,8 @@ class Program:
         self.live: list[EventSink] = []
         self._live_for: object = None  # what they were made from
         self._tracker_for: object = None  # what the tracker was made from
+        self.panel: Panel | None = None
+        self.session: Session | None = None  # the newest
         self.band: tuple[np.ndarray, int] | None = None  # that is taken out of the input: samples and their rate
         self._check_inputs()
         self._check_jack()
@@ -88,14 +94,14 @@ class Program:
     def run(self) -> int:
         """All inputs, one after the other. 0; 1 when one of several could not be used (it is told, the others are done), or an
         output failed on the way; 128 + N when signal N came before the end of what has one."""
-        with self._in_jack(), closing(self.live), closing(self.logs):
+        with self._steered(), self._in_jack(), closing(self.live), closing(self.logs):
             self._make_live()
             if self.several:
                 self.make_folders()
             if self.settings.report.stats_file:
                 self.logs.append(LineLog(self.settings.report.stats_file))
-            with self._steered(), panic_on_signal(self.live):
-                done = self._run_inputs()
+            with panic_on_signal(self.live):
+                done = self._run_hosted(self.panel) if self.panel else self._run_inputs()
         swallowed = [log.failure for log in self.logs if log.failure]
         for failure in swallowed:
             self._tell(failure, always=True)
@@ -118,6 +124,22 @@ class Program:
             if self.signals.came is not None:
                 break
         return done
+
+    def _run_hosted(self, panel: Panel) -> int:
+        """As often as the panel asks to begin, until a signal ends the program. What goes wrong is told there."""
+        self.signals.run()
+        while self.signals.came is None:
+            if not self.desk.orders.running:
+                panel.state(state="stopped")
+                while not self.desk.orders.running and self.signals.came is None:
+                    time.sleep(IDLE_S)
+                continue
+            try:
+                self._run_one(self._take_orders(self.inputs[0]))
+            except RtMelodyError as error:
+                self._tell(str(error), always=True)
+            self.desk.run(False)
+        return len(self.inputs)
 
     def _stopped(self, done: int) -> int:
         """Say what a signal left undone; the status for it, 0 where nothing was."""
@@ -142,7 +164,7 @@ class Program:
                     if before is None:
                         raise
                     self._tell(f"{error}; all is as it was before", always=True)
-                    self.desk.replace(before)
+                    self.desk.put(before)
                     name, before = self._take_orders(name), None
                     continue
                 if not session.restart:
@@ -178,13 +200,17 @@ class Program:
         if before is not None:
             self._tell_end(name, before)
             self._take_orders(name)
-        sinks = [sink for sink in (*self.live, *files) if sink not in self.failed]
+        shown = [self.panel.sink] if self.panel else []
+        sinks = [sink for sink in (*self.live, *files, *shown) if sink not in self.failed]
         session = Session(
             source, self._prepare_tracker(source.sample_rate, not source.paced), sinks, self.signals.stop, self._tell_loss,
             self._show_skips, self._note_figures, self._figures_every_s(), self.settings.tracking.priority,
             pause=self.signals.take_pause, on_pause=self.signals.pause,
-            make_tracker=self._prepare_tracker, desk=self.desk,
+            make_tracker=self._prepare_tracker, desk=self.desk, on_block=self.panel.sound if self.panel else None,
         )
+        self.session = session
+        if self.panel:
+            self.panel.state(**self._shown(name, source, session))
         self.signals.run()
         if before is None:
             self._tell_input(name, source)
@@ -208,7 +234,8 @@ class Program:
         if self.settings.source.input != before.source.input:
             self.inputs = [meant for given in self.settings.source.input for meant in _meant(given)]
             name = self.inputs[0]
-        self._tell(f"{_what_changed(before, self.settings)}: starting again")
+        if changed := needing_restart(before, self.settings):
+            self._tell(f"{', '.join(f'{name} {self.settings.flat(name)}' for name in changed)}: starting again")
         self._make_live()
         return name
 
@@ -230,6 +257,17 @@ class Program:
         self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
         self.aloud = any(getattr(sink, "plays_aloud", False) for sink in live)
 
+    def _shown(self, name: str, source: AudioSource, session: Session) -> dict[str, Any]:
+        """What the panel tells of a run."""
+        latency = session.tracker.latency
+        parts = [[part.name, part.ms] for part in latency.parts] + [["note confirmation", latency.confirmation_ms]]
+        info = source.info if isinstance(source, MicrophoneSource) else None
+        return {
+            "state": "listening", "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
+            "rate_hz": source.sample_rate, "hop_ms": 1000.0 * session.tracker.hop_s, "latency": parts, "bound_ms": latency.bound_ms,
+            "total_ms": latency.total_ms, "outputs": [said for sink in session.sinks if (said := sink.connected_to)],
+        }  # fmt: skip
+
     @contextmanager
     def _steered(self) -> Generator[None]:
         """Meanwhile settings can be changed from outside, where that is asked for."""
@@ -240,6 +278,9 @@ class Program:
                 host, port = parse_listening(listening)
                 control = open_ones.enter_context(OscControl(self.desk, host, port, self._tell_loss))
                 self._tell(f"OSC at {host}, port {control.port} changes settings: /rt-melody/set/NAME VALUE")
+            if (where := self.settings.control.panel) is not None:
+                self.panel = open_ones.enter_context(_open_panel(self.desk, where, self._tell_loss))
+                self._tell(f"the panel is at {self.panel.url}", always=True)
             yield
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
@@ -328,6 +369,7 @@ class Program:
         before, wanted = self.tracker, (self.settings.tracking, self.settings.decoder)
         if before is not None and before.sample_rate == sample_rate and self._tracker_for == wanted:
             before.change(self.settings)
+            self._show_tracker(before)
             return before
         self._tracker_for = wanted
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, before.engine.model if before else None)
@@ -340,9 +382,14 @@ class Program:
             self._tell(said)
         latency = tracker.latency.with_output(self.jack.midi.latency) if self.jack and self.jack.midi else tracker.latency
         self._tell(f"latency from {sample_rate} Hz input to estimate:\n{latency.table()}")
+        self._show_tracker(tracker)
+        return tracker
+
+    def _show_tracker(self, tracker: MelodyTracker) -> None:
         if self.display:
             self.display.status(tracker.latency.total_ms, 0)
-        return tracker
+        if self.panel:
+            self.panel.watch(tracker)
 
     # ---- what comes in -------------------------------------------------------------------------
 
@@ -350,6 +397,8 @@ class Program:
         model, reference = self.settings.tracking.model, self.settings.source.reference
         if reference is not None and (self.several or "mic" in self.inputs):
             raise SettingsError(f"--reference {reference} is for one recording, whose band it holds; the input is {' '.join(self.inputs)}")
+        if self.several and self.settings.control.panel:
+            raise SettingsError(f"--panel hears one input; the input is {' '.join(self.inputs)}")
         if self.several and set(NAMED) & set(self.inputs):
             raise SettingsError(f"--input {' '.join(self.inputs)}: several inputs must all be files; give mic, demo or - alone")
         self._check_jobs()
@@ -382,7 +431,8 @@ class Program:
 
     def _is_paced(self) -> bool:
         """Whether a recording is played at the pace of the clock: somebody listens, or it was asked for."""
-        return bool(self.settings.output.midi_out or self.settings.output.osc or self.settings.source.realtime or self.aloud)
+        output = self.settings.output
+        return bool(output.midi_out or output.osc or self.settings.source.realtime or self.aloud or self.settings.control.panel)
 
     # ---- what goes out -------------------------------------------------------------------------
 
@@ -447,14 +497,18 @@ class Program:
             if self.display:
                 self.display.clear()
             self.say(text)
+        if self.panel and "\n" not in text:
+            self.panel.send(**{"alert" if always else "said": text})
 
     def say(self, text: str) -> None:
         """A sentence, to whoever is told."""
         say(text)
 
     def _tell_loading(self, sinks: list[EventSink]) -> None:
+        if self.panel:
+            self.panel.state(state="loading")
         if self.tracker is None:
-            if not any(sink.is_output for sink in sinks):
+            if not self.panel and not any(sink.is_output for sink in sinks):
                 self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
             self._tell("loading, which takes a few seconds")
 
@@ -483,16 +537,20 @@ class Program:
 
     def _say_over_line(self, text: str) -> None:
         """Said by the background writer, where the display may just have drawn its line."""
+        if self.panel:
+            self.panel.send(alert=text)
         say(text, over_line=self.display is not None and sys.stderr.isatty())
 
     # ---- figures -------------------------------------------------------------------------------
 
     def _figures_every_s(self) -> float:
-        return self.settings.report.stats or (STATS_EVERY_S if self.settings.report.stats_file else 0.0)
+        return self.settings.report.stats or (STATS_EVERY_S if self.settings.report.stats_file or self.panel else 0.0)
 
     def _note_figures(self, figures: Figures) -> None:
         """Called by the thread that computes: what is written is handed over."""
         self._log(figures)
+        if self.panel and self.session:
+            self.panel.figures(figures, self.session.timing.lateness.bins())
         if self.settings.report.stats:
             self.background.take(sentence(figures))
 
@@ -505,9 +563,13 @@ class Program:
             self.display.status(self.tracker.latency.total_ms, stats.skips)
 
 
-def _what_changed(before: Settings, after: Settings) -> str:
-    """The settings that are others now and asked for a restart, by name and value."""
-    return ", ".join(f"{name} {after.flat(name)}" for name in needing_restart(before, after)) or "as before"
+def _open_panel(desk: Desk, where: str, tell: Callable[[str], object]) -> Panel:
+    """Raises SettingsError where what serves it is not installed."""
+    if find_spec("aiohttp") is None:
+        raise SettingsError("--panel needs the Python package aiohttp, which is missing; run `pip install aiohttp`, or leave --panel out")
+    from rt_melody.realtime.panel.link import Panel
+
+    return Panel(desk, where, tell, browse=sys.stderr is not None and sys.stderr.isatty())
 
 
 def unusable_line(names: Sequence[str], number: int) -> str | None:

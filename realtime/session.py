@@ -101,6 +101,8 @@ class Session:
     ``desk``: where settings are changed meanwhile; ``tracker`` and ``sinks`` are those that the orders asked for that were
     taken from it last.
 
+    ``on_block`` hears each block that was read, before anything is made of it, and must copy what it keeps.
+
     ``restart`` tells whether the run ended since its desk asks for what another one must bring.
     ``ended`` tells whether the source was heard to its end; ``stats``, ``timing`` and ``scheduling`` tell of the newest run,
     also while it lasts and after it failed.
@@ -123,6 +125,7 @@ class Session:
         on_pause: Callable[[], object] = lambda: None,
         make_tracker: Callable[[int], MelodyTracker] | None = None,
         desk: Desk | None = None,
+        on_block: Callable[[np.ndarray], object] | None = None,
     ):
         self.source, self.tracker, self.sinks = source, tracker, list(sinks)
         self._pause, self._on_pause = pause, on_pause
@@ -131,6 +134,7 @@ class Session:
         self._make_tracker, self._desk = make_tracker, desk
         self._orders = None if desk is None else desk.taken
         self._postponed: Orders | None = None
+        self._on_block = on_block
         self.restart = False
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self.failures: list[Failure] = []
@@ -245,6 +249,8 @@ class Session:
         """Do as the desk says; whether the run goes on."""
         before = self._orders
         assert before is not None  # there is a desk
+        if not orders.running:
+            return False
         if needing_restart(before.settings, orders.settings):
             self.restart = self.timing.elapsed_s >= RESTART_AFTER_S
             self._postponed = orders
@@ -313,6 +319,8 @@ class Session:
             self._tell_seldom(f"the device reported dropped samples ({_count(self.stats.overflows, 'time')} so far); end other programs")
         if self.stats.overflows:
             self._retime_sinks()  # how much was lost is known a while later
+        if self._on_block is not None:
+            self._on_block(block)
         waiting = len(block) + self.source.backlog_samples
         if self.source.live and waiting > self._bound_samples + self.source.device_block_samples:
             self._skip(len(block))

@@ -43,7 +43,7 @@ RANKS = (
     ("realtime.frontend",),
     ("realtime.engine", "realtime.jack"),
     ("realtime.melody",),
-    ("realtime.plugin", "realtime.selftest", "realtime.session", "realtime.api"),
+    ("realtime.plugin", "realtime.selftest", "realtime.session", "realtime.api", "realtime.panel"),
     ("realtime", "realtime.program"),
     ("realtime.corpus",),
     ("realtime.commands",),
@@ -66,6 +66,7 @@ REQUIREMENT = {
 }
 EXTRAS = {
     "realtime.jack": ("jack",),
+    "realtime.panel": ("panel",),
     "models.training": ("train",),
     "benchmarks": ("bench", "plot", "rig"),
     "benchmarks.peers": ("bench", "plot", "peers"),

@@ -78,6 +78,7 @@ OTHER = {
     "jsonl_frames": True,
     "quiet": True,
     "osc_in": "localhost:9002",
+    "panel": "7465",
 }
 NOTES = {"on_ms": 20.0, "bridge_ms": 30.0}
 

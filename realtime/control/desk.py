@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rt_melody.realtime.errors import SettingsError
@@ -34,6 +34,7 @@ class Orders:
     settings: Settings
     paused: bool = False
     panics: int = 0
+    running: bool = True  # whether there should be a session at all
 
 
 class Desk:
@@ -42,7 +43,7 @@ class Desk:
     def __init__(self, settings: Settings | None = None, on_change: Callable[[Orders], object] = lambda orders: None) -> None:
         self._orders = self._taken = Orders(settings or Settings())
         self._among_senders = threading.Lock()
-        self._on_change = on_change
+        self.on_change = on_change
 
     @property
     def orders(self) -> Orders:
@@ -72,25 +73,29 @@ class Desk:
         """Change a setting by its flat name."""
         if name not in LIVE:
             raise SettingsError(_not_live(name))
-        self._give(lambda now: Orders(change_setting(now.settings, name, value), now.paused, now.panics))
+        self._give(lambda now: replace(now, settings=change_setting(now.settings, name, value)))
 
-    def replace(self, settings: Settings) -> None:
-        """Put all settings, as after a restart that could not be."""
-        self._give(lambda now: Orders(settings, now.paused, now.panics))
+    def put(self, settings: Settings) -> None:
+        """All settings at once, as after a restart that could not be."""
+        self._give(lambda now: replace(now, settings=settings))
+
+    def run(self, running: bool = True) -> None:
+        """Begin to listen, or end the session. Of use where somebody waits for it to begin, as with the panel."""
+        self._give(lambda now: replace(now, running=running))
 
     def pause(self, paused: bool = True) -> None:
         """Play nothing, or play on."""
-        self._give(lambda now: Orders(now.settings, paused, now.panics))
+        self._give(lambda now: replace(now, paused=paused))
 
     def panic(self) -> None:
         """Silence everything, whatever left it sounding."""
-        self._give(lambda now: Orders(now.settings, now.paused, now.panics + 1))
+        self._give(lambda now: replace(now, panics=now.panics + 1))
 
     def _give(self, change: Callable[[Orders], Orders]) -> None:
         with self._among_senders:
             orders = change(self._orders)
             self._orders = orders
-        self._on_change(orders)
+        self.on_change(orders)
 
     def take(self) -> Orders | None:
         """What has changed since the last call; None where nothing has. For the session, between two hops."""

@@ -20,7 +20,7 @@ from rt_melody.realtime.types import PITCH_CLASSES
 NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 ACCIDENTALS = {"": 0, "#": 1, "b": -1, "\u266f": 1, "\u266d": -1}
 
-DEGREES = {  # semitones above the tonic
+DEGREES: dict[str, tuple[int, ...]] = {  # semitones above the tonic
     "major": (0, 2, 4, 5, 7, 9, 11),
     "minor": (0, 2, 3, 5, 7, 8, 10),
     "harmonic minor": (0, 2, 3, 5, 7, 8, 11),

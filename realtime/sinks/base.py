@@ -24,6 +24,11 @@ class EventSink:
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def connected_to(self) -> str | None:
+        """In a few words where what it sends goes, for the player to see; None where that needs no telling."""
+        return None
+
     def start(self, origin_s: float) -> None:
         """The stream begins: when its sample 0 was, by ``time.perf_counter``, which no step of the wall clock moves. Called
         again after a skip or restart."""

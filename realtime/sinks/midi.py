@@ -86,6 +86,10 @@ class MidiSink(NoteSink):
         self._send(self._voice.now.silence(self._now_s))  # what else we may have moved
         self._send(self._voice.now.announce(self._now_s))
 
+    @property
+    def connected_to(self) -> str:
+        return f"MIDI {getattr(self._port, 'name', 'port')}"
+
     def silence(self) -> None:
         """End whatever sounds on our channels, whoever left it so."""
         self._send(self._voice.now.silence(self._now_s))

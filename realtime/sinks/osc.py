@@ -136,6 +136,10 @@ class OscSink(NoteSink):
         self._origin_s: float | None = None
         self.send_errors = 0
 
+    @property
+    def connected_to(self) -> str:
+        return f"OSC {self._address[0]}:{self._address[1]}"
+
     def _begin(self, origin_s: float) -> None:
         self._origin_s = origin_s
 

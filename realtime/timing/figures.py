@@ -52,6 +52,10 @@ class Spread:
         if time_s > self.max_s:
             self.max_s = time_s
 
+    def bins(self) -> list[tuple[float, int]]:
+        """(seconds, how many) of each bin that holds any."""
+        return [(SHORTEST_S * exp((place + 0.5) / self._per_bin), count) for place, count in enumerate(self._counts) if count]
+
     def quantile_s(self, part: float) -> float:
         """The least time that ``part`` of all do not exceed, to RESOLUTION; 0 where there is none."""
         left = max(1, ceil(part * self.count - 1e-9))

@@ -1,0 +1,597 @@
+// The panel's page: shows the state that comes over the socket, and sends what is asked for. No text of others is ever markup: textContent alone.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
+const PLAIN = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
+const FLOOR_DB = -80, WINDOW_S = 8, KEEP_S = 14, BINS_PER_SEMITONE = 5, LOWEST_BIN = 33;
+
+const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null };
+let frames = [], notes = [], heat = [], newest = 0, arrived = 0, socket = null, offset = null;
+
+// ---- the socket -------------------------------------------------------------------------------
+
+function connect() {
+  socket = new WebSocket(`ws://${location.host}/socket`);
+  socket.onmessage = (message) => take(JSON.parse(message.data));
+  socket.onclose = () => { show("lost"); setTimeout(connect, 1000); };
+}
+function send(message) { if (socket && socket.readyState === 1) socket.send(JSON.stringify(message)); }
+const set = (name, value) => send({ set: [name, value] });
+
+function take(told) {
+  if (told.whole) { frames = []; notes = []; heat = []; newest = 0; offset = null; }
+  if (told.frames) addFrames(told.frames);
+  for (const event of told.events || []) addEvent(event);
+  if (told.posterior) addHeat(told.posterior);
+  for (const name of Object.keys(shown)) if (name in told) { const before = shown[name]; shown[name] = told[name]; refresh(name, before, told.whole); }
+}
+
+function addFrames(rows) {
+  if (!rows.length) return;
+  for (const row of rows) frames.push(row);
+  newest = frames[frames.length - 1][0];
+  const now = performance.now() / 1000, ahead = newest - now;
+  offset = offset === null || Math.abs(ahead - offset) > 0.3 ? ahead : offset + 0.05 * (ahead - offset);
+  arrived = now;
+  if (frames.length > 4000) frames = frames.filter((f) => f[0] > newest - KEEP_S);
+  if (heat.length > 800) heat = heat.filter((h) => h.at > newest - KEEP_S);
+  if (notes.length > 400) notes = notes.filter((n) => n.off === null || n.off > newest - KEEP_S);
+}
+function addEvent([kind, at, note, value, pitch]) {
+  const last = notes.findLast((n) => n.note === note && n.off === null);
+  if (kind === "on") notes.push({ on: at, off: null, note, velocity: value, bends: [[at, pitch]] });
+  else if (last && kind === "off") last.off = Math.max(at, last.on);
+  else if (last) last.bends.push([at, note + value]);
+  if (kind === "on") announceNote(note);
+}
+function addHeat([at, coded, shift]) {
+  if (heat.length && at - heat[heat.length - 1].at < 0.035) return;
+  const bytes = atob(coded), cells = [];
+  for (let bin = 0; bin < bytes.length; bin += 2) {
+    const value = Math.max(bytes.charCodeAt(bin), bytes.charCodeAt(bin + 1) || 0);
+    if (value > 7) cells.push([LOWEST_BIN + (bin + 0.5) / BINS_PER_SEMITONE + shift, value / 255]);
+  }
+  heat.push({ at, cells });
+}
+
+// ---- what is said -----------------------------------------------------------------------------
+
+let spokenNote = 0;
+function announceNote(note) {
+  const now = performance.now();
+  if (now - spokenNote > 1200) { spokenNote = now; $("live").textContent = spoken(note); }
+}
+const spoken = (note) => `${NAMES[note % 12].replace("♯", " sharp").replace("♭", " flat")} ${Math.floor(note / 12) - 1}`;
+const named = (note) => `${NAMES[((note % 12) + 12) % 12]}${Math.floor(note / 12) - 1}`;
+
+let toasting = 0;
+function toast(text) {
+  $("toast").textContent = text;
+  $("toast").hidden = false;
+  clearTimeout(toasting);
+  toasting = setTimeout(() => { $("toast").hidden = true; }, 6000);
+}
+
+// ---- parts of the state -----------------------------------------------------------------------
+
+function refresh(name, before, whole) {
+  if (name === "controls") makeControls();
+  else if (name === "settings" || name === "devices") fillControls();
+  else if (name === "state" || name === "orders") showState();
+  else if (name === "takes") showTakes();
+  else if (name === "figures") showFigures();
+  else if (name === "alert") { if (!whole && shown.alert) toast(shown.alert[1]); }
+  else if (name === "said") {
+    $("said").replaceChildren(...shown.said.slice(-4).map((text) => element("li", { textContent: text })));
+  }
+}
+
+function show(kind) {
+  const state = shown.state, paused = kind === "listening" && shown.orders.paused;
+  const words = { loading: "loading…", listening: state.source ? `listening: ${state.source}` : "listening", stopped: "stopped", lost: "the program has ended" };
+  const pill = $("state"), text = paused ? "paused: nothing is played" : words[kind] || kind;
+  pill.dataset.state = paused ? "paused" : kind;
+  if ($("state-text").textContent !== text) { $("state-text").textContent = text; pill.title = text; $("live").textContent = text; }
+  const hints = {
+    loading: "Loading: a few seconds.", stopped: "Press Start and sing. No microphone at hand? Press Demo: the program sings to itself.",
+    lost: "The program has ended. Start rt-melody again: this page finds it.",
+  };
+  $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0);
+  $("hint-text").textContent = hints[kind] || "";
+}
+function showState() {
+  const kind = shown.state.state, runs = shown.orders.running !== false && kind !== "stopped";
+  show(kind);
+  $("run").querySelector(".label").textContent = runs ? "Stop" : "Start";
+  $("run").classList.toggle("main", !runs);
+  $("pause").setAttribute("aria-pressed", String(!!shown.orders.paused));
+  $("outputs").replaceChildren(...(shown.state.outputs || []).map((text) => element("li", { textContent: text })));
+  drawLatency();
+}
+
+function showFigures() {
+  const f = shown.figures, state = shown.state;
+  if (!f) return;
+  const load = state.hop_ms ? (100 * f.work_ms.median) / state.hop_ms : 0;
+  const cells = [
+    ["Sound to pitch", state.total_ms ? `${Math.round(state.total_ms)} ms` : "–"], ["Added here", f.lateness_ms ? `${f.lateness_ms.median.toFixed(1)} ms` : "–"],
+    ["Load", `${load.toFixed(0)} %`], ["Late hops", `${f.deadlines_missed} of ${f.turns}`], ["Skips", String(f.skips)], ["Memory", f.memory_mb ? `${f.memory_mb.toFixed(0)} MB` : "–"],
+  ];
+  $("figures").replaceChildren(...cells.map(([name, value]) => {
+    const cell = element("div");
+    cell.append(element("dt", { textContent: name }), element("dd", { textContent: value }));
+    return cell;
+  }));
+  drawLatency();
+}
+
+// ---- takes ------------------------------------------------------------------------------------
+
+function showTakes() {
+  const { all, now } = shown.takes;
+  $("record").setAttribute("aria-pressed", String(!!now));
+  $("record").querySelector(".label").textContent = now ? `Stop ${clock(now.seconds)}` : "Record";
+  $("no-takes").hidden = all.length > 0;
+  const list = $("takes"), there = new Map([...list.children].map((li) => [Number(li.dataset.number), li]));
+  for (const take of [...all].reverse()) {
+    const li = there.get(take.number) || makeTake(take.number);
+    there.delete(take.number);
+    fillTake(li, take);
+    list.append(li);
+  }
+  for (const li of there.values()) li.remove();
+}
+function makeTake(number) {
+  const li = element("li"), name = element("input", { type: "text", maxLength: 60 }), about = element("p", { className: "about" });
+  li.dataset.number = number;
+  name.addEventListener("change", () => send({ rename: [number, name.value] }));
+  const middle = element("div");
+  middle.append(name, about);
+  li.append(element("canvas", { ariaHidden: "true" }), middle, element("div", { className: "get" }));
+  return li;
+}
+function fillTake(li, take) {
+  const name = li.querySelector("input"), get = li.querySelector(".get"), key = take.kinds.join() + take.name;
+  if (document.activeElement !== name) name.value = take.name;
+  name.setAttribute("aria-label", `Name of take ${take.number}`);
+  li.querySelector(".about").textContent = `${clock(take.seconds)}, ${take.notes} ${take.notes === 1 ? "note" : "notes"}`;
+  if (get.dataset.key !== key) {
+    get.dataset.key = key;
+    const words = { mid: "MIDI", csv: "CSV", wav: "WAV" };
+    get.replaceChildren(...take.kinds.map((kind) => element("a", { textContent: words[kind], href: `/take/${take.number}.${kind}`, download: `${take.name}.${kind}`, ariaLabel: `${take.name} as ${words[kind]}` })));
+    const remove = element("button", { textContent: "✕", ariaLabel: `Forget ${take.name}` });
+    remove.addEventListener("click", () => send({ remove: take.number }));
+    get.append(remove);
+  }
+  sketch(li.querySelector("canvas"), take.shape);
+}
+function sketch(canvas, shape) {
+  const [g, w, h] = prepare(canvas), sung = shape.filter((p) => p[1] > 0);
+  if (!sung.length) return;
+  const low = Math.min(...sung.map((p) => p[1])) - 1, high = Math.max(...sung.map((p) => p[1])) + 1, end = shape[shape.length - 1][0] || 1;
+  g.strokeStyle = colour("--voice");
+  g.lineWidth = 1.6;
+  g.beginPath();
+  let before = 0;
+  for (const [at, pitch] of shape) {
+    const x = 3 + (at / end) * (w - 6), y = h - 3 - ((pitch - low) / (high - low)) * (h - 6);
+    if (pitch > 0) { if (before > 0) g.lineTo(x, y); else g.moveTo(x, y); }
+    before = pitch;
+  }
+  g.stroke();
+}
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+
+// ---- controls ---------------------------------------------------------------------------------
+
+const GROUPS = [
+  ["Pitch", ["transpose", "octave", "scale", "snap"], ["note_range", "a4_hz"]],
+  ["Playing", ["mode", "bend_range", "velocity_curve"], ["velocity_range"]],
+  ["Expression", ["gate", "loudness", "brightness"], ["loudness_curve", "loudness_range", "brightness_curve", "brightness_range"]],
+  ["In and out", ["input", "device", "midi_out", "latency_ms"], ["channel", "channel_out", "synth", "midi_rate", "voicing_threshold", "f0_min_hz", "f0_max_hz"]],
+];
+const LABELS = {
+  transpose: "Transpose", octave: "Octave", scale: "Scale", snap: "Snap", note_range: "Note range", a4_hz: "Tuning A4", mode: "Mode", bend_range: "Bend range",
+  velocity_curve: "Velocity", velocity_range: "Velocity range", gate: "Gate", loudness: "Loudness", brightness: "Brightness", loudness_curve: "Loudness curve",
+  loudness_range: "Loudness range", brightness_curve: "Bright. curve", brightness_range: "Bright. range", input: "Listen to", device: "Microphone", midi_out: "MIDI port",
+  latency_ms: "Latency bound", channel: "Input channel", channel_out: "MIDI channel", synth: "Synthesiser", midi_rate: "MIDI rate", voicing_threshold: "Voicing from", f0_min_hz: "Lowest pitch",
+  f0_max_hz: "Highest pitch",
+};
+const UNITS = { transpose: "semitones", a4_hz: "Hz", bend_range: "semitones", velocity_range: "dBFS", loudness_range: "dBFS", brightness_range: "Hz", latency_ms: "ms", f0_min_hz: "Hz", f0_max_hz: "Hz", midi_rate: "bytes/s" };
+const fill = {}; // name -> puts the value that is in force into its control
+
+function makeControls() {
+  const place = $("controls"), known = new Set(GROUPS.flatMap((g) => [...g[1], ...g[2]]));
+  const others = Object.keys(shown.controls.settings).filter((name) => !known.has(name));
+  const groups = [...GROUPS, ...(others.length ? [["More", others, []]] : [])];
+  place.replaceChildren(...groups.map(([title, first, more]) => {
+    const card = element("div", { className: "card" });
+    card.append(element("h2", { textContent: title }), ...first.filter(there).map(field));
+    if (more.filter(there).length) {
+      const details = element("details"), stack = element("div", { className: "stack" });
+      stack.append(...more.filter(there).map(field));
+      details.append(element("summary", { textContent: `More of ${title.toLowerCase()}` }), stack);
+      card.append(details);
+    }
+    return card;
+  }));
+  fillControls();
+}
+const there = (name) => name in shown.controls.settings;
+function fillControls() {
+  for (const name of Object.keys(fill)) if (name in shown.settings) fill[name](shown.settings[name]);
+}
+
+function field(name) {
+  const about = shown.controls.settings[name], make = SPECIAL[name] || (about.choices ? (about.choices.length <= 6 ? choice : menu) : about.kind === "bool" ? toggle : Array.isArray(about.default) ? pair : plain);
+  const box = element(make.grouped ? "fieldset" : "div", { className: "field", title: about.meaning + ({ "next note": " (from the next note on)", restart: " (starts again)" }[about.live] || "") });
+  const caption = element(make.grouped ? "legend" : "label", { className: "name", textContent: LABELS[name] || name.replace(/_/g, " ") });
+  box.append(caption);
+  const row = element("div", { className: "row" });
+  box.append(row);
+  make(name, about, row, caption);
+  return box;
+}
+function tie(caption, input, name) { input.id = `set-${name}`; caption.htmlFor = input.id; return input; }
+const busy = (input) => document.activeElement === input && performance.now() - (input.touched || 0) < 1500;
+function listen(input, event, act) { input.addEventListener(event, () => { input.touched = performance.now(); act(); }); }
+const late = (about) => (about.live === "restart" ? "change" : "input");
+function label(value) { return value === null ? "auto" : String(value); }
+
+function choice(name, about, row) {
+  row.className = "choice";
+  const options = about.choices.map((value) => {
+    const wrap = element("label"), input = element("input", { type: "radio", name: `set-${name}`, value: label(value) });
+    listen(input, "change", () => set(name, value));
+    wrap.append(input, document.createTextNode(label(value)));
+    row.append(wrap);
+    return [value, input];
+  });
+  fill[name] = (now) => { for (const [value, input] of options) input.checked = value === now; };
+}
+choice.grouped = true;
+
+function menu(name, about, row, caption, choices) {
+  const select = tie(caption, element("select"), name);
+  listen(select, "change", () => set(name, JSON.parse(select.value)));
+  row.append(select);
+  fill[name] = (now) => {
+    const wanted = choices ? choices(now) : about.choices.map((value) => [value, label(value)]);
+    const key = JSON.stringify(wanted);
+    if (select.dataset.key !== key) {
+      select.dataset.key = key;
+      select.replaceChildren(...wanted.map(([value, text]) => element("option", { value: JSON.stringify(value), textContent: text })));
+    }
+    select.value = JSON.stringify(now);
+  };
+}
+function toggle(name, about, row, caption) {
+  const input = tie(caption, element("input", { type: "checkbox" }), name);
+  listen(input, "change", () => set(name, input.checked));
+  row.append(input);
+  fill[name] = (now) => { input.checked = !!now; };
+}
+function plain(name, about, row, caption) {
+  const { ge, gt, le, lt } = about.limits, number = about.kind === "number" || ge !== undefined || gt !== undefined;
+  const input = tie(caption, element("input", { type: number ? "number" : "text", step: "any" }), name);
+  if (ge ?? gt) input.min = ge ?? gt;
+  if (le ?? lt) input.max = le ?? lt;
+  listen(input, "change", () => set(name, input.value === "" ? null : number ? Number(input.value) : input.value));
+  row.append(input, unit(name));
+  fill[name] = (now) => { if (!busy(input)) input.value = now ?? ""; input.placeholder = "auto"; };
+}
+const unit = (name) => element("span", { className: "faint", textContent: UNITS[name] || "" });
+
+function pair(name, about, row) {
+  const ends = ["lowest", "highest"].map((end) => element("input", { type: "number", step: "any", ariaLabel: `${LABELS[name]}, ${end}` }));
+  for (const input of ends) listen(input, "change", () => set(name, ends.map((one) => Number(one.value))));
+  row.append(ends[0], ends[1], unit(name));
+  fill[name] = (now) => ends.forEach((input, i) => { if (!busy(input)) input.value = now[i]; });
+}
+pair.grouped = true;
+
+function stepper(name, about, row) {
+  row.className = "row step";
+  const text = element("output", { id: `set-${name}` });
+  const step = (by) => { const next = (shown.settings[name] || 0) + by; if (next >= about.limits.ge && next <= about.limits.le) { shown.settings[name] = next; fill[name](next); set(name, next); } };
+  const down = element("button", { textContent: "−", ariaLabel: `${LABELS[name]} down` }), up = element("button", { textContent: "+", ariaLabel: `${LABELS[name]} up` });
+  down.addEventListener("click", () => step(-1));
+  up.addEventListener("click", () => step(1));
+  row.append(down, text, up);
+  fill[name] = (now) => { text.textContent = now > 0 ? `+${now}` : String(now); };
+}
+stepper.grouped = true;
+
+function slider(name, row, caption, { min, max, step, read, write, say, event }) {
+  const input = tie(caption, element("input", { type: "range", min, max, step }), name), text = element("output");
+  input.addEventListener("input", () => { text.textContent = say(Number(input.value)); input.touched = performance.now(); });
+  listen(input, event || "input", () => set(name, write(Number(input.value))));
+  row.append(input, text);
+  return (now) => { if (!busy(input)) input.value = read(now); text.textContent = say(Number(input.value)); input.setAttribute("aria-valuetext", text.textContent); };
+}
+
+const SPECIAL = {
+  transpose: stepper,
+  octave: stepper,
+  scale(name, about, row, caption) {
+    const tonic = tie(caption, element("select"), name), kind = element("select", { ariaLabel: "Kind of scale" });
+    tonic.append(...["off", "auto", "chromatic", ...PLAIN].map((word) => element("option", { value: word, textContent: word === "auto" ? "as heard" : word === "chromatic" ? "semitones" : word })));
+    kind.append(...shown.controls.scales.filter((word) => word !== "chromatic").map((word) => element("option", { value: word, textContent: word })));
+    const change = () => { kind.hidden = !PLAIN.includes(tonic.value); set(name, kind.hidden ? tonic.value : `${tonic.value} ${kind.value}`); };
+    listen(tonic, "change", change);
+    listen(kind, "change", change);
+    row.append(tonic, kind);
+    fill[name] = (now) => {
+      const [first, ...rest] = String(now).split(" ");
+      tonic.value = first;
+      kind.hidden = !PLAIN.includes(first);
+      if (rest.length) kind.value = rest.join(" ");
+    };
+  },
+  snap(name, about, row, caption) {
+    fill[name] = slider(name, row, caption, {
+      min: 0, max: 100, step: 5, read: (now) => ({ off: 0, hard: 100 })[now] ?? Math.min(95, Number(now)), write: (v) => (v === 0 ? "off" : v === 100 ? "hard" : String(v)),
+      say: (v) => (v === 0 ? "off" : v === 100 ? "hard" : `${v} cents`),
+    });
+  },
+  gate(name, about, row, caption) {
+    fill[name] = slider(name, row, caption, {
+      min: -82, max: 0, step: 1, read: (now) => ({ off: -82, auto: -81 })[now] ?? Number(now), write: (v) => (v === -82 ? "off" : v === -81 ? "auto" : String(v)),
+      say: (v) => (v === -82 ? "off" : v === -81 ? "auto" : `${v} dBFS`),
+    });
+  },
+  latency_ms(name, about, row, caption) {
+    fill[name] = slider(name, row, caption, { min: 10, max: 200, step: 5, read: Number, write: (v) => v, say: (v) => `${v} ms`, event: "change" });
+  },
+  note_range(name, about, row) {
+    const ends = ["lowest", "highest"].map((end) => {
+      const select = element("select", { ariaLabel: `Note range, ${end}` });
+      select.append(...Array.from({ length: 128 }, (_, note) => element("option", { value: String(note), textContent: named(note) })));
+      listen(select, "change", () => set(name, ends.map((one) => one.value)));
+      row.append(select);
+      return select;
+    });
+    fill[name] = (now) => ends.forEach((select, i) => { select.value = String(number(now[i])); });
+  },
+  velocity_curve(name, about, row, caption) {
+    menu(name, about, row, caption, (now) => [["linear", "linear"], ["soft", "soft"], ["hard", "hard"], ["fixed 100", "fixed"], ...(["linear", "soft", "hard", "fixed 100"].includes(now) ? [] : [[now, now]])]);
+  },
+  input(name, about, row, caption) {
+    const select = tie(caption, element("select"), name);
+    listen(select, "change", () => set(name, [select.value]));
+    row.append(select);
+    fill[name] = (now) => {
+      const words = { mic: "the microphone", demo: "the demo" }, choices = [...new Set(["mic", "demo", ...now])];
+      select.replaceChildren(...choices.map((value) => element("option", { value, textContent: words[value] || value })));
+      select.value = now[0];
+    };
+  },
+  device(name, about, row, caption) {
+    menu(name, about, row, caption, (now) => {
+      const found = shown.devices.inputs.map(([index, text, first]) => [index, text + (first ? " (usual)" : "")]);
+      return [[null, "the usual one"], ...found, ...(now === null || found.some(([value]) => value === now) ? [] : [[now, String(now)]])];
+    });
+    row.append(again());
+  },
+  midi_out(name, about, row, caption) {
+    menu(name, about, row, caption, (now) => {
+      const found = shown.devices.midi.map((port) => [port, port]);
+      return [[null, "none"], ["virtual", "a port of our own"], ...found, ...([null, "virtual"].includes(now) || found.some(([value]) => value === now) ? [] : [[now, now]])];
+    });
+    row.append(again());
+  },
+};
+SPECIAL.note_range.grouped = true;
+function again() {
+  const button = element("button", { className: "quiet", textContent: "↻", ariaLabel: "Look for devices again", title: "Look for devices again" });
+  button.addEventListener("click", () => send({ devices: true }));
+  return button;
+}
+function number(text) {
+  const match = /^([A-G])([#b♯♭]?)(-?\d)$/.exec(text);
+  if (!match) return Number(text);
+  return 12 * (Number(match[3]) + 1) + { C: 0, D: 2, E: 4, F: 5, G: 7, A: 9, B: 11 }[match[1]] + ({ "#": 1, "♯": 1, b: -1, "♭": -1 }[match[2]] || 0);
+}
+function element(tag, properties = {}) { return Object.assign(document.createElement(tag), properties); }
+
+// ---- buttons and keys -------------------------------------------------------------------------
+
+const actions = {
+  run: () => send({ run: $("run").querySelector(".label").textContent === "Start" }),
+  pause: () => set("pause", !shown.orders.paused),
+  record: () => send(shown.takes.now ? { finish: true } : { record: $("with-sound").checked }),
+  demo: () => { set("input", ["demo"]); send({ run: true }); },
+  panic: () => { set("panic", null); toast("Silenced."); },
+};
+for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", act);
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || !$("keys").checked) return;
+  const on = event.target, types = on.closest && on.closest("input[type=text], input[type=number], select");
+  const id = { s: "run", " ": "pause", r: "record", d: "demo", Escape: "panic" }[event.key];
+  if (!id || (types && id !== "panic") || (event.key === " " && on.closest("button, input, a, summary"))) return;
+  event.preventDefault();
+  actions[id]();
+});
+function dress(theme) { if (theme) document.documentElement.dataset.theme = theme; palette.clear(); }
+$("theme").addEventListener("click", () => {
+  const light = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "light" : matchMedia("(prefers-color-scheme: light)").matches;
+  dress(light ? "dark" : "light");
+  showTakes();
+  drawLatency();
+});
+matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => dress());
+
+// ---- pictures ---------------------------------------------------------------------------------
+
+const palette = new Map();
+function colour(name) {
+  if (!palette.has(name)) palette.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
+  return palette.get(name);
+}
+function prepare(canvas) {
+  const ratio = Math.min(2, window.devicePixelRatio || 1), w = canvas.clientWidth, h = canvas.clientHeight;
+  if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) { canvas.width = Math.round(w * ratio); canvas.height = Math.round(h * ratio); }
+  const g = canvas.getContext("2d");
+  g.setTransform(ratio, 0, 0, ratio, 0, 0);
+  g.clearRect(0, 0, w, h);
+  return [g, w, h];
+}
+
+const view = { low: 47, high: 73 };
+function follow(from) {
+  let low = Infinity, high = -Infinity;
+  for (let i = frames.length - 1; i >= 0 && frames[i][0] > from; i--) if (frames[i][2]) { low = Math.min(low, frames[i][1]); high = Math.max(high, frames[i][1]); }
+  for (let i = notes.length - 1; i >= 0 && (notes[i].off === null || notes[i].off > from); i--) { low = Math.min(low, notes[i].note); high = Math.max(high, notes[i].note); }
+  if (low > high) return;
+  const spare = Math.max(3, (22 - (high - low)) / 2);
+  view.low += 0.06 * (low - spare - view.low);
+  view.high += 0.06 * (high + spare - view.high);
+}
+
+function draw() {
+  requestAnimationFrame(draw);
+  if (document.hidden) return;
+  const [g, w, h] = prepare($("roll")), keys = Math.max(34, Math.min(64, w * 0.06)), clockNow = performance.now() / 1000;
+  const now = offset === null ? 0 : Math.min(newest + 0.15, clockNow + offset - 0.05), span = w < 500 ? WINDOW_S / 2 : WINDOW_S;
+  follow(now - span);
+  const edge = w - 26, x = (at) => edge - ((now - at) / span) * (edge - keys), row = h / (view.high - view.low), y = (pitch) => h - (pitch - view.low) * row;
+  drawGrid(g, w, h, keys, row, y, now, span, x);
+  g.save();
+  g.beginPath();
+  g.rect(keys, 0, edge + 7 - keys, h);
+  g.clip();
+  drawHeat(g, x, y, row, now, span, edge - keys);
+  drawNotes(g, x, y, row, now, span);
+  drawTrail(g, x, y, now, span);
+  g.restore();
+  drawKeys(g, h, keys, row, y);
+  g.fillStyle = colour("--line");
+  g.fillRect(edge, 0, 1, h);
+  showNow(clockNow);
+}
+function drawGrid(g, w, h, keys, row, y, now, span, x) {
+  const scale = new Set(shown.scale);
+  for (let note = Math.floor(view.low); note <= view.high + 1; note++) {
+    const pc = ((note % 12) + 12) % 12, black = [1, 3, 6, 8, 10].includes(pc);
+    if (black) { g.fillStyle = colour("--grid"); g.globalAlpha = 0.6; g.fillRect(keys, y(note + 0.5), w, row); g.globalAlpha = 1; }
+    if (scale.has(pc)) { g.fillStyle = colour("--target"); g.fillRect(keys, y(note) - 1, w, 2); }
+    else if (pc === 0) { g.fillStyle = colour("--line"); g.fillRect(keys, y(note - 0.5), w, 1); }
+  }
+  g.fillStyle = colour("--grid");
+  for (let s = Math.ceil(now - span); s <= now; s++) g.fillRect(x(s), 0, 1, h);
+}
+function drawKeys(g, h, keys, row, y) {
+  g.font = `600 ${Math.max(10, Math.min(15, row * 0.72))}px system-ui, sans-serif`;
+  g.textBaseline = "middle";
+  const sounding = new Set(notes.filter((n) => n.off === null).map((n) => n.note));
+  for (let note = Math.floor(view.low); note <= view.high + 1; note++) {
+    const pc = ((note % 12) + 12) % 12, black = [1, 3, 6, 8, 10].includes(pc), top = y(note + 0.5);
+    g.fillStyle = sounding.has(note) ? colour("--accent") : colour(black ? "--key-black" : "--key-white");
+    g.fillRect(0, top, keys, Math.max(1, row - 1));
+    if (pc === 0 || (row > 17 && !black)) { g.fillStyle = sounding.has(note) ? colour("--accent-ink") : colour("--faint"); g.textAlign = "right"; g.fillText(named(note), keys - 6, y(note)); }
+  }
+}
+function drawHeat(g, x, y, row, now, span, width) {
+  const wide = Math.max(2, (0.045 / span) * width), tall = Math.max(1.5, (2 * row) / BINS_PER_SEMITONE);
+  g.fillStyle = colour("--voice");
+  for (let i = heat.length - 1; i >= 0 && heat[i].at > now - span; i--) {
+    const left = x(heat[i].at) - wide / 2;
+    for (const [pitch, value] of heat[i].cells) { g.globalAlpha = 0.55 * Math.sqrt(value); g.fillRect(left, y(pitch) - tall / 2, wide, tall); }
+  }
+  g.globalAlpha = 1;
+}
+function drawNotes(g, x, y, row, now, span) {
+  const thick = Math.max(5, row * 0.82);
+  for (let i = notes.length - 1; i >= 0; i--) {
+    const n = notes[i], end = n.off ?? now;
+    if (end < now - span) { if (i < notes.length - 60) break; continue; }
+    const left = x(n.on), right = Math.max(left + 3, x(end)), top = y(n.note) - thick / 2;
+    g.globalAlpha = 0.28 + 0.5 * (n.velocity / 127);
+    g.fillStyle = colour("--accent");
+    g.beginPath();
+    g.roundRect(left, top, right - left, thick, Math.min(6, thick / 2));
+    g.fill();
+    g.globalAlpha = 1;
+    if (right - left > 18 && row > 9) {
+      g.fillStyle = colour("--accent");
+      g.font = `700 ${Math.max(11, Math.min(16, row * 0.72))}px system-ui, sans-serif`;
+      g.textAlign = "left";
+      g.textBaseline = "bottom";
+      g.fillText(named(n.note), left + 1, top - 3);
+    }
+  }
+}
+function drawTrail(g, x, y, now, span) {
+  g.lineCap = g.lineJoin = "round";
+  g.strokeStyle = colour("--voice");
+  let i = frames.length - 1;
+  while (i > 0 && frames[i][0] > now - span - 0.1) i--;
+  for (; i + 1 < frames.length; i++) {
+    const [at, pitch, voiced, sure, level] = frames[i], next = frames[i + 1];
+    if (!voiced || !next[2] || next[0] - at > 0.05 || Math.abs(next[1] - pitch) > 4) continue;
+    g.globalAlpha = 0.25 + 0.75 * sure;
+    g.lineWidth = 1.5 + 3.5 * Math.max(0, Math.min(1, (level + 50) / 45));
+    g.beginPath();
+    g.moveTo(x(at), y(pitch));
+    g.lineTo(x(next[0]), y(next[1]));
+    g.stroke();
+  }
+  const last = frames[frames.length - 1];
+  if (last && last[2] && now - last[0] < 0.3) { g.globalAlpha = 1; g.fillStyle = colour("--voice"); g.beginPath(); g.arc(x(last[0]), y(last[1]), 5.5, 0, 7); g.fill(); }
+  g.globalAlpha = 1;
+}
+
+let drawnNote = "";
+function showNow(clockNow) {
+  const last = frames[frames.length - 1], fresh = last && clockNow - arrived < 0.5, sung = fresh && last[2];
+  const held = fresh ? notes.findLast((n) => n.off === null) : null, pitch = sung ? last[1] : null, note = held ? held.note : sung ? Math.round(pitch) : null;
+  const text = note === null ? "–" : `${note}`, key = text + !!held;
+  if (key !== drawnNote) {
+    drawnNote = key;
+    $("note").replaceChildren(note === null ? "–" : NAMES[((note % 12) + 12) % 12], ...(note === null ? [] : [element("sup", { textContent: String(Math.floor(note / 12) - 1) })]));
+    $("note").classList.toggle("on", !!held);
+  }
+  const cents = sung && note !== null ? Math.round(100 * (pitch - note)) : null;
+  $("needle").style.opacity = cents === null ? 0 : 1;
+  if (cents !== null) $("needle").style.left = `${50 + Math.max(-50, Math.min(50, cents))}%`;
+  $("cents").textContent = cents === null ? "\u00a0" : `${cents > 0 ? "+" : cents < 0 ? "−" : "±"}${Math.abs(cents)} cents`;
+  meter("level", fresh ? part(last[4]) : 0, fresh ? `${last[4].toFixed(0)} dBFS` : "–", fresh ? Math.round(last[4]) : FLOOR_DB);
+  meter("sure", sung ? last[3] : 0, sung ? `${Math.round(100 * last[3])} %` : "–", sung ? Math.round(100 * last[3]) : 0);
+  const gate = shown.settings.gate, opens = gate === "auto" ? (fresh ? last[5] + 12 : null) : gate === "off" || gate === undefined ? null : Number(gate);
+  mark("floor", fresh ? last[5] : null);
+  mark("gate-mark", opens);
+}
+const part = (db) => Math.max(0, Math.min(1, (db - FLOOR_DB) / -FLOOR_DB));
+function meter(id, share, text, value) {
+  $(id).firstElementChild.style.transform = `scaleX(${share.toFixed(3)})`;
+  if ($(`${id}-text`).textContent !== text) { $(`${id}-text`).textContent = text; $(id).setAttribute("aria-valuenow", value); $(id).setAttribute("aria-valuetext", text); }
+}
+function mark(id, db) { const style = $(id).style; style.display = db === null ? "none" : "block"; if (db !== null) style.left = `calc(${(100 * part(db)).toFixed(1)}% - 1px)`; }
+
+function drawLatency() {
+  const [g, w, h] = prepare($("latency")), f = shown.figures, base = shown.state.total_ms || 0, bound = shown.state.bound_ms || 0;
+  const bins = (f && f.late_bins) || [], width = (f && f.late_bin_ms) || 2, most = Math.max(1, ...bins.map((b) => b[1]));
+  const last = bins.length ? bins[bins.length - 1][0] * width : 0, end = Math.max(40, base + Math.min(last, 200) + 10, bound + 10), x = (ms) => 4 + (ms / end) * (w - 8), foot = h - 20;
+  g.font = "12px system-ui, sans-serif";
+  g.textBaseline = "alphabetic";
+  g.fillStyle = colour("--raised");
+  g.fillRect(x(0), 4, x(base) - x(0), foot - 4);
+  g.fillStyle = colour("--voice");
+  for (const [place, count] of bins) {
+    const tall = (foot - 8) * Math.pow(count / most, 0.35), left = x(Math.min(base + place * width, end));
+    g.fillRect(left, foot - tall, Math.max(2, x(width) - x(0) - 1), tall);
+  }
+  g.fillStyle = colour("--line");
+  g.fillRect(4, foot, w - 8, 1);
+  g.fillStyle = colour("--faint");
+  g.textAlign = "center";
+  for (let ms = 0; ms <= end; ms += end > 120 ? 50 : 10) g.fillText(ms === 0 ? "0" : String(ms), Math.max(8, Math.min(w - 12, x(ms))), h - 4);
+  g.textAlign = "left";
+  g.fillText(base ? `${Math.round(base)} ms of sound are waited for` : "latency in ms, as measured", x(0) + 6, 18);
+  if (bound) { g.fillStyle = colour("--accent"); g.fillRect(x(bound), 4, 2, foot - 4); g.textAlign = x(bound) > w - 70 ? "right" : "left"; g.fillText("bound", x(bound) + (g.textAlign === "left" ? 5 : -5), 34); }
+}
+window.addEventListener("resize", () => { drawLatency(); showTakes(); });
+
+connect();
+requestAnimationFrame(draw);

@@ -1,0 +1,344 @@
+"""The process that serves the panel: ``python -m rt_melody.realtime.panel.server``, started by link.py, which it speaks with by
+its standard input and output. It ends when its input ends.
+
+Conventions
+-----------
+* At this machine's own address unless another is asked for, and then for those alone who have the link with its token, which a
+  cookie then remembers.
+* What a browser sends along is checked: the host that it meant, and that the page which opens the socket is ours. Messages are of
+  ``LARGEST_BYTES`` at most. No script, style or picture of another origin is allowed in the page.
+* A page gets the whole state, then news ``TICKS_A_SECOND`` times a second. One that does not read misses news, and gets the whole
+  state once it reads again; nobody waits for it.
+* Of what pages send, the newest value of each setting goes on to the music, as often.
+
+aiohttp serves HTTP and web sockets in one package, which comes as a wheel for every platform that PyTorch has one for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import re
+import secrets
+import sys
+import tempfile
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+from aiohttp import WSMsgType, web
+
+from rt_melody.realtime.errors import RtMelodyError, SettingsError
+from rt_melody.realtime.panel.browser import has_browser
+from rt_melody.realtime.panel.devices import find_devices
+from rt_melody.realtime.panel.state import PanelState
+from rt_melody.realtime.panel.takes import Takes
+
+LOOPBACK = "127.0.0.1"
+OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
+USUAL_PORT = 7464  # S I N G on a telephone
+TICKS_A_SECOND = 40.0
+LARGEST_BYTES = 4096
+PAGES = 32  # open at once
+UNREAD_MOST = 40  # news that a page may leave unread: a second
+LINE_LIMIT = 1 << 22
+COOKIE = "rt-melody"
+HERE = Path(__file__).parent / "page"
+FILES = {"/": ("index.html", "text/html"), "/panel.css": ("panel.css", "text/css"), "/panel.js": ("panel.js", "text/javascript")}
+TYPES = {"mid": "audio/midi", "csv": "text/csv", "wav": "audio/wav"}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def parse_place(text: str) -> tuple[str, int, bool]:
+    """(host, port, whether another port will do) of ``auto``, ``PORT`` or ``HOST:PORT``; SettingsError otherwise."""
+    if text == "auto":
+        return LOOPBACK, USUAL_PORT, True
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise SettingsError(f"--panel {text} cannot be used: it must be a port up to 65535, or HOST:PORT; for instance {USUAL_PORT}")
+    return host.removeprefix("[").removesuffix("]") or LOOPBACK, int(port), False
+
+
+class Page:
+    """One open page: what it has not read yet."""
+
+    def __init__(self) -> None:
+        self.unread: asyncio.Queue[str | None] = asyncio.Queue(UNREAD_MOST)
+        self.is_behind = True  # it needs the whole state
+
+    def offer(self, news: str) -> None:
+        """Hand on, unless it is behind; a page that left too much unread is."""
+        if self.is_behind:
+            return
+        try:
+            self.unread.put_nowait(news)
+        except asyncio.QueueFull:
+            self.is_behind = True
+            while not self.unread.empty():
+                self.unread.get_nowait()
+            self.unread.put_nowait(None)  # wakes who waits, once it reads again
+
+
+class Server:
+    """The state, the pages that show it, and the way to the music. ``token``: what a visitor must know; None: nothing."""
+
+    def __init__(self, folder: Path, token: str | None = None, out: Any = None) -> None:
+        self.state = PanelState(Takes(folder))
+        self.token, self.port = token, 0
+        self._pages: set[Page] = set()
+        self._asked: dict[str, Any] = {}  # to be sent to the music: settings by name, the newest value
+        self._out = out or sys.stdout
+        self._with_sound = False
+
+    def application(self) -> web.Application:
+        """What aiohttp serves."""
+        app = web.Application(middlewares=[self._guard], client_max_size=LARGEST_BYTES)
+        for path in FILES:
+            app.router.add_get(path, self._file)
+        app.router.add_get("/socket", self._socket)
+        app.router.add_get(r"/take/{number:\d{1,6}}.{kind:mid|csv|wav}", self._take)
+        return app
+
+    # ---- who may ask ---------------------------------------------------------------------------
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self.token is None and request.headers.get("Host") not in {f"{name}:{self.port}" for name in OWN_NAMES}:
+            return web.Response(status=403, text="this panel is for its own machine alone\n")
+        if self.token is not None and not hmac.compare_digest(request.cookies.get(COOKIE, ""), self.token):
+            return self._admit(request)
+        response = cast("web.StreamResponse", await handler(request))
+        if not response.prepared:  # as a socket is
+            response.headers.update(HEADERS)
+        return response
+
+    def _admit(self, request: web.Request) -> web.Response:
+        """With the link, in; a cookie then stands for it."""
+        if request.path != "/" or not hmac.compare_digest(request.query.get("token", ""), self.token or ""):
+            return web.Response(status=403, text="open the panel by the link that rt-melody printed\n")
+        response = web.Response(status=303, headers={"Location": "/", **HEADERS})
+        response.set_cookie(COOKIE, self.token or "", httponly=True, samesite="Strict")
+        return response
+
+    def _is_ours(self, request: web.Request) -> bool:
+        """Whether the page that opens a socket came from here."""
+        return request.headers.get("Origin") == f"http://{request.headers.get('Host')}"
+
+    # ---- what is asked for ---------------------------------------------------------------------
+
+    async def _file(self, request: web.Request) -> web.Response:
+        name, kind = FILES[request.path]
+        return web.Response(body=(HERE / name).read_bytes(), content_type=kind, charset="utf-8")
+
+    async def _take(self, request: web.Request) -> web.Response:
+        take, kind = self.state.takes.of(int(request.match_info["number"])), request.match_info["kind"]
+        if take is None or kind not in take.files or not take.files[kind].exists():
+            return web.Response(status=404, text="there is no such take\n")
+        plain = re.sub(r"[^A-Za-z0-9 ._-]", "_", take.name)
+        name = f"attachment; filename=\"{plain}.{kind}\"; filename*=UTF-8''{quote(take.name, safe='')}.{kind}"
+        return web.Response(body=take.files[kind].read_bytes(), content_type=TYPES[kind], headers={"Content-Disposition": name})
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        if not self._is_ours(request) or len(self._pages) >= PAGES:
+            return web.Response(status=403, text="no page of another place may steer the music\n")
+        socket = web.WebSocketResponse(max_msg_size=LARGEST_BYTES, heartbeat=20.0)
+        await socket.prepare(request)
+        page = Page()
+        self._pages.add(page)
+        speaking = asyncio.create_task(self._speak(socket, page))
+        try:
+            async for message in socket:
+                if message.type == WSMsgType.TEXT:
+                    self._obey(message.data)
+        finally:
+            self._pages.discard(page)
+            speaking.cancel()
+        return socket
+
+    async def _speak(self, socket: web.WebSocketResponse, page: Page) -> None:
+        with suppress(ConnectionError):
+            while True:
+                if page.is_behind:
+                    page.is_behind = False
+                    await socket.send_str(_as_json(self.state.whole()))
+                news = await page.unread.get()
+                if news is not None:
+                    await socket.send_str(news)
+
+    # ---- what pages ask of the music -----------------------------------------------------------
+
+    def _obey(self, text: str) -> None:
+        """What cannot be understood is passed over: our own page sends none of it."""
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            asked = cast("dict[str, Any]", json.loads(text))
+            for what, value in asked.items():
+                {
+                    "set": self._set, "run": self._run, "record": self._record, "finish": self._finish, "rename": self._rename,
+                    "remove": self._remove, "devices": self._look_for_devices,
+                }[what](value)  # fmt: skip
+
+    def _set(self, pair: list[Any]) -> None:
+        name, value = pair
+        if isinstance(name, str) and _is_plain(value):
+            self._asked[name] = value
+
+    def _run(self, running: Any) -> None:
+        self._asked["\0run"] = bool(running)
+
+    def _record(self, with_sound: Any) -> None:
+        self._with_sound = bool(with_sound)
+        self.state.record(self._with_sound)
+        self.say(sound=self._with_sound)
+
+    def _finish(self, _: Any) -> None:
+        self.state.finish_take()
+        self.say(sound=False)
+
+    def _rename(self, pair: list[Any]) -> None:
+        self.state.takes.rename(int(pair[0]), str(pair[1]))
+        self.state.put("takes", self.state.takes.told())
+
+    def _remove(self, number: Any) -> None:
+        self.state.takes.remove(int(number))
+        self.state.put("takes", self.state.takes.told())
+
+    def _look_for_devices(self, _: Any) -> None:
+        if not getattr(self, "_looking", None) or self._looking.done():
+            self._looking = asyncio.ensure_future(self.find_devices())
+
+    async def find_devices(self) -> None:
+        """What there is to listen to and to play on, now."""
+        self.state.put("devices", await find_devices())
+
+    def say(self, **item: Any) -> None:
+        """To the music."""
+        with suppress(OSError, ValueError):
+            self._out.write(json.dumps(item) + "\n")
+            self._out.flush()
+
+    def pass_on(self) -> None:
+        """To the music, what pages have asked for since the last time."""
+        asked, self._asked = self._asked, {}
+        for name, value in asked.items():
+            if name == "\0run":
+                self.say(run=value)
+            else:
+                self.say(send=[name, value])
+
+    def tick(self) -> None:
+        """The news to all pages, and what they ask to the music."""
+        self.pass_on()
+        if (now := self.state.takes.now) is not None and now.seconds:
+            self.state.put("takes", self.state.takes.told())
+        if (news := self.state.news()) and self._pages:
+            text = _as_json(news)
+            for page in self._pages:
+                page.offer(text)
+
+
+def _is_plain(value: Any) -> bool:
+    """A word, a number, or a few of them."""
+    if isinstance(value, list):
+        parts = cast("list[Any]", value)
+        return len(parts) <= 4 and all(_is_plain(part) and not isinstance(part, list) for part in parts)
+    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 200)
+
+
+def _as_json(told: dict[str, Any]) -> str:
+    return json.dumps(told, separators=(",", ":"), allow_nan=False, default=str)
+
+
+async def _hear(server: Server) -> None:
+    """What the music says, until it ends."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(LINE_LIMIT)
+    if sys.platform == "win32":  # whose pipes asyncio cannot read
+        while line := await loop.run_in_executor(None, sys.stdin.buffer.readline):
+            _take_line(server, line)
+        return
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+    while line := await reader.readline():
+        _take_line(server, line)
+
+
+def _take_line(server: Server, line: bytes) -> None:
+    item = json.loads(line)
+    if "sound" in item:
+        import base64
+
+        item["sound"] = base64.b64decode(item["sound"])
+    server.state.take(item)
+
+
+async def _tick(server: Server) -> None:
+    while True:
+        await asyncio.sleep(1.0 / TICKS_A_SECOND)
+        server.tick()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, any_port: bool) -> int:
+    """The port at which it listens. Raises OSError where there is none."""
+    for wanted in [port, 0] if any_port else [port]:
+        site = web.TCPSite(runner, host, wanted)
+        try:
+            await site.start()
+        except OSError:
+            await site.stop() if site in runner.sites else None
+            if wanted == port and any_port:
+                continue
+            raise
+        return runner.addresses[-1][1]
+    raise AssertionError("a port was tried")
+
+
+async def serve(where: str, browse: bool) -> None:
+    """Until the music's end."""
+    host, port, any_port = parse_place(where)
+    own = host in ("127.0.0.1", "::1", "localhost")
+    with tempfile.TemporaryDirectory(prefix="rt-melody-") as folder:
+        server = Server(Path(folder), None if own else secrets.token_urlsafe(18))
+        runner = web.AppRunner(server.application(), access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            server.port = await _listen(runner, host, port, any_port)
+            name = f"[{host}]" if ":" in host else host
+            url = f"http://{name}:{server.port}/" + (f"?token={server.token}" if server.token else "")
+            server.say(url=url)
+            if browse and has_browser():
+                await asyncio.get_running_loop().run_in_executor(None, webbrowser.open, url)
+            jobs = [asyncio.create_task(_tick(server)), asyncio.create_task(server.find_devices())]
+            await _hear(server)
+            for job in jobs:
+                job.cancel()
+            server.state.takes.finish()
+        finally:
+            await runner.cleanup()
+
+
+def main(arguments: list[str]) -> None:
+    """Serve as the one argument says, a JSON list: where, and whether to open a browser."""
+    where, browse = json.loads(arguments[0])
+    try:
+        asyncio.run(serve(where, browse))
+    except OSError as error:
+        _, port, _ = parse_place(where)
+        said = f"the panel cannot be served at port {port} ({error.strerror}); give another: --panel PORT"
+        print(json.dumps({"error": said}), flush=True)
+    except RtMelodyError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,159 @@
+"""What the panel shows: a state, the same for whoever looks, whenever they come.
+
+Conventions
+-----------
+* ``whole`` is all that a page needs that has just been opened; ``news`` what has changed since the last call, for pages that are
+  up to date.
+* Times are in seconds from the first origin, and go on over skips and restarts.
+* A frame is [time, pitch as played, voiced, confidence, level in dBFS, noise floor in dBFS]. An event is ["on", time, note, velocity,
+  pitch], ["off", time, note] or ["bend", time, note, semitones].
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from rt_melody.realtime.control.desk import LIVE
+from rt_melody.realtime.panel.describe import describe
+from rt_melody.realtime.panel.takes import Takes
+from rt_melody.realtime.panel.wire import unpack
+from rt_melody.realtime.playing.gate import Gate
+from rt_melody.realtime.settings import Settings
+from rt_melody.realtime.types import KeyHeard, NoteOff, NoteOn, PitchBend, PitchFrame, hz_to_midi
+
+REMEMBERED_FRAMES = 2400  # 12 to 24 s
+REMEMBERED_EVENTS = 2000
+SAID = 6  # sentences that are shown
+
+
+class PanelState:
+    """Fed with what comes from the music (see wire.py)."""
+
+    def __init__(self, takes: Takes) -> None:
+        self.takes, self.settings = takes, Settings()
+        self._frames: deque[list[Any]] = deque(maxlen=REMEMBERED_FRAMES)
+        self._events: deque[list[Any]] = deque(maxlen=REMEMBERED_EVENTS)
+        devices: dict[str, Any] = {"inputs": [], "midi": []}
+        self._shown: dict[str, Any] = {"controls": describe(), "state": {"state": "loading"}, "said": [], "devices": devices}
+        self._changed: set[str] = set()
+        self._new_frames: list[list[Any]] = []
+        self._new_events: list[list[Any]] = []
+        self._posterior: list[Any] | None = None
+        self._room = Gate()
+        self._first_origin_s: float | None = None
+        self.origin_s = self._shift_s = 0.0
+
+    def take(self, item: dict[str, Any]) -> None:
+        """What the music said."""
+        for kind, value in item.items():
+            getattr(self, f"_take_{kind}")(value)
+
+    def _take_origin(self, origin_s: float) -> None:
+        if self._first_origin_s is None:
+            self._first_origin_s = origin_s
+        self.origin_s, self._shift_s = origin_s, origin_s - self._first_origin_s
+        if self.takes.now is not None:
+            self.takes.now.begin(origin_s)
+
+    def _take_heard(self, heard: list[Any]) -> None:
+        for packed in heard:
+            item = unpack(packed)
+            self._show(item)
+            if (take := self.takes.now) is not None:
+                take.hear(item)
+                if take.is_long:
+                    self.finish_take()
+                    self._take_alert("the take has ended, since it lasted an hour; begin another")
+
+    def _show(self, item: Any) -> None:
+        if isinstance(item, PitchFrame):
+            self._room.feed(item)
+            self._add(self._frames, self._new_frames, self._frame_row(item))
+        elif isinstance(item, NoteOn):
+            self._add(self._events, self._new_events, ["on", self._at(item), item.note, item.velocity, round(item.pitch, 3)])
+        elif isinstance(item, NoteOff):
+            self._add(self._events, self._new_events, ["off", self._at(item), item.note])
+        elif isinstance(item, PitchBend):
+            self._add(self._events, self._new_events, ["bend", self._at(item), item.note, round(item.semitones, 3)])
+        elif isinstance(item, KeyHeard):
+            self.put("key", item.name)
+
+    def _at(self, item: Any) -> float:
+        return round(item.time_s + self._shift_s, 3)
+
+    def _frame_row(self, frame: PitchFrame) -> list[Any]:
+        pitch = hz_to_midi(frame.f0_hz) + self.settings.performance.shift_semitones if frame.f0_hz > 0 else 0.0
+        return [
+            self._at(frame), round(pitch, 3), int(frame.voiced), round(frame.confidence, 2), round(frame.level_db, 1),
+            round(self._room.floor_db, 1),
+        ]  # fmt: skip
+
+    @staticmethod
+    def _add(kept: deque[list[Any]], new: list[list[Any]], row: list[Any]) -> None:
+        kept.append(row)
+        new.append(row)
+
+    def _take_posterior(self, told: list[Any]) -> None:
+        self._posterior = [round(told[0] + self._shift_s, 3), told[1], round(self.settings.performance.shift_semitones, 3)]
+
+    def _take_orders(self, orders: dict[str, Any]) -> None:
+        self.settings = Settings(**orders.pop("settings"))
+        if self.takes.now is not None:
+            self.takes.now.change(self.settings)
+        self.put("orders", orders)
+        values = {name: self.settings.flat(name) for name in LIVE}
+        played = self.settings.performance
+        scale = played.fixed_scale
+        self.put("settings", values)
+        self.put("scale", sorted(scale.classes) if scale is not None and len(scale.classes) < 12 else [])
+
+    def _take_state(self, parts: dict[str, Any]) -> None:
+        self.put("state", {**self._shown["state"], **parts})
+
+    def _take_figures(self, figures: dict[str, Any]) -> None:
+        self.put("figures", figures)
+
+    def _take_said(self, text: str) -> None:
+        self.put("said", [*self._shown["said"][1 - SAID :], text])
+
+    def _take_alert(self, text: str) -> None:
+        """One that the player must not miss; a number makes each another one."""
+        self._take_said(text)
+        self.put("alert", [(self._shown.get("alert") or [0])[0] + 1, text])
+
+    def _take_sound(self, samples: Any) -> None:
+        if self.takes.now is not None:
+            self.takes.now.sound(samples)
+
+    def put(self, name: str, value: Any) -> None:
+        """Show this by that name."""
+        if self._shown.get(name) != value:
+            self._shown[name] = value
+            self._changed.add(name)
+
+    def record(self, with_sound: bool) -> None:
+        """Begin a take."""
+        rate = self._shown["state"].get("rate_hz") if with_sound else None
+        self.takes.record(self.settings, self.origin_s, rate)
+        self.put("takes", self.takes.told())
+
+    def finish_take(self) -> None:
+        """End it."""
+        self.takes.finish()
+        self.put("takes", self.takes.told())
+
+    def whole(self) -> dict[str, Any]:
+        """All there is to show."""
+        return {"whole": True, **self._shown, "takes": self.takes.told(), "frames": list(self._frames), "events": list(self._events)}
+
+    def news(self) -> dict[str, Any]:
+        """What has changed since the last call."""
+        told: dict[str, Any] = {name: self._shown[name] for name in self._changed}
+        for name, new in (("frames", self._new_frames), ("events", self._new_events)):
+            if new:
+                told[name] = new
+        if self._posterior is not None:
+            told["posterior"] = self._posterior
+        self._changed, self._new_frames, self._new_events, self._posterior = set(), [], [], None
+        return told

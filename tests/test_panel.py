@@ -1,0 +1,389 @@
+"""The panel: what it shows, who may steer, what a take holds. In a browser, with sound: tests/rig/test_rig_panel.py."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import time
+import urllib.error
+import urllib.request
+import wave
+from contextlib import asynccontextmanager
+
+import mido
+import pytest
+
+pytest.importorskip("aiohttp", reason="the panel is served by aiohttp, which is not installed")
+from aiohttp import WSMsgType, WSServerHandshakeError
+from aiohttp.test_utils import TestClient, TestServer
+
+from rt_melody.realtime.control.desk import LIVE, Desk
+from rt_melody.realtime.errors import DeviceError, SettingsError
+from rt_melody.realtime.panel.describe import describe
+from rt_melody.realtime.panel.link import MOST, Panel, PanelSink
+from rt_melody.realtime.panel.server import LARGEST_BYTES, UNREAD_MOST, Page, Server, parse_place
+from rt_melody.realtime.panel.state import PanelState
+from rt_melody.realtime.panel.takes import MOST as MOST_TAKES
+from rt_melody.realtime.panel.takes import Takes
+from rt_melody.realtime.panel.wire import pack, pack_settings, unpack
+from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame
+
+HOP_S = 0.01
+
+
+def frame(i, voiced=True):
+    return PitchFrame(i, i * HOP_S, i * HOP_S + 0.05, 440.0, voiced, 0.9, 0.8, -20.0, 300.0)
+
+
+def packed(*items):
+    """As it comes through the pipe."""
+    return json.loads(json.dumps([pack(item) for item in items]))
+
+
+def song(first=0, notes=3):
+    """Frames, and notes of ten hops with ten between."""
+    heard = []
+    for i in range(first, first + 20 * notes):
+        heard.append(frame(i))
+        if i % 20 == 5:
+            heard.append(NoteOn(i * HOP_S, i * HOP_S + 0.05, 60 + i // 20, 90, 60.2 + i // 20))
+        elif i % 20 == 15:
+            heard.append(NoteOff(i * HOP_S, i * HOP_S + 0.05, 60 + i // 20))
+    return heard
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = PanelState(Takes(tmp_path))
+    state.take({"orders": {"settings": {}, "paused": False, "panics": 0, "running": True}})
+    state.take({"state": {"state": "listening", "rate_hz": 8000}, "origin": 100.0})
+    return state
+
+
+# --- the wire and the state
+
+
+def test_what_goes_through_the_pipe_is_the_same_again():
+    items = [frame(3), NoteOn(0.1, 0.15, 60, 90, 60.25, -20.5, None, True), NoteOff(0.2, 0.25, 60), PitchBend(0.2, 0.2, 60, -0.5)]
+    assert [unpack(item) for item in packed(*items)] == items
+    settings = make_settings({"mode": "mpe", "scale": "D minor", "loudness": "off", "notes": {"on_ms": 30}, "osc": ["127.0.0.1:9000"]})
+    assert type(settings)(**json.loads(json.dumps(pack_settings(settings)))) == settings
+
+
+def test_a_page_opened_late_shows_what_one_that_followed_shows(state):
+    followed = {"frames": [], "events": []}
+    for start in (0, 60):
+        state.take({"heard": packed(*song(start))})
+        news = state.news()
+        for name in followed:
+            followed[name] += news[name]
+    whole = state.whole()
+    assert {name: whole[name] for name in followed} == followed and len(followed["events"]) == 12
+    assert state.news() == {}
+
+
+def test_times_go_on_when_the_stream_begins_anew(state):
+    state.take({"heard": packed(frame(10))})
+    state.take({"origin": 107.5, "heard": packed(frame(0))})
+    assert [row[0] for row in state.whole()["frames"]] == [0.1, 7.5]
+
+
+def test_frames_are_shown_as_they_are_played(state):
+    state.take({"orders": {"settings": {"performance": {"transpose": -3, "octave": 1}}, "paused": True}, "heard": packed(frame(0))})
+    whole = state.whole()
+    assert whole["frames"][0][1] == pytest.approx(69 + 9) and whole["settings"]["octave"] == 1 and whole["orders"]["paused"]
+
+
+def test_the_lines_of_a_scale_are_its_notes(state):
+    state.take({"orders": {"settings": {"performance": {"scale": "A minor pentatonic"}}}})
+    assert state.whole()["scale"] == [0, 2, 4, 7, 9]
+    state.take({"orders": {"settings": {"performance": {"scale": "auto"}}}})
+    assert state.whole()["scale"] == []
+
+
+def test_every_live_setting_is_described_for_a_control():
+    told = describe()["settings"]
+    assert told.keys() == LIVE.keys() and json.dumps(told)
+    assert told["mode"]["choices"] == ["mono", "legato", "bend", "mpe"] and told["loudness"]["choices"][:2] == [None, "off"]
+    assert told["transpose"]["limits"] == {"ge": -60, "le": 60} and told["bend_range"]["limits"]["le"] == 48
+    assert (told["gate"]["kind"], told["a4_hz"]["kind"]) == ("text", "number")
+
+
+def test_what_is_remembered_is_bounded(state):
+    for start in range(0, 6000, 60):
+        state.take({"heard": packed(*song(start)), "said": f"sentence {start}"})
+    whole = state.whole()
+    assert len(whole["frames"]) == 2400 and len(whole["events"]) <= 2000 and len(whole["said"]) == 6
+
+
+# --- takes
+
+
+def test_a_take_holds_the_notes_the_frames_and_the_sound_from_press_to_press(state):
+    state.take({"heard": packed(*song(0, 1))})
+    state.record(with_sound=True)
+    state.take({"heard": packed(*song(20, 2)), "sound": b"\1\0" * 4000})
+    state.finish_take()
+    state.take({"heard": packed(*song(60, 1))})
+    take = state.takes.of(1)
+    read = mido.MidiFile(take.files["mid"])
+    assert [m.note for m in read if m.type == "note_on"] == [61, 62] and take.notes == 2
+    at, begun = 0.0, []
+    for m in read:
+        at += m.time
+        begun += [at] if m.type == "note_on" else []
+    assert begun == pytest.approx([0.05, 0.25], abs=0.003)
+    rows = list(csv.DictReader(io.StringIO(take.files["csv"].read_text())))
+    assert len(rows) == 40 and float(rows[0]["time_s"]) == 0.0 and float(rows[-1]["time_s"]) == pytest.approx(0.39)
+    with wave.open(str(take.files["wav"])) as sound:
+        assert (sound.getnframes(), sound.getframerate(), sound.getsampwidth()) == (4000, 8000, 2)
+
+
+def test_a_take_goes_on_over_a_restart_and_a_change_of_mode(state):
+    state.record(with_sound=False)
+    state.take({"heard": packed(*song(0, 1))})
+    state.take({"orders": {"settings": {"performance": {"mode": "mpe"}}}})
+    state.take({"origin": 102.0, "heard": packed(*song(0, 1))})
+    state.finish_take()
+    read = [m for m in mido.MidiFile(state.takes.of(1).files["mid"]) if m.type in ("note_on", "note_off")]
+    assert [(m.type, m.channel) for m in read] == [("note_on", 0), ("note_off", 0), ("note_on", 1), ("note_off", 1)]
+
+
+def test_takes_are_named_forgotten_and_bounded(state, tmp_path):
+    for _ in range(MOST_TAKES + 1):
+        state.record(with_sound=False)
+        state.take({"heard": packed(frame(0))})
+        state.finish_take()
+        state.takes.rename(1, "  the\x00first\n one  " + "x" * 100)
+    assert [take.number for take in state.takes.all] == [1, *range(3, MOST_TAKES + 2)]
+    assert len(state.takes.of(1).name) == 60 and "\n" not in state.takes.of(1).name
+    state.takes.remove(1)
+    assert not (tmp_path / "1.mid").exists() and (tmp_path / "3.mid").exists()
+
+
+def test_a_take_in_which_nothing_was_heard_is_forgotten(state):
+    state.record(with_sound=False)
+    state.finish_take()
+    assert state.whole()["takes"] == {"all": [], "now": None}
+
+
+# --- who may ask what
+
+
+@asynccontextmanager
+async def served(tmp_path, token=None):
+    """(client, server, the lines that go to the music)."""
+    lines = io.StringIO()
+    server = Server(tmp_path, token, lines)
+    server.state.take({"orders": {"settings": {}, "paused": False}, "origin": 0.0})
+    async with TestClient(TestServer(server.application())) as client:
+        server.port = client.port
+        yield client, server, lambda: [json.loads(line) for line in lines.getvalue().splitlines()]
+
+
+def ours(client):
+    return {"Origin": f"http://127.0.0.1:{client.port}"}
+
+
+async def told(socket):
+    message = await asyncio.wait_for(socket.receive(), 5)
+    assert message.type == WSMsgType.TEXT, message
+    return json.loads(message.data)
+
+
+def test_the_page_comes_with_all_that_it_needs_and_may_fetch_nothing_else(tmp_path):
+    async def act():
+        async with served(tmp_path) as (client, _, _):
+            for path, word in (("/", "panel.js"), ("/panel.js", "WebSocket"), ("/panel.css", "--ground")):
+                answer = await client.get(path)
+                text = await answer.text()
+                assert answer.status == 200 and word in text and "default-src 'none'" in answer.headers["Content-Security-Policy"]
+                links = text.replace("http://www.w3.org/2000/svg", "").replace("http://${location.host}", "")
+                assert "http://" not in links and "https://" not in links and "innerHTML" not in text and " style=" not in text
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example:{port}", "127.0.0.1:1"])
+def test_a_host_that_is_not_ours_is_refused(tmp_path, host):
+    async def act():
+        async with served(tmp_path) as (client, _, _):
+            asked = host.format(port=client.port)
+            assert (await client.get("/", headers={"Host": asked})).status == 403
+            with pytest.raises(WSServerHandshakeError):
+                await client.ws_connect("/socket", headers={"Host": asked, "Origin": f"http://{asked}"})
+            assert (await client.get("/", headers={"Host": f"localhost:{client.port}"})).status == 200
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("origin", [None, "http://evil.example", "http://127.0.0.1:1", "null", "https://127.0.0.1:{port}"])
+def test_a_page_of_another_place_cannot_open_the_socket(tmp_path, origin):
+    async def act():
+        async with served(tmp_path) as (client, _, _):
+            with pytest.raises(WSServerHandshakeError, match="403"):
+                await client.ws_connect("/socket", headers={"Origin": origin.format(port=client.port)} if origin else {})
+            async with client.ws_connect("/socket", headers=ours(client)) as socket:
+                assert (await told(socket))["whole"]
+
+    asyncio.run(act())
+
+
+def test_beyond_this_machine_the_link_with_its_token_is_needed_once(tmp_path):
+    async def act():
+        async with served(tmp_path, token="secret") as (client, _, _):
+            for path in ("/", "/?token=", "/?token=guess", "/panel.js?token=secret", "/take/1.mid"):
+                assert (await client.get(path)).status == 403
+            with pytest.raises(WSServerHandshakeError, match="403"):
+                await client.ws_connect("/socket", headers=ours(client))
+            came = await client.get("/?token=secret", allow_redirects=False)
+            cookie = came.headers["Set-Cookie"]
+            assert came.status == 303 and "HttpOnly" in cookie and "SameSite=Strict" in cookie
+            known = {"Cookie": "rt-melody=secret"}
+            assert (await client.get("/", headers=known)).status == 200
+            async with client.ws_connect("/socket", headers={**ours(client), **known}) as socket:
+                assert (await told(socket))["whole"]
+
+    asyncio.run(act())
+
+
+def test_a_message_that_is_too_large_closes_its_socket_and_nothing_else(tmp_path):
+    async def act():
+        async with served(tmp_path) as (client, server, lines), client.ws_connect("/socket", headers=ours(client)) as good:
+            await told(good)
+            async with client.ws_connect("/socket", headers=ours(client)) as bad:
+                await told(bad)
+                await bad.send_str(json.dumps({"set": ["scale", "x" * LARGEST_BYTES]}))
+                assert (await asyncio.wait_for(bad.receive(), 5)).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
+            await good.send_str(json.dumps({"set": ["octave", 1]}))
+            await asyncio.sleep(0.05)
+            server.tick()
+            assert lines() == [{"send": ["octave", 1]}]
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "no JSON", "[]", "3", '{"set": 1}', '{"set": ["a"]}', '{"set": [1, 2]}', '{"set": ["scale", {"a": 1}]}', '{"_say": 1}',
+        '{"set": ["note_range", ["C3", "C4", 1, 2, 3]]}', '{"rename": ["x", "y"]}', '{"remove": null}', '{"__class__": 1}',
+        '{"set": ["scale", [[1]]]}',
+    ],
+)  # fmt: skip
+def test_what_no_page_of_ours_sends_is_passed_over(tmp_path, text):
+    async def act():
+        async with served(tmp_path) as (client, server, lines), client.ws_connect("/socket", headers=ours(client)) as socket:
+            await told(socket)
+            await socket.send_str(text)
+            await socket.send_str('{"set": ["octave", -1]}')
+            await asyncio.sleep(0.05)
+            server.tick()
+            assert lines() == [{"send": ["octave", -1]}]
+
+    asyncio.run(act())
+
+
+def test_of_a_flood_the_music_gets_the_newest_value_once_a_tick(tmp_path):
+    server = Server(tmp_path, out=(lines := io.StringIO()))
+    for semitones in range(1000):
+        server._obey(json.dumps({"set": ["transpose", semitones]}))
+    server.tick()
+    assert [json.loads(line) for line in lines.getvalue().splitlines()] == [{"send": ["transpose", 999]}]
+
+
+def test_a_page_that_does_not_read_misses_news_and_then_gets_the_whole():
+    page = Page()
+    page.is_behind = False
+    for number in range(3 * UNREAD_MOST):
+        page.offer(str(number))
+    assert page.is_behind and page.unread.qsize() == 1
+
+
+def test_names_of_others_break_neither_header_nor_page(tmp_path):
+    async def act():
+        async with served(tmp_path) as (client, server, _):
+            state = server.state
+            state.record(with_sound=False)
+            state.take({"heard": packed(*song(0, 1))})
+            state.finish_take()
+            state.takes.rename(1, '"</script><b>\u2603; filename="x.exe')
+            answer = await client.get("/take/1.mid")
+            header = answer.headers["Content-Disposition"]
+            assert answer.status == 200 and header.startswith('attachment; filename="_') and header.count('"') == 2
+            assert "%E2%98%83" in header and mido.MidiFile(file=io.BytesIO(await answer.read())).length > 0
+            for path in ("/take/2.mid", "/take/1.wav", "/take/1.exe", "/take/..%2f1.mid", "/../server.py"):
+                assert (await client.get(path)).status == 404
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("text, meant", [("auto", ("127.0.0.1", 7464, True)), ("8000", ("127.0.0.1", 8000, False)), ("0.0.0.0:8000", ("0.0.0.0", 8000, False))])
+def test_where_it_is_served(text, meant):
+    assert parse_place(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "x", "65536", "host:"])
+def test_what_is_no_place_is_refused(text):
+    with pytest.raises(SettingsError, match="up to 65535"):
+        parse_place(text)
+
+
+# --- the music's end
+
+
+def test_the_sink_hands_on_what_it_heard_every_two_hops():
+    sent = []
+    sink = PanelSink(lambda **item: sent.append(item))
+    sink.start(7.0)
+    for item in song(0, 1):
+        sink.event(item) if not isinstance(item, PitchFrame) else sink.frame(item)
+    sink.close()
+    assert sent[0] == {"origin": 7.0} and 10 <= len(sent) <= 12
+    assert [unpack(json.loads(json.dumps(one))) for item in sent[1:] for one in item["heard"]] == song(0, 1)
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def test_the_process_serves_until_it_is_closed_and_a_child_that_takes_nothing_is_not_waited_for():
+    desk, told = Desk(), []
+    with Panel(desk, "0", told.append) as panel:
+        assert "rt-melody" in fetch(panel.url)
+        panel._child.send_signal(19)  # SIGSTOP
+        begun = time.perf_counter()
+        for i in range(20 * MOST):
+            panel.send(said="x" * 1000)
+        desk.set("transpose", 3)
+        assert panel.dropped > 10 * MOST and time.perf_counter() - begun < 5
+        panel._child.send_signal(18)
+        assert "rt-melody" in fetch(panel.url)
+    with pytest.raises(urllib.error.URLError):
+        fetch(panel.url)
+    assert told == []
+
+
+def test_a_page_reaches_the_desk_a_refusal_the_page_and_a_port_that_is_taken_is_told():
+    async def act(panel, desk):
+        import aiohttp
+
+        host = panel.url.strip("/")
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{host}/socket", headers={"Origin": host}) as socket:
+            assert (await told(socket))["whole"]
+            for pair in (["scale", "D minor"], ["transpose", 99]):
+                await socket.send_str(json.dumps({"set": pair}))
+            while "alert" not in (news := await told(socket)):
+                pass
+            assert "at most 60" in news["alert"][1]
+            assert desk.settings.performance.scale == "D minor"
+
+    desk = Desk()
+    with Panel(desk, "0") as panel:
+        asyncio.run(act(panel, desk))
+        with pytest.raises(DeviceError, match="give another"):
+            Panel(Desk(), panel.url.split(":")[-1].strip("/"))
