@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,55 @@ def test_every_link_of_a_document_leads_somewhere(document):
     text = (CHECKOUT / document).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#:]+)\)", text)
     assert [link for link in links if not (CHECKOUT / document).parent.joinpath(link).exists()] == []
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub, and MyST as ``docs/conf.py`` asks it to, call the headings of a page."""
+    plain = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", plain, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_anchor_of_a_link_is_a_heading_there(document):
+    path = CHECKOUT / document
+    links = re.findall(r"\]\(([^):]*)#([^)]+)\)", path.read_text(encoding="utf-8"))
+    targets = [(path.parent / page if page else path, anchor) for page, anchor in links]
+    assert [(str(page), anchor) for page, anchor in targets if anchor not in anchors(page.read_text(encoding="utf-8"))] == []
+
+
+def test_anchors_are_those_that_links_have_to_name():
+    assert anchors("# What it's for\n```sh\n# no heading\n```\n## CC 74, MPE\n") == {"what-its-for", "cc-74-mpe"}
+
+
+def pages_below(page: Path) -> set[Path]:
+    """The page and all that its tables of contents lead to."""
+    tables = re.findall(r"^```{toctree}\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    names = [line for table in tables for line in table.splitlines() if re.fullmatch(r"[\w/-]+", line)]
+    return {page}.union(*(pages_below(page.parent / f"{name}.md") for name in names))
+
+
+def test_every_page_stands_in_the_contents():
+    docs = CHECKOUT / "docs"
+    assert set(docs.rglob("*.md")) - pages_below(docs / "index.md") == set()
+
+
+def test_the_front_door_is_one_screen_and_leads_to_every_page_of_use():
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 90
+    linked = {CHECKOUT / link for link in re.findall(r"\]\((docs/[^)#]+)", text)}
+    unlinked = set((CHECKOUT / "docs").rglob("*.md")) - linked - {CHECKOUT / "docs" / name for name in ("index.md", "architecture.md")}
+    assert unlinked == set()
+
+
+@pytest.mark.slow
+def test_the_documents_build_without_a_warning(tmp_path):
+    for needed in ("sphinx", "myst_parser", "furo", "sphinxcontrib.mermaid"):
+        pytest.importorskip(needed)
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", str(tmp_path / "html")]
+    built = subprocess.run([*command, "-d", str(tmp_path / "trees")], cwd=CHECKOUT, capture_output=True, text=True, timeout=240)
+    assert (built.returncode, built.stderr) == (0, "")
+    assert "What is known of one moment of the sound" in (tmp_path / "html" / "api.html").read_text(encoding="utf-8")
 
 
 def test_the_picture_names_the_classes_that_are_there():
