@@ -270,7 +270,7 @@ def _samples(tracker: MelodyTracker) -> int:
 
 def serve(memory: int, pipe: int) -> int:
     """Be the engine of the plugin that left these two descriptors; the exit status. Raises RtMelodyError."""
-    keep = max(memory, pipe) + 1
+    keep = max(memory, pipe, 2) + 1
     os.closerange(keep, keep + 4096)  # what the host left open is none of ours
     PluginEngine(Shared(memory), pipe).run()
     return 0
