@@ -2,23 +2,78 @@
 
 from __future__ import annotations
 
+from rt_melody.realtime.console import print_text
 from rt_melody.realtime.errors import SettingsError
 
-USAGE = "rt-melody plugin install, uninstall or check; docs/plugin.md says more"
+USAGE = """usage: rt-melody plugin install   [--formats lv2 vst3 clap] [--system]
+       rt-melody plugin uninstall [--formats lv2 vst3 clap] [--system]
+       rt-melody plugin check
+
+install    build the plugin with the compiler at hand, and put it where hosts look: for you, or for all users (--system)
+uninstall  remove it again
+check      host the installed LV2 plugin for some seconds with the demo song, and say whether it plays
+
+docs/plugin.md says how to use it in Ardour, Reaper, Bitwig and others.
+"""
+WORDS = ("install", "uninstall", "check", "host")
+FORMATS = ("lv2", "vst3", "clap")
 
 
 def run(arguments: list[str]) -> int:
-    """One of the words of ``USAGE``; ``host`` is for the plugin itself. Raises RtMelodyError."""
+    """One of ``WORDS``; ``host`` is for the plugin itself. Raises RtMelodyError."""
     word, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if word in ("-h", "--help", ""):
+        return print_text(USAGE)
+    if word not in WORDS:
+        raise SettingsError(f"plugin {word} cannot be used: it must be install, uninstall or check; rt-melody plugin --help says more")
     if word == "host":
         return _host(rest)
-    raise SettingsError(f"plugin {word} cannot be used; say {USAGE}".replace("plugin  cannot", "plugin alone cannot"))
+    if word == "check":
+        return _check(rest)
+    return _place(word, *_options(rest))
+
+
+def _options(rest: list[str]) -> tuple[list[str], bool]:
+    """The formats that are meant, and whether for all users."""
+    formats, system, naming = list[str](), False, False
+    for word in rest:
+        if word == "--system":
+            system, naming = True, False
+        elif word == "--formats":
+            naming = True
+        elif naming and word in FORMATS:
+            formats.append(word)
+        else:
+            raise SettingsError(f"{word} cannot be used here: give formats ({', '.join(FORMATS)}) behind --formats, or --system for all users")
+    if "--formats" in rest and not formats:
+        raise SettingsError(f"--formats names none; choose from {', '.join(FORMATS)}, or leave it out for all")
+    return formats or list(FORMATS), system
+
+
+def _place(word: str, formats: list[str], system: bool) -> int:
+    from rt_melody.realtime.plugin import installing
+
+    {"install": installing.install, "uninstall": installing.uninstall}[word](formats, system, _tell)
+    return 0
+
+
+def _check(rest: list[str]) -> int:
+    if rest:
+        raise SettingsError(f"plugin check takes no {rest[0]}; say rt-melody plugin check")
+    from rt_melody.realtime.plugin.checking import check
+
+    check(_tell)
+    return 0
 
 
 def _host(rest: list[str]) -> int:
     """Descriptors of the memory and of the pipe, which the plugin has opened."""
     if len(rest) != 2 or not all(number.isascii() and number.isdigit() and len(number) < 7 for number in rest):
-        raise SettingsError(f"plugin host {' '.join(rest)} cannot be used: the plugin starts it, with two file descriptors")
+        raise SettingsError(f"plugin host {' '.join(rest)} cannot be used: the plugin itself starts it, with two file descriptors")
     from rt_melody.realtime.plugin.host import serve
 
     return serve(int(rest[0]), int(rest[1]))
+
+
+def _tell(text: str) -> None:
+    print_text(f"{text}\n")

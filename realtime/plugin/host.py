@@ -29,7 +29,7 @@ from rt_melody.realtime.plugin.parameters import COUNT, is_mute, settings_of
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sources.blocks import check_sample_rate
-from rt_melody.realtime.timing.scheduling import live_thread
+from rt_melody.realtime.timing.scheduling import FIFO_PRIORITY, live_thread, lock_memory
 from rt_melody.realtime.types import PitchFrame
 
 PIECE_S = 0.01  # heard at once
@@ -77,7 +77,7 @@ class PluginEngine:
         self._tracker: MelodyTracker | None = None
         self._sink = MidiSink(self._port)
         self._position = shared["READ"]
-        self._lost_seen = -1
+        self._lost_seen = self._host_priority = -1
         self._piece = np.zeros(1, np.float32)
         shared["ENGINE_VERSION"] = LAYOUT["VERSION_VALUE"]
         shared["ENGINE_PID"] = os.getpid()
@@ -85,7 +85,8 @@ class PluginEngine:
     def run(self) -> None:
         """Hear and play."""
         self._begin()
-        with live_thread():
+        with live_thread(priority=False):
+            lock_memory()
             while self._is_woken():
                 self._catch_up()
 
@@ -104,9 +105,22 @@ class PluginEngine:
     def _is_woken(self) -> bool:
         """Wait for sound or commands, a little; False where the host has gone."""
         self._show_life()
+        self._follow_priority()
         if select.select([self._pipe], [], [], LOOK_EVERY_S)[0] and not os.read(self._pipe, 65536):
             return False
         return time.monotonic_ns() - self._shared["HOST_BEAT"] < 1e9 * HOST_GONE_S
+
+    def _follow_priority(self) -> None:
+        """Before other programs, where the host's own thread is, and never before that: it must not wait for us."""
+        host = self._shared["HOST_PRIORITY"]
+        if host == self._host_priority or not hasattr(os, "sched_setscheduler"):
+            return
+        self._host_priority, ours = host, min(FIFO_PRIORITY, host - 1)
+        with suppress(OSError):  # refused: the system grants none
+            if ours > 0:
+                os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(ours))
+            else:
+                os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
     def _show_life(self) -> None:
         self._shared["ENGINE_BEAT"] = time.monotonic_ns()
@@ -256,7 +270,7 @@ def _samples(tracker: MelodyTracker) -> int:
 
 def serve(memory: int, pipe: int) -> int:
     """Be the engine of the plugin that left these two descriptors; the exit status. Raises RtMelodyError."""
-    keep = max(memory, pipe) + 1
+    keep = max(memory, pipe, 2) + 1
     os.closerange(keep, keep + 4096)  # what the host left open is none of ours
     PluginEngine(Shared(memory), pipe).run()
     return 0

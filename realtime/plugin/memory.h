@@ -49,6 +49,7 @@ enum RtmWord {
     RTM_EVENTS_BAD = 14, // passed over: no MIDI, or of a time that is not yet
     RTM_CUTS = 15, // how often the shell ended notes because the engine was late or gone
     RTM_PARAMETERS = 16, // RTM_PARAMETER_COUNT words, each the bits of a float32: what holds now
+    RTM_HOST_PRIORITY = 40, // real-time priority of the thread that plays; 0: none. The engine must not run before it
     // Written by the engine.
     RTM_ENGINE_VERSION = 48, // RTM_VERSION_VALUE, as the engine knows it
     RTM_ENGINE_STATE = 49, // see RtmState

@@ -25,9 +25,12 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,13 +45,14 @@ START_NAMESPACE_DISTRHO
 namespace {
 
 constexpr int64_t MS = 1000000; // ns
-constexpr int64_t LATE_NS = 70 * MS; // an engine that has not been seen for so long is late: its notes end
+constexpr int64_t LATE_NS = 60 * MS; // an engine that has not been seen for so long is late: its notes end
 constexpr int64_t HUNG_NS = 5000 * MS; // ... for so long is ended and started anew
 constexpr int64_t START_NS = 120000 * MS; // the first start of all compiles
 constexpr int64_t KEEPER_NS = 10 * MS;
 constexpr int64_t LEAST_WAIT_MS = 5; // what the engine needs to compute in, where blocks are shorter
 constexpr int64_t GIVE_UP_NS = 130000 * MS; // without progress, while bouncing
 constexpr int64_t LONGEST_BOUND_MS = 500;
+constexpr double BEHIND_S = 0.2; // a live host that stood still may make up for so much
 constexpr double AHEAD_S = 0.025; // ahead of the clock by so much and three blocks: no live host
 constexpr uint32_t MOST = RTM_MOST_SAMPLES;
 constexpr int ENGINE_MEMORY_FD = 3, ENGINE_PIPE_FD = 4;
@@ -219,6 +223,20 @@ public:
             && now - fMemory.get(RTM_ENGINE_BEAT) < LATE_NS;
     }
 
+    // Who calls run(); asks the system where it is another thread than before.
+    void calledBy(const pthread_t thread)
+    {
+#ifdef __linux__
+        if (fKnown && pthread_equal(thread, fCaller))
+            return;
+        fKnown = true;
+        fCaller = thread;
+        fCallerId.store(pid_t(syscall(SYS_gettid)));
+#else
+        (void)thread;
+#endif
+    }
+
     bool hopeless() const { return fHopeless.load() || fMemory.get(RTM_ENGINE_STATE) == RTM_FAILED; }
 
     void wake()
@@ -232,12 +250,25 @@ private:
         while (!fQuit.load()) {
             const int64_t now = nowNs();
             fMemory.set(RTM_HOST_BEAT, now);
+            fMemory.set(RTM_HOST_PRIORITY, priority());
             if (fPid > 0)
                 look(now);
             else if (fWanted.load() && now >= fRetryNs)
                 start(now);
             sleepNs(KEEPER_NS);
         }
+    }
+
+    int priority() const // of the thread that calls run()
+    {
+#ifdef __linux__
+        sched_param parameter = {};
+        const pid_t id = fCallerId.load();
+        const int policy = id == 0 ? SCHED_OTHER : sched_getscheduler(id);
+        if (policy >= 0 && (policy & ~SCHED_RESET_ON_FORK) != SCHED_OTHER && sched_getparam(id, &parameter) == 0)
+            return parameter.sched_priority;
+#endif
+        return 0;
     }
 
     void look(const int64_t now)
@@ -342,6 +373,9 @@ private:
     int64_t fRetryNs = 0, fStartedNs = 0;
     int fFailures = 0;
     std::atomic<bool> fQuit{false}, fWanted{false}, fGone{true}, fHopeless{false};
+    bool fKnown = false; // run()'s own, as the next
+    pthread_t fCaller{};
+    std::atomic<pid_t> fCallerId{0};
     std::thread fThread;
 };
 
@@ -493,6 +527,7 @@ protected:
     {
         const int64_t now = nowNs();
         if (fMemory) {
+            fKeeper.calledBy(pthread_self());
             if (fAnew)
                 endNotes(offset); // of the stream before
             fAnew = false;
@@ -572,7 +607,8 @@ protected:
     {
         const double block_s = double(fBlock) / fRate, passed_s = fLastNs == 0 ? 0.0 : 1e-9 * double(now - fLastNs);
         fLead += 0.99 * frames / fRate - passed_s; // a live host whose clock is fast stays live
-        fLead = fLead < 0.0 ? 0.0 : fLead > 2.0 + 8 * block_s ? 2.0 + 8 * block_s : fLead;
+        const double most_s = 2.0 + 8 * block_s;
+        fLead = fLead < -BEHIND_S ? -BEHIND_S : fLead > most_s ? most_s : fLead;
         fLastNs = now;
         const double limit_s = AHEAD_S + 3 * block_s;
         fOffline = fSent[RTM_PARAMETER_FREEWHEEL] > 0.5f || fLead > (fOffline ? limit_s / 2 : limit_s);
