@@ -34,7 +34,7 @@ def melody(voice):
 
 
 def same(one, other) -> bool:
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ARRAYS) and one.notes == other.notes
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ARRAYS) and one.events == other.events
 
 
 def test_the_arrays_speak_of_each_hop(melody):
@@ -46,7 +46,7 @@ def test_the_arrays_speak_of_each_hop(melody):
 
 
 def test_each_note_on_has_its_note_off(melody):
-    ons, offs = ([e for e in melody.notes if isinstance(e, kind)] for kind in (NoteOn, NoteOff))
+    ons, offs = ([e for e in melody.events if isinstance(e, kind)] for kind in (NoteOn, NoteOff))
     assert len(ons) == len(offs) > 0 and [e.note for e in ons] == [e.note for e in offs]
     assert all(on.time_s < off.time_s for on, off in zip(ons, offs))
 
@@ -72,7 +72,7 @@ def test_run_is_the_same_loop_over_any_source_and_sink(tmp_path, voice, melody):
     soundfile.write(tmp_path / "in.wav", voice, RATE, subtype="FLOAT")
     stats = run(FileSource(tmp_path / "in.wav"), [CsvSink(tmp_path / "out.csv")])
     assert (stats.frames, stats.voiced_frames) == (200, melody.voiced.sum())
-    assert stats.notes == sum(isinstance(event, NoteOn) for event in melody.notes)
+    assert stats.notes == sum(isinstance(event, NoteOn) for event in melody.events)
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 201
 
 
@@ -85,7 +85,7 @@ def test_settings_reach_the_engine_and_the_tracker(voice, melody):
     narrow = track(voice, RATE, f0_min_hz=above_hz, f0_max_hz=600)
     assert narrow.voiced.sum() > 30 and narrow.f0_hz.min() > above_hz - 3
     slow = track(voice, RATE, notes={"on_ms": 5000})
-    assert slow.notes == [] and np.array_equal(slow.f0_hz, melody.f0_hz)
+    assert slow.events == [] and np.array_equal(slow.f0_hz, melody.f0_hz)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_other_forms_of_the_same_sound(make, voice, melody):
 
 def test_no_samples_are_no_frames():
     empty = track(np.zeros(0, np.float32), RATE)
-    assert all(len(getattr(empty, name)) == 0 for name in ARRAYS) and empty.notes == []
+    assert all(len(getattr(empty, name)) == 0 for name in ARRAYS) and empty.events == [] and len(empty.notes) == 0
 
 
 @pytest.mark.parametrize(

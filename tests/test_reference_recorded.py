@@ -166,7 +166,7 @@ def test_a_band_shorter_than_a_hop_loops_too():
 @pytest.mark.slow
 def test_silence_in_place_of_a_band_changes_nothing(microphone):
     plain, silent = track(microphone, RATE), track(microphone, RATE, reference=np.zeros(len(microphone), np.float32))
-    assert np.array_equal(plain.f0_hz, silent.f0_hz) and plain.notes == silent.notes
+    assert np.array_equal(plain.f0_hz, silent.f0_hz) and plain.events == silent.events
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""A tracked recording as files of other programs: see ``table`` for which."""
