@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from rt_melody.realtime.band import KnownBand, check_band, known_band, read_backing, said_of_backing
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
@@ -28,18 +29,15 @@ from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
 from rt_melody.realtime.sinks.terminal import TerminalSink
-from rt_melody.realtime.sources import AudioSource, FileSource, MicrophoneSource
+from rt_melody.realtime.sources import AudioSource, BackedMicrophone, MicrophoneSource
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
 from rt_melody.realtime.timing.figures import Figures, sentence
 
 if TYPE_CHECKING:  # JACK-Client is an extra
-    import numpy as np
-
     from rt_melody.realtime.jack.client import JackClient
 
 LONGEST_HOP_S = 0.01
-SHORTER_S = 1.0  # by which a band may end before its singer
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else
 
 
@@ -63,7 +61,7 @@ class Program:
         self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
         self.jack: JackClient | None = None
-        self.band: tuple[np.ndarray, int] | None = None  # that is taken out of the input: samples and their rate
+        self.band: KnownBand | None = None  # that is taken out of the input
         self._check_inputs()
         self._check_jack()
         self._check_outputs()
@@ -109,14 +107,15 @@ class Program:
     def _run_one(self, name: str, live: list[EventSink]) -> bool:
         """Whether it was heard to its end."""
         jack = self.jack.sound if self.jack else None
-        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, jack))
+        backing = read_backing(self.settings.band, self._tell, self.signals.stop)
+        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, jack, backing))
         files: list[EventSink] = []
         session = None
         try:
             with closing(files):
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
                 with source:
-                    self._read_band(source)
+                    self.band = known_band(source, self.settings.source.reference, self.signals.stop)
                     self._tell_input(name, source, live + files)
                     session = Session(
                         source, self._prepare_tracker(source.sample_rate), live + files, self.signals.stop, self._tell_loss,
@@ -195,7 +194,7 @@ class Program:
         self._log(figures)
         missed = f"; {session.timing.missed} of {session.timing.turns} deadlines missed" if session.timing.live else ""
         key = f"; in {tracker.key.name}" if self.settings.performance.finds_key and tracker.key else ""
-        band = f"; the band was taken out by {tracker.band.taken_db:.0f} dB at the end" if tracker.band else ""
+        band = f"; {tracker.band.line()}" if tracker.band else ""
         self._tell(label + session.stats.line() + missed + key + band)
         if tracker.notes_left_out:
             self._tell(
@@ -237,26 +236,14 @@ class Program:
     # ---- what comes in -------------------------------------------------------------------------
 
     def _check_inputs(self) -> None:
-        model, reference = self.settings.tracking.model, self.settings.source.reference
-        if reference is not None and (self.several or "mic" in self.inputs):
-            raise SettingsError(f"--reference {reference} is for one recording, whose band it holds; the input is {' '.join(self.inputs)}")
+        model = self.settings.tracking.model
+        check_band(self.settings, self.inputs)
         if self.several and set(NAMED) & set(self.inputs):
             raise SettingsError(f"--input {' '.join(self.inputs)}: several inputs must all be files; give mic, demo or - alone")
         if "-" in self.inputs and sys.stdin is None:
             raise SettingsError("--input - needs a standard input, which is closed; pipe samples in")
         if model is not None and not os.path.isfile(model):
             raise SettingsError(f"there is no model file {model}; leave --model out to use the one that is shipped")
-
-    def _read_band(self, source: AudioSource) -> None:
-        """The whole of --reference, which must last as long as a recording that it stands beside."""
-        path = self.settings.source.reference
-        if path is None:
-            return
-        with FileSource(path, stop=self.signals.stop) as band:
-            self.band = band.whole(), band.sample_rate
-        band_s, input_s = len(self.band[0]) / self.band[1], getattr(source, "duration_s", 0.0)
-        if band_s < input_s - SHORTER_S:
-            raise InputError(f"--reference {path} lasts {band_s:.1f} s and the input {input_s:.1f} s; give the whole band, or leave it out")
 
     def _is_paced(self) -> bool:
         """Whether a recording is played at the pace of the clock: somebody listens, or it was asked for."""
@@ -295,6 +282,8 @@ class Program:
             read[f"the model {model}"] = model
         if (reference := self.settings.source.reference) is not None:
             read[f"the reference {reference}"] = reference
+        if (backing := self.settings.band.file) is not None:
+            read[f"the backing {backing}"] = backing
         return {**read, **({f"the settings {self.config}": self.config} if self.config else {})}
 
     def _folders(self) -> list[str]:
@@ -326,6 +315,8 @@ class Program:
             say(text)
 
     def _tell_input(self, name: str, source: AudioSource, sinks: list[EventSink]) -> None:
+        if isinstance(source, BackedMicrophone):
+            self._tell(said_of_backing(source, str(self.settings.band.file)))
         if isinstance(source, MicrophoneSource):
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
         elif self.jack is not None and source is self.jack.sound:

@@ -41,7 +41,7 @@ RANKS = (
     ("realtime.frontend",),
     ("realtime.engine", "realtime.jack"),
     ("realtime.melody",),
-    ("realtime.selftest", "realtime.session", "realtime.api"),
+    ("realtime.selftest", "realtime.session", "realtime.api", "realtime.band"),
     ("realtime", "realtime.program"),
     ("realtime.commands",),
     ("realtime.options",),
