@@ -131,12 +131,20 @@ def list_audio_outputs(backend: Any = None) -> list[AudioInput]:
     ]
 
 
-def find_output(device: str | int | None, backend: Any = None) -> AudioInput:
-    """The output that ``device`` means: a number, a part of its name, None for the default. Raises DeviceError as ``find_input``."""
+def find_output(device: str | int | None, backend: Any = None, beside: AudioInput | None = None) -> AudioInput:
+    """The output that ``device`` means: a number or a part of its name; None: the default one of the sound system to which
+    the input ``beside`` belongs, else of all. Raises DeviceError as ``find_input``."""
+    backend = backend or load_backend()
     outputs = list_audio_outputs(backend)
     if not outputs:
-        raise DeviceError("no audio output was found; plug one in")
-    return _default_of(outputs, "output") if device is None else _meant(device, outputs, "output")
+        raise DeviceError("no audio output was found; plug one in, or leave out what plays")
+    if device is not None:
+        return _meant(device, outputs, "output")
+    theirs = [host.get("default_output_device", -1) for host in backend.query_hostapis() if beside and host["name"] == beside.host_api]
+    for candidate in outputs:
+        if candidate.index in theirs:
+            return candidate
+    return _default_of(outputs, "output")
 
 
 def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
@@ -161,7 +169,7 @@ def _default_of(devices: list[AudioInput], what: str) -> AudioInput:
     for candidate in devices:
         if candidate.is_default:
             return candidate
-    option = "--device" if what == "input" else "--listen-device"
+    option = "--device" if what == "input" else "--listen-device or --output-device"
     raise DeviceError(f"the system names no default audio {what}; choose one with {option}:\n{_lines(devices)}")
 
 
