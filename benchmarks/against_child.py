@@ -5,7 +5,6 @@ Run as ``python -c TEXT WHAT WORDS...``; what was measured goes out as one line 
 
 hop SOUND RATE      seconds of each hop's samples from their arrival to the notes, with nothing between
 pace SOUND RATE     the same at the true pace, asleep between the hops; and the share of a core
-start SOUND RATE    until there is a first frame: the CPU of it, the clock is the caller's
 file WORDS...       the command with these words: its CPU, the clock is the caller's, and its peak memory in MB
 """
 
@@ -68,13 +67,6 @@ def timed(feed, block):
     return time.perf_counter() - began_s
 
 
-def start(path, rate):
-    feed, _, blocks = hops(path, int(rate))
-    while not feed(blocks.pop(0)):
-        pass
-    return {"cpu_s": time.process_time()}
-
-
 def file(*words):
     sys.argv[:] = ["rt-melody", *words]
     command = next(iter(entry_points(group="console_scripts", name="rt-melody"))).load()
@@ -95,4 +87,4 @@ def peak_mb():
         return None
 
 
-print(json.dumps({"hop": hop, "pace": pace, "start": start, "file": file}[sys.argv[1]](*sys.argv[2:])), flush=True)
+print(json.dumps({"hop": hop, "pace": pace, "file": file}[sys.argv[1]](*sys.argv[2:])), flush=True)

@@ -27,7 +27,6 @@ from rt_melody.realtime.decoder import PitchDecoder
 from rt_melody.realtime.errors import InputError, SettingsError
 from rt_melody.realtime.frontend import FrontEnd
 from rt_melody.realtime.latency import choose_hop_ms, plan_latency
-from rt_melody.realtime.reference.fed import FedBand
 from rt_melody.realtime.settings.inputs import DecoderSettings
 from rt_melody.realtime.types import PitchFrame
 
@@ -148,7 +147,7 @@ class Engine:
             raise ValueError(f"{len(reference)} samples of the reference beside {count} of the voice; feed as many of both")
         if self.front.band is None and not self.front.fed_samples:
             self.front.expect_reference()
-        if not isinstance(self.front.band, FedBand):
+        if self.front.fed is None:
             raise ValueError("a reference comes that was not expected; call expect_reference first")
         return reference
 

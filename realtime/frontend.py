@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import exp, nan, pi
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rt_melody.kernels import framing
 from rt_melody.kernels.resample import BLOCK, StreamResampler
 from rt_melody.realtime.errors import InputError
-from rt_melody.realtime.reference.fed import FedBand
-from rt_melody.realtime.reference.recorded import RecordedBand
+
+if TYPE_CHECKING:  # the kernels that take a band out take a tenth of a second to load, which most streams do without
+    from rt_melody.realtime.reference.fed import FedBand
+    from rt_melody.realtime.reference.recorded import RecordedBand
 
 RING_SAMPLES = 4096  # model-rate samples kept: more than any window
 DC_CORNER_HZ = 15.0  # below it the input is no voice; an offset must not hide one
@@ -41,6 +44,7 @@ class FrontEnd:
         self._ring = np.zeros(RING_SAMPLES, np.float32)
         self._incoming = np.zeros(hop_samples, np.float32)  # a hop on its way, where a band is taken out of it
         self.band: RecordedBand | FedBand | None = None
+        self.fed: FedBand | None = None  # the same, where what is taken out is fed beside
         self.replaced_samples = 0  # not finite, taken for 0
         self.reset()
 
@@ -51,12 +55,16 @@ class FrontEnd:
 
     def know(self, band: np.ndarray, sample_rate: int, loops: bool = False, lead_s: float = 0.0, one_clock: bool = True) -> None:
         """Take a band [shape=(n,)] out of what comes in, from stream time 0 on; see ``RecordedBand``. Resets."""
-        self.band = RecordedBand(band, sample_rate, self._model_rate, self.hop_samples, loops, lead_s, one_clock)
+        from rt_melody.realtime.reference.recorded import RecordedBand
+
+        self.fed, self.band = None, RecordedBand(band, sample_rate, self._model_rate, self.hop_samples, loops, lead_s, one_clock)
         self.reset()
 
     def expect_reference(self, one_clock: bool = True) -> None:
         """Take out what will be fed beside. Resets."""
-        self.band = FedBand(self.sample_rate, self._model_rate, self.hop_samples, one_clock)
+        from rt_melody.realtime.reference.fed import FedBand
+
+        self.fed = self.band = FedBand(self.sample_rate, self._model_rate, self.hop_samples, one_clock)
         self.reset()
 
     def reset(self, start_s: float = 0.0) -> None:
@@ -74,8 +82,8 @@ class FrontEnd:
         cut before the next."""
         for start in range(0, len(samples), BLOCK):
             block = samples[start : start + BLOCK]
-            if isinstance(self.band, FedBand):
-                self.band.feed(None if reference is None else reference[start : start + BLOCK], len(block))
+            if self.fed is not None:
+                self.fed.feed(None if reference is None else reference[start : start + BLOCK], len(block))
             yield from self._feed_block(block)
 
     def _feed_block(self, block: np.ndarray) -> Iterator[None]:
