@@ -321,7 +321,10 @@ def test_names_of_others_break_neither_header_nor_page(tmp_path):
     asyncio.run(act())
 
 
-@pytest.mark.parametrize("text, meant", [("auto", ("127.0.0.1", 7464, True)), ("8000", ("127.0.0.1", 8000, False)), ("0.0.0.0:8000", ("0.0.0.0", 8000, False))])
+@pytest.mark.parametrize(
+    "text, meant",
+    [("auto", ("127.0.0.1", 7464, True)), ("8000", ("127.0.0.1", 8000, False)), ("0.0.0.0:8000", ("0.0.0.0", 8000, False))],
+)
 def test_where_it_is_served(text, meant):
     assert parse_place(text) == meant
 
@@ -357,7 +360,7 @@ def test_the_process_serves_until_it_is_closed_and_a_child_that_takes_nothing_is
         assert "rt-melody" in fetch(panel.url)
         panel._child.send_signal(19)  # SIGSTOP
         begun = time.perf_counter()
-        for i in range(20 * MOST):
+        for _ in range(20 * MOST):
             panel.send(said="x" * 1000)
         desk.set("transpose", 3)
         assert panel.dropped > 10 * MOST and time.perf_counter() - begun < 5

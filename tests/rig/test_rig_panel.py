@@ -1,0 +1,252 @@
+"""The panel in a real browser, headless Chromium, with a JACK recorder at the MIDI port: what a player does, and what it plays.
+
+The tests share one program and one browser, in the order in which they stand here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import time
+import urllib.request
+from pathlib import Path
+
+import mido
+import pytest
+from conftest import rig_or_skip
+
+from rt_melody.benchmarks.rig.midi_reader import perform, seconds_since
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, JackServer, MidiRecorder, Program, RigMissing, melody_command, wait_until
+from rt_melody.realtime.sources.demo import TUNE
+
+pytestmark = pytest.mark.rig
+DEMO_NOTES = [note for _, note, _, _ in TUNE]
+SIZES = {"telephone": (320, 640), "laptop": (1440, 900), "wall": (2560, 1440)}
+TRICK = '<img src=x onerror="window.hit=1">'
+
+
+def find_browser():
+    """Headless Chromium under its driver. Raises RigMissing with the name of what is not there."""
+    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    from selenium.webdriver.chrome.service import Service
+
+    for name in ("chromium", "chromedriver"):
+        if shutil.which(name) is None:
+            raise RigMissing(f"{name} is not installed (Debian: chromium, chromium-driver)")
+    options = selenium.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    return selenium.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+
+
+class Stage:
+    """A running panel, its page in a browser, and what its MIDI port sent."""
+
+    def __init__(self, folder: Path, close: list) -> None:
+        self.server = JackServer(folder)
+        close.append(self.server.close)
+        self.recorder = MidiRecorder(self.server, folder)
+        close.append(self.recorder.close)
+        self.browser = find_browser()
+        close.append(self.browser.quit)
+        options = ("--panel", "0", "--input", "demo", "--midi-out", "--listen", "off")
+        self.program = Program([*melody_command(), *options], self.server.env, folder)
+        close.append(self.program.close)
+        wait_until(lambda: "the panel is at " in self.program.stderr, 30, "the address of the panel")
+        self.url = self.program.stderr.split("the panel is at ")[1].split()[0]
+        self.open()
+
+    def open(self) -> None:
+        self.browser.get(self.url)
+
+    def js(self, code: str, *arguments):
+        return self.browser.execute_script(code, *arguments)
+
+    def wait(self, condition: str, timeout_s: float = 30, what: str = "") -> None:
+        """Until this is true in the page."""
+        wait_until(lambda: self.program.assert_running() or self.js(f"return !!({condition})"), timeout_s, what or condition)
+
+    def press(self, *keys: str) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        for key in keys:
+            ActionChains(self.browser).send_keys(key).perform()
+
+    def size(self, width: int, height: int) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def performance(self):
+        return perform(seconds_since(0, self.recorder.messages, SAMPLE_RATE))
+
+    def note_ons(self) -> list[int]:
+        return [data[1] for _, data in self.recorder.messages if data[0] & 0xF0 == 0x90]
+
+    def sing_demo(self) -> int:
+        """Play it from the beginning; how many note-ons there were before."""
+        self.wait("shown.state.state === 'stopped'")
+        before = len(self.note_ons())
+        self.js("document.activeElement.blur()")
+        self.press("d")
+        self.wait("shown.state.state === 'listening'")
+        return before
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    close: list = []
+    with rig_or_skip():
+        try:
+            yield Stage(tmp_path_factory.mktemp("panel"), close)
+        finally:
+            for ending in reversed(close):
+                ending()
+
+
+def painted(stage: Stage) -> int:
+    """How many colours the middle of the piano roll has."""
+    return stage.js(
+        "const c = document.getElementById('roll'), d = c.getContext('2d').getImageData(c.width >> 2, 0, c.width >> 1, c.height).data;"
+        "const seen = new Set(); for (let i = 0; i < d.length; i += 388) seen.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]);"
+        "return seen.size"
+    )
+
+
+def test_it_opens_and_draws_what_is_sung(stage):
+    stage.wait("frames.length > 300 && notes.length > 3", 60)
+    stage.wait("document.getElementById('state-text').textContent.includes('demo')")
+    wait_until(lambda: painted(stage) > 10, 10, "colours on the piano roll")
+    stage.js("send({run: true})")
+    stage.wait("document.getElementById('level-text').textContent.endsWith('dBFS')")
+    stage.wait("document.getElementById('note').classList.contains('on') && document.getElementById('cents').textContent.endsWith('cents')")
+    stage.wait("shown.figures && shown.figures.turns > 0 && document.querySelectorAll('#figures dd').length === 6")
+    assert "MIDI rt-melody" in stage.js("return document.getElementById('outputs').textContent")
+    errors = [line for line in stage.browser.get_log("browser") if line["level"] == "SEVERE"]
+    assert errors == []
+
+
+def test_a_control_changes_what_the_midi_port_plays_and_no_note_hangs(stage):
+    before = stage.sing_demo()
+    wait_until(lambda: len(stage.note_ons()) >= before + 2, 20, "two notes of the demo")
+    stage.js("document.querySelector('[aria-label=\"Octave up\"]').click()")
+    stage.wait("shown.settings.octave === 1 && document.getElementById('set-octave').textContent === '+1'")
+    stage.wait("shown.state.state === 'stopped'")
+    played = stage.note_ons()[before:]
+    assert played[:2] == DEMO_NOTES[:2] and played[-5:] == [note + 12 for note in DEMO_NOTES[-5:]]
+    assert stage.performance().notes_left_on == 0
+
+
+def test_a_take_is_recorded_renamed_fetched_and_opens_as_midi_table_and_sound(stage):
+    stage.js("document.getElementById('with-sound').checked = true")
+    before = stage.sing_demo()
+    stage.press("r")
+    stage.wait("shown.takes.now && shown.takes.now.notes >= 3")
+    stage.press("r")
+    stage.wait("shown.takes.all.length === 1 && document.querySelectorAll('#takes a').length === 3")
+    name = stage.browser.find_element("css selector", "#takes input")
+    name.clear()
+    name.send_keys(TRICK, "\n")
+    stage.js("document.activeElement.blur()")
+    stage.wait(f"shown.takes.all[0].name === {json.dumps(TRICK)} && document.querySelector('#takes input').value === {json.dumps(TRICK)}")
+    assert stage.js("return window.hit") is None
+    links = stage.js("return [...document.querySelectorAll('#takes a')].map((a) => a.href)")
+    got = {link.rsplit(".", 1)[1]: urllib.request.urlopen(link, timeout=10).read() for link in links}
+    notes = [m.note for m in mido.MidiFile(file=io.BytesIO(got["mid"])) if m.type == "note_on"]
+    assert notes == stage.note_ons()[before : before + len(notes)] or notes == stage.note_ons()[before + 1 : before + 1 + len(notes)]
+    assert len(got["csv"].splitlines()) > 50 and got["wav"][:4] == b"RIFF" and len(got["wav"]) > 48_000
+    assert len(notes) >= 3
+
+
+def test_a_reload_and_a_second_window_show_the_same(stage):
+    stage.wait("shown.state.state === 'stopped'")
+    parts = "const {figures, devices, ...rest} = shown; return JSON.stringify([rest, frames, notes])"
+    stage.wait("frames.length > 300")
+    stage.open()
+    stage.wait("frames.length > 300 && shown.settings.octave === 1")
+    first = stage.js(parts)
+    stage.browser.switch_to.new_window("window")
+    stage.open()
+    stage.wait("frames.length > 300")
+    assert stage.js(parts) == first
+    stage.js("set('octave', 0)")
+    stage.wait("shown.settings.octave === 0")
+    stage.browser.close()
+    stage.browser.switch_to.window(stage.browser.window_handles[0])
+    stage.wait("shown.settings.octave === 0 && document.getElementById('set-octave').textContent === '0'")
+
+
+def test_the_keyboard_alone_reaches_and_works_everything(stage):
+    reachable = (
+        "return [...document.querySelectorAll('a, button, input, select, summary')].filter((e) => e.offsetParent && "
+        "!(e.type === 'radio' && !e.checked)).length"
+    )
+    stage.js("document.activeElement.blur(); document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    wanted, met = stage.js(reachable), set()
+    for _ in range(wanted + 5):
+        stage.press("\ue004")
+        met.add(stage.js("const e = document.activeElement; e.dataset.met ||= Math.random(); return e.tagName !== 'BODY' && e.dataset.met"))
+    assert len(met - {False}) >= wanted - 1  # the link that skips to the controls is shown only while it has the focus
+    stage.js("document.querySelector('[aria-label=\"Transpose up\"]').focus()")
+    stage.press("\ue00d", "\ue00d")
+    stage.wait("shown.settings.transpose === 2")
+    stage.js("document.querySelector('input[name=set-mode]:checked').focus()")
+    stage.press("\ue014")
+    chosen = "document.querySelector('input[name=set-mode]:checked').parentElement.textContent"
+    stage.wait(f"shown.settings.mode === 'legato' && {chosen} === 'legato'")
+    stage.js("document.getElementById('set-gate').focus()")
+    stage.press("\ue014")
+    stage.wait("shown.settings.gate === 'auto'")
+    panics = stage.js("return shown.orders.panics")
+    stage.press("\ue00c")
+    stage.wait(f"shown.orders.panics === {panics + 1}")
+    stage.js("document.activeElement.blur()")
+    stage.press(" ")
+    stage.wait("shown.orders.paused && document.getElementById('pause').getAttribute('aria-pressed') === 'true'")
+    stage.press(" ")
+    stage.wait("!shown.orders.paused")
+
+
+def test_what_cannot_be_used_is_told_in_the_page(stage):
+    stage.js("set('scale', 'H minor')")
+    stage.wait("!document.getElementById('toast').hidden && document.getElementById('toast').textContent.includes('not known')")
+    stage.js("set('midi_out', 'no such port'); send({run: true})")
+    stage.wait("document.getElementById('said').textContent.includes('no such port')", 20)
+    stage.js("set('midi_out', 'virtual')")
+    stage.js("set('input', ['demo'])")
+
+
+def test_axe_finds_nothing_serious_in_either_theme(stage):
+    path = os.environ.get("RT_MELODY_AXE", "")
+    if not os.path.isfile(path):
+        with rig_or_skip():
+            raise RigMissing("axe-core is not there: npm pack axe-core, and RT_MELODY_AXE=.../axe.min.js")
+    stage.js(Path(path).read_text(encoding="utf-8"))
+    for theme in ("dark", "light"):
+        stage.js("document.documentElement.dataset.theme = arguments[0]; palette.clear()", theme)
+        found = stage.browser.execute_async_script("axe.run(document, {}).then(arguments[0])")["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+def test_it_fits_a_telephone_and_a_wall_in_both_themes(stage, tmp_path):
+    for theme in ("dark", "light"):
+        stage.js("document.documentElement.dataset.theme = arguments[0]; palette.clear()", theme)
+        for name, (width, height) in SIZES.items():
+            stage.size(width, height)
+            time.sleep(0.2)
+            assert stage.js("return document.documentElement.scrollWidth") <= width
+            stage.browser.save_screenshot(str(tmp_path / f"{name}-{theme}.png"))
+            cut = stage.js(
+                "return [...document.querySelectorAll('button, select, input, output, dd')].filter((e) => e.offsetParent && "
+                "(e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1)).map((e) => e.outerHTML)"
+            )
+            assert cut == []
+    stage.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_when_the_program_ends_the_page_says_so(stage):
+    stage.program.signal()
+    assert stage.program.wait() == 0
+    wait_until(lambda: "has ended" in stage.js("return document.getElementById('state-text').textContent"), 10, "the page's word")
