@@ -71,6 +71,7 @@ EXTRAS = {
     "realtime.api": ("formats", "plot"),
     "realtime.formats": ("formats",),
     "realtime.corpus": ("formats", "cluster"),
+    "realtime.commands.plot": ("plot",),
     "models.training": ("train",),
     "benchmarks": ("bench", "plot", "rig"),
     "benchmarks.peers": ("bench", "plot", "peers"),
