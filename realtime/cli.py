@@ -23,6 +23,7 @@ from rt_melody.realtime.options import make_parser
 from rt_melody.realtime.panel.browser import has_window
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings
+from rt_melody.realtime.settings.profiles import list_profiles, profile_values
 from rt_melody.realtime.settings.synths import list_synths
 from rt_melody.realtime.signals import Stopped, stop_signals
 from rt_melody.realtime.version import version
@@ -62,7 +63,9 @@ def _run(args: argparse.Namespace) -> int:
     options = {k: v for k, v in vars(args).items() if k in FLAT and v is not None}
     if args.notes is not None:
         options["notes"] = _note_options(args.notes)
-    settings = make_settings(options, args.config, say)
+    if args.profile == ["list"]:
+        return print_text(list_profiles())
+    settings = make_settings(options, args.config, say, profile_values(args.profile or []))
     if args.list_devices:
         return _list_devices(settings.midi.back_end)
     if args.panic is not None:

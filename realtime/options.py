@@ -103,6 +103,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--examples", metavar="DIR", nargs="?", const=".", help="copy patches for Pure Data, SuperCollider and Max there, and leave"
     )
+    parser.add_argument(
+        "--profile", metavar="NAME", nargs="+", action="extend",
+        help="settings under a name: a preset, or what rt-melody setup found out of your voice; of several the later wins; "
+        "--profile list shows them",
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; options given here win over it")
     parser.add_argument("--print-config", action="store_true", help="print the settings as such a file, and leave")
     groups = {name: parser.add_argument_group(field.description) for name, field in Settings.model_fields.items()}

@@ -15,6 +15,8 @@ from rt_melody.realtime.settings.base import nearest
 # name -> the module, and what it does in a line of --help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "plugin": ("rt_melody.realtime.commands.plugin", "the plugin for audio workstations: install, uninstall, check"),
+    "setup": ("rt_melody.realtime.commands.setup", "20 s of guided singing: a profile that fits your voice, room and machine"),
+    "plot": ("rt_melody.realtime.commands.plot", "draw what --csv wrote: f0 over a spectrogram, notes, confidence"),
     "doctor": ("rt_melody.realtime.commands.doctor", "look whether everything works here, and say what cures it"),
 }
 

@@ -49,13 +49,21 @@ def read_yaml(path: str | Path) -> dict[Any, Any]:
 
 
 def make_settings(
-    options: dict[str, Any] | None = None, path: str | Path | None = None, tell: Callable[[str], object] = lambda text: None
+    options: dict[str, Any] | None = None,
+    path: str | Path | None = None,
+    tell: Callable[[str], object] = lambda text: None,
+    base: Values | None = None,
 ) -> Settings:
-    """Settings from flat ``options``, such as ``{"latency_ms": 20, "notes": {"on_ms": 30}}``, over a YAML file. ``tell`` takes
-    a sentence where the file is of an older version. Raises SettingsError, naming value, place and rule."""
+    """Settings from flat ``options``, such as ``{"latency_ms": 20, "notes": {"on_ms": 30}}``, over a YAML file, over ``base``, values
+    by group and name that were checked before. ``tell`` takes a sentence where the file is of an older version. Raises
+    SettingsError, naming value, place and rule."""
     options, stored = options or {}, {} if path is None else _brought_up_to_date(read_yaml(path), path, tell)
     asked, written = _grouped(options, None), _grouped(stored, path)
-    values: dict[str, Any] = {group: {**written.get(group, {}), **asked.get(group, {})} for group in {**written, **asked}}
+    base = base or {}
+    layers = (base, written, asked)
+    values: dict[str, Any] = {
+        group: {name: value for layer in layers for name, value in layer.get(group, {}).items()} for group in {**base, **written, **asked}
+    }
     try:
         return Settings(**values)
     except SettingsError as error:

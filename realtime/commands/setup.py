@@ -1,0 +1,112 @@
+"""``rt-melody setup``: twenty seconds of guided singing, and a profile that fits the voice, the room and the machine."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Callable
+
+from rt_melody.realtime.calibration import PHASE_S, PHASES, SETTLE_S, Calibration, Phase, Taken, calibrate
+from rt_melody.realtime.commands.arguments import CommandParser
+from rt_melody.realtime.console import print_text
+from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.melody import MelodyTracker
+from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.settings.profiles import checked_name, write_profile
+from rt_melody.realtime.sources import AudioSource, FileSource, MicrophoneSource
+from rt_melody.realtime.types import PitchFrame
+
+NAME = "mine"
+TRIES = 3  # of each phase
+PACE_S = 3.0  # of measuring the machine
+READ_S = 0.1
+
+Say = Callable[[str], object]
+
+
+def run(arguments: list[str]) -> int:
+    """Guide, measure, write. Status 0; raises RtMelodyError where there is nothing to hear or nowhere to write."""
+    asked = _parsed(arguments)
+    name = checked_name(asked.name)
+    source: AudioSource = FileSource(asked.input) if asked.input else MicrophoneSource(asked.device, channel=asked.channel, ask_others=True)
+    found = listen_through(source, say, TRIES if asked.input is None else 1, None if asked.no_load else recommended_bound_ms)
+    for line in found.lines():
+        say(line)
+    path = write_profile(name, found.profile(f"rt-melody profile {name}: made by rt-melody setup on {datetime.date.today()}"))
+    say(f"Kept in {path}.")
+    say(f"From now on: rt-melody --input mic --profile {name} --midi-out; with a preset too: --profile {name} strings")
+    return 0
+
+
+def say(line: str) -> None:
+    """A line on standard output."""
+    print_text(line + "\n")
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = CommandParser("setup", "Listens to your voice for twenty seconds, and keeps the settings that fit it as a profile.")
+    parser.add_argument("name", nargs="?", default=NAME, help=f"the profile's name (default: {NAME})")
+    parser.add_argument("--device", metavar="NAME|INDEX", help="the microphone: its number or part of its name")
+    parser.add_argument("--channel", type=int, metavar="CHANNEL", help="use this channel of it alone, from 1")
+    parser.add_argument("--input", metavar="FILE", help="a recording of the five things in place of the microphone, four seconds each")
+    parser.add_argument("--no-load", action="store_true", help="do not measure what bound this machine keeps")
+    return parser.parse_args(arguments)
+
+
+def listen_through(source: AudioSource, say: Say, tries: int, bound_ms: Callable[[int], int | None] | None) -> Calibration:
+    """All phases from one source, opened and closed here. ``tries``: how often each is asked for; ``bound_ms``: measures the machine
+    for a sample rate in Hz, None: not measured. Raises InputError where nobody sings."""
+    with source:
+        say("Loading, which takes a few seconds.")
+        ear = _Ear(source, say)
+        taken = {phase.name: ear.hear(phase, tries) for phase in PHASES}
+        rate = source.sample_rate
+    say("Thank you.")
+    return calibrate(taken, bound_ms(rate) if bound_ms else None)
+
+
+class _Ear:
+    """The phases one after another, by the stream's own time."""
+
+    def __init__(self, source: AudioSource, say: Say) -> None:
+        self._source, self._say = source, say
+        self._tracker = MelodyTracker.from_settings(make_settings(), source.sample_rate)
+        self._tracker.warm_up()
+        self._due = 0  # position at which the phase ends
+
+    def hear(self, phase: Phase, tries: int) -> Taken:
+        """What was heard of a phase. Raises InputError where it is not sung however often it is asked for."""
+        for left in reversed(range(tries)):
+            self._say(f"{phase.ask} ({PHASE_S:g} s)")
+            taken = self._listen()
+            if taken.is_sung or (not phase.sung and taken.levels_db):
+                return taken
+            if left:
+                self._say(f"Nothing was heard of that. {self._source.trouble or 'Come closer, or sing up'}; once more:")
+        raise InputError(
+            f"no voice was heard where it should be {phase.name}; see rt-melody doctor, choose a microphone with --device, and try again"
+        )
+
+    def _listen(self) -> Taken:
+        """The frames of the next PHASE_S of sound, but for its first moments."""
+        source, taken = self._source, Taken(hop_s=self._tracker.hop_s)
+        if source.live:  # what was said meanwhile is no answer
+            source.skip_to_newest()
+            self._due = source.position_samples
+        self._due += round(PHASE_S * source.sample_rate)
+        heard: list[PitchFrame] = []
+        while source.position_samples < self._due and (block := source.read(READ_S)) is not None:
+            if len(block):
+                heard += [item for item in self._tracker.feed(block) if isinstance(item, PitchFrame)]
+        for frame in heard:
+            if frame.time_s - heard[0].time_s >= SETTLE_S:
+                taken.take(frame)
+        return taken
+
+
+def recommended_bound_ms(rate_hz: int) -> int | None:
+    """The tightest bound that this machine keeps, by a few seconds of the true pace."""
+    from rt_melody.realtime.selftest import measure_pace, recommend_bound_ms
+
+    measured = measure_pace(make_settings({"latency_ms": 20}), rate_hz, PACE_S, lambda: False)
+    return recommend_bound_ms(*measured) if measured else None

@@ -1,0 +1,140 @@
+"""``rt-melody setup``: a made singer in place of the microphone, whose room, levels and range are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
+from rt_melody.realtime import calibration
+from rt_melody.realtime.calibration import PHASE_S, Taken, calibrate
+from rt_melody.realtime.cli import main
+from rt_melody.realtime.commands import setup
+from rt_melody.realtime.settings import make_settings, profiles
+from rt_melody.realtime.sources import FileSource
+from rt_melody.realtime.types import PitchFrame
+
+RATE = 16000
+LOWEST, HIGHEST = 45, 69
+ROOM_DB, SOFT_DB, LOUD_DB = -62.0, -38.0, -14.0
+
+
+def voice(notes: list[float], level_db: float) -> np.ndarray:
+    """PHASE_S of those notes, of that RMS where they sound."""
+    each_s = (PHASE_S - 0.4) / len(notes)
+    sung = [SungNote(0.2 + i * each_s, each_s * 0.95, note) for i, note in enumerate(notes)]
+    samples = render_phrase(sung, RATE, seed=1, singer=Singer(), duration_s=PHASE_S).samples[: round(PHASE_S * RATE)]
+    loud = np.abs(samples) > 0.05 * np.abs(samples).max()
+    return samples * 10 ** (level_db / 20) / np.sqrt(np.mean(samples[loud] ** 2))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory) -> str:
+    """Twenty seconds as ``setup`` asks for them."""
+    parts = [
+        np.zeros(round(PHASE_S * RATE)), voice([52, 55, 57], SOFT_DB), voice([57, 60, 57], LOUD_DB),
+        voice([LOWEST], -25.0), voice([HIGHEST], -25.0),
+    ]  # fmt: skip
+    room = 10 ** (ROOM_DB / 20) * np.random.default_rng(1).standard_normal(sum(map(len, parts)))
+    path = tmp_path_factory.mktemp("setup") / "five.wav"
+    soundfile.write(path, np.concatenate(parts) + room, RATE, subtype="FLOAT")
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "profile_folder", lambda: tmp_path / "profiles")
+    return tmp_path / "profiles"
+
+
+@pytest.mark.slow
+def test_the_profile_fits_the_voice_and_the_room(session, folder, capsys):
+    assert main(["setup", "alto", "--input", session, "--no-load"]) == 0
+    told = capsys.readouterr().out
+    assert all(phase.ask in told for phase in calibration.PHASES) and f"Kept in {folder / 'alto.yaml'}." in told
+    played = make_settings(base=profiles.profile_values(["alto"])).performance
+    assert (played.lowest, played.highest) == (LOWEST - 2, HIGHEST + 2)
+    assert ROOM_DB + 3 < float(played.gate) < SOFT_DB - 3
+    low_db, high_db = played.velocity_range
+    assert played.velocity.velocity(SOFT_DB) < 45 and 90 < played.velocity.velocity(LOUD_DB) < 127
+    assert low_db < SOFT_DB and high_db > LOUD_DB - 3
+
+
+@pytest.mark.slow
+def test_who_does_not_sing_is_told_which_and_nothing_is_kept(tmp_path, folder, capsys):
+    rng = np.random.default_rng(1)
+    soundfile.write(tmp_path / "noise.wav", 0.001 * rng.standard_normal(round(20 * RATE)), RATE)
+    assert main(["setup", "--input", str(tmp_path / "noise.wav"), "--no-load"]) == 2
+    assert "no voice was heard where it should be soft" in capsys.readouterr().err and not folder.exists()
+
+
+@pytest.mark.slow
+def test_a_phase_that_was_missed_is_asked_for_again(session):
+    """As of a microphone: silence first, then the five things."""
+    samples, rate = soundfile.read(session)
+    said: list[str] = []
+    silence = np.zeros(round(PHASE_S * rate), np.float32)
+    blocks = [silence, silence, *np.split(samples[round(PHASE_S * rate) :].astype(np.float32), 4)]
+
+    class Microphone(FileSource):
+        def __enter__(self):
+            self.sample_rate, self.given = rate, 0
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def read(self, timeout_s=0.1):
+            self.given += 1
+            return blocks[self.given - 1] if self.given <= len(blocks) else None
+
+        @property
+        def position_samples(self):
+            return self.given * len(silence)
+
+    late = Microphone(session)
+    found = setup.listen_through(late, said.append, 2, None)
+    assert [line for line in said if line.endswith("once more:")] and said.count("Sing or hum softly, any notes. (4 s)") == 2
+    assert (found.lowest, found.highest) == (LOWEST - 2, HIGHEST + 2)
+
+
+def taken(levels_db: list[float], note: float | None = None) -> Taken:
+    """100 hops of those levels, sung where there is a note."""
+    heard = Taken()
+    for level_db in np.resize(levels_db, 100):
+        f0_hz = 440.0 * 2 ** (((note or 69) - 69) / 12)
+        heard.take(PitchFrame(0, 0.0, 0.0, f0_hz, note is not None, 0.9, 0.9, float(level_db)))
+    return heard
+
+
+def five(room_db: float, soft_db: float, loud_db: float, lowest: float = 45, highest: float = 69) -> dict[str, Taken]:
+    return {
+        "quiet": taken([room_db]), "soft": taken([soft_db], 60), "loud": taken([loud_db], 60),
+        "lowest": taken([-30.0], lowest), "highest": taken([-30.0], highest),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "room_db, soft_db, gate_db", [(-70, -40, -58), (-60, -48, -54), (-60, -51, -57), (-60, -52, None), (-40, -45, None)]
+)
+def test_the_gate_stands_between_the_room_and_the_soft_voice_where_there_is_space(room_db, soft_db, gate_db):
+    found = calibrate(five(room_db, soft_db, -15))
+    assert found.gate_db == gate_db and ("No gate" in " ".join(found.lines())) == (gate_db is None)
+
+
+def test_lowest_and_highest_may_be_sung_the_other_way_round():
+    found = calibrate(five(-70, -40, -15, lowest=70.2, highest=44.6))
+    assert (found.lowest, found.highest) == (43, 72)
+
+
+@pytest.mark.parametrize("bound_ms, kept", [(20, 50), (75, 75)])
+def test_a_machine_that_is_slow_gets_its_bound_and_a_quick_one_the_usual(bound_ms, kept, folder):
+    found = calibrate(five(-70, -40, -15), bound_ms)
+    profiles.write_profile("mine", found.profile("heading"))
+    assert make_settings(base=profiles.profile_values(["mine"])).tracking.latency_ms == kept
+    assert f"keeps a bound of {bound_ms} ms" in found.lines()[-1]
+
+
+def test_breath_counts_only_once_it_is_a_voice():
+    assert not Taken().is_sung and not taken([-30.0]).is_sung and taken([-30.0], 60).is_sung
