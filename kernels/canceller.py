@@ -342,8 +342,8 @@ def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray, keep:
 # ---- one hop -----------------------------------------------------------------------------------
 # ``levels``: what the filter knows of itself, by the names below.
 
-MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, BEFORE, TAKEN, AFTER, DOUBTED, SLIP = range(14)
-LEVELS = 14
+MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, BEFORE, TAKEN, LEFT, AFTER, DOUBTED, SLIP, ALL_TAKEN, ALL_LEFT, ALL_AFTER = range(18)
+LEVELS = 18
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
 SILENT = 1e-10  # power of a sample below which nothing is learnt
@@ -446,13 +446,42 @@ def push(window: np.ndarray, hop: np.ndarray) -> None:
         window[keep + i] = hop[i]
 
 
-@compiled(f"void({LINE}, {LINE}, {LINE}, float64[::1], float64)")
-def tell(microphone: np.ndarray, out: np.ndarray, echo: np.ndarray, levels: np.ndarray, hop_s: float) -> None:
-    """Mean powers of the microphone, of what is taken out, of what is left."""
-    new = 1.0 - np.exp(-hop_s / TOLD_S)
-    levels[BEFORE] += new * (product(microphone, microphone) / out.shape[0] - levels[BEFORE])
-    levels[AFTER] += new * (product(out, out) / out.shape[0] - levels[AFTER])
-    levels[TAKEN] += new * (levels[TRUST] ** 2 * product(echo, echo) / out.shape[0] - levels[TAKEN])
+@compiled(f"float64({LINE}, {PLANE}, float32)")
+def echo_share(unsure: np.ndarray, error: np.ndarray, told: np.float32) -> float:
+    """The part of the error's power that the filter thinks its own fault, 0..1: how far off it may be, over what is left.
+    By the bins in which all of the filter learns."""
+    own, whole = np.float32(0.0), np.float32(1e-12)
+    for k in range(LATE_BINS):
+        own += told * unsure[k]
+        whole += error[0, k] * error[0, k] + error[1, k] * error[1, k]
+    return min(1.0, own / whole)
+
+
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, float64, float64, boolean, float64[::1], float64)")
+def tell(
+    microphone: np.ndarray,
+    left: np.ndarray,
+    out: np.ndarray,
+    echo: np.ndarray,
+    part: float,
+    share: float,
+    sounds: bool,
+    levels: np.ndarray,
+    hop_s: float,
+) -> None:
+    """Mean powers of the last second: of the microphone, of what is left of it, of the echo that is taken out and of that
+    which is thought to be left; and the sums of all hops in which the reference sounds."""
+    new, count, whole = 1.0 - np.exp(-hop_s / TOLD_S), out.shape[0], product(echo, echo)
+    taken, rest = part * part * whole, (1.0 - part) ** 2 * whole + share * product(left, left)
+    after = product(out, out)
+    levels[BEFORE] += new * (product(microphone, microphone) / count - levels[BEFORE])
+    levels[AFTER] += new * (after / count - levels[AFTER])
+    levels[TAKEN] += new * (taken / count - levels[TAKEN])
+    levels[LEFT] += new * (rest / count - levels[LEFT])
+    if sounds:
+        levels[ALL_TAKEN] += taken
+        levels[ALL_LEFT] += rest
+        levels[ALL_AFTER] += after
 
 
 @compiled(
@@ -513,9 +542,9 @@ def cancel(
     for i in range(out.shape[0]):
         left[i] = microphone[i] - echo[i]
         out[i] = microphone[i] - part * echo[i]
-    tell(microphone, out, echo, levels, hop_s)
     begin_again_if_lost(levels, weights, spread, prior, hop_s)
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
+    tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
     expect(unsure, error, told, smooth, near, noise)
     for group in range(GROUPS):
         gradient(past, first, group, error, noise, spread, step, told)
@@ -663,9 +692,32 @@ class Canceller:
         return float(10.0 * np.log10((self._levels[BEFORE] + 1e-12) / (self._levels[AFTER] + 1e-12)))
 
     @property
-    def band_over_rest_db(self) -> float:
-        """How far what is taken out stands above what is left, over the last second."""
-        return float(10.0 * np.log10((self._levels[TAKEN] + 1e-12) / (self._levels[AFTER] + 1e-12)))
+    def removed_db(self) -> float:
+        """How far the echo is thought to stand above what is left of it, over the last second."""
+        return _removed_db(*self._levels[[TAKEN, LEFT]])
+
+    @property
+    def over_voice_db(self) -> float:
+        """How far the echo is thought to stand above all else that the microphone hears, over the last second."""
+        return _over_voice_db(*self._levels[[TAKEN, LEFT, AFTER]])
+
+    @property
+    def removed_of_all_db(self) -> float:
+        """As ``removed_db``, of all hops in which the reference sounded."""
+        return _removed_db(*self._levels[[ALL_TAKEN, ALL_LEFT]])
+
+    @property
+    def over_voice_of_all_db(self) -> float:
+        """As ``over_voice_db``, of all hops in which the reference sounded."""
+        return _over_voice_db(*self._levels[[ALL_TAKEN, ALL_LEFT, ALL_AFTER]])
+
+
+def _removed_db(taken: float, left: float) -> float:
+    return float(10.0 * np.log10((taken + left + 1e-12) / (left + 1e-12)))
+
+
+def _over_voice_db(taken: float, left: float, after: float) -> float:
+    return float(10.0 * np.log10((taken + left + 1e-12) / (max(0.0, after - left) + 1e-12)))
 
 
 def _shift(array: np.ndarray, by: int, fill: float) -> None:

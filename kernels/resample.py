@@ -137,3 +137,16 @@ class StreamResampler:
         self._history[: held - drop] = self._history[drop:held]
         self._held, self._first = held - drop, self._first + drop
         return n_out
+
+
+def converted(samples: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
+    """The whole of a recording [shape=(n,)] at another rate, float32: sample m stands at m / rate_out seconds, the end is there.
+    Raises ValueError for a rate that cannot be had."""
+    resampler = StreamResampler(rate_in, rate_out)
+    out, parts = np.zeros(resampler.most_outputs(BLOCK), np.float32), list[np.ndarray]()
+    tail = np.zeros(int(rate_in * resampler.delay_ms / 1000.0) + 1, np.float32)
+    whole = np.concatenate([samples.astype(np.float32, copy=False), tail])
+    for start in range(0, len(whole), BLOCK):
+        count = resampler.process(np.ascontiguousarray(whole[start : start + BLOCK]), out)
+        parts.append(out[:count].copy())
+    return np.concatenate(parts)

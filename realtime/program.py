@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from rt_melody.realtime.band import KnownBand, check_band, known_band, read_backing, said_of_backing
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.control.desk import Desk, needing_restart
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
@@ -32,19 +33,16 @@ from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
 from rt_melody.realtime.sinks.terminal import TerminalSink
-from rt_melody.realtime.sources import AudioSource, FileSource, MicrophoneSource
+from rt_melody.realtime.sources import AudioSource, BackedMicrophone, MicrophoneSource
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
 from rt_melody.realtime.timing.figures import Figures, sentence
 
 if TYPE_CHECKING:  # JACK-Client is an extra
-    import numpy as np
-
     from rt_melody.realtime.jack.client import JackClient
     from rt_melody.realtime.panel.link import Panel
 
 LONGEST_HOP_S = 0.01
-SHORTER_S = 1.0  # by which a band may end before its singer
 SPOKEN = {"demo": "the demo, a phrase that the program sings to itself", "-": "standard input"}
 STATS_EVERY_S = 1.0  # in --stats-file, where --stats says nothing else, and in the panel
 IDLE_S = 0.05  # how soon a press of "start" is noticed
@@ -78,7 +76,7 @@ class Program:
         self._tracker_for: object = None  # what the tracker was made from
         self.panel: Panel | None = None
         self.session: Session | None = None  # the newest
-        self.band: tuple[np.ndarray, int] | None = None  # that is taken out of the input: samples and their rate
+        self.band: KnownBand | None = None  # that is taken out of the input
         self._check_inputs()
         self._check_jack()
         self._check_outputs()
@@ -174,13 +172,14 @@ class Program:
     def _hear(self, name: str, files: list[EventSink]) -> Session:
         """One run of one input, or several, as long as the input stays. ``files``: its sinks, which are made where there are none."""
         jack = self.jack.sound if self.jack else None
-        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, jack))
+        backing = read_backing(self.settings.band, self._tell, self.signals.stop)
+        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, jack, backing))
         session: Session | None = None
         try:
             if not files:
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
             with source:
-                self._read_band(source)
+                self.band = known_band(source, self.settings.source.reference, self.signals.stop)
                 self._tell_loading([*self.live, *files])
                 while session is None or self._goes_on(session):
                     session = self._listen(name, source, files, session)
@@ -344,7 +343,7 @@ class Program:
         self._log(figures)
         missed = f"; {session.timing.missed} of {session.timing.turns} deadlines missed" if session.timing.live else ""
         key = f"; in {tracker.key.name}" if self.settings.performance.finds_key and tracker.key else ""
-        band = f"; the band was taken out by {tracker.band.taken_db:.0f} dB at the end" if tracker.band else ""
+        band = f"; {tracker.band.line()}" if tracker.band else ""
         self._tell(label + session.stats.line() + missed + key + band)
         if tracker.notes_left_out:
             self._tell(
@@ -394,9 +393,8 @@ class Program:
     # ---- what comes in -------------------------------------------------------------------------
 
     def _check_inputs(self) -> None:
-        model, reference = self.settings.tracking.model, self.settings.source.reference
-        if reference is not None and (self.several or "mic" in self.inputs):
-            raise SettingsError(f"--reference {reference} is for one recording, whose band it holds; the input is {' '.join(self.inputs)}")
+        model = self.settings.tracking.model
+        check_band(self.settings, self.inputs)
         if self.several and self.settings.control.panel:
             raise SettingsError(f"--panel hears one input; the input is {' '.join(self.inputs)}")
         if self.several and set(NAMED) & set(self.inputs):
@@ -417,17 +415,6 @@ class Program:
             raise SettingsError(f"--jobs {jobs}: what is played at the pace of the clock is played one by one; leave --jobs out")
         if self.settings.report.stats_file:
             raise SettingsError(f"--jobs {jobs}: --stats-file tells of one process; leave one of the two out")
-
-    def _read_band(self, source: AudioSource) -> None:
-        """The whole of --reference, which must last as long as a recording that it stands beside."""
-        path = self.settings.source.reference
-        if path is None:
-            return
-        with FileSource(path, stop=self.signals.stop) as band:
-            self.band = band.whole(), band.sample_rate
-        band_s, input_s = len(self.band[0]) / self.band[1], getattr(source, "duration_s", 0.0)
-        if band_s < input_s - SHORTER_S:
-            raise InputError(f"--reference {path} lasts {band_s:.1f} s and the input {input_s:.1f} s; give the whole band, or leave it out")
 
     def _is_paced(self) -> bool:
         """Whether a recording is played at the pace of the clock: somebody listens, or it was asked for."""
@@ -467,6 +454,8 @@ class Program:
             read[f"the model {model}"] = model
         if (reference := self.settings.source.reference) is not None:
             read[f"the reference {reference}"] = reference
+        if (backing := self.settings.band.file) is not None:
+            read[f"the backing {backing}"] = backing
         return {**read, **({f"the settings {self.config}": self.config} if self.config else {})}
 
     def _folders(self) -> list[str]:
@@ -514,6 +503,8 @@ class Program:
 
     def _tell_input(self, name: str, source: AudioSource) -> None:
         """What is heard from now on, where somebody waits for it."""
+        if isinstance(source, BackedMicrophone):
+            self._tell(said_of_backing(source, str(self.settings.band.file)))
         if isinstance(source, MicrophoneSource):
             self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
         elif self.jack is not None and source is self.jack.sound:

@@ -44,7 +44,7 @@ RANKS = (
     ("realtime.engine", "realtime.jack"),
     ("realtime.melody",),
     ("realtime.formats",),
-    ("realtime.plugin", "realtime.selftest", "realtime.session", "realtime.api", "realtime.panel"),
+    ("realtime.plugin", "realtime.selftest", "realtime.session", "realtime.api", "realtime.panel", "realtime.band"),
     ("realtime", "realtime.program"),
     ("realtime.corpus",),
     ("realtime.commands",),

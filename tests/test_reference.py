@@ -144,6 +144,29 @@ def test_reset_forgets_all():
     np.testing.assert_array_equal(run(band, reference, canceller)[0], first)
 
 
+@pytest.mark.parametrize("over_db", (-6, 6))
+def test_what_is_told_is_how_it_is(over_db):
+    reference = coloured(noise(1, 8))
+    band = through(room(3), reference, 800)
+    voice = coloured(noise(2, 8))
+    voice *= 10 ** ((db(band, voice) - over_db) / 20)
+    out, canceller = run(band + voice, reference)
+    late = slice(7 * RATE, 8 * RATE)
+    assert canceller.over_voice_db == pytest.approx(over_db, abs=2.5)
+    assert canceller.removed_db == pytest.approx(db(band[late], (out - voice)[late]), abs=4)
+    said = canceller.line()
+    assert ("over the voice, 50 ms late" if over_db > 0 else "below the voice, 50 ms late") in said and "dB of it were taken out" in said
+    canceller.reset()
+    assert canceller.line() == said  # until another begins
+    run(voice, np.zeros_like(voice), canceller)
+    assert canceller.line() == "nothing of the band was found in the microphone"
+
+
+def test_of_a_wrong_reference_nothing_is_told():
+    _, canceller = run(noise(1, 5), noise(2, 5))
+    assert canceller.line() == "nothing of the band was found in the microphone"
+
+
 def test_another_rate_is_refused():
     with pytest.raises(ValueError, match="44100"):
         BandCanceller(44100)

@@ -27,6 +27,7 @@ SETTLE_S = 0.3  # of trusted prediction, before the slip is believed
 LARGEST_SLIP = 3.0  # samples; of more only the sign is known
 LEAST_DRIFT_PPM = 30.0  # below it the filter follows by itself
 MOST_DRIFT_PPM = 500.0
+HARDLY_DB = 1.0  # of a band taken out: nothing was found of it
 TRUSTED, GLIMPSED = 0.5, 0.35  # trust in the prediction to locate the band by it, to measure its slip
 
 
@@ -50,10 +51,13 @@ class BandCanceller:
         self._table, self._ring = fraction_table(), np.zeros(RING_SAMPLES, np.float32)
         self._read = np.zeros(hop_samples, np.float32)
         self._look_hops = round(LOOK_S / self.hop_s)
+        self._ended, self._hops = "", 0
         self.reset()
 
     def reset(self) -> None:
-        """Forget the path, the delay and the drift."""
+        """Forget the path, the delay and the drift; ``line`` tells of them until the next hop."""
+        if self._hops:
+            self._ended = self.line()
         self._filter.reset()
         self._ring[:] = 0.0
         self._written = self._hops = self._looks = 0
@@ -157,6 +161,23 @@ class BandCanceller:
         return self._filter.taken_db
 
     @property
-    def band_over_rest_db(self) -> float:
-        """How far what is taken out stands above what is left, over the last second."""
-        return self._filter.band_over_rest_db
+    def removed_db(self) -> float:
+        """How far the band is thought to stand above what is left of it, over the last second."""
+        return self._filter.removed_db
+
+    @property
+    def over_voice_db(self) -> float:
+        """How far the band is thought to stand above the voice, over the last second; far below where nothing of it is heard."""
+        return self._filter.over_voice_db
+
+    def line(self) -> str:
+        """The whole so far, or that which ended by a reset, in one clause: how loud the band stood in the microphone, and how much of it was taken out."""
+        if not self._hops and self._ended:
+            return self._ended
+        over_db, removed_db = self._filter.over_voice_of_all_db, self._filter.removed_of_all_db
+        if removed_db < HARDLY_DB:
+            return "nothing of the band was found in the microphone"
+        where = f"{abs(over_db):.0f} dB {'over' if over_db > 0 else 'below'} the voice"
+        late = f", {self.delay_ms:.0f} ms late" if self.delay_ms is not None else ""
+        drift = f", its clock off by {self.drift_ppm:+.0f} ppm" if self.drift_ppm else ""
+        return f"the band stood {where}{late}{drift}, and {removed_db:.0f} dB of it were taken out"

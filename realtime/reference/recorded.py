@@ -14,7 +14,7 @@ from math import exp, pi
 import numpy as np
 
 from rt_melody.kernels import framing
-from rt_melody.kernels.resample import BLOCK, StreamResampler
+from rt_melody.kernels.resample import converted
 from rt_melody.realtime.errors import InputError
 from rt_melody.realtime.reference.cancelling import BandCanceller
 
@@ -82,9 +82,9 @@ def resampled(samples: np.ndarray, sample_rate: int, model_rate: int, loops: boo
     ``loops``: what is before the beginning is the end, and the length is that of the samples to half a sample.
     """
     if not loops:
-        return converted(_conditioned(samples, sample_rate), sample_rate, model_rate)
+        return _converted(_conditioned(samples, sample_rate), sample_rate, model_rate)
     around = samples[np.arange(-sample_rate, len(samples) + sample_rate) % len(samples)]
-    out = converted(_conditioned(around, sample_rate), sample_rate, model_rate)
+    out = _converted(_conditioned(around, sample_rate), sample_rate, model_rate)
     return out[model_rate : model_rate + max(1, round(len(samples) * model_rate / sample_rate))]
 
 
@@ -95,16 +95,8 @@ def _conditioned(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return clean
 
 
-def converted(samples: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
-    """Float32 [shape=(n,)] at another rate, sample n at n / rate_out seconds, its end included. Raises InputError for a rate."""
+def _converted(samples: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
     try:
-        resampler = StreamResampler(rate_in, rate_out)
+        return converted(samples, rate_in, rate_out)
     except ValueError as error:
         raise InputError(str(error)) from error
-    out, parts = np.zeros(resampler.most_outputs(BLOCK), np.float32), list[np.ndarray]()
-    tail = np.zeros(int(rate_in * resampler.delay_ms / 1000.0) + 1, np.float32)
-    whole = np.concatenate([samples.astype(np.float32, copy=False), tail])
-    for start in range(0, len(whole), BLOCK):
-        count = resampler.process(np.ascontiguousarray(whole[start : start + BLOCK]), out)
-        parts.append(out[:count].copy())
-    return np.concatenate(parts)

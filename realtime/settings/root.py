@@ -17,6 +17,7 @@ from typing import Any, cast
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
+from rt_melody.realtime.settings.band import BandSettings
 from rt_melody.realtime.settings.base import SettingsModel
 from rt_melody.realtime.settings.control import ControlSettings
 from rt_melody.realtime.settings.inputs import DecoderSettings, SourceSettings, TrackingSettings
@@ -35,6 +36,7 @@ class Settings(SettingsModel):
     source: SourceSettings = Field(default_factory=SourceSettings, description="what comes in")
     tracking: TrackingSettings = Field(default_factory=TrackingSettings, description="how it is heard")
     decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="how pitch and voicing are decided")
+    band: BandSettings = Field(default_factory=BandSettings, description="what is played to the singer")
     output: OutputSettings = Field(default_factory=OutputSettings, description="what goes out")
     report: ReportSettings = Field(default_factory=ReportSettings, description="what is said of it")
     performance: PerformanceSettings = Field(default_factory=PerformanceSettings, description="how the notes are played")

@@ -1,5 +1,6 @@
 """Where sound comes from: a microphone, files, a pipe, the program's own demo."""
 
+from rt_melody.realtime.sources.backed import BackedMicrophone, Backing
 from rt_melody.realtime.sources.base import AudioSource
 from rt_melody.realtime.sources.demo import DemoSource
 from rt_melody.realtime.sources.devices import AudioInput, describe_devices, list_audio_inputs
@@ -10,6 +11,8 @@ from rt_melody.realtime.sources.pipe import PipeSource
 __all__ = [
     "AudioInput",
     "AudioSource",
+    "BackedMicrophone",
+    "Backing",
     "DemoSource",
     "DeviceLost",
     "FileSource",

@@ -131,12 +131,17 @@ def list_audio_outputs(backend: Any = None) -> list[AudioInput]:
     ]
 
 
-def find_output(device: str | int | None, backend: Any = None) -> AudioInput:
-    """The output that ``device`` means: a number, a part of its name, None for the default. Raises DeviceError as ``find_input``."""
+def find_output(device: str | int | None, backend: Any = None, beside: AudioInput | None = None) -> AudioInput:
+    """The output that ``device`` means: a number, a part of its name, None for the default: that of the sound system to
+    which the input ``beside`` belongs, where it has one. Raises DeviceError as ``find_input``."""
+    backend = backend or load_backend()
     outputs = list_audio_outputs(backend)
     if not outputs:
         raise DeviceError("no audio output was found; plug one in")
-    return _default_of(outputs, "output") if device is None else _meant(device, outputs, "output")
+    if device is not None:
+        return _meant(device, outputs, "output")
+    theirs = [host.get("default_output_device", -1) for host in backend.query_hostapis() if beside and host["name"] == beside.host_api]
+    return next((one for one in outputs if one.index in theirs), None) or _default_of(outputs, "output")
 
 
 def find_input(device: str | int | None, backend: Any = None) -> AudioInput:

@@ -424,8 +424,12 @@ class MicrophoneSource(AudioSource):
     @property
     def input_latency_ms(self) -> float | None:
         """How long the device holds a sample before it arrives, as PortAudio says; None if that is nonsense."""
-        latency_s = self._stream.latency if self._stream is not None else 0.0
-        return latency_s * 1000.0 if 0.0 < latency_s < PLAUSIBLE_LATENCY_S else None
+        return plausible_ms(self._stream.latency if self._stream is not None else 0.0)
+
+
+def plausible_ms(latency_s: float) -> float | None:
+    """What PortAudio says of a latency, in ms; None where that cannot be."""
+    return latency_s * 1000.0 if 0.0 < latency_s < PLAUSIBLE_LATENCY_S else None
 
 
 def _open_failure(error: Exception, info: AudioInput, rate: int, channels: int) -> str:

@@ -18,17 +18,21 @@ from rt_melody.realtime.settings import SourceSettings
 @dataclass(frozen=True)
 class SourceRequest:
     """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens; ``stop``
-    is asked while a source waits for another program. ``jack``: the microphone is this, the audio input of a JACK client."""
+    is asked while a source waits for another program. ``jack``: the microphone is this, the audio input of a JACK client;
+    ``backing``: what is played beside the microphone."""
 
     name: str
     settings: SourceSettings
     paced: bool
     stop: Callable[[], bool] = lambda: False
     jack: sources.AudioSource | None = None
+    backing: sources.Backing | None = None
 
 
 def _microphone(request: SourceRequest) -> sources.AudioSource:
     s = request.settings
+    if request.backing is not None:
+        return sources.BackedMicrophone(request.backing, s.device, s.rate, s.channel)
     return request.jack or sources.MicrophoneSource(s.device, s.rate, s.channel, ask_others=True)
 
 

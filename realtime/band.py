@@ -1,0 +1,96 @@
+"""From settings to the band that is taken out: the song that is played, the recording beside a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from rt_melody.realtime.errors import InputError, SettingsError
+from rt_melody.realtime.settings import Settings
+from rt_melody.realtime.settings.band import BandSettings
+from rt_melody.realtime.sources import AudioSource, BackedMicrophone, Backing, FileSource
+from rt_melody.realtime.sources.backed import played
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SHORTER_S = 1.0  # by which a band may end before its singer
+ALONE = {"gain_db": "--backing-gain-db", "loop": "--backing-loop", "delay_s": "--backing-delay"}  # nothing without a song
+
+Stop = Callable[[], bool]
+
+
+class KnownBand(NamedTuple):
+    """What ``MelodyTracker.know_band`` takes."""
+
+    samples: np.ndarray
+    sample_rate: int
+    loops: bool = False
+    lead_s: float = 0.0
+    one_clock: bool = True
+
+
+def check_band(settings: Settings, inputs: list[str]) -> None:
+    """Raises SettingsError for what does not go together."""
+    reference, song = settings.source.reference, settings.band.file
+    if reference is not None and song is not None:
+        raise SettingsError(f"--backing {song} is the band that is taken out; leave --reference {reference} out")
+    if reference is not None and (len(inputs) > 1 or "mic" in inputs):
+        raise SettingsError(f"--reference {reference} is for one recording, whose band it holds; the input is {' '.join(inputs)}")
+    _check_backing(settings.band, inputs, settings.source.jack)
+
+
+def _check_backing(backing: BandSettings, inputs: list[str], jack: bool) -> None:
+    if backing.file is None:
+        for name, flag in ALONE.items():
+            if getattr(backing, name) != BandSettings.model_fields[name].default:
+                raise SettingsError(f"{flag} is about a song that is played; name it by --backing FILE, or leave {flag} out")
+    elif inputs != ["mic"]:
+        raise SettingsError(
+            f"--backing {backing.file} is played to a singer at the microphone, and the input is {' '.join(inputs)}; give --input mic, "
+            f"or for a recording of a singer --reference {backing.file}"
+        )
+    elif jack:
+        raise SettingsError(
+            f"--backing {backing.file} is played through PortAudio and not by --jack; leave --jack out, and choose JACK's devices "
+            "by --device and --output-device"
+        )
+
+
+def read_backing(backing: BandSettings, tell: Callable[[str], None], stop: Stop) -> Backing | None:
+    """The song of --backing, as loud as it will be played; ``tell`` hears what is wrong with the file. Raises InputError."""
+    if backing.file is None:
+        return None
+    with FileSource(backing.file, stop=stop) as song:
+        samples, rate = song.whole(), song.sample_rate
+    if not len(samples):
+        raise InputError(song.notice or f"{backing.file} holds no samples; give a song with sound in it")
+    for said in filter(None, (song.remark, song.notice)):
+        tell(said)
+    return Backing(played(samples, backing.gain_db), rate, backing.device, backing.loop, backing.delay_s)
+
+
+def known_band(source: AudioSource, reference: str | None, stop: Stop) -> KnownBand | None:
+    """What ``source``, which is open, plays; else the whole of --reference, which must last as long as the recording beside
+    which it stands. Raises InputError."""
+    if isinstance(source, BackedMicrophone):
+        song = source.backing
+        return KnownBand(song.samples, song.sample_rate, song.loops, source.reference_lead_s, source.one_clock)
+    if reference is None:
+        return None
+    with FileSource(reference, stop=stop) as file:
+        band = KnownBand(file.whole(), file.sample_rate)
+    band_s, input_s = len(band.samples) / band.sample_rate, getattr(source, "duration_s", 0.0)
+    if band_s < input_s - SHORTER_S:
+        raise InputError(
+            f"--reference {reference} lasts {band_s:.1f} s and the input {input_s:.1f} s; give the whole band, or leave it out"
+        )
+    return band
+
+
+def said_of_backing(source: BackedMicrophone, path: str) -> str:
+    """What is played, on what, and when, in one sentence."""
+    song, on = source.backing, source.output.full_name if source.output else "nothing"
+    begins = f"; it begins in {song.delay_s:g} s" if song.delay_s else ""
+    apart = "" if source.one_clock else "; output and input do not open together, so that each has a clock of its own"
+    return f"playing {path} ({song.seconds:.0f} s{', over and over' * song.loops}) on {on}{begins}{apart}"

@@ -1,0 +1,108 @@
+"""The song that the program plays: what may be asked for, and the whole command beside a stand-in for the devices."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from fake_audio import FakeAudio
+
+from rt_melody.realtime.band import known_band, read_backing
+from rt_melody.realtime.cli import main
+from rt_melody.realtime.settings.band import BandSettings
+from rt_melody.realtime.sources import BackedMicrophone, devices
+from rt_melody.realtime.sources import microphone as microphone_module
+
+RATE = 16000
+
+
+@pytest.fixture
+def song(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noise = 0.1 * np.random.default_rng(0).standard_normal((3 * RATE, 2))
+    soundfile.write("song.wav", noise, RATE, subtype="FLOAT")
+    return noise.mean(1).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--input", "song.wav", "--backing", "song.wav"], "--backing song.wav is played to a singer at the microphone"),
+        (["--backing", "gone.wav"], "gone.wav does not exist"),
+        (["--backing", "text.wav"], "text.wav is not audio that can be read"),
+        (["--backing", "song.wav", "--reference", "song.wav"], "leave --reference song.wav out"),
+        (["--backing", "song.wav", "--jack"], "is played through PortAudio and not by --jack"),
+        (["--backing-loop"], "--backing-loop is about a song that is played; name it by --backing FILE"),
+        (["--backing-gain-db", "3"], "--backing-gain-db is about a song"),
+        (["--backing", "song.wav", "--backing-gain-db", "90"], "it must be at most 40"),
+        (["--backing", "song.wav", "--backing-delay", "-1"], "it must be at least 0"),
+        (["--backing", "song.wav", "--csv", "song.wav"], "--csv song.wav is also the backing song.wav"),
+        (["--backing", "song.wav", "--output-device", "gone"], "no audio output has 'gone' in its name"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_sentence(song, arguments, said, monkeypatch, capsys):
+    monkeypatch.setattr(devices, "load_backend", lambda: FakeAudio([("mic", 0, 1, 16000.0), ("speaker", 0, 0, 16000.0, 2)]))
+    monkeypatch.setattr(microphone_module, "load_backend", devices.load_backend)
+    with open("text.wav", "w", encoding="utf-8") as file:
+        file.write("no sound" * 100)
+    assert main([*arguments, "--quiet"]) == 2
+    err = capsys.readouterr().err
+    assert said in err and "Traceback" not in err
+
+
+def test_a_song_is_read_as_it_will_be_played(song):
+    backing = read_backing(BandSettings(file="song.wav", gain_db=-20.0, loop=True, delay_s=1.5), pytest.fail, lambda: False)
+    assert backing.samples == pytest.approx(0.1 * song, abs=1e-6)
+    assert (backing.sample_rate, backing.loops, backing.delay_s, backing.seconds) == (RATE, True, 1.5, 3.0)
+
+
+def test_what_is_played_is_what_is_known(song):
+    backing = read_backing(BandSettings(file="song.wav"), pytest.fail, lambda: False)
+    source = BackedMicrophone(backing, backend=FakeAudio([("mic", 0, 1, 16000.0), ("speaker", 0, 0, 16000.0, 2)]))
+    source.open()
+    band = known_band(source, None, lambda: False)
+    assert band.samples is backing.samples and band.lead_s == source.lead_s > 0.0 and band.one_clock and not band.loops
+    source.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [True, False])
+def test_the_command_plays_it_takes_it_out_and_ends_with_it(song, together, monkeypatch, capsys):
+    """The room is 10 ms of air: the microphone hears the song and nothing else."""
+    audio = FakeAudio([("mic", 0, 1, 16000.0), ("speaker", 0, 0, 16000.0, 2)], together=together)
+    monkeypatch.setattr(devices, "load_backend", lambda: audio)
+    monkeypatch.setattr(microphone_module, "load_backend", lambda: audio)
+    ended = threading.Event()
+
+    def turn(frames: np.ndarray) -> np.ndarray:
+        if together:
+            return audio.stream.turn(frames)
+        out = audio.speaker.ask(len(frames))
+        audio.stream.play(frames)
+        return out
+
+    def air() -> None:
+        while not (audio.stream and audio.stream.active and (together or audio.speaker)):
+            time.sleep(0.005)
+        out = np.zeros((160, 2), np.float32)
+        while not ended.is_set():
+            out = turn(0.5 * out[:, :1])
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=air)
+    thread.start()
+    try:
+        status = main(["--backing", "song.wav", "--csv", "take.csv", "--no-priority", "--latency-ms", "500", "--stats"])
+    finally:
+        ended.set()
+        thread.join()
+    said = capsys.readouterr().err
+    assert status == 0 and "playing song.wav (3 s) on speaker, ALSA" in said
+    assert ("a clock of its own" in said) != together
+    removed_db = float(said.split(" dB of it were taken out")[0].split()[-1])
+    rows = np.genfromtxt("take.csv", delimiter=",", names=True)
+    assert 3.1 < rows["time_s"][-1] < 3.6
+    assert removed_db >= 1
