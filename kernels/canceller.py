@@ -342,7 +342,11 @@ def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray, keep:
 # ---- one hop -----------------------------------------------------------------------------------
 # ``levels``: what the filter knows of itself, by the names below.
 
-MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, BEFORE, TAKEN, LEFT, AFTER, DOUBTED, SLIP, ALL_TAKEN, ALL_LEFT, ALL_AFTER = range(18)
+(
+    MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, DOUBTED, SLIP,
+    BEFORE, TAKEN, LEFT, AFTER,  # of the last second
+    ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all
+) = range(18)
 LEVELS = 18
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
@@ -454,7 +458,7 @@ def echo_share(unsure: np.ndarray, error: np.ndarray, told: np.float32) -> float
     for k in range(LATE_BINS):
         own += told * unsure[k]
         whole += error[0, k] * error[0, k] + error[1, k] * error[1, k]
-    return min(1.0, own / whole)
+    return min(1.0, float(own / whole))
 
 
 @compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, float64, float64, boolean, float64[::1], float64)")
@@ -538,10 +542,10 @@ def cancel(
     sounds = product(reference, reference) > QUIET * reference.shape[0]
     predict(past, first, weights, spread, keep if sounds else np.float32(1.0), estimate, unsure)
     newest_of(estimate, natural, ordered, place, echo, roots, twiddle)
-    part = np.float32(trust(microphone, echo, levels, hop_s))
+    part = trust(microphone, echo, levels, hop_s)
     for i in range(out.shape[0]):
         left[i] = microphone[i] - echo[i]
-        out[i] = microphone[i] - part * echo[i]
+        out[i] = microphone[i] - np.float32(part) * echo[i]
     begin_again_if_lost(levels, weights, spread, prior, hop_s)
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
     tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)

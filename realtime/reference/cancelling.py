@@ -171,7 +171,7 @@ class BandCanceller:
         return self._filter.over_voice_db
 
     def line(self) -> str:
-        """The whole so far, or that which ended by a reset, in one clause: how loud the band stood in the microphone, and how much of it was taken out."""
+        """How loud the band stood in the microphone and how much of it was taken out, so far or until the reset, in one clause."""
         if not self._hops and self._ended:
             return self._ended
         over_db, removed_db = self._filter.over_voice_of_all_db, self._filter.removed_of_all_db
