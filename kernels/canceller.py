@@ -345,7 +345,7 @@ def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray, keep:
 (
     MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, DOUBTED, SLIP,
     BEFORE, TAKEN, LEFT, AFTER,  # of the last second
-    ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all
+    ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all but the first seconds
 ) = range(18)
 LEVELS = 18
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
@@ -474,7 +474,7 @@ def tell(
     hop_s: float,
 ) -> None:
     """Mean powers of the last second: of the microphone, of what is left of it, of the echo that is taken out and of that
-    which is thought to be left; and the sums of all hops in which the reference sounds."""
+    which is thought to be left; and, once something is learnt, the sums of all hops in which the reference sounds."""
     new, count, whole = 1.0 - np.exp(-hop_s / TOLD_S), out.shape[0], product(echo, echo)
     taken, rest = part * part * whole, (1.0 - part) ** 2 * whole + share * product(left, left)
     after = product(out, out)
@@ -482,7 +482,7 @@ def tell(
     levels[AFTER] += new * (after / count - levels[AFTER])
     levels[TAKEN] += new * (taken / count - levels[TAKEN])
     levels[LEFT] += new * (rest / count - levels[LEFT])
-    if sounds:
+    if sounds and levels[HEARD] > FIRST_S:
         levels[ALL_TAKEN] += taken
         levels[ALL_LEFT] += rest
         levels[ALL_AFTER] += after
@@ -554,6 +554,14 @@ def cancel(
         gradient(past, first, group, error, noise, spread, step, told)
         add_constrained(step, group, weights, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
     levels[SLIP] = slip_samples(heard, error, shared, keep_slip)
+
+
+def turn_samples(before: np.ndarray, now: np.ndarray) -> float:
+    """How many samples later a response stands than it did, by two ``Canceller.response_spectrum``: as ``slip_samples``."""
+    omega = 2.0 * np.pi / FFT * np.arange(*SLIP_BINS)
+    re = np.einsum("kp,kp->k", now[0], before[0]) + np.einsum("kp,kp->k", now[1], before[1])
+    im = np.einsum("kp,kp->k", now[1], before[0]) - np.einsum("kp,kp->k", now[0], before[1])
+    return float(-np.sum(omega * im) / (np.sum(omega**2 * np.maximum(0.0, re)) + 1e-9))
 
 
 class Canceller:
@@ -652,6 +660,10 @@ class Canceller:
         """Of the learnt path, how strong each partition is [shape=(PARTITIONS,)]."""
         return np.einsum("rkp,rkp->p", self._weights, self._weights)
 
+    def response_spectrum(self) -> np.ndarray:
+        """A copy of the learnt path where its phase is looked at [shape=(2, n_bins, PARTITIONS)]."""
+        return self._weights[:, SLIP_BINS[0] : SLIP_BINS[1]].copy()
+
     def response(self) -> np.ndarray:
         """The learnt path, reference to microphone, from the newest sample of the reference on [shape=(n,)]."""
         spectra = self._weights[0] + 1j * self._weights[1]
@@ -707,12 +719,12 @@ class Canceller:
 
     @property
     def removed_of_all_db(self) -> float:
-        """As ``removed_db``, of all hops in which the reference sounded."""
+        """As ``removed_db``, of all hops in which the reference sounded but the first."""
         return _removed_db(*self._levels[[ALL_TAKEN, ALL_LEFT]])
 
     @property
     def over_voice_of_all_db(self) -> float:
-        """As ``over_voice_db``, of all hops in which the reference sounded."""
+        """As ``over_voice_db``, of all hops in which the reference sounded but the first."""
         return _over_voice_db(*self._levels[[ALL_TAKEN, ALL_LEFT, ALL_AFTER]])
 
 
