@@ -342,7 +342,11 @@ def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray, keep:
 # ---- one hop -----------------------------------------------------------------------------------
 # ``levels``: what the filter knows of itself, by the names below.
 
-MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, BEFORE, TAKEN, LEFT, AFTER, DOUBTED, SLIP, ALL_TAKEN, ALL_LEFT, ALL_AFTER = range(18)
+(
+    MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, DOUBTED, SLIP,
+    BEFORE, TAKEN, LEFT, AFTER,  # of the last second
+    ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all but the first seconds
+) = range(18)
 LEVELS = 18
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
@@ -454,7 +458,7 @@ def echo_share(unsure: np.ndarray, error: np.ndarray, told: np.float32) -> float
     for k in range(LATE_BINS):
         own += told * unsure[k]
         whole += error[0, k] * error[0, k] + error[1, k] * error[1, k]
-    return min(1.0, own / whole)
+    return min(1.0, float(own / whole))
 
 
 @compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, float64, float64, boolean, float64[::1], float64)")
@@ -470,7 +474,7 @@ def tell(
     hop_s: float,
 ) -> None:
     """Mean powers of the last second: of the microphone, of what is left of it, of the echo that is taken out and of that
-    which is thought to be left; and the sums of all hops in which the reference sounds."""
+    which is thought to be left; and, once something is learnt, the sums of all hops in which the reference sounds."""
     new, count, whole = 1.0 - np.exp(-hop_s / TOLD_S), out.shape[0], product(echo, echo)
     taken, rest = part * part * whole, (1.0 - part) ** 2 * whole + share * product(left, left)
     after = product(out, out)
@@ -478,7 +482,7 @@ def tell(
     levels[AFTER] += new * (after / count - levels[AFTER])
     levels[TAKEN] += new * (taken / count - levels[TAKEN])
     levels[LEFT] += new * (rest / count - levels[LEFT])
-    if sounds:
+    if sounds and levels[HEARD] > FIRST_S:
         levels[ALL_TAKEN] += taken
         levels[ALL_LEFT] += rest
         levels[ALL_AFTER] += after
@@ -538,10 +542,10 @@ def cancel(
     sounds = product(reference, reference) > QUIET * reference.shape[0]
     predict(past, first, weights, spread, keep if sounds else np.float32(1.0), estimate, unsure)
     newest_of(estimate, natural, ordered, place, echo, roots, twiddle)
-    part = np.float32(trust(microphone, echo, levels, hop_s))
+    part = trust(microphone, echo, levels, hop_s)
     for i in range(out.shape[0]):
         left[i] = microphone[i] - echo[i]
-        out[i] = microphone[i] - part * echo[i]
+        out[i] = microphone[i] - np.float32(part) * echo[i]
     begin_again_if_lost(levels, weights, spread, prior, hop_s)
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
     tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
@@ -550,6 +554,14 @@ def cancel(
         gradient(past, first, group, error, noise, spread, step, told)
         add_constrained(step, group, weights, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
     levels[SLIP] = slip_samples(heard, error, shared, keep_slip)
+
+
+def turn_samples(before: np.ndarray, now: np.ndarray) -> float:
+    """How many samples later a response stands than it did, by two ``Canceller.response_spectrum``: as ``slip_samples``."""
+    omega = 2.0 * np.pi / FFT * np.arange(*SLIP_BINS)
+    re = np.einsum("kp,kp->k", now[0], before[0]) + np.einsum("kp,kp->k", now[1], before[1])
+    im = np.einsum("kp,kp->k", now[1], before[0]) - np.einsum("kp,kp->k", now[0], before[1])
+    return float(-np.sum(omega * im) / (np.sum(omega**2 * np.maximum(0.0, re)) + 1e-9))
 
 
 class Canceller:
@@ -648,6 +660,10 @@ class Canceller:
         """Of the learnt path, how strong each partition is [shape=(PARTITIONS,)]."""
         return np.einsum("rkp,rkp->p", self._weights, self._weights)
 
+    def response_spectrum(self) -> np.ndarray:
+        """A copy of the learnt path where its phase is looked at [shape=(2, n_bins, PARTITIONS)]."""
+        return self._weights[:, SLIP_BINS[0] : SLIP_BINS[1]].copy()
+
     def response(self) -> np.ndarray:
         """The learnt path, reference to microphone, from the newest sample of the reference on [shape=(n,)]."""
         spectra = self._weights[0] + 1j * self._weights[1]
@@ -703,12 +719,12 @@ class Canceller:
 
     @property
     def removed_of_all_db(self) -> float:
-        """As ``removed_db``, of all hops in which the reference sounded."""
+        """As ``removed_db``, of all hops in which the reference sounded but the first."""
         return _removed_db(*self._levels[[ALL_TAKEN, ALL_LEFT]])
 
     @property
     def over_voice_of_all_db(self) -> float:
-        """As ``over_voice_db``, of all hops in which the reference sounded."""
+        """As ``over_voice_db``, of all hops in which the reference sounded but the first."""
         return _over_voice_db(*self._levels[[ALL_TAKEN, ALL_LEFT, ALL_AFTER]])
 
 

@@ -50,7 +50,9 @@ class FakeAudio:
 
     PortAudioError = PortAudioError
 
-    def __init__(self, devices, default=0, host_apis=("ALSA",), host_defaults=None, failure=None, latency_s=0.004, output_failure=None, together=True) -> None:
+    def __init__(
+        self, devices, default=0, host_apis=("ALSA",), host_defaults=None, failure=None, latency_s=0.004, output_failure=None, together=True
+    ) -> None:
         self.devices, self.host_apis, self.failure, self.latency_s = devices, host_apis, failure, latency_s
         self.host_defaults = host_defaults or [-1] * len(host_apis)
         self.output_failure, self.together = output_failure, together

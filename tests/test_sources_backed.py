@@ -141,6 +141,19 @@ def test_a_device_opened_anew_goes_on_with_the_song_where_the_stream_stands():
     source.close()
 
 
+def test_asked_to_begin_again_the_song_begins_again():
+    source, audio = opened()
+    for _ in range(2):
+        source.start_clock()
+        source.skip_to_newest()
+        first = source.position_samples
+        out = np.concatenate([audio.stream.turn(ahead(at, 100))[:, 0] for at in range(0, 6000, 100)])
+        np.testing.assert_array_equal(out[:800], SONG)
+        assert drain(source)[0] == 2 * LATENCY and source.position_samples - first >= 0.6 * RATE
+        assert source.read(0.0) is None
+    source.close()
+
+
 # ---- a stream for each -------------------------------------------------------------------------
 
 

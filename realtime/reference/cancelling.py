@@ -2,8 +2,9 @@
 
 * **Delay.** The filter reaches 1.28 s back, so a band that is heard late is found by the filter itself; where its response
   begins late, the filter is moved there, and its whole length is left for the room.
-* **Drift.** Two devices have two clocks. How much later than predicted the band is heard, smoothed, is a discriminator; its
-  integral is the rate at which the reference is read. Nothing is resampled until a drift is certain.
+* **Drift.** Two devices have two clocks. A filter that follows them turns: how far its response has moved since it was last
+  looked at, and how much later than predicted the band is heard beside that, is the drift, whose mean is the rate at which
+  the reference is read. Nothing is resampled until a drift is certain.
 * **Trust.** So much of the predicted band is taken out as is found in the microphone (``kernels.canceller``): nothing of a
   silent, wrong or finished reference.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rt_melody.kernels.canceller import BLOCK, MOST_BACK, SAMPLE_RATE, Canceller
+from rt_melody.kernels.canceller import BLOCK, MOST_BACK, SAMPLE_RATE, Canceller, turn_samples
 from rt_melody.kernels.varispeed import HALF, fraction_table, read_behind
 
 RING_SAMPLES = 1 << 16
@@ -20,8 +21,9 @@ LOOK_S = 0.25  # how often the learnt response is looked at
 SAME_LOOKS = 4  # so often the same strongest partition: it is where the band begins
 DOMINANT = 0.25  # of the response's power, in the partition where it begins
 HEAD_BLOCKS = 1  # kept before the strongest partition
-PULL, PUSH = 1.0, 2.0  # of the drift's loop: rate (samples a second) gained a second and sample of slip, and at once
-CALM = 0.3  # of the integrator, once the drift is caught
+PULL, PUSH = 0.3, 2.0  # of the drift's loop: rate (samples a second) gained a second and sample of slip, and at once
+SHARE, CAUGHT_SHARE = 0.2, 0.05  # of a look in the mean of the drift, at least; once it is caught
+CERTAIN_LOOKS = 4  # after which a drift is believed
 CAUGHT_SLIP, CAUGHT_S = 0.1, 0.5  # slip below which, for so long, it is caught
 SETTLE_S = 0.3  # of trusted prediction, before the slip is believed
 LARGEST_SLIP = 3.0  # samples; of more only the sign is known
@@ -62,6 +64,8 @@ class BandCanceller:
         self._ring[:] = 0.0
         self._written = self._hops = self._looks = 0
         self._strongest, self._located = -1, False
+        self._before: tuple[np.ndarray, tuple[int, int], float] | None = None  # the response as it was looked at last
+        self._drift_looks = 0
         self._behind = 0.0  # samples by which the reference is read late, beside the filter
         self._rate, self._pace, self._drifting = 0.0, 0.0, False  # samples a second
         self._settled_s = self._steady_s = 0.0
@@ -71,6 +75,7 @@ class BandCanceller:
         """Sound was left out: what was learnt of the room and the clocks is kept."""
         self._filter.jump()
         self._ring[:] = 0.0
+        self._before = None
 
     # ---- a hop ---------------------------------------------------------------------------------
 
@@ -95,6 +100,8 @@ class BandCanceller:
             self._make_room()
         if not self._located:
             self._look_for_the_beginning()
+        if not self._one_clock:
+            self._measure_drift()
 
     def _look_for_the_beginning(self) -> None:
         """Where the learnt response begins, once it has been seen there several times: the filter moves there."""
@@ -108,15 +115,33 @@ class BandCanceller:
             if strongest > HEAD_BLOCKS:
                 self._filter.stand_back(min(MOST_BACK, strongest - HEAD_BLOCKS))
 
+    def _measure_drift(self) -> None:
+        """The rate, from where the band stood a look ago and where it stands now."""
+        before, self._before = self._before, None
+        if self._settled_s < SETTLE_S:
+            return
+        f = self._filter
+        self._before = f.response_spectrum(), (f.back_blocks, f.restarts), f.slip_samples + self._behind
+        if before is None or before[1] != self._before[1]:
+            return
+        moved = turn_samples(before[0], self._before[0]) + self._before[2] - before[2]
+        self._drift_looks += 1
+        share = max(CAUGHT_SHARE if self._caught else SHARE, 1.0 / self._drift_looks)
+        self._set_rate((1.0 - share) * self._rate + share * moved / LOOK_S)
+
+    def _set_rate(self, rate: float) -> None:
+        most = MOST_DRIFT_PPM * 1e-6 * self.sample_rate
+        self._rate = min(most, max(-most, rate))
+
     def _follow_drift(self) -> None:
         slip, sure = min(LARGEST_SLIP, max(-LARGEST_SLIP, self._filter.slip_samples)), self._filter.trust > GLIMPSED
         self._settled_s = self._settled_s + self.hop_s if sure else 0.0
         self._pace = self._rate * self._drifting
         if self._settled_s < SETTLE_S:
             return
-        most = MOST_DRIFT_PPM * 1e-6 * self.sample_rate
-        self._rate = min(most, max(-most, self._rate + (CALM if self._caught else 1.0) * PULL * slip * self.hop_s))
-        if not self._drifting and abs(self._rate) > LEAST_DRIFT_PPM * 1e-6 * self.sample_rate:
+        self._set_rate(self._rate + PULL * slip * self.hop_s)
+        certain = self._drift_looks >= CERTAIN_LOOKS and abs(self._rate) > LEAST_DRIFT_PPM * 1e-6 * self.sample_rate
+        if certain and not self._drifting:
             self._drifting = True
             self._make_room()
         self._pace = (self._rate + PUSH * slip) * self._drifting
@@ -133,6 +158,7 @@ class BandCanceller:
         """Fractions of a sample need newer ones: where the reference is read too near its end, as much of its delay as there is
         is waited for before the filter instead of in it; where there is none, the drift cannot be followed."""
         blocks = self._filter.back_blocks or max(0, int(self._filter.block_powers().argmax()) - HEAD_BLOCKS)
+        self._before = None
         self._filter.stand_back(0, blocks)
         self._behind = max(self._behind + BLOCK * blocks, float(HALF))
 
@@ -171,7 +197,7 @@ class BandCanceller:
         return self._filter.over_voice_db
 
     def line(self) -> str:
-        """The whole so far, or that which ended by a reset, in one clause: how loud the band stood in the microphone, and how much of it was taken out."""
+        """How loud the band stood in the microphone and how much of it was taken out, so far or until the reset, in one clause."""
         if not self._hops and self._ended:
             return self._ended
         over_db, removed_db = self._filter.over_voice_of_all_db, self._filter.removed_of_all_db

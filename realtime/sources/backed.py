@@ -99,7 +99,7 @@ class BackedMicrophone(MicrophoneSource):
 
     def _prepare(self, rate: int) -> None:
         super()._prepare(rate)
-        self._begun, self._underflows = False, 0
+        self._begun, self._underflows, self._starts_at = False, 0, 0
 
     def _start(self, backend: Any, info: AudioInput, rate: int) -> None:
         self.output = output = find_output(self.backing.device, backend, info)
@@ -153,13 +153,13 @@ class BackedMicrophone(MicrophoneSource):
 
     def _take_latency(self, *latencies_s: float) -> None:
         """How long sound takes out and in; once something was heard, the stream keeps the time that it has."""
-        if not self._opened_ring().write_index:
+        if self._opened_ring().write_index == self._starts_at:
             self.lead_s = sum(latency_s for latency_s in latencies_s if 0.0 < latency_s < PLAUSIBLE_S)
             self._gate = round(self.lead_s * self.sample_rate)
 
     def _ready_to_play(self, rate: int) -> None:
         """All that the callbacks need. A device that is opened anew goes on where the stream stands."""
-        at = self._opened_ring().write_index
+        at = self._opened_ring().write_index - self._starts_at
         backing, self._player_rate = self.backing, rate
         samples = backing.samples if backing.sample_rate == rate else converted(backing.samples, backing.sample_rate, rate)
         self._player, self._gate = Player(samples, backing.loops), at + round(self.lead_s * self.sample_rate)
@@ -218,13 +218,18 @@ class BackedMicrophone(MicrophoneSource):
     # ------------------------------------------------------------------ our thread
 
     def start_clock(self) -> None:
-        """The song begins, or its count-in."""
+        """The song begins, or its count-in; from the beginning, where it was begun before."""
         super().start_clock()
+        if self._begun:
+            self._starts_at = self._opened_ring().write_index
+            self._gate_open = False
+            self._ready_to_play(self._player_rate)
         self._begun = True
 
     def read(self, timeout_s: float = 0.1) -> np.ndarray | None:
         """As MicrophoneSource; None too where the song has ended."""
-        if not self.backing.loops and self.position_samples >= (self.backing.seconds + TAIL_S) * self.sample_rate:
+        heard_s = (self.position_samples - self._starts_at) / self.sample_rate
+        if not self.backing.loops and heard_s >= self.backing.seconds + TAIL_S:
             return None
         return super().read(timeout_s)
 

@@ -132,19 +132,16 @@ def list_audio_outputs(backend: Any = None) -> list[AudioInput]:
 
 
 def find_output(device: str | int | None, backend: Any = None, beside: AudioInput | None = None) -> AudioInput:
-    """The output that ``device`` means: a number or a part of its name; None: the default one of the sound system to which
-    the input ``beside`` belongs, else of all. Raises DeviceError as ``find_input``."""
+    """The output that ``device`` means: a number, a part of its name, None for the default: that of the sound system to
+    which the input ``beside`` belongs, where it has one. Raises DeviceError as ``find_input``."""
     backend = backend or load_backend()
     outputs = list_audio_outputs(backend)
     if not outputs:
-        raise DeviceError("no audio output was found; plug one in, or leave out what plays")
+        raise DeviceError("no audio output was found; plug one in")
     if device is not None:
         return _meant(device, outputs, "output")
     theirs = [host.get("default_output_device", -1) for host in backend.query_hostapis() if beside and host["name"] == beside.host_api]
-    for candidate in outputs:
-        if candidate.index in theirs:
-            return candidate
-    return _default_of(outputs, "output")
+    return next((one for one in outputs if one.index in theirs), None) or _default_of(outputs, "output")
 
 
 def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
@@ -169,7 +166,7 @@ def _default_of(devices: list[AudioInput], what: str) -> AudioInput:
     for candidate in devices:
         if candidate.is_default:
             return candidate
-    option = "--device" if what == "input" else "--listen-device or --output-device"
+    option = "--device" if what == "input" else "--listen-device"
     raise DeviceError(f"the system names no default audio {what}; choose one with {option}:\n{_lines(devices)}")
 
 
