@@ -365,13 +365,14 @@ class Program:
 
     def _prepare_tracker(self, sample_rate: int, recorded: bool = False) -> MelodyTracker:
         """The tracker for that rate: the one of the input before where it fits, else another with the same model."""
-        before, wanted = self.tracker, (self.settings.tracking, self.settings.decoder)
+        before, wanted = self.tracker, (self.settings.tracking, self.settings.decoder, recorded)
         if before is not None and before.sample_rate == sample_rate and self._tracker_for == wanted:
             before.change(self.settings)
             self._show_tracker(before)
             return before
         self._tracker_for = wanted
-        self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, before.engine.model if before else None)
+        model = before.engine.model if before else None
+        self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, model, recorded)
         if self.band is not None:
             tracker.know_band(*self.band)
         tracker.warm_up()

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from rt_melody.kernels.resample import converted
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.devices import AudioInput, find_output
@@ -161,6 +160,8 @@ class BackedMicrophone(MicrophoneSource):
         """All that the callbacks need. A device that is opened anew goes on where the stream stands."""
         at = self._opened_ring().write_index - self._starts_at
         backing, self._player_rate = self.backing, rate
+        from rt_melody.kernels.resample import converted  # numba, which is not loaded before it is needed
+
         samples = backing.samples if backing.sample_rate == rate else converted(backing.samples, backing.sample_rate, rate)
         self._player, self._gate = Player(samples, backing.loops), at + round(self.lead_s * self.sample_rate)
         self._first_position = round(self._gate * rate / self.sample_rate) if at else -round(backing.delay_s * rate)
