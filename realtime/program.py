@@ -5,14 +5,12 @@ What is cheap to check is checked first: torch is imported when the input is ope
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -20,13 +18,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rt_melody.realtime.band import KnownBand, check_band, known_band, read_backing, said_of_backing
+from rt_melody.realtime.band import KnownBand, known_band, read_backing, said_of_backing
+from rt_melody.realtime.checks import check_all, is_paced, jobs_for, make_folders, meant, name_in_graph
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.control.desk import Desk, needing_restart
-from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError, SettingsError
+from rt_melody.realtime.errors import InputError, RtMelodyError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.paths import clash
 from rt_melody.realtime.session import Session, SessionStats, close_all, closing
 from rt_melody.realtime.settings import VIRTUAL, Settings
 from rt_melody.realtime.signals import StopSignals, signal_name
@@ -60,7 +58,7 @@ class Program:
 
     def __init__(self, settings: Settings, signals: StopSignals, config: str | None = None, several: bool | None = None) -> None:
         """``several``: whether what goes out is named after its input; None: where there are several."""
-        inputs: list[str] = [name for given in settings.source.input for name in _meant(given)]
+        inputs: list[str] = [name for given in settings.source.input for name in meant(given)]
         self.settings: Settings = settings.changed(source=settings.source.changed(input=inputs))
         self.inputs, self.several, self.signals = inputs, len(inputs) > 1 if several is None else several, signals
         self.config, self.failed, self.unusable = config, list[EventSink](), list[str]()
@@ -77,17 +75,12 @@ class Program:
         self.panel: Panel | None = None
         self.session: Session | None = None  # the newest
         self.band: KnownBand | None = None  # that is taken out of the input
-        self._check_inputs()
-        self._check_jack()
-        self._check_outputs()
+        check_all(self.settings, inputs, self.several, config)
 
     @property
     def jobs(self) -> int:
-        """How many inputs may be heard side by side: one where a clock drives them, or one file tells of all."""
-        asked = self.settings.source.jobs
-        if not self.several or self._is_paced() or self.settings.report.stats_file:
-            return 1
-        return min(len(self.inputs), default_jobs() if asked is None else asked)
+        """How many inputs may be heard side by side."""
+        return jobs_for(self.settings, self.inputs, self.several, self.aloud)
 
     def run(self) -> int:
         """All inputs, one after the other. 0; 1 when one of several could not be used (it is told, the others are done), or an
@@ -95,7 +88,7 @@ class Program:
         with self._steered(), self._in_jack(), closing(self.live), closing(self.logs):
             self._make_live()
             if self.several:
-                self.make_folders()
+                make_folders(self.settings)
             if self.settings.report.stats_file:
                 self.logs.append(LineLog(self.settings.report.stats_file))
             with panic_on_signal(self.live):
@@ -173,7 +166,8 @@ class Program:
         """One run of one input, or several, as long as the input stays. ``files``: its sinks, which are made where there are none."""
         jack = self.jack.sound if self.jack else None
         backing = read_backing(self.settings.band, self._tell, self.signals.stop)
-        source = make_source(SourceRequest(name, self.settings.source, self._is_paced(), self.signals.stop, jack, backing))
+        paced = is_paced(self.settings, self.aloud)
+        source = make_source(SourceRequest(name, self.settings.source, paced, self.signals.stop, jack, backing))
         session: Session | None = None
         try:
             if not files:
@@ -231,7 +225,7 @@ class Program:
         self.desk.take()
         before, self.settings = self.settings, self.desk.taken.settings
         if self.settings.source.input != before.source.input:
-            self.inputs = [meant for given in self.settings.source.input for meant in _meant(given)]
+            self.inputs = [name for given in self.settings.source.input for name in meant(given)]
             name = self.inputs[0]
         if changed := needing_restart(before, self.settings):
             self._tell(f"{', '.join(f'{name} {self.settings.flat(name)}' for name in changed)}: starting again")
@@ -289,25 +283,6 @@ class Program:
 
     # ---- JACK ----------------------------------------------------------------------------------
 
-    def _check_jack(self) -> None:
-        source = self.settings.source
-        if not source.jack:
-            return
-        if "mic" not in self.inputs and self.settings.output.midi_out is None:
-            raise SettingsError("--jack has nothing to do; listen with --input mic, or play with --midi-out")
-        self._name_in_graph()
-        if "mic" in self.inputs and source.rate is not None:
-            raise SettingsError("--rate is not asked of JACK, whose graph has a rate of its own; leave it out, or --jack")
-        if self.settings.midi.back_end is not None and self.settings.output.midi_out is not None:
-            raise SettingsError("--midi-back-end is not used with --jack, whose MIDI port is in the graph; leave it out, or --jack")
-
-    def _name_in_graph(self) -> str | None:
-        """What to listen to in the graph. Raises SettingsError for a number."""
-        device = self.settings.source.device
-        if isinstance(device, int):
-            raise SettingsError(f"--device {device} is a number of PortAudio's; with --jack give a part of a name in the graph")
-        return device
-
     @contextmanager
     def _in_jack(self) -> Generator[None]:
         """Meanwhile a client in the graph, where it is asked for."""
@@ -319,7 +294,7 @@ class Program:
         source, port = self.settings.source, self.settings.output.midi_out
         sinks = [] if port in (None, VIRTUAL) else [port]
         self.jack = JackClient(
-            "rt-melody", "mic" in self.inputs, port is not None, self._name_in_graph(), source.channel, sinks, tell=self._tell_loss
+            "rt-melody", "mic" in self.inputs, port is not None, name_in_graph(self.settings), source.channel, sinks, tell=self._tell_loss
         )
         with self.jack.open():
             yield
@@ -390,95 +365,6 @@ class Program:
             self.display.status(tracker.latency.total_ms, 0)
         if self.panel:
             self.panel.watch(tracker)
-
-    # ---- what comes in -------------------------------------------------------------------------
-
-    def _check_inputs(self) -> None:
-        model = self.settings.tracking.model
-        check_band(self.settings, self.inputs)
-        if self.several and self.settings.control.panel:
-            raise SettingsError(f"--panel hears one input; the input is {' '.join(self.inputs)}")
-        if self.several and set(NAMED) & set(self.inputs):
-            raise SettingsError(f"--input {' '.join(self.inputs)}: several inputs must all be files; give mic, demo or - alone")
-        self._check_jobs()
-        if "-" in self.inputs and sys.stdin is None:
-            raise SettingsError("--input - needs a standard input, which is closed; pipe samples in")
-        if model is not None and not os.path.isfile(model):
-            raise SettingsError(f"there is no model file {model}; leave --model out to use the one that is shipped")
-
-    def _check_jobs(self) -> None:
-        jobs = self.settings.source.jobs
-        if jobs in (None, 1):
-            return
-        if set(NAMED) & set(self.inputs):
-            raise SettingsError(f"--jobs {jobs} is for several files, and the input is {self.inputs[0]}; leave --jobs out")
-        if self._is_paced():
-            raise SettingsError(f"--jobs {jobs}: what is played at the pace of the clock is played one by one; leave --jobs out")
-        if self.settings.report.stats_file:
-            raise SettingsError(f"--jobs {jobs}: --stats-file tells of one process; leave one of the two out")
-
-    def _is_paced(self) -> bool:
-        """Whether a recording is played at the pace of the clock: somebody listens, or it was asked for."""
-        output = self.settings.output
-        return bool(output.midi_out or output.osc or self.settings.source.realtime or self.aloud or self.settings.control.panel)
-
-    # ---- what goes out -------------------------------------------------------------------------
-
-    def _check_outputs(self) -> None:
-        output = self.settings.output
-        for option, (given, _) in self.settings.written_files.items():
-            if given == "-":
-                raise SettingsError(f"{option} - names no file; for lines on standard output give --jsonl, or --jsonl-frames")
-        if output.writes_lines and sys.stdout is None:
-            raise SettingsError("--jsonl needs a standard output, which is closed; leave it out or send it to a file")
-        if self.several:
-            self._check_folders()
-        if sentence := clash(self._written(), self._read_from(), sys.stdout if output.writes_lines else None):
-            raise SettingsError(sentence)
-
-    def _written(self) -> dict[str, str | Path]:
-        """Every file that will be written, by what the user calls it."""
-        stats_file = self.settings.report.stats_file
-        paths = {
-            (option, path): path
-            for option, (folder, ending) in self.settings.written_files.items()
-            for name in self.inputs
-            for path in (output_path(folder, name, ending, self.several),)
-        }
-        written: dict[str, str | Path] = {f"{option} {path}": path for option, path in paths}
-        return {**written, **({f"--stats-file {stats_file}": stats_file} if stats_file else {})}
-
-    def _read_from(self) -> dict[str, str | Path]:
-        """Every file that is read, likewise."""
-        read: dict[str, str | Path] = {f"the input {name}": name for name in self.inputs if name not in NAMED}
-        if (model := self.settings.tracking.model) is not None:
-            read[f"the model {model}"] = model
-        if (reference := self.settings.source.reference) is not None:
-            read[f"the reference {reference}"] = reference
-        if (backing := self.settings.band.file) is not None:
-            read[f"the backing {backing}"] = backing
-        return {**read, **({f"the settings {self.config}": self.config} if self.config else {})}
-
-    def _folders(self) -> list[str]:
-        return [folder for folder, _ in self.settings.written_files.values()]
-
-    def _check_folders(self) -> None:
-        """With several inputs the output paths are folders; two inputs of one stem would share a file."""
-        stems = Counter(Path(name).stem for name in self.inputs)
-        for given in self._folders():
-            twice = next((stem for stem, count in stems.items() if count > 1), None)
-            if twice:
-                raise SettingsError(f"two inputs are called {twice}; their outputs in {given} would be one file: rename one")
-            if os.path.lexists(given) and not os.path.isdir(given):
-                raise SettingsError(f"{given} is no folder; with several inputs give the name of one")
-
-    def make_folders(self) -> None:
-        """The folders that several inputs' outputs go to. Raises OutputError."""
-        for given in self._folders():
-            try:
-                Path(given).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"the folder {given} cannot be made ({error.strerror}); choose another place") from error
 
     # ---- what is said --------------------------------------------------------------------------
 
@@ -569,18 +455,6 @@ def unusable_line(names: Sequence[str], number: int) -> str | None:
     if not names or number < 2:
         return None
     return f"{len(names)} of {number} inputs could not be used: {', '.join(names)}"
-
-
-def default_jobs() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _meant(name: str) -> list[str]:
-    """The files that a pattern means, where the shell has left it as it was, as those of Windows do."""
-    if name in NAMED or os.path.exists(name) or not glob.has_magic(name):
-        return [name]
-    return sorted(glob.glob(name)) or [name]
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def test_numbers_of_jobs_that_cannot_be(words, said, capsys):
     [({}, 2), ({"jobs": 5}, 3), ({"jobs": 1}, 1), ({"osc": "localhost:9"}, 1), ({"stats_file": "s"}, 1), ({"input": "long.wav"}, 1)],
 )
 def test_how_many_there_are(options, jobs, songs, monkeypatch):
-    monkeypatch.setattr("rt_melody.realtime.program.default_jobs", lambda: 2)
+    monkeypatch.setattr("rt_melody.realtime.checks.default_jobs", lambda: 2)
     settings = make_settings({"input": ["long.wav", "b.wav", "c.wav"], **options})
     assert Program(settings, StopSignals()).jobs == jobs
 

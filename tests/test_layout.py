@@ -45,6 +45,7 @@ RANKS = (
     ("realtime.melody",),
     ("realtime.formats",),
     ("realtime.plugin", "realtime.selftest", "realtime.calibration", "realtime.session", "realtime.api", "realtime.panel", "realtime.band"),
+    ("realtime.checks",),
     ("realtime", "realtime.program"),
     ("realtime.corpus",),
     ("realtime.commands",),

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rt_melody.realtime.checks import make_folders
 from rt_melody.realtime.corpus.progress import Progress
 from rt_melody.realtime.corpus.workers import Outcome, run_tasks
 from rt_melody.realtime.errors import OutputError
@@ -57,7 +58,7 @@ class _Several:
         self.reader: OutputError | None = None  # of standard output, once it has gone
 
     def run(self) -> int:
-        self.program.make_folders()
+        make_folders(self.program.settings)
         done: set[int] = set()
         with _partial_folders(self.program.settings) as folders, Progress(len(self.inputs)) as self.progress, panic_on_signal([]):
             self.program.signals.run()
