@@ -205,7 +205,8 @@ def table(endings: list[Ending]) -> str:
     groups |= {"in the start": [e for e in endings if e.in_start], "all": endings}
     for name, group in groups.items():
         failed = sum(e.fault is not None for e in group)
-        lines.append(f"| {name} | {len(group)} | {failed} | {_spread([e.exit_s for e in group])} | {_spread([e.silent_s for e in group])} |")
+        exits, silences = (_spread([getattr(e, key) for e in group]) for key in ("exit_s", "silent_s"))
+        lines.append(f"| {name} | {len(group)} | {failed} | {exits} | {silences} |")
     return "\n".join(lines)
 
 

@@ -60,12 +60,9 @@ def _run(args: argparse.Namespace) -> int:
         return print_text(list_synths())
     if args.examples is not None:
         return _copy_examples(Path(args.examples))
-    options = {k: v for k, v in vars(args).items() if k in FLAT and v is not None}
-    if args.notes is not None:
-        options["notes"] = _note_options(args.notes)
     if args.profile == ["list"]:
         return print_text(list_profiles())
-    settings = make_settings(options, args.config, say, profile_values(args.profile or []))
+    settings = settings_of(args)
     if args.list_devices:
         return _list_devices(settings.midi.back_end)
     if args.panic is not None:
@@ -90,6 +87,14 @@ def _run(args: argparse.Namespace) -> int:
 
 
 # ---- settings that are not options of their own --------------------------------------------------
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """What a parsed command line asks for, its ``--config`` included."""
+    options = {k: v for k, v in vars(args).items() if k in FLAT and v is not None}
+    if args.notes is not None:
+        options["notes"] = _note_options(args.notes)
+    return make_settings(options, args.config, say, profile_values(args.profile or []))
 
 
 def _note_options(pairs: list[str]) -> dict[str, str]:

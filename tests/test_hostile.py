@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rt_melody.benchmarks import hostile
 from rt_melody.benchmarks.fuzz import targets
+from rt_melody.realtime.types import NoteOff, NoteOn
 
 
-@pytest.mark.parametrize("kind, count", [("audio", 60), ("yaml", 300), ("models", 12)])
+@pytest.mark.parametrize("kind, count", [("audio", 60), ("yaml", 300), ("models", 12), ("commands", 150)])
 @pytest.mark.filterwarnings("ignore")  # NumPy's about floats that mutation made
 def test_whatever_is_given_is_read_or_refused(kind, count, tmp_path, capfd):
     came = set()
@@ -21,6 +23,19 @@ def test_whatever_is_given_is_read_or_refused(kind, count, tmp_path, capfd):
         came.add(hostile.TAKERS[kind](str(path)).partition(":")[0])
     assert came == {"read", "refused"}
     assert "AN ARCHIVE RAN" not in capfd.readouterr().out
+
+
+def test_random_feeds_come_back_finite_in_order_and_with_an_end_for_each_note():
+    for data in hostile.inputs("feeds", 2, seed=7):
+        hostile.feeder().run(data.hex())
+
+
+def test_what_cannot_be_is_noticed():
+    on, off = NoteOn(0.0, 0.1, 60, 64, 60.0), NoteOff(0.2, 0.3, 60)
+    hostile.Feeder.check([on, off])
+    for heard in ([on], [off], [on, off, off], [on, off, replace(on, pitch=float("nan")), off]):
+        with pytest.raises(AssertionError):
+            hostile.Feeder.check(heard)
 
 
 def test_mutations_are_of_their_seed_and_change_something():

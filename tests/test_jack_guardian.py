@@ -33,7 +33,8 @@ class Looking:
 
 @pytest.fixture
 def pipe(monkeypatch):
-    monkeypatch.setattr(guardian, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(guardian, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(guardian, "WAKE_EVERY_S", 0.001)
     return os.pipe()
 
 
@@ -42,6 +43,13 @@ def test_a_death_is_told_to_whoever_listened_last(pipe):
     reader, writer = pipe
     looking = Looking([["old:in"], ["a:in"], ["a:in", "b:in"], []], after=lambda: os.close(writer))
     assert guardian.await_end(looking, reader) == ["a:in", "b:in"]
+
+
+def test_a_program_that_is_being_ended_is_not_waited_for(pipe):
+    """Its pipe ends long after."""
+    ending = threading.Event()
+    looking = Looking([["a:in"], ["a:in"]], after=ending.set)
+    assert guardian.await_end(looking, pipe[0], ending.is_set) == ["a:in"]
 
 
 @pytest.mark.parametrize("how", ["a word", "the server"])

@@ -142,7 +142,7 @@ def test_nobody_without_a_home_can_import_it(open_folder):
     temporary = open_folder / "t"
     temporary.mkdir()
     code = (
-        "import os, zipfile, importlib.resources, numpy as np, numba; numba.njit('f8(f8)')(lambda x: x)\n"
+        "import mmap, os, zipfile, importlib.resources, numpy as np, numba; numba.njit('f8(f8)')(lambda x: x)\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "from rt_melody.kernels import compiled, resample\nfrom rt_melody.realtime.jack import process\n"
         "out = np.zeros(9, np.float32)\n"

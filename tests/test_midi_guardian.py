@@ -83,6 +83,37 @@ def test_a_port_that_fails_raises_what_it_raised():
         pass_on(Port(fails=True), reader, Sounding())
 
 
+def test_of_a_program_that_is_being_ended_the_note_ends_before_the_pipe_does():
+    """And what still came through is passed on and ended too."""
+    late, (reader, writer) = midi_bytes.note_on(3, 62, 90), os.pipe()
+    os.write(writer, framed(ON))
+
+    class Slow(Port):
+        def send_message(self, message):
+            super().send_message(message)
+            if self.sent == [ON, midi_bytes.note_off(3, 60), *midi_bytes.silence(3)]:
+                os.write(writer, framed(late))
+                os.close(writer)
+
+    port = Slow()
+    pass_on(port, reader, Sounding(), lambda: True)
+    offs = midi_bytes.note_off(3, 60), midi_bytes.note_off(3, 62)
+    assert port.sent == [ON, offs[0], *midi_bytes.silence(3), late, offs[1], *midi_bytes.silence(3)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
+def test_the_kernel_tells_that_a_process_is_being_ended():
+    alive = midi_guardian.Parent()
+    assert not alive.is_ending()
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    alive._stat = os.open(f"/proc/{child.pid}/stat", os.O_RDONLY)
+    assert not alive.is_ending()
+    child.kill()
+    assert eventually(alive.is_ending), "as soon as it is a zombie at the latest"
+    child.wait()
+    assert alive.is_ending()
+
+
 # ---- with a child
 
 

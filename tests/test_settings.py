@@ -507,3 +507,11 @@ def test_a_mode_that_the_synthesiser_cannot_do_is_refused(options, said):
 def test_midi_follows_the_performance(options, mpe, bend_range, loudness, brightness):
     midi = make_settings(options).midi
     assert (midi.mpe, midi.bend_range, midi.loudness_message, midi.brightness_message) == (mpe, bend_range, loudness, brightness)
+
+
+@pytest.mark.parametrize("words", [{"octave": "\udcff"}, {"scale": "\udcff"}, {"osc": ["a:1", "\udcff"]}, {"notes": {"on_ms": "\udcff"}}])
+def test_bytes_that_are_no_text_are_refused_and_file_names_may_be_so(words):
+    """As Python keeps what it cannot decode of a command line."""
+    with pytest.raises(SettingsError, match="must be text in UTF-8"):
+        make_settings(words)
+    assert make_settings({"csv": "\udcff.csv"}).output.csv == "\udcff.csv"

@@ -9,11 +9,10 @@ import pytest
 
 LEFT_OUT = "print('left out:', *(name for name in ('torch._prims', 'scipy') if sys.modules.get(name) is None))"
 COMMAND = f"""
-import sys
+import atexit, sys
 from rt_melody.realtime.start import main
-status = main()
-{LEFT_OUT}
-sys.exit(status)
+atexit.register(lambda: {LEFT_OUT})
+sys.exit(main())
 """
 LIBRARY = f"""
 import sys
@@ -43,3 +42,25 @@ def test_the_command_hears_without_what_it_leaves_out(tmp_path):
 @pytest.mark.slow
 def test_a_library_leaves_torch_whole():
     assert "torch._prims" not in said(LIBRARY)
+
+
+ENDING = """
+import atexit, sys, threading
+from rt_melody.realtime import start
+atexit.register(lambda: sys.stdout.write("called at the end"))
+sys.stdout.write("said before; ")
+worker = threading.Thread(target=lambda: (threading.Event().wait(0.2), sys.stdout.write("worked; ")))
+{begin}
+status = start.leave(3)
+print("not left; ", end="")
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    "begin, told",
+    [("", "said before; called at the end"), ("worker.start()", "said before; not left; worked; called at the end")],
+)
+def test_it_leaves_at_once_unless_a_thread_still_works(begin, told):
+    done = subprocess.run([sys.executable, "-c", ENDING.format(begin=begin)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, told), done.stderr

@@ -5,8 +5,10 @@ Conventions
 * The child (``python -m rt_melody.realtime.jack.guardian``) joins the graph as a client without ports that is not active:
   it is seen by nobody and costs no cycle anything. It looks now and then whom our output is connected to.
 * Which notes sound stands in memory that JACK's callback writes and both processes share (``Exchange.notes_fd``).
-* Its standard input is a pipe of ours: a byte is an end in good order. At any other end it makes a port, connects that to
-  whoever was played on last, and ends what sounds, more than once, since a connection carries nothing at first.
+* Its standard input is a pipe of ours: a byte is an end in good order. At any other end, or once the kernel says that we are
+  being ended, it makes a port, connects that to whoever was played on last, and ends what sounds: more than once, since a
+  connection carries nothing at first, and again when the pipe has ended, since jackd plays what a dead client wrote last over
+  and over until it has left.
 * It is in a session of its own and heeds no signal but SIGKILL, since what ends us may be sent to a whole group of processes.
 """
 
@@ -21,18 +23,21 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from rt_melody.realtime import midi_bytes
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.jack.module import import_jack
-from rt_melody.realtime.sinks.midi_guardian import Sounding, heed_no_signal
+from rt_melody.realtime.sinks.midi_guardian import Parent, Sounding, heed_no_signal
 
 NOTES = 16 * 128  # a byte for each note of each channel: whether it sounds
 LOOK_EVERY_S = 0.1  # at the connections
+WAKE_EVERY_S = 0.02  # to see whether the program is being ended
 END_S = 1.0  # how long an end in good order may take
-SEND_AT_S = (0.0, 0.01, 0.05, 0.2)  # after the connections were asked for
+SEND_AT_S = (0.0, 0.01, 0.05, 0.2)  # after the connections were asked for, and after the end of the pipe
+GONE_S = 5.0  # how long it is waited for
 REFUSED = 3  # the exit status of one that could not join
 
 
@@ -92,31 +97,39 @@ class StandBy:
             return [port.name for port in self._client.get_all_connections(self._client.get_port_by_name(self._port))]
         return []
 
-    def end(self, messages: list[bytes], listeners: list[str]) -> None:
-        """Send them to those."""
+    def end(self, messages: list[bytes], listeners: list[str], pipe: int) -> None:
+        """Send them to those, now and once ``pipe`` has ended."""
         self._output = self._client.midi_outports.register("out")
         self._client.activate()
         for name in listeners:
             with suppress(self._jack.JackError):  # it left too
                 self._client.connect(self._output, name)
+        self._send_again_and_again(messages)
+        select.select([pipe], [], [], GONE_S)
+        self._send_again_and_again(messages)
+
+    def _send_again_and_again(self, messages: list[bytes]) -> None:
         began_s = time.monotonic()
         for at_s in SEND_AT_S:
             time.sleep(max(0.0, began_s + at_s - time.monotonic()))
             self._waiting.extend(messages)
-        time.sleep(SEND_AT_S[-1])
 
     def close(self) -> None:
         self._client.close()
 
 
-def await_end(stand_by: StandBy, pipe: int) -> list[str]:
+def await_end(stand_by: StandBy, pipe: int, is_ending: Callable[[], bool] = lambda: False) -> list[str]:
     """Whom to tell that the program died without a word; nobody where it ended well, or with the server."""
     before: list[str] = []
     now: list[str] = []
+    look_s = 0.0
     while not stand_by.server_gone.is_set():
-        if select.select([pipe], [], [], LOOK_EVERY_S)[0]:
+        if is_ending() and not select.select([pipe], [], [], 0.0)[0]:
+            return sorted({*before, *now})
+        if select.select([pipe], [], [], WAKE_EVERY_S)[0]:
             return [] if os.read(pipe, 1) else sorted({*before, *now})
-        before, now = now, stand_by.listeners()
+        if time.monotonic() - look_s > LOOK_EVERY_S:
+            before, now, look_s = now, stand_by.listeners(), time.monotonic()
     return []
 
 
@@ -143,11 +156,11 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # JackOpenError, of a module that is loaded only now
         return REFUSED if type(error).__name__.startswith("Jack") else 1
     run_first()
-    if listeners := await_end(stand_by, 0):
+    if listeners := await_end(stand_by, 0, Parent().is_ending):
         with mmap.mmap(notes_fd, NOTES, access=mmap.ACCESS_READ) as notes:
             messages = ending(notes[:])
         if messages:
-            stand_by.end(messages, listeners)
+            stand_by.end(messages, listeners, 0)
     if not stand_by.server_gone.is_set():
         stand_by.close()
     return 0

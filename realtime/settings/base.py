@@ -8,7 +8,7 @@ Conventions
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
@@ -22,6 +22,7 @@ Model = TypeVar("Model", bound="SettingsModel")
 NOW, NEXT_NOTE, RESTART = "now", "next note", "restart"
 
 # What pydantic found wrong -> the rule in our words. Placeholders are those of pydantic's context.
+NO_TEXT = "it must be text in UTF-8"
 RULES = {
     "greater_than": "it must be above {gt:g}",
     "greater_than_equal": "it must be at least {ge:g}",
@@ -62,6 +63,8 @@ class SettingsModel(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise first_fault(error, type(self)) from None
+        except UnicodeEncodeError:  # pydantic's own, where it expects a number or a word of a list
+            raise _no_text(values) from None
 
     def changed(self: Model, **changes: Any) -> Model:
         """The same settings but for ``changes``, checked anew."""
@@ -85,6 +88,24 @@ def option(
     ``RESTART``; ``limits``: those of ``pydantic.Field``."""
     extra = {"flag": flag, "metavar": metavar, "writes": writes, "live": live}
     return Field(default, description=description, json_schema_extra=cast(Any, extra), **limits)
+
+
+def _no_text(values: dict[str, Any]) -> SettingsError:
+    """Of the value that holds bytes which are no text; Python keeps those of a command line as lone surrogates."""
+    *location, value = next(_words_that_are_no_text(values))
+    return SettingsError.of(tuple(map(str, location)), value, NO_TEXT)
+
+
+def _words_that_are_no_text(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Each with the names that lead to it."""
+    if isinstance(value, dict):
+        for name, inner in cast("dict[Any, Any]", value).items():
+            yield from ((name, *found) for found in _words_that_are_no_text(inner))
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            yield from _words_that_are_no_text(inner)
+    elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        yield (value,)
 
 
 def first_fault(error: ValidationError, model: type[BaseModel]) -> SettingsError:

@@ -8,6 +8,8 @@ Conventions
 * It answers on its standard output, a JSON line each: ``{"name": ...}`` or ``{"error": ...}`` once the port was opened or not,
   later ``{"lost": ...}``. It is in a session of its own and heeds no signal but SIGKILL, since what ends us may be sent to a
   whole group of processes.
+* The pipe of a killed program ends after its memory was freed, which took half a second on a busy machine; the kernel says
+  before that the program is being ended, and is asked every LOOK_EVERY_S (Linux).
 * The thread that sends never waits: a pipe that takes nothing is a port that is lost.
 * ``Guarded`` has the methods of a port (see sinks/midi.py).
 """
@@ -21,6 +23,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from rt_melody.realtime import midi_bytes
@@ -29,6 +32,7 @@ from rt_melody.realtime.sinks.midi_port import WatchedPort
 
 OPEN_S = 20.0  # how long a start may take on a busy machine
 END_S = 2.0  # how long an end in good order may take
+LOOK_EVERY_S = 0.02  # whether the program is being ended
 CHECK_EVERY_S = 0.25  # whether the port is still there
 GONE = "the process that holds it has ended"
 
@@ -119,16 +123,50 @@ class Sounding:
 
     def ending(self) -> list[bytes]:
         """The messages after which nothing sounds any more: each note by its number first, as some synthesisers heed
-        nothing else."""
+        nothing else. They count as sent."""
         offs = [midi_bytes.note_off(channel, note) for channel, note in self._notes]
         quiet = [message for channel in sorted(self._channels) for message in midi_bytes.silence(channel)]
+        self._notes, self._channels = {}, set()
         return [*offs, *quiet]
 
 
-def pass_on(port: WatchedPort, pipe: int, sounding: Sounding) -> None:
-    """From the pipe to the port, until the pipe ends; then nothing sounds."""
+class Parent:
+    """Our parent process, as the kernel sees it."""
+
+    EXITING = 0x4  # PF_EXITING of include/linux/sched.h, in the flags of proc(5)'s stat
+
+    def __init__(self) -> None:
+        self._stat: int | None = None
+        with suppress(OSError):  # no /proc here: the end of the pipe alone tells
+            self._stat = os.open(f"/proc/{os.getppid()}/stat", os.O_RDONLY)
+
+    def is_ending(self) -> bool:
+        """Whether it has begun to be ended, by whatever; False where nobody tells."""
+        if self._stat is None:
+            return False
+        try:
+            fields = os.pread(self._stat, 1024, 0).rpartition(b")")[2].split()
+        except OSError:  # it is gone
+            return True
+        return bool(int(fields[6]) & self.EXITING) or fields[0] in (b"Z", b"X")
+
+
+def await_data(pipe: int, is_ending: Callable[[], bool]) -> bool:
+    """Wait for what comes through the pipe, or for its end; False where the program is being ended before that."""
+    if sys.platform == "win32":
+        return True
+    while not select.select([pipe], [], [], LOOK_EVERY_S)[0]:
+        if is_ending():
+            return False
+    return True
+
+
+def pass_on(port: WatchedPort, pipe: int, sounding: Sounding, is_ending: Callable[[], bool] = lambda: False) -> None:
+    """From the pipe to the port, until the pipe ends; then nothing sounds, and not from the moment on that ``is_ending``."""
     waiting = b""
     try:
+        if not await_data(pipe, is_ending):
+            sounding_no_more(port, sounding)
         while data := os.read(pipe, 4096):
             waiting += data
             while waiting and len(waiting) > waiting[0]:
@@ -138,9 +176,15 @@ def pass_on(port: WatchedPort, pipe: int, sounding: Sounding) -> None:
                 message, waiting = waiting[1 : length + 1], waiting[length + 1 :]
                 sounding.see(message)
                 port.send_message(message)
+            if not await_data(pipe, is_ending):
+                sounding_no_more(port, sounding)
     finally:
-        for message in sounding.ending():
-            port.send_message(message)
+        sounding_no_more(port, sounding)
+
+
+def sounding_no_more(port: WatchedPort, sounding: Sounding) -> None:
+    for message in sounding.ending():
+        port.send_message(message)
 
 
 def _say(**answer: str) -> None:
@@ -180,7 +224,7 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_watch, args=(port,), daemon=True).start()
     run_first()
     try:
-        pass_on(port, 0, Sounding())
+        pass_on(port, 0, Sounding(), Parent().is_ending)
     except OSError as error:
         _say(lost=str(error))
     finally:

@@ -27,7 +27,7 @@ from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.paths import open_to_write
 from rt_melody.realtime.timing.background import BackgroundWriter
 
-FLUSH_EVERY_S = 1.0
+FLUSH_EVERY_S = 0.4  # so that half a second is lost at most, what waits for the disk included
 CLOSE_S = 10.0  # how long the end may wait for a file that takes nothing
 
 
