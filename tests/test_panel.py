@@ -6,6 +6,8 @@ import asyncio
 import csv
 import io
 import json
+import signal
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +23,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from rt_melody.realtime.control.desk import LIVE, Desk
 from rt_melody.realtime.errors import DeviceError, SettingsError
+from rt_melody.realtime.panel import browser
 from rt_melody.realtime.panel.describe import describe
 from rt_melody.realtime.panel.link import MOST, Panel, PanelSink
 from rt_melody.realtime.panel.server import LARGEST_BYTES, UNREAD_MOST, Page, Server, parse_place
@@ -28,7 +31,9 @@ from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import MOST as MOST_TAKES
 from rt_melody.realtime.panel.takes import Takes
 from rt_melody.realtime.panel.wire import pack, pack_settings, unpack
+from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.signals import StopSignals
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame
 
 HOP_S = 0.01
@@ -354,17 +359,18 @@ def fetch(url):
         return answer.read().decode()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be stopped there")
 def test_the_process_serves_until_it_is_closed_and_a_child_that_takes_nothing_is_not_waited_for():
     desk, told = Desk(), []
     with Panel(desk, "0", told.append) as panel:
         assert "rt-melody" in fetch(panel.url)
-        panel._child.send_signal(19)  # SIGSTOP
+        panel._child.send_signal(signal.SIGSTOP)
         begun = time.perf_counter()
         for _ in range(20 * MOST):
             panel.send(said="x" * 1000)
         desk.set("transpose", 3)
         assert panel.dropped > 10 * MOST and time.perf_counter() - begun < 5
-        panel._child.send_signal(18)
+        panel._child.send_signal(signal.SIGCONT)
         assert "rt-melody" in fetch(panel.url)
     with pytest.raises(urllib.error.URLError):
         fetch(panel.url)
@@ -390,3 +396,32 @@ def test_a_page_reaches_the_desk_a_refusal_the_page_and_a_port_that_is_taken_is_
         asyncio.run(act(panel, desk))
         with pytest.raises(DeviceError, match="give another"):
             Panel(Desk(), panel.url.split(":")[-1].strip("/"))
+
+
+# --- the command
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    "stream, screen, served, opens",
+    [(Terminal(), ":0", True, True), (io.StringIO(), ":0", True, False), (Terminal(), "", True, False), (Terminal(), ":0", False, False)],
+)
+def test_plain_rt_melody_opens_the_panel_where_somebody_sits_before_a_screen(monkeypatch, stream, screen, served, opens):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("DISPLAY", screen)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(browser, "find_spec", lambda name: object() if served else None)
+    assert browser.has_window() == opens
+
+
+@pytest.mark.parametrize("arguments, word", [(["--input", "a.wav", "b.wav"], "one input"), (["--input", "demo"], "pip install aiohttp")])
+def test_what_the_panel_cannot_have_is_told(monkeypatch, arguments, word):
+    settings = make_settings({"input": arguments[1:], "panel": "0"})
+    monkeypatch.setattr("rt_melody.realtime.program.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=word):
+        Program(settings, StopSignals()).run()
