@@ -7,6 +7,8 @@ import csv
 import io
 import json
 import signal
+import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -23,10 +25,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from rt_melody.realtime.control.desk import LIVE, Desk
 from rt_melody.realtime.errors import DeviceError, SettingsError
-from rt_melody.realtime.panel import browser
+from rt_melody.realtime.panel import browser, link
 from rt_melody.realtime.panel.describe import describe
 from rt_melody.realtime.panel.link import MOST, Panel, PanelSink
-from rt_melody.realtime.panel.server import LARGEST_BYTES, UNREAD_MOST, Page, Server, parse_place
+from rt_melody.realtime.panel.server import LARGEST_BYTES, UNREAD_MOST, Page, Server, main, parse_place
 from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import MOST as MOST_TAKES
 from rt_melody.realtime.panel.takes import Takes
@@ -184,6 +186,7 @@ async def served(tmp_path, token=None):
     lines = io.StringIO()
     server = Server(tmp_path, token, lines)
     server.state.take({"orders": {"settings": {}, "paused": False}, "origin": 0.0})
+    server.look_for_devices = lambda _=None: None
     async with TestClient(TestServer(server.application())) as client:
         server.port = client.port
         yield client, server, lambda: [json.loads(line) for line in lines.getvalue().splitlines()]
@@ -193,8 +196,8 @@ def ours(client):
     return {"Origin": f"http://127.0.0.1:{client.port}"}
 
 
-async def told(socket):
-    message = await asyncio.wait_for(socket.receive(), 5)
+async def told(page):
+    message = await asyncio.wait_for(page.receive(), 5)
     assert message.type == WSMsgType.TEXT, message
     return json.loads(message.data)
 
@@ -231,8 +234,8 @@ def test_a_page_of_another_place_cannot_open_the_socket(tmp_path, origin):
         async with served(tmp_path) as (client, _, _):
             with pytest.raises(WSServerHandshakeError, match="403"):
                 await client.ws_connect("/socket", headers={"Origin": origin.format(port=client.port)} if origin else {})
-            async with client.ws_connect("/socket", headers=ours(client)) as socket:
-                assert (await told(socket))["whole"]
+            async with client.ws_connect("/socket", headers=ours(client)) as page:
+                assert (await told(page))["whole"]
 
     asyncio.run(act())
 
@@ -249,8 +252,8 @@ def test_beyond_this_machine_the_link_with_its_token_is_needed_once(tmp_path):
             assert came.status == 303 and "HttpOnly" in cookie and "SameSite=Strict" in cookie
             known = {"Cookie": "rt-melody=secret"}
             assert (await client.get("/", headers=known)).status == 200
-            async with client.ws_connect("/socket", headers={**ours(client), **known}) as socket:
-                assert (await told(socket))["whole"]
+            async with client.ws_connect("/socket", headers={**ours(client), **known}) as page:
+                assert (await told(page))["whole"]
 
     asyncio.run(act())
 
@@ -281,10 +284,10 @@ def test_a_message_that_is_too_large_closes_its_socket_and_nothing_else(tmp_path
 )  # fmt: skip
 def test_what_no_page_of_ours_sends_is_passed_over(tmp_path, text):
     async def act():
-        async with served(tmp_path) as (client, server, lines), client.ws_connect("/socket", headers=ours(client)) as socket:
-            await told(socket)
-            await socket.send_str(text)
-            await socket.send_str('{"set": ["octave", -1]}')
+        async with served(tmp_path) as (client, server, lines), client.ws_connect("/socket", headers=ours(client)) as page:
+            await told(page)
+            await page.send_str(text)
+            await page.send_str('{"set": ["octave", -1]}')
             await asyncio.sleep(0.05)
             server.tick()
             assert lines() == [{"send": ["octave", -1]}]
@@ -377,25 +380,37 @@ def test_the_process_serves_until_it_is_closed_and_a_child_that_takes_nothing_is
     assert told == []
 
 
-def test_a_page_reaches_the_desk_a_refusal_the_page_and_a_port_that_is_taken_is_told():
+def test_a_page_reaches_the_desk_and_a_refusal_the_page_and_that_it_is_gone_is_told():
     async def act(panel, desk):
         import aiohttp
 
         host = panel.url.strip("/")
-        async with aiohttp.ClientSession() as session, session.ws_connect(f"{host}/socket", headers={"Origin": host}) as socket:
-            assert (await told(socket))["whole"]
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{host}/socket", headers={"Origin": host}) as page:
+            assert (await told(page))["whole"]
             for pair in (["scale", "D minor"], ["transpose", 99]):
-                await socket.send_str(json.dumps({"set": pair}))
-            while "alert" not in (news := await told(socket)):
+                await page.send_str(json.dumps({"set": pair}))
+            while "alert" not in (news := await told(page)):
                 pass
             assert "at most 60" in news["alert"][1]
             assert desk.settings.performance.scale == "D minor"
 
-    desk = Desk()
-    with Panel(desk, "0") as panel:
+    desk, said = Desk(), []
+    with Panel(desk, "0", said.append) as panel:
         asyncio.run(act(panel, desk))
-        with pytest.raises(DeviceError, match="give another"):
-            Panel(Desk(), panel.url.split(":")[-1].strip("/"))
+        panel._child.kill()
+        assert any(said or time.sleep(0.01) for _ in range(1000)) and "goes on without it" in said[0]
+        panel.send(said="nobody hears this")
+
+
+def test_a_port_that_is_taken_is_told(capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        main([json.dumps([str(taken.getsockname()[1]), False])])
+    answer = capsys.readouterr().out
+    assert "give another: --panel PORT" in json.loads(answer)["error"]
+    child = [sys.executable, "-S", "-c", f"print({answer!r})"]
+    monkeypatch.setattr(link, "_serve", lambda where, browse: subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    with pytest.raises(DeviceError, match="give another"):
+        Panel(Desk(), "0")
 
 
 # --- the command
