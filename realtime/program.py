@@ -119,16 +119,19 @@ class Program:
     def _run_hosted(self, panel: Panel) -> int:
         """As often as the panel asks to begin, until a signal ends the program. What goes wrong is told there."""
         self.signals.run()
+        trouble = ""
         while self.signals.came is None:
             if not self.desk.orders.running:
-                panel.state(state="stopped")
+                panel.state(state="stopped", trouble=trouble)
                 while not self.desk.orders.running and self.signals.came is None:
                     time.sleep(IDLE_S)
                 continue
             try:
+                trouble = ""
                 self._run_one(self._take_orders(self.inputs[0]))
             except RtMelodyError as error:
-                self._tell(str(error), always=True)
+                trouble = str(error)
+                self._tell(trouble, always=True)
             self.desk.run(False)
         return len(self.inputs)
 

@@ -15,6 +15,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/control.md",
+    "docs/panel.md",
     "docs/reliability.md",
     "docs/synths.md",
     "CHANGELOG.md",

@@ -6,6 +6,10 @@ import asyncio
 import csv
 import io
 import json
+import signal
+import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,14 +25,17 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from rt_melody.realtime.control.desk import LIVE, Desk
 from rt_melody.realtime.errors import DeviceError, SettingsError
+from rt_melody.realtime.panel import browser, link
 from rt_melody.realtime.panel.describe import describe
 from rt_melody.realtime.panel.link import MOST, Panel, PanelSink
-from rt_melody.realtime.panel.server import LARGEST_BYTES, UNREAD_MOST, Page, Server, parse_place
+from rt_melody.realtime.panel.server import LARGEST_BYTES, UNREAD_MOST, Page, Server, main, parse_place
 from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import MOST as MOST_TAKES
 from rt_melody.realtime.panel.takes import Takes
 from rt_melody.realtime.panel.wire import pack, pack_settings, unpack
+from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.signals import StopSignals
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame
 
 HOP_S = 0.01
@@ -179,6 +186,7 @@ async def served(tmp_path, token=None):
     lines = io.StringIO()
     server = Server(tmp_path, token, lines)
     server.state.take({"orders": {"settings": {}, "paused": False}, "origin": 0.0})
+    server.look_for_devices = lambda _=None: None
     async with TestClient(TestServer(server.application())) as client:
         server.port = client.port
         yield client, server, lambda: [json.loads(line) for line in lines.getvalue().splitlines()]
@@ -188,8 +196,8 @@ def ours(client):
     return {"Origin": f"http://127.0.0.1:{client.port}"}
 
 
-async def told(socket):
-    message = await asyncio.wait_for(socket.receive(), 5)
+async def told(page):
+    message = await asyncio.wait_for(page.receive(), 5)
     assert message.type == WSMsgType.TEXT, message
     return json.loads(message.data)
 
@@ -226,8 +234,8 @@ def test_a_page_of_another_place_cannot_open_the_socket(tmp_path, origin):
         async with served(tmp_path) as (client, _, _):
             with pytest.raises(WSServerHandshakeError, match="403"):
                 await client.ws_connect("/socket", headers={"Origin": origin.format(port=client.port)} if origin else {})
-            async with client.ws_connect("/socket", headers=ours(client)) as socket:
-                assert (await told(socket))["whole"]
+            async with client.ws_connect("/socket", headers=ours(client)) as page:
+                assert (await told(page))["whole"]
 
     asyncio.run(act())
 
@@ -244,8 +252,8 @@ def test_beyond_this_machine_the_link_with_its_token_is_needed_once(tmp_path):
             assert came.status == 303 and "HttpOnly" in cookie and "SameSite=Strict" in cookie
             known = {"Cookie": "rt-melody=secret"}
             assert (await client.get("/", headers=known)).status == 200
-            async with client.ws_connect("/socket", headers={**ours(client), **known}) as socket:
-                assert (await told(socket))["whole"]
+            async with client.ws_connect("/socket", headers={**ours(client), **known}) as page:
+                assert (await told(page))["whole"]
 
     asyncio.run(act())
 
@@ -276,10 +284,10 @@ def test_a_message_that_is_too_large_closes_its_socket_and_nothing_else(tmp_path
 )  # fmt: skip
 def test_what_no_page_of_ours_sends_is_passed_over(tmp_path, text):
     async def act():
-        async with served(tmp_path) as (client, server, lines), client.ws_connect("/socket", headers=ours(client)) as socket:
-            await told(socket)
-            await socket.send_str(text)
-            await socket.send_str('{"set": ["octave", -1]}')
+        async with served(tmp_path) as (client, server, lines), client.ws_connect("/socket", headers=ours(client)) as page:
+            await told(page)
+            await page.send_str(text)
+            await page.send_str('{"set": ["octave", -1]}')
             await asyncio.sleep(0.05)
             server.tick()
             assert lines() == [{"send": ["octave", -1]}]
@@ -354,39 +362,81 @@ def fetch(url):
         return answer.read().decode()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be stopped there")
 def test_the_process_serves_until_it_is_closed_and_a_child_that_takes_nothing_is_not_waited_for():
     desk, told = Desk(), []
     with Panel(desk, "0", told.append) as panel:
         assert "rt-melody" in fetch(panel.url)
-        panel._child.send_signal(19)  # SIGSTOP
+        panel._child.send_signal(signal.SIGSTOP)
         begun = time.perf_counter()
         for _ in range(20 * MOST):
             panel.send(said="x" * 1000)
         desk.set("transpose", 3)
         assert panel.dropped > 10 * MOST and time.perf_counter() - begun < 5
-        panel._child.send_signal(18)
+        panel._child.send_signal(signal.SIGCONT)
         assert "rt-melody" in fetch(panel.url)
     with pytest.raises(urllib.error.URLError):
         fetch(panel.url)
     assert told == []
 
 
-def test_a_page_reaches_the_desk_a_refusal_the_page_and_a_port_that_is_taken_is_told():
+def test_a_page_reaches_the_desk_and_a_refusal_the_page_and_that_it_is_gone_is_told():
     async def act(panel, desk):
         import aiohttp
 
         host = panel.url.strip("/")
-        async with aiohttp.ClientSession() as session, session.ws_connect(f"{host}/socket", headers={"Origin": host}) as socket:
-            assert (await told(socket))["whole"]
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{host}/socket", headers={"Origin": host}) as page:
+            assert (await told(page))["whole"]
             for pair in (["scale", "D minor"], ["transpose", 99]):
-                await socket.send_str(json.dumps({"set": pair}))
-            while "alert" not in (news := await told(socket)):
+                await page.send_str(json.dumps({"set": pair}))
+            while "alert" not in (news := await told(page)):
                 pass
             assert "at most 60" in news["alert"][1]
             assert desk.settings.performance.scale == "D minor"
 
-    desk = Desk()
-    with Panel(desk, "0") as panel:
+    desk, said = Desk(), []
+    with Panel(desk, "0", said.append) as panel:
         asyncio.run(act(panel, desk))
-        with pytest.raises(DeviceError, match="give another"):
-            Panel(Desk(), panel.url.split(":")[-1].strip("/"))
+        panel._child.kill()
+        assert any(said or time.sleep(0.01) for _ in range(1000)) and "goes on without it" in said[0]
+        panel.send(said="nobody hears this")
+
+
+def test_a_port_that_is_taken_is_told(capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        main([json.dumps([str(taken.getsockname()[1]), False])])
+    answer = capsys.readouterr().out
+    assert "give another: --panel PORT" in json.loads(answer)["error"]
+    child = [sys.executable, "-S", "-c", f"print({answer!r})"]
+    monkeypatch.setattr(link, "_serve", lambda where, browse: subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    with pytest.raises(DeviceError, match="give another"):
+        Panel(Desk(), "0")
+
+
+# --- the command
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    "stream, screen, served, opens",
+    [(Terminal(), ":0", True, True), (io.StringIO(), ":0", True, False), (Terminal(), "", True, False), (Terminal(), ":0", False, False)],
+)
+def test_plain_rt_melody_opens_the_panel_where_somebody_sits_before_a_screen(monkeypatch, stream, screen, served, opens):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("DISPLAY", screen)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(browser, "find_spec", lambda name: object() if served else None)
+    assert browser.has_window() == opens
+
+
+@pytest.mark.parametrize("arguments, word", [(["--input", "a.wav", "b.wav"], "one input"), (["--input", "demo"], "pip install aiohttp")])
+def test_what_the_panel_cannot_have_is_told(monkeypatch, arguments, word):
+    settings = make_settings({"input": arguments[1:], "panel": "0"})
+    monkeypatch.setattr("rt_melody.realtime.program.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=word):
+        Program(settings, StopSignals()).run()

@@ -99,6 +99,7 @@ class Server:
         self._asked: dict[str, Any] = {}  # to be sent to the music: settings by name, the newest value
         self._out = out or sys.stdout
         self._with_sound = False
+        self._looking: asyncio.Task[None] | None = None
 
     def application(self) -> web.Application:
         """What aiohttp serves."""
@@ -155,6 +156,8 @@ class Server:
         await socket.prepare(request)
         page = Page()
         self._pages.add(page)
+        if self._looking is None:  # nobody has asked before
+            self.look_for_devices()
         speaking = asyncio.create_task(self._speak(socket, page))
         try:
             async for message in socket:
@@ -184,7 +187,7 @@ class Server:
             for what, value in asked.items():
                 {
                     "set": self._set, "run": self._run, "record": self._record, "finish": self._finish, "rename": self._rename,
-                    "remove": self._remove, "devices": self._look_for_devices,
+                    "remove": self._remove, "devices": self.look_for_devices,
                 }[what](value)  # fmt: skip
 
     def _set(self, pair: list[Any]) -> None:
@@ -212,12 +215,12 @@ class Server:
         self.state.takes.remove(int(number))
         self.state.put("takes", self.state.takes.told())
 
-    def _look_for_devices(self, _: Any) -> None:
-        if not getattr(self, "_looking", None) or self._looking.done():
-            self._looking = asyncio.ensure_future(self.find_devices())
+    def look_for_devices(self, _: Any = None) -> None:
+        """What there is to listen to and to play on, now: shown once it is known."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._find_devices())
 
-    async def find_devices(self) -> None:
-        """What there is to listen to and to play on, now."""
+    async def _find_devices(self) -> None:
         self.state.put("devices", await find_devices())
 
     def say(self, **item: Any) -> None:
@@ -316,10 +319,9 @@ async def serve(where: str, browse: bool) -> None:
             server.say(url=url)
             if browse and has_browser():
                 await asyncio.get_running_loop().run_in_executor(None, webbrowser.open, url)
-            jobs = [asyncio.create_task(_tick(server)), asyncio.create_task(server.find_devices())]
+            ticking = asyncio.create_task(_tick(server))
             await _hear(server)
-            for job in jobs:
-                job.cancel()
+            ticking.cancel()
             server.state.takes.finish()
         finally:
             await runner.cleanup()

@@ -214,6 +214,7 @@ def test_what_cannot_be_used_is_told_in_the_page(stage):
     stage.wait("!document.getElementById('toast').hidden && document.getElementById('toast').textContent.includes('not known')")
     stage.js("set('midi_out', 'no such port'); send({run: true})")
     stage.wait("document.getElementById('said').textContent.includes('no such port')", 20)
+    stage.wait("shown.state.state === 'stopped' && document.getElementById('hint-text').textContent.includes('no such port')")
     stage.js("set('midi_out', 'virtual')")
     stage.js("set('input', ['demo'])")
 

@@ -98,7 +98,8 @@ function show(kind) {
     lost: "The program has ended. Start rt-melody again: this page finds it.",
   };
   $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0);
-  $("hint-text").textContent = hints[kind] || "";
+  const trouble = kind === "stopped" && state.trouble ? state.trouble[0].toUpperCase() + state.trouble.slice(1) + ". " : "";
+  $("hint-text").textContent = trouble + (hints[kind] || "");
 }
 function showState() {
   const kind = shown.state.state, runs = shown.orders.running !== false && kind !== "stopped";
