@@ -44,7 +44,7 @@ def _options(rest: list[str]) -> tuple[list[str], bool]:
         elif naming and word in FORMATS:
             formats.append(word)
         else:
-            raise SettingsError(f"{word} cannot be used here: give formats ({', '.join(FORMATS)}) behind --formats, or --system for all users")
+            raise SettingsError(f"{word} cannot be used here: give {', '.join(FORMATS)} behind --formats, or --system for all users")
     if "--formats" in rest and not formats:
         raise SettingsError(f"--formats names none; choose from {', '.join(FORMATS)}, or leave it out for all")
     return formats or list(FORMATS), system

@@ -76,6 +76,7 @@ class PluginEngine:
         self._settings = Settings()
         self._tracker: MelodyTracker | None = None
         self._sink = MidiSink(self._port)
+        self._silent = True  # nothing was heard yet of this stream, and nothing said
         self._position = shared["READ"]
         self._lost_seen = self._host_priority = -1
         self._piece = np.zeros(1, np.float32)
@@ -93,10 +94,10 @@ class PluginEngine:
     # ---- birth and death -----------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Ready for the rate of the stream that the host plays, or is about to."""
+        """Ready for the stream that the host plays, or is about to."""
         self._show_life()
-        warm = MelodyTracker.from_settings(self._settings, self._shared["RATE"] or USUAL_RATE, self._model)
-        warm.warm_up()
+        if not self._shared["STREAM"]:
+            MelodyTracker.from_settings(self._settings, USUAL_RATE, self._model).warm_up()
         self._read_all_anew()
         if self._shared["ENGINE_STATE"] == LAYOUT["STARTING"]:
             self._shared["ENGINE_STATE"] = LAYOUT["READY"]
@@ -150,6 +151,8 @@ class PluginEngine:
         return int(tracker.latency.bound_ms / 1000.0 * tracker.sample_rate) + self._shared["WAIT"]
 
     def _hear(self, tracker: MelodyTracker, until: int) -> None:
+        if self._silent:
+            self._speak()
         piece = self._piece[: until - self._position]
         if self._shared.read(self._position, piece):
             self._give(tracker.feed(piece))
@@ -165,6 +168,12 @@ class PluginEngine:
     def _reach(self, position: int) -> None:
         self._position = position
         self._shared["READ"] = self._shared["PROCESSED"] = position
+
+    def _speak(self) -> None:
+        """Announce what a synthesiser must know, by the settings that hold where the stream's first sample is heard."""
+        self._silent = False
+        self._sink = MidiSink(self._port, self._settings.midi)
+        self._sink.start(0.0)
 
     def _give(self, heard: Sequence[Heard]) -> None:
         for item in heard:
@@ -205,8 +214,7 @@ class PluginEngine:
         self._port.stream, self._port.start, self._port.rate = number, start, rate
         self._position = max(self._position, start)
         self._tracker = self._made(rate)
-        self._sink = MidiSink(self._port, self._settings.midi)
-        self._sink.start(0.0)
+        self._silent = True
         self._shared["ENGINE_STREAM"] = number
 
     def _made(self, rate: int) -> MelodyTracker | None:
@@ -258,7 +266,8 @@ class PluginEngine:
                 tracker.skip_to((self._position - self._port.start) / tracker.sample_rate)
         else:
             tracker.change(self._settings)
-        self._sink.change(self._settings)
+        if not self._silent:
+            self._sink.change(self._settings)
         if tracker is not None:
             self._give(tracker.mute(is_mute(self._values)))
 

@@ -38,8 +38,13 @@ class _UridMap(c.Structure):
 
 class _Option(c.Structure):
     _fields_ = (
-        ("context", c.c_int), ("subject", c.c_uint32), ("key", c.c_uint32), ("size", c.c_uint32), ("type", c.c_uint32), ("value", c.c_void_p),
-    )  # fmt: skip
+        ("context", c.c_int),
+        ("subject", c.c_uint32),
+        ("key", c.c_uint32),
+        ("size", c.c_uint32),
+        ("type", c.c_uint32),
+        ("value", c.c_void_p),
+    )
 
 
 class _Descriptor(c.Structure):

@@ -280,7 +280,8 @@ private:
         const int64_t state = fMemory.get(RTM_ENGINE_STATE), beat = fMemory.get(RTM_ENGINE_BEAT);
         if (state == RTM_READY) {
             fGone.store(false, std::memory_order_release);
-            fFailures = now - fStartedNs > 10000 * MS ? 0 : fFailures;
+            fReadyNs = fReadyNs == 0 ? now : fReadyNs;
+            fFailures = now - fReadyNs > 1000 * MS ? 0 : fFailures;
         }
         if (state != RTM_STARTING && fMemory.get(RTM_ENGINE_VERSION) != RTM_VERSION_VALUE) {
             say("the installed rt-melody is of another version; run rt-melody plugin install again");
@@ -313,6 +314,7 @@ private:
         fGone.store(true, std::memory_order_release);
         fMemory.set(RTM_ENGINE_STATE, RTM_STARTING);
         fStartedNs = now;
+        fReadyNs = 0;
         const int error = spawn(engine);
         if (error != 0) {
             if (fFailures == 0)
@@ -370,7 +372,7 @@ private:
     Memory& fMemory;
     int fPipe[2] = {-1, -1};
     pid_t fPid = -1; // the keeper's own, as all below
-    int64_t fRetryNs = 0, fStartedNs = 0;
+    int64_t fRetryNs = 0, fStartedNs = 0, fReadyNs = 0;
     int fFailures = 0;
     std::atomic<bool> fQuit{false}, fWanted{false}, fGone{true}, fHopeless{false};
     bool fKnown = false; // run()'s own, as the next
