@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what editors and type checkers see
-    from rt_melody.realtime.api import Melody, track
+    from rt_melody.realtime.api import Melody, track, track_bag
     from rt_melody.realtime.control.desk import Desk
     from rt_melody.realtime.engine import Engine
     from rt_melody.realtime.errors import DeviceError, InputError, OutputError, RtMelodyError, SettingsError
@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what editors and type checkers see
 _HOMES = {
     "Melody": "api",
     "track": "api",
+    "track_bag": "api",
     "Desk": "control.desk",
     "Engine": "engine",
     "DeviceError": "errors",
@@ -85,7 +86,7 @@ __all__ = [
     "MelodyTracker", "MicrophoneSource", "MidiFileSink", "MidiSettings", "MidiSink", "NoteOff", "NoteOn",
     "NoteSettings", "NoteTracker", "OscSink", "OutputError", "PerformanceSettings", "Performer", "PipeSource",
     "PitchBend", "PitchFrame", "RtMelodyError", "Session", "SessionStats", "Settings", "SettingsError", "make_settings",
-    "open_midi_out", "run", "track",
+    "open_midi_out", "run", "track", "track_bag",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -145,6 +145,19 @@ def track(
     tracker = MelodyTracker.from_settings(asked, rate, model, recorded=True)
     _know(tracker, reference, reference_rate)
     return hear(tracker, [mono])
+
+
+def track_bag(bag: Any, **options: Any) -> Any:
+    """The melodies of a Dask bag of paths, or of pairs of samples and their rate: a bag of Melody, made where its partitions
+    are. ``options`` are those of ``track``."""
+    return bag.map(_track_one, **options)
+
+
+def _track_one(item: Any, **options: Any) -> Melody:
+    if isinstance(item, tuple):
+        samples, rate = cast("tuple[np.ndarray, int]", item)
+        return track(samples, rate, **options)
+    return track(item, **options)
 
 
 def _know(tracker: MelodyTracker, band: np.ndarray | str | Path | None, rate: int | None) -> None:

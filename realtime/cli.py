@@ -19,10 +19,10 @@ from pathlib import Path
 from rt_melody.realtime.commands import find_command
 from rt_melody.realtime.console import flushed, hold_standard_files, print_text, reader_has_gone, say
 from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, SettingsError
-from rt_melody.realtime.options import make_parser
+from rt_melody.realtime.options import asked_for, make_parser
 from rt_melody.realtime.panel.browser import has_window
 from rt_melody.realtime.program import Program
-from rt_melody.realtime.settings import FLAT, Settings, dump_settings, make_settings
+from rt_melody.realtime.settings import Settings, dump_settings, make_settings
 from rt_melody.realtime.settings.profiles import list_profiles, profile_values
 from rt_melody.realtime.settings.synths import list_synths
 from rt_melody.realtime.signals import Stopped, stop_signals
@@ -62,7 +62,7 @@ def _run(args: argparse.Namespace) -> int:
         return _copy_examples(Path(args.examples))
     if args.profile == ["list"]:
         return print_text(list_profiles())
-    settings = settings_of(args)
+    settings = make_settings(asked_for(args), args.config, say, profile_values(args.profile or []))
     if args.list_devices:
         return _list_devices(settings.midi.back_end)
     if args.panic is not None:
@@ -84,24 +84,6 @@ def _run(args: argparse.Namespace) -> int:
 
             return run_side_by_side(program)
         return program.run()
-
-
-# ---- settings that are not options of their own --------------------------------------------------
-
-
-def settings_of(args: argparse.Namespace) -> Settings:
-    """What a parsed command line asks for, its ``--config`` included."""
-    options = {k: v for k, v in vars(args).items() if k in FLAT and v is not None}
-    if args.notes is not None:
-        options["notes"] = _note_options(args.notes)
-    return make_settings(options, args.config, say, profile_values(args.profile or []))
-
-
-def _note_options(pairs: list[str]) -> dict[str, str]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise SettingsError(f"--notes {pair} has no value; give NAME=VALUE, for instance on_ms=30")
-    return dict(pair.split("=", 1) for pair in pairs)
 
 
 # ---- what is done at once -----------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn, cast, get_args
 
 from pydantic.fields import FieldInfo
@@ -110,13 +111,34 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; options given here win over it")
     parser.add_argument("--print-config", action="store_true", help="print the settings as such a file, and leave")
+    add_settings(parser, FLAT)
+    return parser
+
+
+def add_settings(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """An option for each of these flat names, by groups, and ``--notes``."""
     groups = {name: parser.add_argument_group(field.description) for name, field in Settings.model_fields.items()}
-    for name, place in FLAT.items():
-        _add_option(groups[place.group], name, place)
+    for name in names:
+        _add_option(groups[FLAT[name].group], name, FLAT[name])
     groups["notes"].add_argument(
         "--notes", nargs="+", action="extend", metavar="NAME=VALUE", help="thresholds of the note tracker; --print-config lists them"
     )
-    return parser
+
+
+def asked_for(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the options of a parsed command line ask for, by flat names. Raises SettingsError for --notes without a
+    value."""
+    options = {name: value for name, value in vars(args).items() if name in FLAT and value is not None}
+    if args.notes is not None:
+        options["notes"] = _note_options(args.notes)
+    return options
+
+
+def _note_options(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise SettingsError(f"--notes {pair} has no value; give NAME=VALUE, for instance on_ms=30")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _add_option(group: argparse._ActionsContainer, name: str, place: Place) -> None:  # pyright: ignore[reportPrivateUsage]  # argparse names its groups no other way

@@ -50,6 +50,7 @@ RANKS = (
     ("realtime.corpus",),
     ("realtime.commands",),
     ("realtime.options",),
+    ("realtime.commands.extract",),
     ("realtime.cli",),
     ("realtime.start",),
 )

@@ -14,6 +14,7 @@ from rt_melody.realtime.settings.base import nearest
 
 # name -> the module, and what it does in a line of --help.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "extract": ("rt_melody.realtime.commands.extract", "a corpus: folders of recordings to results, resumed where it stopped"),
     "plugin": ("rt_melody.realtime.commands.plugin", "the plugin for audio workstations: install, uninstall, check"),
     "setup": ("rt_melody.realtime.commands.setup", "20 s of guided singing: a profile that fits your voice, room and machine"),
     "plot": ("rt_melody.realtime.commands.plot", "draw what --csv wrote: f0 over a spectrogram, notes, confidence"),

@@ -27,3 +27,17 @@ def as_table(name: str, rows: Any) -> Any:
     arrow: Any = pa
     names = arrow.array([name] * len(rows), arrow.string()).dictionary_encode()
     return arrow.table({"recording": names, **{column: arrow.array(rows[column]) for column in rows.dtype.names}})
+
+
+def join(pieces: Sequence[Path], whole: Path) -> None:
+    """One file of many, a row group for each: of a whole corpus, in an order that is given. It is there whole or not at all."""
+    import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
+
+    parquet: Any = pq
+    new = whole.with_name(f".{whole.name}")
+    if not pieces:
+        return
+    with parquet.ParquetWriter(new, parquet.read_schema(pieces[0]), compression="zstd") as writer:
+        for piece in pieces:
+            writer.write_table(parquet.read_table(piece))
+    new.replace(whole)
