@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rt_melody.realtime.errors import InputError, SettingsError
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.settings.band import BandSettings
+from rt_melody.realtime.settings.inputs import SourceSettings
 from rt_melody.realtime.sources import AudioSource, BackedMicrophone, Backing, FileSource
 from rt_melody.realtime.sources.backed import played
 
@@ -35,9 +36,27 @@ def check_band(settings: Settings, inputs: list[str]) -> None:
     reference, song = settings.source.reference, settings.band.file
     if reference is not None and song is not None:
         raise SettingsError(f"--backing {song} is the band that is taken out; leave --reference {reference} out")
+    _check_channel(settings, inputs)
     if reference is not None and (len(inputs) > 1 or "mic" in inputs):
         raise SettingsError(f"--reference {reference} is for one recording, whose band it holds; the input is {' '.join(inputs)}")
     _check_backing(settings.band, inputs, settings.source.jack)
+
+
+def _check_channel(settings: Settings, inputs: list[str]) -> None:
+    source, wanted = settings.source, settings.source.reference_channel
+    if wanted is None:
+        return
+    if source.reference is not None or settings.band.file is not None:
+        what = "--reference" if source.reference is not None else "--backing"
+        raise SettingsError(f"--reference-channel {wanted} and {what} both say what the band is; leave one of them out")
+    if source.channel == wanted:
+        raise SettingsError(f"--reference-channel {wanted} is the channel of the voice too; choose another for one of them")
+    if source.jack:
+        raise SettingsError(f"--reference-channel {wanted} is of a device that PortAudio opens; leave --jack out")
+    if len(inputs) > 1 or inputs[0] in ("demo", "-"):
+        raise SettingsError(f"--reference-channel {wanted} is for a microphone or one recording; the input is {' '.join(inputs)}")
+    if inputs != ["mic"] and source.channel is None:
+        raise SettingsError(f"--reference-channel {wanted} of a recording leaves open which channel the voice is; say so by --channel")
 
 
 def _check_backing(backing: BandSettings, inputs: list[str], jack: bool) -> None:
@@ -70,9 +89,13 @@ def read_backing(backing: BandSettings, tell: Callable[[str], None], stop: Stop)
     return Backing(played(samples, backing.gain_db), rate, backing.device, backing.loop, backing.delay_s)
 
 
-def known_band(source: AudioSource, reference: str | None, stop: Stop) -> KnownBand | None:
-    """What ``source``, which is open, plays; else the whole of --reference, which must last as long as the recording beside
-    which it stands. Raises InputError."""
+def known_band(source: AudioSource, settings: SourceSettings, stop: Stop) -> KnownBand | None:
+    """What ``source``, which is open, plays; the other channel of a recording; else the whole of --reference, which must last
+    as long as the recording beside which it stands. Raises InputError."""
+    reference = settings.reference
+    if isinstance(source, FileSource) and settings.reference_channel is not None:
+        with FileSource(source.path, channel=settings.reference_channel, stop=stop) as file:
+            return KnownBand(file.whole(), file.sample_rate)
     if isinstance(source, BackedMicrophone):
         song = source.backing
         return KnownBand(song.samples, song.sample_rate, song.loops, source.reference_lead_s, source.one_clock)

@@ -176,7 +176,7 @@ class Program:
             if not files:
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
             with source:
-                self.band = known_band(source, self.settings.source.reference, self.signals.stop)
+                self.band = known_band(source, self.settings.source, self.signals.stop)
                 self._tell_loading([*self.live, *files])
                 while session is None or self._goes_on(session):
                     session = self._listen(name, source, files, session)
@@ -353,6 +353,8 @@ class Program:
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, model, recorded)
         if self.band is not None:
             tracker.know_band(*self.band)
+        elif self.settings.source.reference_channel is not None:
+            tracker.expect_reference()
         tracker.warm_up()
         from rt_melody.kernels.compiled import cache_notice  # numba, which is loaded by now
 

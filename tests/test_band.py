@@ -13,6 +13,7 @@ from fake_audio import FakeAudio
 from rt_melody.realtime.band import known_band, read_backing
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.settings.band import BandSettings
+from rt_melody.realtime.settings.inputs import SourceSettings
 from rt_melody.realtime.sources import BackedMicrophone, devices
 from rt_melody.realtime.sources import microphone as microphone_module
 
@@ -35,6 +36,14 @@ def song(tmp_path, monkeypatch):
         (["--backing", "text.wav"], "text.wav is not audio that can be read"),
         (["--backing", "song.wav", "--reference", "song.wav"], "leave --reference song.wav out"),
         (["--backing", "song.wav", "--jack"], "is played through PortAudio and not by --jack"),
+        (["--reference-channel", "2", "--channel", "2"], "--reference-channel 2 is the channel of the voice too"),
+        (["--reference-channel", "2", "--backing", "song.wav"], "--reference-channel 2 and --backing both say what the band is"),
+        (["--reference-channel", "2", "--jack"], "--reference-channel 2 is of a device that PortAudio opens"),
+        (["--reference-channel", "2", "--input", "demo"], "is for a microphone or one recording; the input is demo"),
+        (["--reference-channel", "2", "--input", "song.wav"], "leaves open which channel the voice is; say so by --channel"),
+        (["--reference-channel", "7", "--channel", "1", "--input", "song.wav"], "has 2 channels"),
+        (["--reference-channel", "5"], "reference channel 5 does not exist: 'mic, ALSA' has channels 1 to 1"),
+        (["--reference-channel", "1"], "has one channel, which cannot be voice and reference"),
         (["--backing-loop"], "--backing-loop is about a song that is played; name it by --backing FILE"),
         (["--backing-gain-db", "3"], "--backing-gain-db is about a song"),
         (["--backing", "song.wav", "--backing-gain-db", "90"], "it must be at most 40"),
@@ -63,9 +72,16 @@ def test_what_is_played_is_what_is_known(song):
     backing = read_backing(BandSettings(file="song.wav"), pytest.fail, lambda: False)
     source = BackedMicrophone(backing, backend=FakeAudio([("mic", 0, 1, 16000.0), ("speaker", 0, 0, 16000.0, 2)]))
     source.open()
-    band = known_band(source, None, lambda: False)
+    band = known_band(source, SourceSettings(), lambda: False)
     assert band.samples is backing.samples and band.lead_s == source.lead_s > 0.0 and band.one_clock and not band.loops
     source.close()
+
+
+def test_the_band_may_be_the_other_channel_of_a_recording(song, capsys):
+    heard = np.stack([0.5 * np.convolve(song, np.r_[np.zeros(100), 1.0])[: len(song)], song], 1)
+    soundfile.write("take.wav", heard, RATE, subtype="FLOAT")
+    assert main(["--input", "take.wav", "--channel", "1", "--reference-channel", "2"]) == 0
+    assert "dB of it were taken out" in capsys.readouterr().err
 
 
 @pytest.mark.slow

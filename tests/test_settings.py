@@ -31,6 +31,7 @@ OTHER = {
     "rate": 44100,
     "channel": 2,
     "reference": "band.wav",
+    "reference_channel": 3,
     "backing": "song.flac",
     "output_device": "Speakers, ALSA",
     "backing_gain_db": -6.5,

@@ -11,7 +11,7 @@ import pytest
 from fake_audio import FakeAudio, FakeStream, PortAudioError
 
 from rt_melody.realtime.errors import DeviceError, InputError
-from rt_melody.realtime.sources import microphone
+from rt_melody.realtime.sources import ReferencedMicrophone, microphone, referenced
 from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.sources.input_levels import levels_sentence, measure_levels
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
@@ -416,3 +416,40 @@ def test_a_rate_that_no_audio_has_is_refused_before_the_device_is_asked(rate):
 def test_a_channel_that_does_not_exist_is_refused(channel):
     with pytest.raises(DeviceError, match="has channels 1 to 2"):
         opened(channels=2, channel=channel)
+
+
+# ---- a reference on another channel ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", [1, 480, 3000, 20000])
+@pytest.mark.parametrize("channel", [1, None])
+def test_the_reference_stays_beside_the_voice(chunk, channel, monkeypatch):
+    monkeypatch.setattr(referenced, "RING_S", 0.6)  # the ring ends in the middle
+    audio = FakeAudio([("mic", 0, 3, 48000.0)])
+    source = ReferencedMicrophone(3, channel=channel, backend=audio)
+    source.open()
+    assert audio.stream.settings["channels"] == 3
+    frames = np.random.default_rng(2).normal(size=(60000, 3)).astype(np.float32)
+    voices, references = [], []
+    for start in range(0, len(frames), 20000):
+        for at in range(start, start + 20000, chunk):
+            audio.stream.play(frames[at : min(at + chunk, start + 20000)])
+        while len(block := source.read(0.0)):
+            voices.append(block.copy())
+            references.append(source.reference.copy())
+            assert len(source.reference) == len(block)
+    np.testing.assert_array_equal(np.concatenate(references), frames[:, 2])
+    np.testing.assert_allclose(np.concatenate(voices), frames[:, 0] if channel else frames[:, :2].mean(1), atol=1e-6)
+    source.close()
+
+
+def test_what_the_ring_has_no_room_for_is_lost_of_both(monkeypatch):
+    monkeypatch.setattr(referenced, "RING_S", 0.05)
+    audio = FakeAudio([("mic", 0, 2, 1000.0)])
+    source = ReferencedMicrophone(2, backend=audio)
+    source.open()
+    audio.stream.play(np.stack([np.arange(80), 1000 + np.arange(80)], 1))
+    block = source.read(0.0)
+    np.testing.assert_array_equal(source.reference - block, np.full(50, 1000))
+    assert source.lost_samples == 30
+    source.close()

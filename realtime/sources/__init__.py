@@ -7,6 +7,7 @@ from rt_melody.realtime.sources.devices import AudioInput, describe_devices, lis
 from rt_melody.realtime.sources.file import FileSource
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
 from rt_melody.realtime.sources.pipe import PipeSource
+from rt_melody.realtime.sources.referenced import ReferencedMicrophone
 
 __all__ = [
     "AudioInput",
@@ -18,6 +19,7 @@ __all__ = [
     "FileSource",
     "MicrophoneSource",
     "PipeSource",
+    "ReferencedMicrophone",
     "describe_devices",
     "list_audio_inputs",
 ]

@@ -128,10 +128,13 @@ class MicrophoneSource(AudioSource):
             raise DeviceError(f"channel {self.channel} does not exist: {info.full_name!r} has channels 1 to {info.channels}")
         return self.channel
 
+    def _make_ring(self, rate: int) -> RingBuffer:
+        return RingBuffer(int(RING_S * rate))
+
     def _prepare(self, rate: int) -> None:
         """Everything that the callback touches, made before it runs."""
         self.sample_rate = self._opened_rate = rate
-        self._ring = RingBuffer(int(RING_S * rate))
+        self._ring = self._make_ring(rate)
         self._block = np.zeros(int(READ_S * rate), np.float32)
         self._mono = np.zeros(MIX_SAMPLES, np.float32)
         self._meter = RateMeter(rate)
@@ -203,12 +206,7 @@ class MicrophoneSource(AudioSource):
             self._clock_starts, self._origin_due_samples = False, 0
         self._measure_block(n_frames)
         lost_before = ring.lost_samples
-        if self.channel is not None:
-            ring.write(frames[:, self.channel - 1])
-        elif frames.shape[1] == 1:
-            ring.write(frames[:, 0])
-        else:
-            self._write_mixed(frames, ring)
+        self._write(frames, ring)
         if frames.any():
             self._last_sound = ring.write_index
             self._was_heard = self._was_heard or max(frames.max(), -frames.min()) > FAINT_PEAK
@@ -241,6 +239,14 @@ class MicrophoneSource(AudioSource):
         self._together_samples = n_frames + (self._together_samples if together else 0)
         if self._together_samples > self._device_block_samples:
             self._device_block_samples = self._together_samples
+
+    def _write(self, frames: np.ndarray, ring: RingBuffer) -> None:
+        if self.channel is not None:
+            ring.write(frames[:, self.channel - 1])
+        elif frames.shape[1] == 1:
+            ring.write(frames[:, 0])
+        else:
+            self._write_mixed(frames, ring)
 
     def _write_mixed(self, frames: np.ndarray, ring: RingBuffer) -> None:
         for start in range(0, len(frames), MIX_SAMPLES):
