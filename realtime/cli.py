@@ -62,7 +62,7 @@ def _run(args: argparse.Namespace) -> int:
         return _copy_examples(Path(args.examples))
     if args.profile == ["list"]:
         return print_text(list_profiles())
-    settings = make_settings(asked_for(args), args.config, say, profile_values(args.profile or []))
+    settings = settings_of(args)
     if args.list_devices:
         return _list_devices(settings.midi.back_end)
     if args.panic is not None:
@@ -84,6 +84,11 @@ def _run(args: argparse.Namespace) -> int:
 
             return run_side_by_side(program)
         return program.run()
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """What a parsed command line asks for, its ``--config`` and ``--profile`` included."""
+    return make_settings(asked_for(args), args.config, say, profile_values(args.profile or []))
 
 
 # ---- what is done at once -----------------------------------------------------------------------

@@ -50,7 +50,7 @@ def leave(status: int) -> int:
     it once all is closed. Whoever asked to be called at the end is, and a thread that must end by itself is waited for."""
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         return status
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]  # the interpreter has no other name for it
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # its reader has gone, or there is none
             stream.flush()

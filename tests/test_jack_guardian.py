@@ -69,7 +69,7 @@ def test_what_sounds_is_seen_by_another_process_and_ended_by_its_number():
     server.cycle(exchange, np.zeros(128, np.float32))
     code = "import mmap, sys; print(mmap.mmap(int(sys.argv[1]), 2048, access=mmap.ACCESS_READ)[:].hex())"
     command = [sys.executable, "-c", code, str(exchange.notes_fd)]
-    seen = bytes.fromhex(subprocess.run(command, pass_fds=[exchange.notes_fd], capture_output=True, text=True, check=True).stdout)
+    seen = bytes.fromhex(subprocess.run(command, pass_fds=(exchange.notes_fd,), capture_output=True, text=True, check=True).stdout)
     with mmap.mmap(exchange.notes_fd, guardian.NOTES, access=mmap.ACCESS_READ) as notes:
         assert notes[:] == seen
     assert [m for m in guardian.ending(seen) if m[0] & 0xF0 == 0x80] == [b"\x80\x3c\x40", b"\x85\x00\x40"]

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from rt_melody.realtime.checks import default_jobs
 from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extract import by_processes, extract
 from rt_melody.realtime.corpus.extraction import Extraction
@@ -13,7 +14,6 @@ from rt_melody.realtime.corpus.inputs import find_recordings
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.formats.table import FORMATS, check_formats
 from rt_melody.realtime.options import Parser, add_settings, asked_for
-from rt_melody.realtime.program import default_jobs
 from rt_melody.realtime.settings import FLAT, Settings, make_settings
 from rt_melody.realtime.signals import stop_signals
 

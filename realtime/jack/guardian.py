@@ -79,10 +79,13 @@ class StandBy:
         self._jack, self._port = jack, port
         self._client = jack.Client(port.partition(":")[0] + "-guard", no_start_server=True, servername=server)
         self.server_gone = threading.Event()
-        self._client.set_shutdown_callback(lambda status, reason: self.server_gone.set())
+        self._client.set_shutdown_callback(self._shut_down)
         self._client.set_process_callback(self._cycle)
         self._output: Any = None
         self._waiting: deque[bytes] = deque()
+
+    def _shut_down(self, status: object, reason: str) -> None:
+        self.server_gone.set()
 
     def _cycle(self, frames: int) -> None:
         self._output.clear_buffer()
