@@ -228,16 +228,18 @@ def take_yaml(path: str) -> str:
 
 def take_commands(path: str) -> str:
     """As far as the program goes before it opens anything."""
-    from rt_melody.realtime.cli import settings_of
     from rt_melody.realtime.errors import RtMelodyError
-    from rt_melody.realtime.options import make_parser
+    from rt_melody.realtime.options import asked_for, make_parser
     from rt_melody.realtime.program import Program
+    from rt_melody.realtime.settings import make_settings
+    from rt_melody.realtime.settings.profiles import profile_values
     from rt_melody.realtime.signals import stop_signals
 
     words = [word.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape") for word in json.loads(Path(path).read_text())]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            settings = settings_of(make_parser().parse_args(words))
+            args = make_parser().parse_args(words)
+            settings = make_settings(asked_for(args), args.config, print, profile_values(args.profile or []))
         with stop_signals() as signals:
             Program(settings, signals).background.close()
     except RtMelodyError as error:

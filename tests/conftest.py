@@ -12,6 +12,10 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 ROOMS = ("realtime", "kernels", "models", "benchmarks")
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: of tests side by side each computes on one core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def pytest_configure():
     """Leave with a sentence where the tests would run against something else than the source beside them.
 

@@ -333,6 +333,7 @@ def test_a_name_with_a_nul(refused, line):
 
 
 
+@pytest.mark.slow
 def test_a_pattern_that_the_shell_left_alone_means_files(voice, capsys):
     for name in ("b.wav", "a.wav"):
         soundfile.write(name, voice[:4000], RATE)

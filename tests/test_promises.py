@@ -82,6 +82,7 @@ def test_a_named_pipe_and_a_wav_on_standard_input(clean):
     np.testing.assert_array_equal(voiced("piped.csv"), clean)
 
 
+@pytest.mark.slow
 @posix
 def test_a_named_pipe_that_nobody_writes_to_ends_at_a_signal():
     os.mkfifo("ff")
@@ -126,6 +127,7 @@ def test_an_output_that_is_the_model_is_refused(clean, capsys):
     assert Path("m.pt").read_bytes() == SHIPPED.read_bytes()
 
 
+@pytest.mark.slow
 def test_lines_and_rows_into_one_file_are_refused(clean):
     command = [sys.executable, "-m", "rt_melody.realtime.cli", "--input", "v.wav", "--jsonl", "--csv", "f"]
     with open("f", "w") as stdout:

@@ -137,7 +137,9 @@ def test_a_flac_of_no_stated_length_is_read_to_its_end(voice):
 @pytest.mark.parametrize("size", [2**31, 2**62, 2**63 - 1, 2**64 - 1])
 def test_a_chunk_that_reaches_beyond_any_file_is_no_reason_to_stumble(size, voice):
     data = written(voice[:400], "v.caf")
-    for at in range(8, data.index(b"data"), 4):
+    places = [at for at in range(8, data.index(b"data"), 4) if any(data[at : at + 8])]  # but the padding
+    assert 8 < len(places) < 100
+    for at in places:
         strange = bytearray(data)
         strange[at : at + 8] = size.to_bytes(8, "big")
         try:
@@ -483,6 +485,7 @@ def test_the_conversion_can_be_pasted_whatever_the_name():
     assert quoted("a.wav") == "a.wav" and free_name("song") == "song-2.wav"
 
 
+@pytest.mark.slow
 def test_a_phones_memo_is_refused_with_the_line_that_reads_it(voice):
     soundfile.write("v.wav", voice, RATE)
     if shutil.which("ffmpeg"):

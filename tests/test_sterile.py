@@ -92,6 +92,7 @@ def test_the_demo_song_is_a_voice(heard):
     assert told(heard(demo_phrase(RATE).samples)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["ssvd/more", "voices/valid", "mir-1k/valid", "speech"])
 def test_real_singers_are_never_taken_for_a_tone(folder, heard):
     files = sorted((DATA / folder).rglob("*.opus"))
