@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -179,9 +179,9 @@ def _seconds(wait: Callable[[], object]) -> float:
     return time.monotonic() - began_s
 
 
-def trials(name: str, count: int, seed: int, patience: float) -> list[Trial]:
+def trials(name: str, count: int, seed: int, patience: float) -> Iterator[Trial]:
     """One after the other, in a session that goes on; in a new one where that came to grief."""
-    kind, rng, done = KINDS[name], random.Random(f"{seed} {name}"), []
+    kind, rng = KINDS[name], random.Random(f"{seed} {name}")
     studio: Studio | None = None
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -189,7 +189,7 @@ def trials(name: str, count: int, seed: int, patience: float) -> list[Trial]:
                 if studio is None:
                     (home := Path(folder, str(number))).mkdir()
                     studio = kind.studio(home)
-                done.append(trial := Trial(name, number, rng.uniform(0.2, 2.0)))
+                trial = Trial(name, number, rng.uniform(0.2, 2.0))
                 time.sleep(rng.uniform(0.0, 1.0))
                 try:
                     attempt(trial, kind, studio, patience)
@@ -198,10 +198,10 @@ def trials(name: str, count: int, seed: int, patience: float) -> list[Trial]:
                     print(f"  {name}: {trial.fault}", file=sys.stderr, flush=True)
                     studio.close()
                     studio = None
+                yield trial
         finally:
             if studio is not None:
                 studio.close()
-    return done
 
 
 def table(done: list[Trial]) -> str:
@@ -224,16 +224,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=50, help="of each kind")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--patience", type=float, default=1.0, help="multiplies every bound, for a machine with other work")
-    parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS), help="what is lost; default: all")
     parser.add_argument("--out", type=Path, help="a line of JSON for each")
     args = parser.parse_args(arguments)
     done: list[Trial] = []
-    for name in KINDS:
-        if args.only in name:
-            done += trials(name, args.count, args.seed, args.patience)
-    if args.out:
-        with open(args.out, "a", encoding="utf-8") as log:
-            log.writelines(json.dumps(asdict(trial)) + "\n" for trial in done)
+    for name in args.only:
+        for trial in trials(name, args.count, args.seed, args.patience):
+            done.append(trial)
+            if args.out:
+                with open(args.out, "a", encoding="utf-8") as log:
+                    log.write(json.dumps(asdict(trial)) + "\n")
     print(f"seed {args.seed}, patience {args.patience:g}\n\n{table(done)}")
     return 1 if any(trial.fault for trial in done) else 0
 
