@@ -11,7 +11,7 @@ from pythonosc.osc_bundle import OscBundle
 from pythonosc.osc_message import OscMessage
 
 from rt_melody.realtime.errors import OutputError, SettingsError
-from rt_melody.realtime.sinks.osc import OscSink, WallClock, parse_osc_address
+from rt_melody.realtime.sinks.osc import WELL_AFTER_S, OscSink, WallClock, parse_osc_address
 from rt_melody.realtime.types import KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 EPOCH = 1_700_000_000.25  # the wall clock where ours shows 0
@@ -138,6 +138,33 @@ def test_nobody_listening_is_no_error(receiver):
         for _ in range(5):
             sink.frame(FRAME)
     assert sink.send_errors == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems hand on no refusal")
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_receiver_that_leaves_and_returns_is_told_each_time_and_misses_nothing(family, host):
+    try:
+        receiver = Receiver(family, host)
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    told, now = [], [ORIGIN]
+    with osc_sink(receiver, clock=lambda: now[0], tell=told.append) as sink:
+        for _ in range(2):
+            receiver.socket.close()
+            for _ in range(50):
+                sink.frame(FRAME)
+            receiver.socket = socket.socket(family, socket.SOCK_DGRAM)
+            receiver.socket.bind((host, receiver.port))
+            receiver.socket.settimeout(5.0)
+            sink.event(EVENTS[0])
+            assert receiver.take(1)[0][0] == "/rt-melody/note/on", "the first message after the return"
+            now[0] += WELL_AFTER_S + 0.1
+            sink.event(EVENTS[3])
+            receiver.take(1)
+    assert len(told) == 4 and sink.send_errors == 0, told
+    assert all(f"nobody takes OSC at {host}, port" in loss and "sending goes on" in loss for loss in told[::2])
+    assert all(said.endswith("is refused no longer") for said in told[1::2])
+    receiver.socket.close()
 
 
 def test_ipv6_reaches_its_receiver():

@@ -15,7 +15,7 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from rt_melody.realtime.errors import DeviceError
@@ -71,6 +71,8 @@ class JackClient:
         self.break_at: int | None = None  # the sample with which sound began anew
         self._holders: set[str] = set()
         self._guardian: JackGuardian | None = None
+        self._played_on: set[str] = set()  # MIDI inputs, as they were found
+        self._known: set[str] = set()  # of these and of the sources, those that were there
         self._closing = threading.Event()
         self._look = threading.Event()
         self.sound = JackSource(self) if audio_in else None
@@ -84,7 +86,8 @@ class JackClient:
         self._client = client = self._join()
         try:
             self._sources = self._find_sources(client) if self._audio_in else []
-            found = [self._find_sink(client, wanted) for wanted in self._wanted_sinks]
+            for wanted in self._wanted_sinks:
+                self._find_sink(client, wanted)
             self.wakeup = WakeupPipe()
             self.exchange = Exchange(client.samplerate, int(RING_S * client.samplerate), EVENTS, self.wakeup.notifier_fd)
             self.joined = True
@@ -98,7 +101,6 @@ class JackClient:
         except BaseException:
             client.close()
             raise
-        self._played_on = set(found)
         self._holders = {kind for kind, there in (("sound", self.sound), ("midi", self.midi)) if there}
         self._await_cycle()
         self._watcher = threading.Thread(target=self._watch, name="jack-watch", daemon=True)
@@ -268,6 +270,7 @@ class JackClient:
             return None
         try:
             self.break_at = self.exchange[process.WRITTEN]
+            self._known.clear()  # they went with the server, which was told
             self._register(client)
             self._client, self.away = client, False
             cycles = self.exchange[process.CYCLES]
@@ -284,14 +287,17 @@ class JackClient:
     def _connect(self, client: Client) -> None:
         """Whatever is wanted, is there, and is not connected yet."""
         there: set[str] = {port.name for port in client.get_ports(is_audio=True, is_output=True)} if self._sources else set()
+        self._tell_gone(self._sources, there)
         for source, port in zip(self._sources, self._inputs):
             if source in there and not port.is_connected_to(source):
                 client.connect(source, port)
+        self._tell_back(self._sources, there)
         if self._output is not None and self._wanted_sinks:
             self._connect_sinks(client, self._output)
 
     def _connect_sinks(self, client: Client, output: Port) -> None:
         ports = self._midi_inputs(client)
+        self._tell_gone(list(self._played_on), ports)
         for wanted in self._wanted_sinks:
             found = fitting(wanted, ports)
             if len(found) == 1 and not output.is_connected_to(found[0]):
@@ -300,10 +306,22 @@ class JackClient:
 
     def _newly_played_on(self, name: str) -> None:
         """A synthesiser that was closed and opened again knows nothing."""
+        self._played_on.add(name)
         if self._holders:
             self._closing.wait(LINK_S)
             self.returns += 1
-            self._tell(f"the MIDI input {name} is back")
+        self._tell_back([name], [name])
+
+    def _tell_gone(self, names: Sequence[str], there: Collection[str]) -> None:
+        if gone := [name for name in names if name in self._known and name not in there]:
+            self._known.difference_update(gone)
+            self._tell(f"{' and '.join(gone)} left the JACK graph; the music goes on once it is back")
+
+    def _tell_back(self, names: Sequence[str], there: Collection[str]) -> None:
+        back = [name for name in names if name not in self._known and name in there]
+        self._known.update(back)
+        if back and self._holders:  # else it is the first time
+            self._tell(f"{' and '.join(back)} is back in the JACK graph")
 
     # ---- what the source and the port ask ------------------------------------------------------
 

@@ -23,7 +23,9 @@ Conventions
 * The wall clock is looked at every second: a step of it is in the tags within that time, and moves nothing else.
 * A slurred note's note/on comes before the note/off of the note before it.
 * UDP answers nothing: a receiver may be absent, start later, or lose messages. What the socket itself
-  refuses is counted in ``send_errors`` and never raised, and nothing waits for it; the first reason is told.
+  refuses is counted in ``send_errors`` and never raised, and nothing waits for it.
+* Where the system hands on that a message was refused (Linux), a receiver that left, and a host that did, are told, and
+  that nothing is refused any more; sending goes on meanwhile, so that who comes back misses nothing.
 * A broadcast address reaches all receivers of its network.
 
 Source: Open Sound Control 1.0 specification.
@@ -31,7 +33,9 @@ Source: Open Sound Control 1.0 specification.
 
 from __future__ import annotations
 
+import errno
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -46,6 +50,9 @@ from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 LOOK_EVERY_S = 1.0  # at the wall clock
+WELL_AFTER_S = 3.0  # without a refusal: a network hands on about one of them a second
+IP_RECVERR, IPV6_RECVERR = 11, 25  # ip(7), ipv6(7): errors that come later are handed on by an unconnected socket too
+UNHEARD = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EHOSTDOWN)
 
 ADDRESSES = {  # message -> (address, OSC type tags)
     "f0": ("/rt-melody/f0", "fiff"),
@@ -122,8 +129,8 @@ class OscSink(NoteSink):
         bundles: bool = True,
         clock: WallClock | None = None,
     ) -> None:
-        """``offset_s`` is added to the time tags, for receivers that play by them. ``tell`` takes one sentence, once,
-        when a message cannot be sent; it must not wait. ``timetag`` and ``bundles``: see above."""
+        """``offset_s`` is added to the time tags, for receivers that play by them. ``tell`` takes a sentence when messages begin
+        to be refused, and when they no longer are; it must not wait. ``timetag`` and ``bundles``: see above."""
         super().__init__()
         self._offset_s, self._timetag, self._bundles = offset_s, timetag, bundles
         self._clock = clock or WallClock()
@@ -132,8 +139,12 @@ class OscSink(NoteSink):
         self._socket.setblocking(False)
         if family == socket.AF_INET:  # IPv6 has no broadcast
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if sys.platform == "linux":
+            level, name = (socket.IPPROTO_IP, IP_RECVERR) if family == socket.AF_INET else (socket.IPPROTO_IPV6, IPV6_RECVERR)
+            self._socket.setsockopt(level, name, 1)
         self._tell = tell
         self._origin_s: float | None = None
+        self._refused_s: float | None = None  # when a message was, last; None where all is well
         self.send_errors = 0
 
     @property
@@ -170,15 +181,47 @@ class OscSink(NoteSink):
     def _send(self, message: str, *arguments: float | str) -> None:
         data = encode(message, arguments, self._tag_s(), self._bundles)
         try:
-            # sendto, not connect: a connected socket loses a message for each refused one
-            self._socket.sendto(data, self._address)
+            self._send_on(data)
         except OSError as error:
             self.send_errors += 1
-            if self.send_errors == 1:
-                self._tell(
-                    f"OSC cannot be sent to {self._address[0]}, port {self._address[1]} ({error.strerror or error}); "
-                    f"check the address and the network"
-                )
+            self._refuse(f"OSC cannot be sent to {self._at} ({error.strerror or error}); check the address and the network")
+        else:
+            self._find_well()
+
+    def _send_on(self, data: bytes) -> None:
+        """Send. What is raised first may be of a message before: this one was not sent then, and is sent again."""
+        try:
+            # sendto, not connect: the socket goes on when our own address changes
+            self._socket.sendto(data, self._address)
+        except OSError as error:
+            if sys.platform != "linux" or error.errno not in UNHEARD:
+                raise
+            self._refuse(f"nobody takes OSC at {self._at} ({error.strerror or error}); sending goes on")
+            self._forget_errors()
+            self._socket.sendto(data, self._address)
+
+    def _forget_errors(self) -> None:
+        """What the system keeps for those who ask which message was refused."""
+        try:
+            while True:
+                self._socket.recvmsg(0, 256, socket.MSG_ERRQUEUE)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # Linux
+        except OSError:  # no more
+            pass
+
+    def _refuse(self, sentence: str) -> None:
+        """Told once, until all is well again."""
+        if self._refused_s is None:
+            self._tell(sentence)
+        self._refused_s = self._clock.now_s()
+
+    def _find_well(self) -> None:
+        if self._refused_s is not None and self._clock.now_s() - self._refused_s > WELL_AFTER_S:
+            self._refused_s = None
+            self._tell(f"OSC at {self._at} is refused no longer")
+
+    @property
+    def _at(self) -> str:
+        return f"{self._address[0]}, port {self._address[1]}"
 
     def _tag_s(self) -> float | None:
         """The time tag in seconds since 1970; None for "immediately"."""

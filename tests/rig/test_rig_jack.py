@@ -363,12 +363,34 @@ def test_a_synthesiser_that_was_restarted_is_connected_and_told_all_again(graph,
     singer.play()
     wait_until(lambda: perform([(0.0, m) for _, m in first.messages]).note_ons >= 2, 20, "two notes")
     first.kill()
+    wait_until(lambda: "recorder:in left the JACK graph" in program.stderr, 5, "the loss to be told")
     second = MidiRecorder(server, tmp_path / "two", "nobody:out")
     children.append(second)
     wait_until(lambda: perform([(0.0, m) for _, m in second.messages]).note_ons >= 2, 20, "two notes after the return")
-    assert "the MIDI input recorder:in is back" in program.stderr
+    assert program.stderr.count("recorder:in is back in the JACK graph") == 1
     kinds = [m[:2] for _, m in second.messages]
     assert kinds.index(bytes([0xB0, 101])) < next(i for i, (_, m) in enumerate(second.messages) if m[0] == 0x90)
+    program.signal(signal.SIGINT)
+    assert program.wait(20) == 0, program.stderr
+
+
+def test_a_microphone_that_leaves_the_graph_and_returns_is_told_and_heard_again(graph, tmp_path, children):
+    server, env = graph
+    (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
+    recorder = MidiRecorder(server, tmp_path)
+    children.append(recorder)
+    children.append(VirtualMicrophone(server, clicks(6), tmp_path / "one", times=20))
+    program = start_melody(children, tmp_path, env, "jack", "threshold", "singer", "frames.txt")
+    children[-2].wait_for_listener(60, program)
+    recorder.wait_for_source(60, program)
+    children[-2].kill()
+    wait_until(lambda: "left the JACK graph" in program.stderr, 5, "the loss to be told")
+    again = VirtualMicrophone(server, clicks(6), tmp_path / "two", times=20)
+    children.append(again)
+    again.wait_for_listener(10, program)
+    again.play()
+    wait_until(lambda: perform([(0.0, m) for _, m in recorder.messages]).note_ons >= 2, 20, "two notes after the return")
+    assert program.stderr.count("is back in the JACK graph") == 1
     program.signal(signal.SIGINT)
     assert program.wait(20) == 0, program.stderr
 
