@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rt_melody.models.inception import InceptionBlock, StackedBlock
-from rt_melody.models.live_step import Carried, Constants, LiveStep, Memory, branch_weights, folded, folded_pair
+from rt_melody.models.live_step import Constants, LiveStep, Memory, branch_weights, folded, folded_pair, zeros
 from rt_melody.models.network import GRAPH_SCALE, TwoStageNet
 
 # What one block leaves to the next: the peak-hold of the level, nepers [1]; the hidden state of the recurrent context
@@ -47,7 +47,7 @@ class TimeKernel(Constants):
         self.keep(weight=weight, bias=bias)
 
     def past(self, positions: int, like: Tensor) -> Tensor:
-        return like.new_zeros([self.reach, positions, self.weight.size(1)])
+        return zeros(like, [self.reach, positions, self.weight.size(1)])
 
     def forward(self, x: Tensor, past: Tensor) -> Tuple[Tensor, Tensor]:
         """``x [hops, positions, in]``, rectified here -> ``[hops, positions, out]``, and the past that it leaves."""
@@ -136,7 +136,7 @@ class BlockStep(Constants):
         past = [self.onset.past(self.step.short_filters, like)]
         for block in self.blocks:
             past.append(block.past(self.step.positions, like))  # pyright: ignore[reportCallIssue]
-        return like.new_full([1], self.step.level_floor), like.new_zeros([1, self.step.context_size]), past
+        return like.new_full([1], self.step.level_floor), zeros(like, [1, self.step.context_size]), past
 
     def forward(self, windows: Tensor, left: Left, head: int) -> Tuple[Tensor, Tensor, Left]:
         """``windows [hops, long_taps]`` -> what ``head`` says of each: pitch logits ``[hops, pitch_bins]``, voicing logits
@@ -197,11 +197,11 @@ class BlockStep(Constants):
     def _contexts(self, joined: Tensor, context: Tensor) -> Tensor:
         """The recurrent context after each hop ``[hops, context_size]``, from the one before the first ``[1, context_size]``."""
         step = self.step
-        given = torch.addmm(step.input_bias, joined, step.input_weight.t())
+        given = torch.addmm(step.recurrence.input_bias, joined, step.recurrence.input_weight.t())
         contexts = torch.empty_like(joined)
         hidden = context[0]
         for i in range(joined.size(0)):
-            fresh, kept, new = torch.addmv(step.hidden_bias, step.hidden_weight, hidden).chunk(3)
+            fresh, kept, new = torch.addmv(step.recurrence.hidden_bias, step.recurrence.hidden_weight, hidden).chunk(3)
             reset, update, wanted = given[i].chunk(3)
             candidate = torch.addcmul(wanted, torch.sigmoid(reset + fresh), new).tanh_()
             hidden = torch.lerp(candidate, hidden, torch.sigmoid(update + kept))
@@ -213,27 +213,39 @@ class BlockStep(Constants):
         voicing = torch.mv(torch.cat([joined, contexts], 1), step.voicing_weight[head]) + step.voicing_bias[head]
         shift = torch.addmm(step.condition_bias, contexts, step.condition_weight.t()).unsqueeze(1)
         refined = (refined + shift).relu_()
-        bins = torch.mm(refined.view(-1, refined.size(2)), step.pitch_weight[head]).view(refined.size(0), -1)
+        bins = torch.mm(refined.view(-1, refined.size(2)), step.pitch_weight[head].t()).view(refined.size(0), -1)
         return torch.addmm(step.pitch_bias[head], contexts, step.prior_weight.t()).add_(bins), voicing
 
 
 class Program(nn.Module):
-    """What a model file holds: a trained network, put into evaluation mode, as one hop at a time and as many at once."""
+    """What a model file holds: a trained network, put into evaluation mode, as one hop at a time and as many at once.
+
+    What a stream of one hop at a time remembers is an attribute, since TorchScript would turn what comes from Python into its
+    own kind at every call: each stream has a shallow copy of the program, which shares the weights, and begins it.
+    """
+
+    hops: int
+    held: Tensor
+    memory: Memory
 
     def __init__(self, net: TwoStageNet):
         super().__init__()
         self.one = LiveStep(net)
         self.several = BlockStep(net, self.one)
+        self.hops, self.held, self.memory = 0, torch.zeros(1), ([], [], [])  # until it begins
 
-    def initial_state(self, like: Tensor) -> Tuple[Carried, Memory]:
-        """See ``LiveStep``."""
-        return self.one.initial_state(like)
+    def begin(self, like: Tensor) -> None:
+        """Forget what was heard: the stream of this copy begins in silence. ``like``: see ``LiveStep``."""
+        self.hops = 0
+        self.held, self.memory = self.one.beginning(like)
 
-    def forward(self, window: Tensor, carried: Carried, memory: Memory, head: int) -> Tuple[Tensor, Tensor, Carried]:
-        """See ``LiveStep``."""
-        return self.one(window, carried, memory, head)
+    def forward(self, window: Tensor, head: int) -> Tuple[Tensor, Tensor]:
+        """The next hop of this copy's stream: see ``LiveStep``."""
+        pitch, voicing, self.held = self.one(window, self.hops, self.held, self.memory, head)
+        self.hops += 1
+        return pitch, voicing
 
-    def block_state(self, like: Tensor) -> Left:
+    def block_beginning(self, like: Tensor) -> Left:
         """See ``BlockStep.beginning``."""
         return self.several.beginning(like)
 

@@ -90,13 +90,14 @@ class StreamingModel:
     def set_phases(self, phases: int) -> None:
         """Hear the stream in so many interleaved phases from now on, and reset."""
         self._phases = phases
+        self._streams = [copy.copy(self._step) for _ in range(phases)]  # each remembers its own; the weights are shared
         self.reset()
 
     def reset(self) -> None:
         """Forget what was heard: each phase begins in silence."""
         with torch.inference_mode():
-            states = [self._step.initial_state(torch.zeros(1)) for _ in range(self._phases)]
-        self._carried, self._memory = [carried for carried, _ in states], [memory for _, memory in states]
+            for stream in self._streams:
+                stream.begin(torch.zeros(1))
         self._left = None  # by blocks, which few streams do; a list as the others
         self._turn = 0
 
@@ -105,7 +106,7 @@ class StreamingModel:
         turn = self._turn
         self._turn = (turn + 1) % self._phases
         with hop_computing(), torch.inference_mode():
-            pitch, voicing, self._carried[turn] = self._step(self._input, self._carried[turn], self._memory[turn], self._head)
+            pitch, voicing = self._streams[turn](self._input, self._head)
             return pitch.numpy(), float(voicing)
 
     def block(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +118,7 @@ class StreamingModel:
         taken, phases = torch.from_numpy(windows), self._phases
         with hop_computing(), torch.inference_mode():
             if self._left is None:
-                self._left = [self._step.block_state(torch.zeros(1)) for _ in range(phases)]
+                self._left = [self._step.block_beginning(torch.zeros(1)) for _ in range(phases)]
             pitch, voicing = torch.empty(len(windows), self.config.pitch_bins), torch.empty(len(windows))
             for turn in range(phases):
                 own = slice(turn, None, phases)

@@ -45,8 +45,8 @@ class ModelFileError(ValueError):
 
 
 exported = torch.jit.export  # marks a method that is compiled beside forward
-METHODS = ("initial_state", "block_state", "block")  # of a program, beside forward
-exported(LiveStep.initial_state)
+METHODS = ("begin", "block_beginning", "block")  # of a program, beside forward
+exported(LiveStep.beginning)
 exported(BlockStep.beginning)
 for _name in METHODS:
     exported(getattr(Program, _name))
@@ -230,10 +230,10 @@ def _check_whole(path: Path, data: bytes) -> None:
 def _try_out(module: torch.jit.ScriptModule, config: ModelConfig) -> None:
     """Silence at each end of the heads, a hop and a block: shapes and kinds are those of the configuration."""
     for head in (0, len(config.look_ahead_ms) - 1):
-        carried, memory = module.initial_state(torch.zeros(1))
-        pitch, voicing, _ = module(torch.zeros(config.long_taps), carried, memory, head)
+        module.begin(torch.zeros(1))
+        pitch, voicing = module(torch.zeros(config.long_taps), head)
         if pitch.shape != (config.pitch_bins,) or pitch.dtype != torch.float32 or not math.isfinite(float(voicing)):
             raise ValueError("its step gives something else than its configuration says")
-        pitches, voicings, _ = module.block(torch.zeros(2, config.long_taps), module.block_state(torch.zeros(1)), head)
+        pitches, voicings, _ = module.block(torch.zeros(2, config.long_taps), module.block_beginning(torch.zeros(1)), head)
         if pitches.shape != (2, config.pitch_bins) or pitches.dtype != torch.float32 or voicings.shape != (2,):
             raise ValueError("its block gives something else than its configuration says")

@@ -34,11 +34,11 @@ class Hostile(torch.nn.Module):
         self.training = state[1]
 
     @torch.jit.export
-    def initial_state(self, x: torch.Tensor):
-        return (x, x)
+    def begin(self, x: torch.Tensor) -> None:
+        pass
 
-    def forward(self, window: torch.Tensor, carried: torch.Tensor, memory: torch.Tensor, head: int):
-        return window, window[0], carried
+    def forward(self, window: torch.Tensor, head: int):
+        return window, window[0]
 
 
 def shipped_meta() -> dict:

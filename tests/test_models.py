@@ -1,5 +1,6 @@
 """The networks: hop by hop equals whole, no look-ahead beyond what is said, files that say what they are."""
 
+import copy
 import json
 import zipfile
 from typing import cast
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rt_melody.models.block_step import BlockStep
+from rt_melody.models.block_step import BlockStep, Program
 from rt_melody.models.build import build_network
 from rt_melody.models.config import ModelConfig, load_config
 from rt_melody.models.filterbank import sinusoid_kernels
@@ -38,16 +39,21 @@ def trained(config, seed=0) -> TwoStageNet:
     return net.eval()
 
 
+def begun(net, like) -> Program:
+    program = Program(net)
+    program.begin(like)
+    return program
+
+
 def stepped(net, wave, head, state=None):
     """Pitch logits and voicing logits of one head, hop by hop; the state after the last."""
-    step = LiveStep(net)
-    carried, memory = state or step.initial_state(wave)
+    stream = state or begun(net, wave)
     padded, pitch, voicing = torch.nn.functional.pad(wave, (800, 0)), [], []
     for start in range(0, len(wave), 160):
-        logits, logit, carried = step(padded[start : start + 960], carried, memory, head)
+        logits, logit = stream(padded[start : start + 960], head)
         pitch.append(logits)
         voicing.append(logit)
-    return torch.stack(pitch), torch.stack(voicing), (carried, memory)
+    return torch.stack(pitch), torch.stack(voicing), stream
 
 
 @pytest.mark.parametrize("stage2", ("inception", "stacked"))
@@ -100,16 +106,16 @@ def test_what_follows_in_a_block_changes_nothing_before_it():
 def test_a_stream_is_its_state_and_nothing_else():
     """Two streams in turn on one network do not talk; a state that is not fresh changes what is heard."""
     net, wave = trained(SMALL), torch.randn(160 * 20)
-    step, padded = LiveStep(net), torch.nn.functional.pad(wave, (800, 0))
-    states, logits = [step.initial_state(wave), step.initial_state(wave)], [[], []]
+    first, padded = begun(net, wave), torch.nn.functional.pad(wave, (800, 0))
+    second = copy.copy(first)
+    second.begin(wave)
+    streams, logits = [first, second], [[], []]
     for start in range(0, len(wave), 160):
         for i, gain in enumerate((1.0, -0.3)):
-            carried, memory = states[i]
-            heard, _, carried = step(gain * padded[start : start + 960], carried, memory, 0)
-            states[i] = carried, memory
+            heard, _ = streams[i](gain * padded[start : start + 960], 0)
             logits[i].append(heard)
     torch.testing.assert_close(torch.stack(logits[0]), stepped(net, wave, 0)[0])
-    again = stepped(net, wave, 0, states[1])[0]
+    again = stepped(net, wave, 0, streams[1])[0]
     assert not torch.allclose(again, stepped(net, wave, 0)[0], atol=1e-3)
 
 
