@@ -12,6 +12,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 ROOMS = ("realtime", "kernels", "models", "benchmarks")
 
 
+os.environ.setdefault("RT_MELODY_SILENT", "1")  # on a machine with a loudspeaker: demos take their time there
+
+
 def pytest_configure():
     """Leave with a sentence where the tests would run against something else than the source beside them.
 
