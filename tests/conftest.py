@@ -14,6 +14,7 @@ ROOMS = ("realtime", "kernels", "models", "benchmarks")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: of tests side by side each computes on one core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RT_MELODY_SILENT", "1")  # on a machine with a loudspeaker: demos take their time there
 
 
 def pytest_configure():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -11,8 +13,8 @@ from fake_audio import FakeAudio, FakeStream, PortAudioError
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.settings import make_settings
-from rt_melody.realtime.sinks import listen
-from rt_melody.realtime.sinks.listen import ListenSink
+from rt_melody.realtime.sinks import aloud, listen
+from rt_melody.realtime.sinks.aloud import ListenSink
 from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend
 
@@ -59,7 +61,7 @@ def speaker() -> Speaker:
 
 @pytest.fixture
 def sink(speaker, monkeypatch) -> ListenSink:
-    monkeypatch.setattr(listen, "FADE_S", 0.0)
+    monkeypatch.setattr(aloud, "FADE_S", 0.0)
     sink = ListenSink("flute", backend=speaker)
     sink.start(0.0)
     return sink
@@ -119,7 +121,7 @@ def test_it_swells_and_fades_with_the_voice(sink, speaker):
     soft = loudness_db(hear(speaker, 0.2))
     sink.event(Loudness(0.3, 0.3, 60, -10.0))
     hear(speaker, 0.1)
-    assert loudness_db(hear(speaker, 0.2)) - soft == pytest.approx(20 * listen.DB_PER_DB, abs=0.5)
+    assert loudness_db(hear(speaker, 0.2)) - soft == pytest.approx(20 * aloud.DB_PER_DB, abs=0.5)
     before = loudness_db(hear(speaker, 0.2))
     sink.event(Brightness(0.5, 0.5, 60, 2000.0))
     hear(speaker, 0.1)
@@ -152,7 +154,7 @@ def test_close_lets_the_last_note_ring_out(speaker, monkeypatch):
     hear(speaker, 0.1)
     monkeypatch.setattr(time, "sleep", lambda _: hear(speaker, 0.02))
     sink.close()
-    assert sink._state[listen.ENVELOPE] <= listen.SILENT_ENVELOPE and speaker.stream.closed
+    assert sink._state[aloud.ENVELOPE] <= aloud.SILENT_ENVELOPE and speaker.stream.closed
 
 
 def test_the_callback_makes_no_array(sink, speaker):
@@ -178,6 +180,11 @@ def test_the_callback_makes_no_array(sink, speaker):
 def test_what_the_device_lacked_and_its_loss_are_told(speaker):
     told = []
     sink = ListenSink("keys", backend=speaker, tell=told.append)
+    sink.start(0.0)
+    hear(speaker, 3 * BLOCK / RATE, status="underflow")
+    assert sink.underflows == 0, "of silence nothing is missed"
+    sink.event(on(60))
+    hear(speaker, BLOCK / RATE)
     hear(speaker, BLOCK / RATE, status="underflow")
     speaker.stream.settings["finished_callback"]()
     sink.close()
@@ -199,8 +206,9 @@ said: list[str] = []
 def heard(monkeypatch, speaker):
     """What is made from settings, with that speaker."""
     said.clear()
-    monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setattr(listen, "load_backend", lambda: speaker)
+    for variable in ("CI", "RT_MELODY_SILENT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(aloud, "load_backend", lambda: speaker)
     return listen.from_settings
 
 
@@ -214,8 +222,9 @@ def test_the_demo_is_silent_where_it_is_told_or_nobody_is_there(heard, options):
     assert heard(asked(input="demo", **options)) == [] and said == []
 
 
-def test_the_demo_is_silent_in_ci(heard, monkeypatch):
-    monkeypatch.setenv("CI", "true")
+@pytest.mark.parametrize("variable", ["CI", "RT_MELODY_SILENT"])
+def test_the_demo_is_silent_where_machines_run_it(heard, monkeypatch, variable):
+    monkeypatch.setenv(variable, "true")
     assert heard(asked(input="demo")) == []
 
 
@@ -234,7 +243,7 @@ def test_an_output_that_does_not_open_stops_who_asked_for_it_and_no_demo(heard, 
 
 def test_a_demo_does_not_wait_for_an_output_that_hangs(heard, monkeypatch):
     monkeypatch.setattr(listen, "ANSWER_S", 0.05)
-    monkeypatch.setattr(listen, "load_backend", lambda: time.sleep(1.0))
+    monkeypatch.setattr(aloud, "load_backend", lambda: time.sleep(1.0))
     assert heard(asked(input="demo")) == []
 
 
@@ -242,3 +251,8 @@ def test_a_device_is_named_by_a_part_or_refused_with_the_choice(heard):
     assert len(heard(asked(input="demo", listen="keys", listen_device="SPEAK"))) == 1
     with pytest.raises(DeviceError, match="no audio output has 'tuba' in its name; choose one of:\n.*1  speaker"):
         heard(asked(input="demo", listen="keys", listen_device="tuba"))
+
+
+def test_what_is_not_to_be_heard_loads_no_kernel():
+    code = "import sys, rt_melody.realtime.sinks.listen; assert not {'numba', 'sounddevice', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

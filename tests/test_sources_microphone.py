@@ -13,7 +13,7 @@ from fake_audio import FakeAudio, FakeStream, PortAudioError
 from rt_melody.realtime.errors import DeviceError, InputError
 from rt_melody.realtime.sources import ReferencedMicrophone, microphone, referenced
 from rt_melody.realtime.sources.base import RateChanged
-from rt_melody.realtime.sources.input_levels import levels_sentence, measure_levels
+from rt_melody.realtime.sources.input_levels import OtherLevels, levels_sentence, measure_levels
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
 
 
@@ -357,6 +357,18 @@ def test_the_levels_of_the_other_inputs_are_those_that_they_give(monkeypatch):
     assert levels == [("1 loud, ALSA", -20.0)] and audio.stream.closed
     assert levels_sentence(levels) == "--device NUMBER chooses another, which give now: 1 loud, ALSA (-20 dBFS)"
     assert levels_sentence([]) == "no other input is to be had"
+
+
+@pytest.mark.slow
+def test_another_process_is_asked_for_the_levels_and_nobody_waits():
+    others = OtherLevels(0)
+    others.ask()
+    others.ask()
+    assert others.sentence is None
+    deadline_s = time.monotonic() + 30
+    while others.sentence is None and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    assert others.sentence is not None and "other" in others.sentence, "whatever there is here"
 
 
 def test_a_device_that_calls_no_more_is_told_a_second_before_it_is_lost(monkeypatch):

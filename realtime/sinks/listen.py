@@ -1,47 +1,27 @@
-"""``--listen``: the melody, played by a small instrument of our own through an audio output.
+"""``--listen``: whether the melody is to be heard aloud, and the sink for it.
 
-Conventions
------------
-* Notes are as they are played, bends unclipped, at the tuning that is asked for; the gain follows the level of the voice.
-* The thread that computes writes what is to sound into a row and goes on; PortAudio's takes the newest row, fills its block
-  and leaves. Neither waits for the other, and neither makes anything new.
-* A note sounds with the next block that PortAudio asks for: at the bound, one block and what the device holds.
-* The demo sounds without being asked where there is an output; what stands in its way is passed over.
+The demo sounds without being asked where there is an output; what stands in its way is passed over.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from rt_melody.kernels.instrument import BRIGHTNESS, ENVELOPE, GAIN, HELD, HZ, STATE, STRIKES, TARGET, play, timbre
-from rt_melody.realtime.console import without_stderr
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.table import SinkRequest
-from rt_melody.realtime.sources.devices import AudioInput, find_output, load_backend
-from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, midi_to_hz
+
+if TYPE_CHECKING:
+    from rt_melody.realtime.sinks.aloud import ListenSink
 
 DEMO_TIMBRE = "flute"
-ROWS = 64  # more than are written while a block is computed
-LOUDEST_DB = -8.0  # a level that sounds at full gain, and ...
-DB_PER_DB = 0.6  # ... by how much a softer one is softer
-QUIETEST_DB = -30.0  # gain of the softest voice
-DARK_HZ, BRIGHT_HZ = 225.0, 1000.0
-FADE_S = 0.4  # the tail of the last note is heard to its end, for so long at most
-CLOSE_S = 2.0
 ANSWER_S = 3.0  # in which an output that nobody asked for must have opened
-MOST_FRAMES = 8192  # of one callback; PortAudio asks for far less
-SILENT_ENVELOPE = 1e-3
 
 
 def from_settings(request: SinkRequest) -> list[EventSink]:
@@ -50,6 +30,8 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
     name = s.output.listen
     if name == "off" or (name is None and (s.source.input != ["demo"] or _nobody_listens(s))):
         return []
+    from rt_melody.realtime.sinks.aloud import ListenSink  # and with it the kernel and the sound library
+
     make = partial(ListenSink, name or DEMO_TIMBRE, s.output.listen_device, s.performance.a4_hz, request.tell)
     sink = make() if name else _if_there(make)
     if sink is None:
@@ -73,8 +55,9 @@ def _if_there(make: Callable[[], ListenSink]) -> ListenSink | None:
 
 
 def _nobody_listens(settings: Settings) -> bool:
-    """A machine that runs by itself, or lines that another program waits for as fast as they come."""
-    return bool(os.environ.get("CI")) or settings.output.writes_lines or settings.report.quiet
+    """A machine that runs by itself, or lines that another program waits for as fast as they come. Tests of ours say it by
+    RT_MELODY_SILENT."""
+    return bool(os.environ.get("CI") or os.environ.get("RT_MELODY_SILENT")) or settings.output.writes_lines or settings.report.quiet
 
 
 def _announcement(settings: Settings, output: str) -> str:
@@ -83,121 +66,3 @@ def _announcement(settings: Settings, output: str) -> str:
     if "mic" in settings.source.input:
         return f"you hear the melody through {output}: wear headphones, or the microphone hears it too"
     return f"you hear the melody through {output}"
-
-
-class ListenSink(NoteSink):
-    """Notes through an audio output. ``name``: a timbre; ``device``: the output's number or a part of its name, None for the
-    default; ``a4_hz``: the tuning. ``backend``: a stand-in for the ``sounddevice`` module. Raises DeviceError."""
-
-    name = "listen"
-    plays_aloud = True
-
-    def __init__(
-        self, name: str, device: str | int | None = None, a4_hz: float = 440.0, tell: Callable[[str], object] = lambda text: None,
-        backend: Any = None,
-    ) -> None:
-        super().__init__()
-        self._tuning, self._tell = a4_hz / 440.0, tell
-        self._sound, self._state = timbre(name), np.zeros(STATE)
-        self._rows, self._newest = np.zeros((ROWS, TARGET)), 0
-        self._now = np.zeros(TARGET)
-        self._mono = np.zeros(MOST_FRAMES, np.float32)
-        self.underflows = 0
-        with without_stderr():  # to which ALSA and JACK write what they tried
-            self._backend = backend or load_backend()
-            self.output = find_output(device, self._backend)
-            self._rate_hz = float(self.output.default_rate_hz)
-            self._stream = self._open(self.output)
-
-    def _open(self, output: AudioInput) -> Any:
-        try:
-            stream = self._backend.OutputStream(
-                device=output.index, samplerate=output.default_rate_hz, channels=min(2, output.channels), dtype="float32",
-                latency="low", callback=self._callback, finished_callback=self._on_finished,
-            )
-            stream.start()
-        except (self._backend.PortAudioError, ValueError) as error:
-            said = " ".join(str(error).split())
-            raise DeviceError(f"the audio output {output.full_name!r} cannot be opened ({said}); choose another --listen-device") from error
-        return stream
-
-    # ---- PortAudio's thread ---------------------------------------------------------------------
-
-    def _callback(self, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
-        """Fill ``out`` [shape=(n_frames, n_channels)], which belongs to PortAudio, and leave."""
-        if status:
-            self.underflows += 1
-        mono = self._mono[:n_frames]
-        play(self._state, self._rows[self._newest], self._sound, self._rate_hz, mono)
-        for channel in range(out.shape[1]):
-            out[:, channel] = mono
-
-    def _on_finished(self) -> None:
-        if not self.closed:
-            self._tell(f"the audio output {self.output.full_name!r} was lost, and nothing more is heard of it; what else goes out goes on")
-
-    # ---- the thread that computes ---------------------------------------------------------------
-
-    def _note_on(self, event: NoteOn) -> None:
-        if not event.legato:
-            self._now[STRIKES] += 1
-        self._now[HELD], self._now[HZ] = 1.0, midi_to_hz(event.pitch) * self._tuning
-        self._now[GAIN] = _gain(event.level_db) if event.level_db is not None else event.velocity / 127.0
-        if event.brightness_hz:
-            self._now[BRIGHTNESS] = _brightness(event.brightness_hz)
-        self._publish()
-
-    def _note_off(self, event: NoteOff) -> None:
-        if self._sounding is None:  # else another note was slurred from this one, and sounds on
-            self._now[HELD] = 0.0
-            self._publish()
-
-    def _bend(self, event: PitchBend) -> None:
-        self._now[HZ] = midi_to_hz(event.note + event.semitones) * self._tuning
-        self._publish()
-
-    def _loudness(self, event: Loudness) -> None:
-        self._now[GAIN] = _gain(event.level_db)
-        self._publish()
-
-    def _brightness(self, event: Brightness) -> None:
-        self._now[BRIGHTNESS] = _brightness(event.brightness_hz)
-        self._publish()
-
-    def ask_panic(self) -> None:
-        """``panic``, from a signal handler."""
-        self._panic()
-
-    def _panic(self) -> None:
-        self._now[HELD] = 0.0
-        self._publish()
-
-    def _change(self, settings: Settings) -> None:
-        self._tuning = settings.performance.a4_hz / 440.0
-
-    def _publish(self) -> None:
-        """A row of its own, so that the one that is being played does not change meanwhile."""
-        after = (self._newest + 1) % ROWS
-        self._rows[after] = self._now
-        self._newest = after
-
-    def _end(self) -> None:
-        """Let the last note ring out, and close, which a device that has died may hold up for ever."""
-        until_s = time.monotonic() + FADE_S
-        while self._state[ENVELOPE] > SILENT_ENVELOPE and time.monotonic() < until_s:
-            time.sleep(0.01)
-        closer = threading.Thread(target=self._stream.close, daemon=True)
-        closer.start()
-        closer.join(CLOSE_S)
-        if self.underflows:
-            self._tell(f"the audio output had to wait for sound {self.underflows} times, which is heard as clicks; end other programs")
-
-
-def _gain(level_db: float) -> float:
-    """Linear gain of a level of the voice in dBFS."""
-    return 10.0 ** (min(0.0, max(QUIETEST_DB, DB_PER_DB * (level_db - LOUDEST_DB))) / 20.0)
-
-
-def _brightness(hz: float) -> float:
-    """0..1 by octaves."""
-    return float(min(1.0, max(0.0, np.log2(hz / DARK_HZ) / np.log2(BRIGHT_HZ / DARK_HZ))))

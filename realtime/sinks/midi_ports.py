@@ -37,7 +37,7 @@ NO_VIRTUAL = (
     "--midi-back-end NAME; MIDI outputs now: {ports}"
 )
 NO_VIRTUAL_ON_WINDOWS = (
-    "Windows has no virtual MIDI ports: install loopMIDI, make a port in it and name it, as in "
+    "Windows has no virtual MIDI ports: make a loopback in Windows MIDI Services (Windows 11) or a port in loopMIDI, and name it, as in "
     '--midi-out "loopMIDI Port"; MIDI outputs now: {ports}'
 )
 
