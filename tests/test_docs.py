@@ -13,10 +13,12 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/control.md",
+    "docs/plugin.md",
     "docs/reliability.md",
     "docs/synths.md",
     "CHANGELOG.md",
     "benchmarks/results/README.md",
+    "benchmarks/results/plugin.md",
     "findings/README.md",
 )
 PATHS = re.compile(r"(?<![\w./-])((?:realtime|kernels|models|tests|docs|benchmarks|findings|typings)/[\w/*.-]*[\w/*])")
