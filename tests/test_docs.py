@@ -16,10 +16,12 @@ DOCUMENTS = (
     "docs/architecture.md",
     "docs/control.md",
     "docs/panel.md",
+    "docs/plugin.md",
     "docs/reliability.md",
     "docs/synths.md",
     "CHANGELOG.md",
     "benchmarks/results/README.md",
+    "benchmarks/results/plugin.md",
     "findings/README.md",
 )
 PATHS = re.compile(r"(?<![\w./-])((?:realtime|kernels|models|tests|docs|benchmarks|findings|typings)/[\w/*.-]*[\w/*])")

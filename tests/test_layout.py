@@ -32,7 +32,8 @@ RANKS = (
     ("realtime.types", "realtime.errors", "realtime.signals", "realtime.timing.scheduling"),
     ("realtime.paths",),
     (
-        "realtime.timing", "realtime.ring", "realtime.libjack", "realtime.console", "realtime.midi_bytes", "realtime.latency",
+        "realtime.atomic", "realtime.timing", "realtime.ring", "realtime.libjack", "realtime.console", "realtime.midi_bytes",
+        "realtime.latency",
         "realtime.levels", "realtime.sterile", "realtime.version",
         "realtime.sources.devices",
         "realtime.playing.expression", "realtime.playing.scale",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
+import stat
+import threading
+
 from rt_melody.realtime.console import print_text
 from rt_melody.realtime.errors import SettingsError
 
@@ -70,9 +75,30 @@ def _host(rest: list[str]) -> int:
     """Descriptors of the memory and of the pipe, which the plugin has opened."""
     if len(rest) != 2 or not all(number.isascii() and number.isdigit() and len(number) < 7 for number in rest):
         raise SettingsError(f"plugin host {' '.join(rest)} cannot be used: the plugin itself starts it, with two file descriptors")
+    _end_with(int(rest[1]))
     from rt_melody.realtime.plugin.host import serve
 
     return serve(int(rest[0]), int(rest[1]))
+
+
+def _end_with(pipe: int) -> None:
+    """Leave as soon as nobody can write to the pipe, even while all is being loaded: we hold nothing that would be lost."""
+
+    def watch() -> None:
+        hung_up = select.poll()
+        hung_up.register(pipe, 0)  # which an end that is closed reports all the same
+        hung_up.poll()
+        os._exit(0)
+
+    if hasattr(select, "poll") and _is_pipe(pipe):
+        threading.Thread(target=watch, name="host-watch", daemon=True).start()
+
+
+def _is_pipe(descriptor: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
 
 
 def _tell(text: str) -> None:

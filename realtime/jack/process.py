@@ -30,6 +30,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rt_melody.kernels.compiled import callback, compiled
+from rt_melody.realtime.atomic import address as _address
+from rt_melody.realtime.atomic import load as _load
+from rt_melody.realtime.atomic import store as _store
 
 MOST_PORTS = 8
 MESSAGE_BYTES = 7  # the most that one event holds; it is packed in a word with its length
@@ -112,41 +115,6 @@ def _pointer(typing: Any, address: Any) -> Any:
         return builder.inttoptr(args[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), codegen
-
-
-@_inlined
-def _address(typing: Any, array: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        return builder.ptrtoint(data, ir.IntType(64))
-
-    return types.int64(array), codegen
-
-
-@_inlined
-def _load(typing: Any, address: Any, place: Any) -> Any:
-    """The word there, with acquire."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load_atomic(_word_at(builder, *args), "acquire", 8)
-
-    return types.int64(types.int64, types.int64), codegen
-
-
-@_inlined
-def _store(typing: Any, address: Any, place: Any, value: Any) -> Any:
-    """With release."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store_atomic(args[2], _word_at(builder, *args[:2]), "release", 8)
-        return ir.Constant(ir.IntType(64), 0)
-
-    return types.int64(types.int64, types.int64, types.int64), codegen
-
-
-def _word_at(builder: Any, address: Any, place: Any) -> Any:
-    word = ir.IntType(64)
-    return builder.inttoptr(builder.add(address, builder.mul(place, ir.Constant(word, 8))), word.as_pointer())
 
 
 # ---- the callback ------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rt_melody.kernels.atomic import address, load, store
 from rt_melody.kernels.compiled import compiled
+from rt_melody.realtime.atomic import address, load, store
 from rt_melody.realtime.errors import DeviceError
 
 HEADER = Path(__file__).with_name("memory.h")
