@@ -76,7 +76,7 @@ EXTRAS = {
     "realtime.corpus": ("formats", "cluster"),
     "realtime.commands.plot": ("plot",),
     "models.training": ("train",),
-    "benchmarks": ("bench", "plot", "rig"),
+    "benchmarks": ("bench", "plot", "datasets", "rig"),
     "benchmarks.peers": ("bench", "plot", "peers"),
 }
 # Imported where present, and no requirement: one clashes with others, one comes with those that want it, one is for an hour.

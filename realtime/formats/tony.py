@@ -1,9 +1,11 @@
-"""CSV as Tony exports and imports it: a pitch track of voiced frames, and notes as onset, Hz and duration; no headers."""
+"""CSV as Tony exports and imports it: a pitch track, 0 where unvoiced, and notes as onset, Hz and duration; no headers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from rt_melody.realtime.formats.mir_eval_text import write_lines
 from rt_melody.realtime.formats.table import Style
@@ -11,8 +13,8 @@ from rt_melody.realtime.formats.tracked import TrackedSound
 
 
 def write(sound: TrackedSound, paths: Sequence[Path], style: Style) -> None:
-    """Pitch of what is voiced, and notes."""
-    rows = zip(sound.time_s[sound.voiced].tolist(), sound.f0_hz[sound.voiced].tolist())
+    """Every frame's pitch, and notes."""
+    rows = zip(sound.time_s.tolist(), np.where(sound.voiced, sound.f0_hz, 0.0).tolist())
     write_lines(paths[0], (f"{time_s:.6f},{f0_hz:.3f}" for time_s, f0_hz in rows))
     notes = sound.notes
     lengths_s = (notes["offset_s"] - notes["onset_s"]).tolist()
