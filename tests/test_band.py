@@ -111,7 +111,7 @@ def test_the_command_plays_it_takes_it_out_and_ends_with_it(song, together, monk
     thread = threading.Thread(target=air)
     thread.start()
     try:
-        status = main(["--backing", "song.wav", "--csv", "take.csv", "--no-priority", "--latency-ms", "500", "--stats"])
+        status = main(["--backing", "song.wav", "--csv", "take.csv", "--no-priority", "--latency-ms", "2000", "--stats"])
     finally:
         ended.set()
         thread.join()
