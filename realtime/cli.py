@@ -147,9 +147,9 @@ def _copy_examples(folder: Path) -> int:
 
 def _list_devices(back_end: str | None) -> int:
     from rt_melody.realtime.sinks.midi_ports import describe_midi_outputs
-    from rt_melody.realtime.sources import describe_devices
+    from rt_melody.realtime.sources.devices import describe_devices, describe_outputs
 
-    return print_text(f"{describe_devices()}\n{describe_midi_outputs(back_end)}\n")
+    return print_text(f"{describe_devices()}\n{describe_outputs()}\n{describe_midi_outputs(back_end)}\n")
 
 
 if __name__ == "__main__":

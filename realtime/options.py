@@ -79,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES + (f"commands:\n{command_lines()}" if COMMANDS else ""),
     )
     parser.add_argument("--version", action="store_true", help="print the version, and leave")
-    parser.add_argument("--list-devices", action="store_true", help="list audio inputs and MIDI outputs, and leave")
+    parser.add_argument("--list-devices", action="store_true", help="list audio inputs and outputs and MIDI outputs, and leave")
     parser.add_argument(
         "--panic", metavar="PORT", nargs="?", const="",
         help="silence every channel of a MIDI output, or of all of them, and leave; a program that plays does so at SIGUSR1",

@@ -21,6 +21,8 @@ from rt_melody.realtime.timing.scheduling import SchedulingStatus, live_thread
 
 USUAL_RATE_HZ = 48_000  # where no microphone tells another
 LISTEN_S = 2.0
+SONG_DB = -18.0  # RMS of a song as they are mastered, or softer
+LOUD_LEAK_DB = -30.0  # RMS of a voice at a microphone, or louder
 SILENT_DB = -110.0  # quieter than any converter: digital silence
 BOUNDS_MS = (10, 15, 20, 30, 50, 75, 100, 150, 200)  # that may be recommended
 BLOCKS_SAMPLES = (64, 128, 256, 512, 1024, 2048)
@@ -211,6 +213,20 @@ class SelfTest:
             f"The round trip from output to input takes {found.ms:.2f} ms ({found.heard} of {CHIRPS} chirps, "
             f"{found.spread_ms:.2f} ms apart): what is sung is heard played within {found.ms + self.settings.tracking.latency_ms:.0f} ms."
         )
+
+        self._say_of_backing(found.loss_db)
+
+    def _say_of_backing(self, loss_db: float) -> None:
+        """Whether a song may be played by that output while somebody sings into the input."""
+        level_db = SONG_DB - loss_db
+        self.say(
+            f"What is played comes back {abs(loss_db):.0f} dB {'weaker' if loss_db >= 0 else 'stronger'}: a song of {SONG_DB:g} dBFS is "
+            f"heard at {level_db:.0f} dBFS."
+        )
+        if level_db > LOUD_LEAK_DB:
+            self.say("For --backing headphones are the better answer, or turn the loudspeaker down: few sing louder into a microphone.")
+        else:
+            self.say("--backing by that output will do, where you sing louder than that into the microphone.")
 
     def _recommend(self, pace: Pace, least_ms: float) -> None:
         bound_ms = recommend_bound_ms(pace, least_ms)

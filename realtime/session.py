@@ -366,7 +366,9 @@ class Session:
     def figures(self) -> Figures:
         """How the newest run keeps time (see timing/figures.py), what it lost, and what the system granted it."""
         lost = {name: getattr(self.stats, name) for name in ("skips", "skipped_s", "lost_s", "overflows")}
-        return {**self.timing.figures(), **lost, "scheduling": self.scheduling.line()}
+        band = getattr(self.tracker, "band", None)  # which a stand-in for a tracker need not have
+        known = {} if band is None else {"band": band.figures()}
+        return {**self.timing.figures(), **lost, "scheduling": self.scheduling.line(), **known}
 
     # ---- what goes out -------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
+    "docs/backing.md",
     "docs/control.md",
     "docs/panel.md",
     "docs/plugin.md",

@@ -154,6 +154,8 @@ def test_what_is_told_is_how_it_is(over_db):
     late = slice(7 * RATE, 8 * RATE)
     assert canceller.over_voice_db == pytest.approx(over_db, abs=2.5)
     assert canceller.removed_db == pytest.approx(db(band[late], (out - voice)[late]), abs=4)
+    assert canceller.brief() == f"band {canceller.over_voice_db:+.0f} dB, {canceller.removed_db:.0f} dB out"
+    assert canceller.figures()["delay_ms"] == pytest.approx(50, abs=1) and canceller.figures()["drift_ppm"] == 0.0
     said = canceller.line()
     assert ("over the voice, 50 ms late" if over_db > 0 else "below the voice, 50 ms late") in said and "dB of it were taken out" in said
     canceller.reset()
@@ -164,6 +166,7 @@ def test_what_is_told_is_how_it_is(over_db):
 
 def test_of_a_wrong_reference_nothing_is_told():
     _, canceller = run(noise(1, 5), noise(2, 5))
+    assert canceller.brief() == "band not found"
     assert canceller.line() == "nothing of the band was found in the microphone"
 
 

@@ -9,7 +9,7 @@ from fake_audio import FakeAudio
 from rt_melody.realtime import cli, selftest
 from rt_melody.realtime.selftest import MicrophoneCheck, Pace, SelfTest, recommend_block, recommend_bound_ms
 from rt_melody.realtime.settings import Settings, make_settings
-from rt_melody.realtime.sources.roundtrip import CHIRPS, EVERY_S, agreed, find_delays, measure, probe_signal
+from rt_melody.realtime.sources.roundtrip import CHIRPS, EVERY_S, agreed, find_delays, loss_db, measure, probe_signal
 from rt_melody.realtime.timing.pace import true_pace
 from rt_melody.realtime.timing.scheduling import SchedulingStatus
 
@@ -80,6 +80,14 @@ def test_chirps_that_disagree_are_no_round_trip_and_one_stray_is_left_out():
     assert agreed([100, 5000, 9000, 200, 14000], RATE) is None
     assert agreed([], RATE) is None
     assert agreed([480, 481, 480, 9000, 479], RATE) == agreed([480, 481, 480, 479], RATE)
+
+
+@pytest.mark.parametrize("weaker_db", [-6.0, 12.0, 30.0])
+def test_how_much_weaker_a_chirp_comes_back_is_measured_under_noise(weaker_db):
+    sound = probe_signal(48000)
+    came = np.concatenate([np.zeros(700), sound])[: len(sound)] * 10 ** (-weaker_db / 20)
+    came = came + 0.002 * np.random.default_rng(0).standard_normal(len(came))
+    assert loss_db(came, 48000, 700) == pytest.approx(weaker_db, abs=0.5)
 
 
 class Cable(FakeAudio):
@@ -196,6 +204,11 @@ def test_without_a_microphone_among_the_inputs_none_is_needed(quick):
 def test_a_cable_is_measured_and_a_missing_one_told(quick):
     status, said = quick(pace(2.0, 0.3), SINGING, "line out", Cable([]), device="line in")
     assert status == 0 and "takes 20.00 ms (5 of 5 chirps" in said and "heard played within 70 ms" in said
+    assert "comes back 0 dB weaker: a song of -18 dBFS is heard at -18 dBFS" in said and "headphones are the better answer" in said
+    quiet = Cable([])
+    quiet.playrec = lambda signal, **settings: 0.1 * Cable.playrec(quiet, signal, **settings)
+    _, said = quick(pace(2.0, 0.3), SINGING, "line out", quiet, device="line in")
+    assert "comes back 20 dB weaker" in said and "--backing by that output will do" in said
     silent = Cable([])
     silent.delay = 0
     silent.playrec = lambda signal, **settings: np.zeros_like(signal)

@@ -510,3 +510,19 @@ def test_a_recording_at_the_pace_of_the_clock_is_played_under_live_conditions(re
     session.source.open()
     session.run()
     assert set(asked) == {not realtime} and session.timing.live == realtime
+
+
+def test_what_is_known_of_the_band_comes_beside_the_voice():
+    class Duo(FakeSource):
+        @property
+        def reference(self):
+            return np.full(HOP, self.position_samples, np.float32)
+
+    class Pairs(FakeEngine):
+        def feed(self, samples, reference=None):
+            beside.append(reference)
+            return super().feed(samples)
+
+    beside = []
+    played(Duo(blocks(3)), engine=Pairs())
+    assert [list(given) for given in beside] == [[HOP * i] * HOP for i in (1, 2, 3)]

@@ -45,6 +45,13 @@ def test_the_line_shows_level_note_cents_f0_latency_and_skips():
     )
 
 
+def test_how_the_band_is_taken_out_stands_at_the_end():
+    sink = TerminalSink(Terminal(), clock=Clock())
+    assert "band" not in sink.line(frame(69.0))
+    sink.band = lambda: "band +4 dB, 16 dB out"
+    assert sink.line(frame(69.0)).endswith("skips 0  band +4 dB, 16 dB out")
+
+
 def test_cents_are_those_from_the_note_that_sounds():
     assert "A4    -80 c" in drawn(68.2, event=NoteOn(0, 0, 69, 90, 69.0))
     assert "Ab4   +20 c" in drawn(68.2, event=NoteOff(0, 0, 69))

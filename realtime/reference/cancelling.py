@@ -196,6 +196,18 @@ class BandCanceller:
         """How far the band is thought to stand above the voice, over the last second; far below where nothing of it is heard."""
         return self._filter.over_voice_db
 
+    def figures(self) -> dict[str, float | None]:
+        """As it is now, for a machine to read: dB, ms, parts per million."""
+        told = {"over_voice_db": self.over_voice_db, "removed_db": self.removed_db, "drift_ppm": self.drift_ppm}
+        delay_ms = self.delay_ms
+        return {**{name: round(value, 1) for name, value in told.items()}, "delay_ms": None if delay_ms is None else round(delay_ms, 1)}
+
+    def brief(self) -> str:
+        """As it is now, in a few characters: how far the band stands over the voice, and how much of it is taken out."""
+        if self.removed_db < HARDLY_DB:
+            return "band not found"
+        return f"band {self.over_voice_db:+.0f} dB, {self.removed_db:.0f} dB out"
+
     def line(self) -> str:
         """How loud the band stood in the microphone and how much of it was taken out, so far or until the reset, in one clause."""
         if not self._hops and self._ended:

@@ -6,7 +6,7 @@ again by correlation: a chirp correlates with nothing but itself, so that a room
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ FROM_HZ, TO_HZ = 500.0, 6000.0
 PEAK = 0.3  # of full scale
 ABOVE_NOISE = 8.0  # times the RMS of the correlation, for a peak to count
 AGREE_S = 0.001
+RING_S = 0.1  # for which a room answers a chirp
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class RoundTrip:
     ms: float  # the median of the chirps that were heard
     spread_ms: float  # between the first and the last of them
     heard: int  # of CHIRPS
+    loss_db: float = 0.0  # by which a chirp comes back weaker than it was played, what the room adds to it included
 
 
 def chirp(sample_rate: int) -> np.ndarray:
@@ -69,6 +71,19 @@ def agreed(delays: list[int], sample_rate: int) -> RoundTrip | None:
     return RoundTrip(float(np.median(near)) * ms, (max(near) - min(near)) * ms, len(near))
 
 
+def loss_db(recorded: np.ndarray, sample_rate: int, delay: int) -> float:
+    """How much weaker the chirps came back in ``recorded [shape=(n,)]``, ``delay`` samples after they were played: energies
+    over a chirp and the RING_S after it, less the noise of as long a while before the next."""
+    sound, every = chirp(sample_rate), round(EVERY_S * sample_rate)
+    lasts = len(sound) + round(RING_S * sample_rate)
+    energies: list[float] = []
+    for start in range(delay, CHIRPS * every, every):
+        came, noise = recorded[start : start + lasts], recorded[start + every - lasts : start + every]
+        energies.append(float(np.sum(np.square(came, dtype=float)) - np.sum(np.square(noise, dtype=float))))
+    returned = max(float(np.median(energies)), 1e-12)
+    return float(10.0 * np.log10(np.sum(np.square(sound, dtype=float)) / returned))
+
+
 def measure(
     output: str | int, device: str | int | None = None, sample_rate: int | None = None, backend: Any = None
 ) -> RoundTrip | None:
@@ -88,4 +103,8 @@ def measure(
             f"{sink.full_name!r} and {source.full_name!r} do not open together ({said}); give an input and an output "
             "of one sound system"
         ) from error
-    return agreed(find_delays(np.ascontiguousarray(taken[:, 0]), rate), rate)
+    recorded = np.ascontiguousarray(taken[:, 0])
+    found = agreed(find_delays(recorded, rate), rate)
+    if found is None:
+        return None
+    return replace(found, loss_db=loss_db(recorded, rate, round(found.ms * rate / 1000.0)))

@@ -187,6 +187,8 @@ def sentence(figures: Figures) -> str:
     parts.append(f"{100 * figures['cpu_share']:.0f} % of a core")
     if figures["memory_mb"] is not None:
         parts.append(f"{figures['memory_mb']:.0f} MB")
+    if band := figures.get("band"):
+        parts.append(f"band {band['over_voice_db']:+.0f} dB over the voice, {band['removed_db']:.0f} dB of it taken out")
     return f"after {figures['elapsed_s']:.0f} s: " + "; ".join(parts)
 
 
