@@ -224,6 +224,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--patience", type=float, default=1.0, help="multiplies every bound, for a machine with other work")
     parser.add_argument("--out", type=Path, help="a line of JSON for each ending")
     args = parser.parse_args(arguments)
+    for name in ("SIGINT", "SIGHUP"):  # which a shell's background, and nohup, have children ignore
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
     numbers = range(args.first, args.first + args.count)
     log = open(args.out, "a", encoding="utf-8") if args.out else sys.stderr  # noqa: SIM115
 

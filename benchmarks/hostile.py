@@ -344,6 +344,7 @@ def work(kind: str) -> None:
     take = TAKERS[kind]
     if kind == "feeds":
         feeder()  # models are loaded and kernels compiled before time counts
+    print("ready", flush=True)
     for line in sys.stdin:
         began_s = time.process_time()
         try:
@@ -367,6 +368,8 @@ class Worker:
             self._process = subprocess.Popen(  # libmpg123 talks to stderr by itself
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=self._folder
             )
+            assert self._process.stdout is not None, "a pipe was asked for"
+            self._process.stdout.readline()  # it is ready, however long that took
         process = self._process
         line = self._answer(process, path)
         if line is None:

@@ -306,7 +306,7 @@ def test_no_scheduler_and_no_library(corpus, monkeypatch, capsys):
     assert "there is no Dask scheduler at tcp://127.0.0.1:1" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main(["extract", "in", "--out", "out", "--scheduler"]) == 2
-    assert "--scheduler needs the package distributed; pip install 'rt-melody[cluster]'" in capsys.readouterr().err
+    assert "--scheduler needs the package distributed; pip install distributed" in capsys.readouterr().err
 
 
 @pytest.mark.slow

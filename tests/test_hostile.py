@@ -57,7 +57,7 @@ def test_a_worker_tells_a_crash_a_hang_and_an_archive_that_ran_apart(tmp_path, m
         "input(); print('[\"read\", 0]', flush=True)": "read",
     }.items():
         worker = hostile.Worker("audio", tmp_path)
-        worker._command = [hostile.sys.executable, "-c", code]
+        worker._command = [hostile.sys.executable, "-c", "print('ready', flush=True); " + code]
         assert worker.take(tmp_path / "input").startswith(came), came
         worker.end()
 

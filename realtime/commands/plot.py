@@ -83,7 +83,7 @@ def _load_pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise SettingsError("rt-melody plot needs Matplotlib; run pip install 'rt-melody[plot]', or pip install matplotlib") from error
+        raise SettingsError("rt-melody plot needs Matplotlib; run pip install matplotlib") from error
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -44,7 +44,7 @@ def on_cluster(extraction: Extraction, address: str, jobs: int, send: bool = Fal
     try:
         import distributed  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
-        raise SettingsError("--scheduler needs the package distributed; pip install 'rt-melody[cluster]'") from error
+        raise SettingsError("--scheduler needs the package distributed; pip install distributed") from error
     with ExitStack() as stack:
         client: Any = _local(distributed, jobs, stack) if address == LOCAL else _connect(distributed, address, stack)
         _check_versions(client)

@@ -78,7 +78,7 @@ def check_formats(names: Iterable[str]) -> None:
             raise SettingsError(f"--format {name} is no format; {did_you_mean(name, FORMATS)}")
         library = FORMATS[name].library
         if library is not None and find_spec(library) is None:
-            raise SettingsError(f"--format {name} needs the package {library}; pip install 'rt-melody[formats]'")
+            raise SettingsError(f"--format {name} needs the package {library}; pip install {library}")
 
 
 def write_formats(sound: TrackedSound, stem: Path, names: Sequence[str], style: Style | None = None) -> list[Path]:
