@@ -58,7 +58,7 @@ class Studio:
         options = ["--input", "mic", "--device", SINGER, *self.options, "--osc", f"127.0.0.1:{self.osc_address[1]}"]
         self.program = Program([*melody_command(), *options], self.server.env, folder)
         try:
-            self.await_note(START_S)
+            self.await_note(2 * START_S)
         except BaseException:
             self.close()
             raise
