@@ -162,8 +162,7 @@ KINDS = {
 def attempt(trial: Trial, kind: Kind, studio: Studio, patience: float) -> None:
     """Take it away and bring it back; what came of it goes into ``trial``."""
     before = studio.program.stderr
-    kind.lose(studio)
-    trial.said_s = _seconds(lambda: studio.await_word(kind.loss, before))
+    trial.said_s = _seconds(lambda: (kind.lose(studio), studio.await_word(kind.loss, before)))
     time.sleep(trial.away_s)
     kind.bring(studio)
     trial.back_s = _seconds(lambda: kind.wait(studio))
