@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from rt_melody.benchmarks.conditions import CONDITIONS, heard, load_noises, voiceless
 from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, Frames, MelodyScores, aligned
-from rt_melody.benchmarks.report import markdown, write_result
+from rt_melody.benchmarks.report import markdown, refuse_counts, write_result
 from rt_melody.benchmarks.trackers import by_sound, melody_tracker
 from rt_melody.models.training import gm
 from rt_melody.models.training.data import (
@@ -161,10 +161,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         args.detail_ms = 50.0 if 50.0 in args.latency_ms else args.latency_ms[0]
     if args.detail_ms not in args.latency_ms:
         refuse(f"--detail-ms {args.detail_ms:g} must be one of --latency-ms {' '.join(f'{b:g}' for b in args.latency_ms)}")
-    if args.every < 1 or args.jobs < 1:
-        refuse(f"--every {args.every}, --jobs {args.jobs}: both are 1 or more")
-    if args.out and not args.out.is_dir():
-        refuse(f"there is no folder {args.out}; make it first")
+    refuse_counts(args)
     return args
 
 

@@ -31,7 +31,7 @@ from scipy.signal import butter, fftconvolve, iirpeak, lfilter, sosfilt
 from tqdm import tqdm
 
 from rt_melody.benchmarks.melody_scores import NAMES, Frames, MelodyScores, aligned
-from rt_melody.benchmarks.report import markdown, write_result
+from rt_melody.benchmarks.report import markdown, refuse_counts, write_result
 from rt_melody.kernels.resample import BLOCK, StreamResampler
 from rt_melody.models.training.data import SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, read_mir1k_labels, refuse
 from rt_melody.realtime.engine import Engine
@@ -288,10 +288,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes that hear songs")
     parser.add_argument("--out", type=Path, help="folder for band.json, band.md and the picture")
     args = parser.parse_args(arguments)
-    if args.every < 1 or args.jobs < 1:
-        refuse(f"--every {args.every}, --jobs {args.jobs}: both are 1 or more")
-    if args.out and not args.out.is_dir():
-        refuse(f"there is no folder {args.out}; make it first")
+    refuse_counts(args)
     return args
 
 

@@ -58,7 +58,7 @@ class Studio:
         options = ["--input", "mic", "--device", SINGER, *self.options, "--osc", f"127.0.0.1:{self.osc_address[1]}"]
         self.program = Program([*melody_command(), *options], self.server.env, folder)
         try:
-            self.await_note(START_S)
+            self.await_note(2 * START_S)
         except BaseException:
             self.close()
             raise
@@ -162,8 +162,7 @@ KINDS = {
 def attempt(trial: Trial, kind: Kind, studio: Studio, patience: float) -> None:
     """Take it away and bring it back; what came of it goes into ``trial``."""
     before = studio.program.stderr
-    kind.lose(studio)
-    trial.said_s = _seconds(lambda: studio.await_word(kind.loss, before))
+    trial.said_s = _seconds(lambda: (kind.lose(studio), studio.await_word(kind.loss, before)))
     time.sleep(trial.away_s)
     kind.bring(studio)
     trial.back_s = _seconds(lambda: kind.wait(studio))

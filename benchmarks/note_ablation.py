@@ -20,12 +20,11 @@ from tqdm import tqdm
 from rt_melody.benchmarks.frame_cache import Frames, engine_frames
 from rt_melody.benchmarks.note_parts import PARTS, Clip, Heard, bias_semitones, score_notes
 from rt_melody.benchmarks.note_scores import played_notes
-from rt_melody.benchmarks.report import check_files, write_result
+from rt_melody.benchmarks.report import measure_and_write
 from rt_melody.benchmarks.signals import SAMPLE_RATE
 from rt_melody.benchmarks.trackers import trusted
-from rt_melody.models.training.data import DataError, data_folder
+from rt_melody.models.training.data import data_folder
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.types import PitchFrame
@@ -96,17 +95,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the engine's frames there, for the next time")
     parser.add_argument("--out", type=Path, help="write the results as JSON, and the table beside them as .md")
     args = parser.parse_args()
-    if args.every < 1:
-        parser.error(f"--every is {args.every}; give 1 or more")
-    check_files(parser, out=args.out)
-    try:
-        rows, provenance = measure(args, data_folder(args.data))
-    except (RtMelodyError, DataError) as error:
-        parser.error(str(error))
-    print(table(rows))
-    if args.out:
-        write_result(args.out, rows, f"every {args.every} of the tuning parts; one rule switched off at a time", provenance)
-        args.out.with_suffix(".md").write_text(table(rows) + "\n", encoding="utf-8")
+    about = f"every {args.every} of the tuning parts; one rule switched off at a time"
+    measure_and_write(parser, args, lambda: measure(args, data_folder(args.data)), table, about)
 
 
 def measure(args: argparse.Namespace, folder: Path) -> tuple[list[dict], dict]:

@@ -18,12 +18,12 @@ from rt_melody.benchmarks.frame_cache import Frames, engine_frames
 from rt_melody.benchmarks.note_hmm import hmm_tracker
 from rt_melody.benchmarks.note_parts import PARTS, listen
 from rt_melody.benchmarks.note_scores import NoteScores
-from rt_melody.benchmarks.report import check_files, write_result
+from rt_melody.benchmarks.report import measure_and_write
 from rt_melody.benchmarks.signals import SAMPLE_RATE
 from rt_melody.benchmarks.trackers import Tracked, Tracker, trusted
-from rt_melody.models.training.data import DataError, data_folder
+from rt_melody.models.training.data import data_folder
 from rt_melody.realtime.engine import Engine
-from rt_melody.realtime.errors import RtMelodyError, SettingsError
+from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.notes import NoteSettings, NoteTracker
 from rt_melody.realtime.playing.performance import Performer
 
@@ -66,18 +66,11 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="write the results as JSON, and the table beside them as .md")
     args = parser.parse_args()
-    if args.every < 1:
-        parser.error(f"--every is {args.every}; give 1 or more")
-    check_files(parser, out=args.out)
-    folder = data_folder(args.data) if any(PARTS[name].needs_data for name in args.parts) else None
-    try:
-        rows, provenance = measure(args, folder)
-    except (RtMelodyError, DataError) as error:
-        parser.error(str(error))
-    print(table(rows))
-    if args.out:
-        write_result(args.out, rows, f"every {args.every}, settings {args.set or 'default'}", provenance)
-        args.out.with_suffix(".md").write_text(table(rows) + "\n", encoding="utf-8")
+    def measured() -> tuple[list[dict], dict]:
+        needs_data = any(PARTS[name].needs_data for name in args.parts)
+        return measure(args, data_folder(args.data) if needs_data else None)
+
+    measure_and_write(parser, args, measured, table, f"every {args.every}, settings {args.set or 'default'}")
 
 
 def measure(args: argparse.Namespace, folder: Path | None) -> tuple[list[dict], dict]:

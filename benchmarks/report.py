@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -62,6 +62,41 @@ def write_result(path: Path, rows: object, about: str, model: dict | None = None
         "command": command(), "about": about, "commit": commit(), "machine": machine(), "model": model, "rows": rows, **more
     }
     path.write_text(readable_json(whole) + "\n", encoding="utf-8")
+
+
+def measure_and_write(
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    measure: Callable[[], tuple[list[dict], dict]],
+    table: Callable[[list[dict]], str],
+    about: str,
+) -> None:
+    """What a command with ``--every`` and ``--out`` does with its arguments: rows and where the model came from are measured,
+    printed as a table, and written. Leaves by ``parser.error`` where that cannot be."""
+    from rt_melody.models.training.data import DataError
+    from rt_melody.realtime.errors import RtMelodyError
+
+    if args.every < 1:
+        parser.error(f"--every is {args.every}; give 1 or more")
+    check_files(parser, out=args.out)
+    try:
+        rows, provenance = measure()
+    except (RtMelodyError, DataError) as error:
+        parser.error(str(error))
+    print(table(rows))
+    if args.out:
+        write_result(args.out, rows, about, provenance)
+        args.out.with_suffix(".md").write_text(table(rows) + "\n", encoding="utf-8")
+
+
+def refuse_counts(args: argparse.Namespace) -> None:
+    """Leave where what a command with ``--every``, ``--jobs`` and a folder for ``--out`` was given cannot be."""
+    from rt_melody.models.training.data import refuse
+
+    if args.every < 1 or args.jobs < 1:
+        refuse(f"--every {args.every}, --jobs {args.jobs}: both are 1 or more")
+    if args.out and not args.out.is_dir():
+        refuse(f"there is no folder {args.out}; make it first")
 
 
 def readable_json(value: object, indent: int = 0) -> str:

@@ -5,16 +5,14 @@ PortAudio takes stock of the devices once a process, so each recording is made b
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
+from rig_listener import bit_by_bit, ended, start_listener
 
 from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, VirtualMicrophone
 
-TRIES = 5  # a busy machine's device drops samples, and says so
 LISTENER = """
 import json, sys
 import numpy as np
@@ -40,38 +38,14 @@ def listen(tmp_path, children):
     """``listen(server, n_samples)``: a process that records so many samples from `singer`, once it is open."""
 
     def start(server, n_samples: int) -> subprocess.Popen:
-        arguments = [sys.executable, "-c", LISTENER, str(tmp_path / "heard.npy"), str(n_samples)]
-        process = subprocess.Popen(arguments, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert process.stdout.readline() == "open\n", process.communicate(timeout=10)[1]
-        return process
+        return start_listener(LISTENER, server.env, tmp_path, n_samples)
 
     return start
 
 
-def ended(process: subprocess.Popen) -> dict:
-    """What the listener told at its end, which must be in good order."""
-    out, errors = process.communicate(timeout=30)
-    assert process.returncode == 0, errors
-    return json.loads(out)
-
-
 def test_the_samples_arrive_bit_by_bit(jack_server, listen, tmp_path, children):
-    sound = np.random.default_rng(0).uniform(-1, 1, SAMPLE_RATE).astype(np.float32)
-    for _ in range(TRIES):
-        singer = VirtualMicrophone(jack_server, sound, tmp_path)
-        children.append(singer)
-        process = listen(jack_server, 3 * SAMPLE_RATE)
-        singer.wait_for_listener()
-        singer.play()
-        told = ended(process)
-        singer.close()
-        if not told["overflows"]:
-            break
-    heard = np.load(tmp_path / "heard.npy")
-    first = int(np.flatnonzero(heard)[0])
-    np.testing.assert_array_equal(heard[first : first + len(sound)], sound)
-    assert not heard[first + len(sound) :].any()
-    assert told["rate"] == SAMPLE_RATE and told["lost_samples"] == 0 and told["position"] == len(heard)
+    told = bit_by_bit(jack_server, lambda n_samples: listen(jack_server, n_samples), tmp_path, children)
+    assert told["rate"] == SAMPLE_RATE and told["lost_samples"] == 0 and told["position"] == len(np.load(tmp_path / "heard.npy"))
     assert told["latency_ms"] is None or told["latency_ms"] < 5000
 
 
