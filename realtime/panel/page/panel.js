@@ -450,9 +450,19 @@ function follow(from) {
   view.high += 0.06 * (high + spare - view.high);
 }
 
+const SLOW_MS = 4, STILL_S = 1.5;
+let drawMs = 0, turn = 0;
 function draw() {
   requestAnimationFrame(draw);
   if (document.hidden) return;
+  turn += 1;
+  const still = performance.now() / 1000 - arrived > STILL_S; // nothing comes: drawn for the controls' sake alone
+  if (turn % (still ? 15 : drawMs > SLOW_MS ? 2 : 1)) return; // a machine that is slow to draw has music to make
+  const begun = performance.now();
+  paint();
+  drawMs += 0.1 * (performance.now() - begun - drawMs);
+}
+function paint() {
   const [g, w, h] = prepare($("roll")), keys = Math.max(34, Math.min(64, w * 0.06)), clockNow = performance.now() / 1000;
   const now = offset === null ? 0 : Math.min(newest + 0.15, clockNow + offset - 0.05), span = w < 500 ? WINDOW_S / 2 : WINDOW_S;
   follow(now - span);
