@@ -600,7 +600,7 @@ function drawLatency() {
   for (let ms = 0; ms <= end; ms += end > 120 ? 50 : 10) g.fillText(ms === 0 ? "0" : String(ms), Math.max(8, Math.min(w - 12, x(ms))), h - 4);
   g.textAlign = "left";
   g.fillText(base ? `${Math.round(base)} ms of sound are waited for` : "latency in ms, as measured", x(0) + 6, 18);
-  if (bound) { g.fillStyle = colour("--accent"); g.fillRect(x(bound), 4, 2, foot - 4); g.textAlign = x(bound) > w - 70 ? "right" : "left"; g.fillText("bound", x(bound) + (g.textAlign === "left" ? 5 : -5), 34); }
+  if (bound) { g.fillStyle = colour("--accent"); g.fillRect(x(bound), 4, 2, foot - 4); g.textAlign = x(bound) > 70 ? "right" : "left"; g.fillText("bound", x(bound) + (g.textAlign === "left" ? 5 : -5), 34); }
 }
 window.addEventListener("resize", () => { drawLatency(); showTakes(); });
 
