@@ -27,7 +27,7 @@ from rt_melody.realtime.control.desk import LIVE, Desk
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.panel import browser, link
 from rt_melody.realtime.panel.describe import describe
-from rt_melody.realtime.panel.link import MOST, Panel, PanelSink
+from rt_melody.realtime.panel.link import MOST, Panel, PanelSink, encoded
 from rt_melody.realtime.panel.server import LARGEST_BYTES, UNREAD_MOST, Page, Server, main, parse_place
 from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import MOST as MOST_TAKES
@@ -354,7 +354,7 @@ def test_the_sink_hands_on_what_it_heard_every_two_hops():
         sink.event(item) if not isinstance(item, PitchFrame) else sink.frame(item)
     sink.close()
     assert sent[0] == {"origin": 7.0} and 10 <= len(sent) <= 12
-    assert [unpack(json.loads(json.dumps(one))) for item in sent[1:] for one in item["heard"]] == song(0, 1)
+    assert [unpack(one) for item in sent[1:] for one in json.loads(json.dumps(encoded(item)))["heard"]] == song(0, 1)
 
 
 def fetch(url):

@@ -4,7 +4,7 @@ Conventions
 -----------
 * The page is served by a process of its own (see server.py), so that nothing that browsers do takes time from the music here. What
   goes there waits in a queue of ``MOST`` items, which a thread writes; what finds it full is dropped and counted.
-* The sink hands on what it heard every ``BATCH_S`` of stream time.
+* The sink hands on what it heard every ``BATCH_S`` of stream time, as it is: the thread that writes makes text of it.
 * What comes from there is obeyed by a thread of its own, as often as the child sends, which is at most fifty times a second.
 """
 
@@ -31,6 +31,7 @@ from rt_melody.realtime.timing.figures import Figures
 from rt_melody.realtime.types import NoteEvent, PitchFrame
 
 BATCH_S = 0.019  # a little less than two hops
+POSTERIOR_S = 0.039  # so often the posterior is shown
 MOST = 200  # items on their way to the child: seconds
 SOUND_MOST = 150  # of them samples, so that the rest finds a place
 HISTOGRAM_MS = 2.0  # width of the bins of lateness that are shown
@@ -78,12 +79,8 @@ class Panel:
     def _write(self, item: dict[str, Any]) -> None:
         if "sound" in item:
             self._waiting_sound -= 1
-            item = {"sound": base64.b64encode(item["sound"]).decode()}
-        elif "posterior" in item:
-            time_s, row = item["posterior"]
-            item = {**item, "posterior": [time_s, base64.b64encode(row).decode()]}
         try:
-            self._pipe.write(json.dumps(item, default=_plain).encode() + b"\n")
+            self._pipe.write(json.dumps(encoded(item), default=_plain).encode() + b"\n")
             self._pipe.flush()
         except (OSError, ValueError):  # it has ended, as its reader says
             pass
@@ -159,6 +156,19 @@ class Panel:
         self.close()
 
 
+def encoded(item: dict[str, Any]) -> dict[str, Any]:
+    """An item as the wire has it: what the music's thread left to be done."""
+    if "heard" in item:
+        item = {**item, "heard": [pack(one) for one in item["heard"]]}
+    if "posterior" in item:
+        time_s, voicing, row = item["posterior"]
+        seen = (255.0 * voicing * np.frombuffer(row, np.float32)).astype(np.uint8)
+        item = {**item, "posterior": [time_s, base64.b64encode(seen.tobytes()).decode()]}
+    if "sound" in item:
+        item = {"sound": base64.b64encode(item["sound"]).decode()}
+    return item
+
+
 def _nothing(_: Orders) -> None: ...
 
 
@@ -184,11 +194,11 @@ class PanelSink(EventSink):
         self._send = send
         self.decoder: Any = None  # whose posterior is shown
         self._heard: list[Any] = []
-        self._sent_s = float("-inf")
+        self._sent_s = self._shown_s = float("-inf")
 
     def _start(self, origin_s: float) -> None:
         self._flush()
-        self._sent_s = float("-inf")  # times may begin anew
+        self._sent_s = self._shown_s = float("-inf")  # times may begin anew
         self._send(origin=origin_s)
 
     _retime = _start
@@ -204,9 +214,10 @@ class PanelSink(EventSink):
 
     def _flush(self, frame: PitchFrame | None = None) -> None:
         heard, self._heard = self._heard, []
-        item: dict[str, Any] = {"heard": [pack(one) for one in heard]} if heard else {}
-        if frame is not None and self.decoder is not None:
-            item["posterior"] = frame.time_s, (255.0 * frame.voicing * self.decoder.posterior).astype(np.uint8).tobytes()
+        item: dict[str, Any] = {"heard": heard} if heard else {}
+        if frame is not None and self.decoder is not None and frame.available_s - self._shown_s >= POSTERIOR_S:
+            self._shown_s = frame.available_s
+            item["posterior"] = frame.time_s, frame.voicing, self.decoder.posterior.tobytes()
         if item:
             self._send(**item)
 

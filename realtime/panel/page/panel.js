@@ -450,9 +450,19 @@ function follow(from) {
   view.high += 0.06 * (high + spare - view.high);
 }
 
+const SLOW_MS = 4, STILL_S = 1.5;
+let drawMs = 0, turn = 0;
 function draw() {
   requestAnimationFrame(draw);
   if (document.hidden) return;
+  turn += 1;
+  const still = performance.now() / 1000 - arrived > STILL_S; // nothing comes: drawn for the controls' sake alone
+  if (turn % (still ? 15 : drawMs > SLOW_MS ? 2 : 1)) return; // a machine that is slow to draw has music to make
+  const begun = performance.now();
+  paint();
+  drawMs += 0.1 * (performance.now() - begun - drawMs);
+}
+function paint() {
   const [g, w, h] = prepare($("roll")), keys = Math.max(34, Math.min(64, w * 0.06)), clockNow = performance.now() / 1000;
   const now = offset === null ? 0 : Math.min(newest + 0.15, clockNow + offset - 0.05), span = w < 500 ? WINDOW_S / 2 : WINDOW_S;
   follow(now - span);
@@ -590,7 +600,7 @@ function drawLatency() {
   for (let ms = 0; ms <= end; ms += end > 120 ? 50 : 10) g.fillText(ms === 0 ? "0" : String(ms), Math.max(8, Math.min(w - 12, x(ms))), h - 4);
   g.textAlign = "left";
   g.fillText(base ? `${Math.round(base)} ms of sound are waited for` : "latency in ms, as measured", x(0) + 6, 18);
-  if (bound) { g.fillStyle = colour("--accent"); g.fillRect(x(bound), 4, 2, foot - 4); g.textAlign = x(bound) > w - 70 ? "right" : "left"; g.fillText("bound", x(bound) + (g.textAlign === "left" ? 5 : -5), 34); }
+  if (bound) { g.fillStyle = colour("--accent"); g.fillRect(x(bound), 4, 2, foot - 4); g.textAlign = x(bound) > 70 ? "right" : "left"; g.fillText("bound", x(bound) + (g.textAlign === "left" ? 5 : -5), 34); }
 }
 window.addEventListener("resize", () => { drawLatency(); showTakes(); });
 
