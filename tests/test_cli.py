@@ -128,12 +128,15 @@ def test_what_is_cheap_to_check_does_not_wait_for_torch():
 
 
 def test_devices_are_listed_where_there_are_some(capsys, monkeypatch):
-    from rt_melody.realtime import sources
     from rt_melody.realtime.sinks import midi_ports
+    from rt_melody.realtime.sources import devices
 
-    monkeypatch.setattr(sources, "describe_devices", lambda: "Audio inputs (* is the default):\n*   0  Studio")
+    monkeypatch.setattr(devices, "describe_devices", lambda: "Audio inputs (* is the default):\n*   0  Studio")
+    monkeypatch.setattr(devices, "describe_outputs", lambda: "Audio outputs (* is the default):\n*   1  Monitors")
     monkeypatch.setattr(midi_ports, "list_midi_outputs", lambda back_end=None: ["Synth", "Organ"])
-    assert said(capsys, "--list-devices") == (0, "Audio inputs (* is the default):\n*   0  Studio\nMIDI outputs:\n  Synth\n  Organ\n", "")
+    sound = "Audio inputs (* is the default):\n*   0  Studio\nAudio outputs (* is the default):\n*   1  Monitors\n"
+    told = f"{sound}MIDI outputs:\n  Synth\n  Organ\n"
+    assert said(capsys, "--list-devices") == (0, told, "")
     monkeypatch.setattr(midi_ports, "list_midi_outputs", lambda back_end=None: [])
     assert "MIDI outputs: none found; --midi-out without a name makes one" in said(capsys, "--list-devices")[1]
     monkeypatch.undo()
