@@ -269,6 +269,7 @@ def test_an_engine_that_is_not_there_or_of_another_kind_is_told_and_sound_passes
         plugin.close()
 
 
+NAMED = ("WORDS", "EVENTS_WRITTEN", "EVENTS_READ", "ENGINE_VERSION", "ENGINE_STATE", "ENGINE_BEAT")
 HOSTILE = """#!{python}
 import mmap, os, random, time
 random.seed(1)
@@ -282,16 +283,18 @@ words, events = {words}, len(memory) - {events}
 def put(word, value):
     memory[8 * word : 8 * word + 8] = (value & (1 << 64) - 1).to_bytes(8, "little")
 while True:
-    for word in range({first}, words):
+    for word in range({engine_beat} + 1, words):
         put(word, random.choice([-1, 0, random.getrandbits(64), random.getrandbits(20)]))
     memory[events:] = random.randbytes({events})
     for entry in range(events, len(memory), 32):  # every second one nearly right
         memory[entry : entry + 8] = random.getrandbits(13).to_bytes(8, "little")
         status = random.choice([0x80, 0x90, 0xFF, 0x40])
         memory[entry + 8 : entry + 13] = bytes([3, 1, status, random.getrandbits(8), random.getrandbits(8)])
-    put({version}, {other_version})
-    put({state}, 1)
-    put({beat}, time.monotonic_ns())
+    if random.random() < 0.5:  # a count that can be
+        put({events_written}, int.from_bytes(memory[8 * {events_read} : 8 * {events_read} + 8], "little") + 100)
+    put({engine_version}, {other_version})
+    put({engine_state}, 1)
+    put({engine_beat}, time.monotonic_ns())
     time.sleep(0.001)
 """
 
@@ -299,10 +302,8 @@ while True:
 @pytest.mark.parametrize("other_version", [LAYOUT["VERSION_VALUE"], LAYOUT["VERSION_VALUE"] + 1])
 def test_an_engine_that_writes_what_it_likes_harms_no_host(host, song, tmp_path, monkeypatch, capfd, other_version):
     script = tmp_path / "engine"
-    script.write_text(HOSTILE.format(
-        python=sys.executable, words=LAYOUT["WORDS"], events=16 * LAYOUT["EVENTS_SIZE"], first=LAYOUT["ENGINE_VERSION"],
-        version=LAYOUT["ENGINE_VERSION"], other_version=other_version, state=LAYOUT["ENGINE_STATE"], beat=LAYOUT["ENGINE_BEAT"],
-    ))  # fmt: skip
+    places = {name.lower(): LAYOUT[name] for name in NAMED}
+    script.write_text(HOSTILE.format(python=sys.executable, events=16 * LAYOUT["EVENTS_SIZE"], other_version=other_version, **places))
     script.chmod(0o755)
     monkeypatch.setenv("RT_MELODY_PLUGIN_ENGINE", str(script))
     plugin = host()
