@@ -38,6 +38,10 @@
 # define RT_MELODY_ENGINE "rt-melody" // what `rt-melody plugin install` fills in
 #endif
 
+#ifndef RT_MELODY_VERSION
+# define RT_MELODY_VERSION "0.0.0"
+#endif
+
 extern char** environ;
 
 START_NAMESPACE_DISTRHO
@@ -408,7 +412,12 @@ protected:
     const char* getDescription() const override { return "A singer's melody as MIDI, live."; }
     const char* getMaker() const override { return "rt-melody"; }
     const char* getLicense() const override { return "MIT"; }
-    uint32_t getVersion() const override { return d_version(0, 3, 0); }
+    uint32_t getVersion() const override
+    {
+        unsigned parts[3] = {};
+        std::sscanf(RT_MELODY_VERSION, "%u.%u.%u", parts, parts + 1, parts + 2);
+        return d_version(parts[0] & 255, parts[1] & 255, parts[2] & 255);
+    }
     int64_t getUniqueId() const override { return d_cconst('r', 't', 'M', 'y'); }
 
     void initAudioPort(const bool input, const uint32_t index, AudioPort& port) override
@@ -660,13 +669,13 @@ protected:
         const uint8_t stream = uint8_t(fMemory.get(RTM_STREAM));
         for (; read < written; ++read) {
             const Entry event = fMemory.events[read % RTM_EVENTS_SIZE];
-            const int64_t place = event.position + fWait - position;
             if (event.bytes[1] != stream)
                 continue;
             if (!isMidi(event.bytes) || event.position > position + frames || event.position < fStart) {
                 fMemory.add(RTM_EVENTS_BAD, 1);
                 continue;
             }
+            const int64_t place = event.position + fWait - position;
             if (place >= int64_t(frames))
                 break;
             if (place < 0)

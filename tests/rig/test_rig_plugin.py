@@ -269,6 +269,56 @@ def test_an_engine_that_is_not_there_or_of_another_kind_is_told_and_sound_passes
         plugin.close()
 
 
+NAMED = ("WORDS", "EVENTS_WRITTEN", "EVENTS_READ", "ENGINE_VERSION", "ENGINE_STATE", "ENGINE_BEAT")
+HOSTILE = """#!{python}
+import mmap, os, random, time
+random.seed(1)
+memory = mmap.mmap(3, 0)
+try:
+    os.ftruncate(3, 0)
+    os._exit(9)
+except OSError:  # sealed: no host dies of memory that was cut off
+    pass
+words, events = {words}, len(memory) - {events}
+def put(word, value):
+    memory[8 * word : 8 * word + 8] = (value & (1 << 64) - 1).to_bytes(8, "little")
+while True:
+    for word in range({engine_beat} + 1, words):
+        put(word, random.choice([-1, 0, random.getrandbits(64), random.getrandbits(20)]))
+    memory[events:] = random.randbytes({events})
+    for entry in range(events, len(memory), 32):  # every second one nearly right
+        memory[entry : entry + 8] = random.getrandbits(13).to_bytes(8, "little")
+        status = random.choice([0x80, 0x90, 0xFF, 0x40])
+        memory[entry + 8 : entry + 13] = bytes([3, 1, status, random.getrandbits(8), random.getrandbits(8)])
+    if random.random() < 0.5:  # a count that can be
+        put({events_written}, int.from_bytes(memory[8 * {events_read} : 8 * {events_read} + 8], "little") + 100)
+    put({engine_version}, {other_version})
+    put({engine_state}, 1)
+    put({engine_beat}, time.monotonic_ns())
+    time.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize("other_version", [LAYOUT["VERSION_VALUE"], LAYOUT["VERSION_VALUE"] + 1])
+def test_an_engine_that_writes_what_it_likes_harms_no_host(host, song, tmp_path, monkeypatch, capfd, other_version):
+    script = tmp_path / "engine"
+    places = {name.lower(): LAYOUT[name] for name in NAMED}
+    script.write_text(HOSTILE.format(python=sys.executable, events=16 * LAYOUT["EVENTS_SIZE"], other_version=other_version, **places))
+    script.chmod(0o755)
+    monkeypatch.setenv("RT_MELODY_PLUGIN_ENGINE", str(script))
+    plugin = host()
+    plugin.set("DIRECT", 1.0)
+    got, end_s = [], time.monotonic() + 3.0
+    while time.monotonic() < end_s:
+        got += plugin.play(song[:256])
+        assert np.array_equal(plugin.sound[2, :256], song[:256])
+        assert plugin.latency_samples <= RATE // 2 + MOST
+        time.sleep(0.002)
+    assert all(0x80 <= m[0] < 0xF0 and max(m[1:]) < 0x80 and len(m) in (2, 3) for _, m in got)
+    if other_version != LAYOUT["VERSION_VALUE"]:
+        assert "is of another version" in capfd.readouterr().err and engines() == []
+
+
 # ---- VST3
 
 
