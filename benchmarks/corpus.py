@@ -28,6 +28,7 @@ from rt_melody.realtime.corpus.extract import extract as extract_here
 from rt_melody.realtime.corpus.extraction import Extraction, Extractor
 from rt_melody.realtime.corpus.inputs import Recording, find_recordings
 from rt_melody.realtime.corpus.workers import Outcome, run_tasks
+from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.signals import StopSignals
 from rt_melody.realtime.sources.demo import demo_phrase
@@ -54,6 +55,8 @@ def extract(folder: Path, out: Path, *options: str) -> tuple[float, int]:
     """Seconds by the wall, and the exit status."""
     began_s = time.perf_counter()
     done = subprocess.run([*COMMAND, str(folder), "--out", str(out), *options], capture_output=True, check=False)
+    if done.returncode not in (0, 1) or not results(out):
+        raise RtMelodyError(f"extract ended with {done.returncode} and left nothing: {done.stderr.decode()[-500:]}")
     return time.perf_counter() - began_s, done.returncode
 
 
