@@ -353,7 +353,7 @@ QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells not
 SILENT = 1e-10  # power of a sample below which nothing is learnt
 FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
 UNCERTAIN, UNCERTAIN_AGAIN = 10.0, 0.3  # covariance over the first guess, at the start and after the path was lost
-CHANCE, SURE = 0.15, 0.7  # regression up to which nothing, from which all of the echo is taken out
+CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
 GOOD, LOST, GOOD_S, LOST_S = 0.8, 0.3, 1.0, 0.3  # trust that shows a path found, or lost, for so long
 
 

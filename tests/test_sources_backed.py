@@ -228,6 +228,18 @@ def test_what_cannot_be_opened_is_told(backing, audio, said):
         opened(backing, **audio)
 
 
+def test_of_an_input_whose_output_does_not_open_nothing_stays_open():
+    fake = FakeAudio([MIC, SPEAKER], together=False, output_failure=PortAudioError("Device unavailable", -9985))
+    source = BackedMicrophone(Backing(SONG, RATE), backend=fake)
+    with pytest.raises(DeviceError):
+        source.open()
+    assert source._stream is None and source._wakeup.notifier_fd == -1
+    fake.output_failure, fake.together, fake.failure = None, False, PortAudioError("Device unavailable", -9985)
+    with pytest.raises(DeviceError, match="'mic, ALSA' is busy"):
+        source.open()
+    assert fake.speaker.closed
+
+
 def test_without_an_output_there_is_no_song():
     source = BackedMicrophone(Backing(SONG, RATE), backend=FakeAudio([MIC]))
     with pytest.raises(DeviceError, match="no audio output was found"):

@@ -96,6 +96,16 @@ class BackedMicrophone(MicrophoneSource):
 
     # ------------------------------------------------------------------ birth and death
 
+    def open(self) -> None:
+        """As MicrophoneSource, and the output. Raises DeviceError."""
+        try:
+            super().open()
+        except DeviceError:
+            if self._ring is not None:  # the input was there, the output was not
+                self._stop_stream()
+                self._wakeup.close()
+            raise
+
     def _prepare(self, rate: int) -> None:
         super()._prepare(rate)
         self._begun, self._underflows, self._starts_at = False, 0, 0
