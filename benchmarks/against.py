@@ -172,10 +172,7 @@ class Measurer:
         return str(self._sounds.hops), str(self._sounds.rate)
 
     def _command(self, build: Build, path: Path) -> tuple[dict, float]:
-        told, seconds = self._run(build, "file", "--input", str(path), "--csv", str(path.with_suffix(".csv")), "--quiet")
-        if told["status"]:
-            raise BuildError(f"{build.name} does not hear a recording: it ended with status {told['status']}")
-        return told, seconds
+        return self._run(build, "file", "--input", str(path), "--csv", str(path.with_suffix(".csv")), "--quiet")
 
     def _run(self, build: Build, *words: str) -> tuple[dict, float]:
         """What the child tells, and the seconds from its start to its word."""

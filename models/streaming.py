@@ -90,21 +90,30 @@ class StreamingModel:
     def set_phases(self, phases: int) -> None:
         """Hear the stream in so many interleaved phases from now on, and reset."""
         self._phases = phases
-        self._streams = [copy.copy(self._step) for _ in range(phases)]  # each remembers its own; the weights are shared
+        self._streams = []  # until the first step: what goes by blocks needs none
         self.reset()
 
     def reset(self) -> None:
         """Forget what was heard: each phase begins in silence."""
-        with torch.inference_mode():
-            for stream in self._streams:
-                stream.begin(torch.zeros(1))
-        self._left = None  # by blocks, which few streams do; a list as the others
+        if self._streams:  # at once, since the next hop may be live
+            self._streams = self._begun()
+        self._left = None
         self._turn = 0
+
+    def _begun(self) -> list:
+        """A copy of the program for each phase, which remembers its own; the weights are shared."""
+        streams = [copy.copy(self._step) for _ in range(self._phases)]
+        with torch.inference_mode():
+            for stream in streams:
+                stream.begin(torch.zeros(1))
+        return streams
 
     def step(self) -> tuple[np.ndarray, float]:
         """Take in ``self.window``; pitch logits [shape=(pitch_bins,)] and the voicing logit."""
         turn = self._turn
         self._turn = (turn + 1) % self._phases
+        if not self._streams:
+            self._streams = self._begun()
         with hop_computing(), torch.inference_mode():
             pitch, voicing = self._streams[turn](self._input, self._head)
             return pitch.numpy(), float(voicing)

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -25,6 +24,8 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 def leave_out_unused() -> None:
     """See UNUSED_OF_TORCH. For a process of our own, before it imports either: a program that uses this one as a library may
     have a use for them."""
+    from importlib.metadata import PackageNotFoundError, version
+
     modules: dict[str, Any] = sys.modules
     modules.setdefault(UNUSED_OF_NUMBA, None)
     try:

@@ -17,7 +17,7 @@ THEN, NOW = Build("then", sys.executable), Build("now", sys.executable)
 SLEEPER = """
 import json, sys, time
 time.sleep(SLEPT_S)
-told = {"hops_s": [SLEPT_S] * 9 + [10 * SLEPT_S], "cpu_share": 2 * SLEPT_S, "cpu_s": 3 * SLEPT_S, "status": 0, "peak_mb": 100.0}
+told = {"hops_s": [SLEPT_S] * 9 + [10 * SLEPT_S], "cpu_share": 2 * SLEPT_S, "cpu_s": 3 * SLEPT_S, "peak_mb": 100.0}
 if sys.argv[1] == "file" and "short" in sys.argv[3]:
     told["cpu_s"] = SLEPT_S
 print(json.dumps(told), flush=True)
@@ -65,8 +65,8 @@ def test_builds_take_turns_and_each_comes_first_in_turn():
 def test_a_build_that_fails_is_a_sentence(sounds):
     with pytest.raises(BuildError, match="then does not run: ValueError: not today"):
         Measurer(sounds, "raise ValueError('not today')")(THEN, "hop")
-    with pytest.raises(BuildError, match="then does not hear a recording: it ended with status 2"):
-        Measurer(sounds, SLEEPER.replace("SLEPT_S", "0.0").replace('"status": 0', '"status": 2'))(THEN, "file")
+    with pytest.raises(BuildError, match="then does not run: error: no such recording"):
+        Measurer(sounds, SLEEPER.replace("SLEPT_S", "0.0") + "sys.exit('error: no such recording')")(THEN, "file")
 
 
 def test_a_commit_that_does_not_exist_is_gits_sentence(capsys):
