@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         pairs = labelled(args.recordings)
         placed = splits(list(pairs))
-        lengths_s = dict.fromkeys(("train", "valid", "test"), 0.0)
+        lengths_s: dict[str, float] = dict.fromkeys(("train", "valid", "test"), 0.0)
         for i, (sound, labels) in enumerate(pairs.items()):
             name = f"{sound.parent.name.replace('_', '-')}_{i:05}"
             lengths_s[placed[sound]] += write(sound, labels, args.out / "mir-1k" / placed[sound], name)
