@@ -223,7 +223,7 @@ def test_axe_finds_nothing_serious_in_either_theme(stage):
     path = os.environ.get("RT_MELODY_AXE", "")
     if not os.path.isfile(path):
         with rig_or_skip():
-            raise RigMissing("axe-core is not there: pip install --no-deps axe-playwright-python, and RT_MELODY_AXE=.../axe_playwright_python/axe.min.js")
+            raise RigMissing("axe-core is not there: pip install --no-deps axe-playwright-python, and RT_MELODY_AXE=.../axe.min.js of it")
     stage.js(Path(path).read_text(encoding="utf-8"))
     for theme in ("dark", "light"):
         stage.js("document.documentElement.dataset.theme = arguments[0]; palette.clear()", theme)
