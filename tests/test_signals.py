@@ -97,7 +97,7 @@ def test_amid_a_recording_what_was_heard_is_kept_and_the_status_says_so(song, na
     number = getattr(signal, name)
     running = started(song.parent, "--input", "song.wav", "--csv", "a.csv", "--midi-file", "a.mid", "--realtime", "--quiet")
     csv = song.parent / "a.csv"
-    while not (csv.exists() and csv.stat().st_size > 1000):
+    while not (csv.exists() and csv.stat().st_size > 6000):
         assert running.poll() is None, running.stderr.read()
         time.sleep(0.02)
     running.send_signal(number)
