@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rt_melody.benchmarks.report import median_and_most
 from rt_melody.benchmarks.rig.midi_reader import Channel
 from rt_melody.benchmarks.rig.studio import JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
 from rt_melody.benchmarks.torture import EXIT_S, MODES, SILENT_AFTER_S, START_S
@@ -205,14 +206,9 @@ def table(endings: list[Ending]) -> str:
     groups |= {"in the start": [e for e in endings if e.in_start], "all": endings}
     for name, group in groups.items():
         failed = sum(e.fault is not None for e in group)
-        exits, silences = (_spread([getattr(e, key) for e in group]) for key in ("exit_s", "silent_s"))
+        exits, silences = (median_and_most([getattr(e, key) for e in group]) for key in ("exit_s", "silent_s"))
         lines.append(f"| {name} | {len(group)} | {failed} | {exits} | {silences} |")
     return "\n".join(lines)
-
-
-def _spread(times_s: list[float | None]) -> str:
-    known = sorted(time_s for time_s in times_s if time_s is not None)
-    return f"{known[len(known) // 2]:.2f} / {known[-1]:.2f}" if known else ""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rt_melody.benchmarks.report import median_and_most
 from rt_melody.benchmarks.rig.studio import JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
 from rt_melody.benchmarks.torture import BACK_S, START_S, TELL_S
 from rt_melody.realtime.sources.demo import demo_phrase
@@ -209,13 +210,9 @@ def table(done: list[Trial]) -> str:
     for name in dict.fromkeys(trial.kind for trial in done):
         group = [trial for trial in done if trial.kind == name]
         failed = sum(trial.fault is not None for trial in group)
-        lines.append(f"| {name} | {len(group)} | {failed} | {_spread([t.said_s for t in group])} | {_spread([t.back_s for t in group])} |")
+        said, back = (median_and_most(getattr(trial, key) for trial in group) for key in ("said_s", "back_s"))
+        lines.append(f"| {name} | {len(group)} | {failed} | {said} | {back} |")
     return "\n".join(lines)
-
-
-def _spread(times_s: list[float | None]) -> str:
-    known = sorted(time_s for time_s in times_s if time_s is not None)
-    return f"{known[len(known) // 2]:.2f} / {known[-1]:.2f}" if known else ""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -121,3 +121,9 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     return "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def median_and_most(values: Iterable[float | None]) -> str:
+    """``median / most`` of those that are known, for a cell; empty where none is."""
+    known = sorted(value for value in values if value is not None)
+    return f"{known[len(known) // 2]:.2f} / {known[-1]:.2f}" if known else ""
