@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
             message = self._unrecognized(next(iter(message.split(": ", 1)[1].split()), ""))
-        raise SettingsError(f"{message}; rt-melody --help lists the options")
+        raise SettingsError(f"{message}; {self.prog} --help lists the options")
 
     def _unrecognized(self, word: str) -> str:
         if not word.startswith("-"):
@@ -76,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
         usage="rt-melody [--input mic|demo|-|FILE...] [--midi-out [PORT]] [--osc HOST:PORT] [--csv PATH] [options]",
         description="Sing into a microphone; the melody comes out while it sounds, as MIDI or OSC.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EXAMPLES + (f"commands:\n{command_lines()}" if COMMANDS else ""),
+        epilog=EXAMPLES + (f"\ncommands:\n{command_lines()}" if COMMANDS else ""),
     )
     parser.add_argument("--version", action="store_true", help="print the version, and leave")
     parser.add_argument("--list-devices", action="store_true", help="list audio inputs and outputs and MIDI outputs, and leave")

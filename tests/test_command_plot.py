@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -109,6 +110,7 @@ def test_the_demo_is_drawn_by_the_command(capsys):
         ("a,b\n1,2\n", "is no file of --csv, whose first line is time_s,f0_hz"),
         (HEADER + "1,2,x,4,5\n", "is no file of --csv"),
         ("", "is no file of --csv"),
+        (HEADER, "holds no rows, so that there is nothing to draw"),
     ],
 )
 def test_another_file_is_refused_in_a_sentence(text, sentence):
@@ -126,9 +128,28 @@ def test_a_file_that_is_not_there_labels_that_are_none_and_a_picture_over_a_tabl
         ([take, "--reference", __file__], "holds no labels"),
         ([take, "--out", "b.csv"], "would overwrite a table"),
         ([take, "--out", "b.xyz"], "b.xyz cannot be written"),
+        ([take, "--out", "gone/b.png"], "gone/b.png cannot be written (No such file or directory); choose another place"),
     ):
         assert main(["plot", *words]) == 2
         assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--audio", "--reference"])
+def test_no_picture_over_what_is_read(option, capsys):
+    take = write_take()
+    with open("b.png", "w", encoding="utf-8") as file:
+        file.write("0,220\n")
+    assert main(["plot", take, option, "b.png", "--out", "b.png"]) == 2
+    assert f"the picture b.png is also {option} b.png" in capsys.readouterr().err
+    with open("b.png", encoding="utf-8") as file:
+        assert file.read() == "0,220\n"
+
+
+def test_a_picture_without_an_ending_is_named_as_it_is_called(capsys):
+    pytest.importorskip("matplotlib")
+    os.mkdir("b")
+    assert main(["plot", write_take(), "--out", "b"]) == 0
+    assert capsys.readouterr().out == "drew b.png\n" and os.path.exists("b.png")
 
 
 def test_without_matplotlib_the_way_to_it_is_told(monkeypatch, capsys):

@@ -61,12 +61,33 @@ def test_the_profile_fits_the_voice_and_the_room(session, folder, capsys):
     assert low_db < SOFT_DB and high_db > LOUD_DB - 3
 
 
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["list"], "a profile cannot be called list"),
+        (["--device", "3"], "--device chooses a microphone, and --input is a recording"),
+        (["--channel", "2"], "channel 2"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anybody_sings(words, sentence, session, capsys):
+    assert main(["setup", *words, "--input", session, "--no-load"]) == 2
+    out, err = capsys.readouterr()
+    assert sentence in err and out == ""
+
+
+def test_a_place_where_no_profile_can_be_kept_is_told_before_anybody_sings(session, folder, capsys):
+    folder.write_text("a file stands there")
+    assert main(["setup", "--input", session, "--no-load"]) == 2
+    out, err = capsys.readouterr()
+    assert f"no profile can be kept in {folder}" in err and out == ""
+
+
 @pytest.mark.slow
 def test_who_does_not_sing_is_told_which_and_nothing_is_kept(tmp_path, folder, capsys):
     rng = np.random.default_rng(1)
     soundfile.write(tmp_path / "noise.wav", 0.001 * rng.standard_normal(round(20 * RATE)), RATE)
     assert main(["setup", "--input", str(tmp_path / "noise.wav"), "--no-load"]) == 2
-    assert "no voice was heard where it should be soft" in capsys.readouterr().err and not folder.exists()
+    assert "no voice was heard where it should be soft" in capsys.readouterr().err and not list(folder.iterdir())
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from fake_session import FakeSource, Recorder, blocks, tracker
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from rt_melody.realtime.control.desk import ACTIONS, LIVE, Desk, needing_restart
-from rt_melody.realtime.control.osc_in import LOOPBACK, OscControl, parse_listening
+from rt_melody.realtime.control.osc_in import LOOPBACK, OscControl, _listen, parse_listening
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.session import Session
@@ -465,6 +465,11 @@ def test_a_port_alone_is_this_machine(text, meant):
 def test_what_is_no_port_is_refused(text):
     with pytest.raises(SettingsError, match="from 1 to 65535"):
         parse_listening(text)
+
+
+def test_an_address_of_another_machine_is_told_as_one():
+    with pytest.raises(DeviceError, match="give an address of this machine"):
+        _listen("192.0.2.1", 9001)  # of the block for documentation, RFC 5737
 
 
 def test_a_port_that_is_taken_is_told(wired):

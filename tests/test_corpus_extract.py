@@ -219,12 +219,14 @@ def test_folders_patterns_lists_and_files(corpus):
         (["in", "--out", "out", "--format", "jam"], "--format jam is no format; did you mean jams?"),
         (["in", "--out", "out", "--send"], "--send is for workers on other machines"),
         (["in", "--out", "out", "--jobs", "0"], "--jobs 0 cannot be used"),
-        (["in"], "the following arguments are required: --out"),
+        (["in"], "the following arguments are required: --out; rt-melody extract --help lists the options"),
+        (["--list", "binary.txt", "--out", "out"], "the list binary.txt is no text"),
         (["in", "--out", "out", "--midi-out"], "there is no option --midi-out"),
         (["in", "--out", "out", "--model", "gone.pt"], "there is no model file gone.pt"),
     ],
 )
 def test_what_cannot_be_asked_for(corpus, words, said, capsys):
+    Path("binary.txt").write_bytes(b"\x00\xff\n")
     assert main(["extract", *words]) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and not Path("out").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -71,6 +72,27 @@ def test_a_task_may_cost_one_worker_and_not_two(tmp_path):
 def test_what_cannot_begin_is_told():
     with pytest.raises(InputError, match="no model there"):
         list(run_tasks(unmakeable, ("no model there",), [1, 2], 2))
+
+
+IMPORTED_FOR_LONG = """
+import os, signal
+os.kill(os.getpid(), signal.SIGINT)
+os.kill(os.getpid(), signal.SIGQUIT)
+"""
+STARTING = """
+from functools import partial
+from rt_melody.realtime.corpus import workers
+workers.PRELOADED = ("imported_for_long",)
+print([outcome.result for outcome in workers.run_tasks(partial, (pow, 2), [3, 4], 1)])
+"""
+
+
+def test_ctrl_c_while_the_server_imports_does_not_end_it(tmp_path):
+    (tmp_path / "imported_for_long.py").write_text(IMPORTED_FOR_LONG)
+    ended = subprocess.run(
+        [sys.executable, "-c", STARTING], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60
+    )
+    assert (ended.stdout, ended.stderr) == ("[8, 16]\n", "")
 
 
 def test_stopping_waits_for_nobody():

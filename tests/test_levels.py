@@ -72,6 +72,6 @@ def test_later_notes_and_such_without_a_level_change_no_earlier_range():
 
 @pytest.mark.parametrize("given", [["-45"], ["loud"], [-45, -6, 3], ["auto", -3]])
 def test_what_is_neither_auto_nor_two_levels_is_refused(given):
-    with pytest.raises(SettingsError, match="--velocity-range .* it must be auto, or two levels such as -45 -6"):
+    with pytest.raises(SettingsError, match="--velocity-range .* it must be auto alone, or two levels such as -45 -6"):
         make_settings({"velocity_range": given})
     assert make_settings({"velocity_range": ["auto"]}).performance.learns_velocity

@@ -15,6 +15,7 @@ import numpy as np
 from rt_melody.realtime.commands.arguments import CommandParser
 from rt_melody.realtime.console import print_text
 from rt_melody.realtime.errors import InputError, OutputError, SettingsError
+from rt_melody.realtime.paths import clash
 from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, hz_to_midi, note_name
 
@@ -55,19 +56,32 @@ class DrawnNote:
 def run(arguments: list[str]) -> int:
     """Draw the picture. Status 0; raises RtMelodyError for what cannot be read or written."""
     asked = _parsed(arguments)
+    out = _place(asked)
     pyplot = _load_pyplot()
     take = read_take(asked.take)
     sound = _read_sound(asked.audio) if asked.audio else None
     labels = read_labels(asked.reference, take) if asked.reference else None
     figure = draw(pyplot, take, notes_of(take), sound, labels, Path(asked.take).name)
+    try:
+        figure.savefig(out, dpi=110)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written ({error.strerror}); choose another place") from error
+    except ValueError as error:
+        raise OutputError(f"{out} cannot be written ({error}); give another name, ending in .png, .svg or .pdf") from error
+    return print_text(f"drew {out}\n")
+
+
+def _place(asked: argparse.Namespace) -> Path:
+    """Where the picture goes. Raises SettingsError where something else lies there that is read."""
     out = Path(asked.out or Path(asked.take).with_suffix(".png"))
     if out.suffix.lower() == ".csv":
         raise SettingsError(f"--out {out} would overwrite a table; give a picture's name, such as take.png or take.svg")
-    try:
-        figure.savefig(out, dpi=110)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{out} cannot be written ({error}); give another name, ending in .png, .svg or .pdf") from error
-    return print_text(f"drew {out}\n")
+    if not out.suffix:
+        out = out.with_name(f"{out.name}.png")  # as Matplotlib would, so that we know what it is called
+    read = {f"--{name} {path}": path for name in ("audio", "reference") if (path := getattr(asked, name))}
+    if said := clash({f"the picture {out}": out}, {f"the take {asked.take}": asked.take, **read}):
+        raise SettingsError(said)
+    return out
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
@@ -96,6 +110,8 @@ def _load_pyplot() -> Any:
 def read_take(path: str) -> Take:
     """The rows that ``--csv`` wrote. Raises InputError for another file."""
     rows = _rows(path)
+    if rows == [",".join(COLUMNS)]:
+        raise InputError(f"{path} holds no rows, so that there is nothing to draw; give a take in which something was heard")
     try:
         header, *lines = rows
         at = [header.split(",").index(name) for name in COLUMNS]

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from rt_melody.realtime.calibration import PHASE_S, PHASES, SETTLE_S, Calibration, Phase, Taken, calibrate
 from rt_melody.realtime.commands.arguments import CommandParser
 from rt_melody.realtime.console import print_text
-from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.errors import InputError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import make_settings
-from rt_melody.realtime.settings.profiles import checked_name, write_profile
+from rt_melody.realtime.settings.profiles import checked_name, make_profile_folder, write_profile
 from rt_melody.realtime.sources import AudioSource, FileSource, MicrophoneSource
 from rt_melody.realtime.types import PitchFrame
 
@@ -28,7 +28,8 @@ def run(arguments: list[str]) -> int:
     """Guide, measure, write. Status 0; raises RtMelodyError where there is nothing to hear or nowhere to write."""
     asked = _parsed(arguments)
     name = checked_name(asked.name)
-    source: AudioSource = FileSource(asked.input) if asked.input else MicrophoneSource(asked.device, channel=asked.channel, ask_others=True)
+    make_profile_folder()
+    source = _source(asked)
     found = listen_through(source, say, TRIES if asked.input is None else 1, None if asked.no_load else recommended_bound_ms)
     for line in found.lines():
         say(line)
@@ -36,6 +37,14 @@ def run(arguments: list[str]) -> int:
     say(f"Kept in {path}.")
     say(f"From now on: rt-melody --input mic --profile {name} --midi-out; with a preset too: --profile {name} strings")
     return 0
+
+
+def _source(asked: argparse.Namespace) -> AudioSource:
+    if asked.input is None:
+        return MicrophoneSource(asked.device, channel=asked.channel, ask_others=True)
+    if asked.device is not None:
+        raise SettingsError("--device chooses a microphone, and --input is a recording; leave one of them out")
+    return FileSource(asked.input, channel=asked.channel)
 
 
 def say(line: str) -> None:

@@ -18,6 +18,7 @@ Conventions
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import threading
@@ -119,6 +120,12 @@ def obey_osc(desk: Desk, address: str, arguments: list[Any]) -> None:
         raise SettingsError(f"{address} is no address of ours; send {ROOT}{SET}NAME with a value, {ROOT}{PANIC} or {ROOT}{PAUSE}")
 
 
+def _way_out(error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "give an address of this machine, or a port alone"
+    return "choose another port"
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
@@ -129,6 +136,6 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind(address)
     except OSError as error:
         listening.close()
-        raise DeviceError(f"--osc-in cannot listen at {host}, port {port} ({error.strerror}); choose another port") from error
+        raise DeviceError(f"--osc-in cannot listen at {host}, port {port} ({error.strerror}); {_way_out(error)}") from error
     listening.setblocking(False)
     return listening

@@ -62,6 +62,8 @@ def _lines(path: str) -> list[str]:
         text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise InputError(f"the list {path} cannot be read ({error.strerror}); give a text file with a path in each line") from error
+    if "\0" in text:
+        raise InputError(f"the list {path} is no text; give a text file with a path in each line")
     return [line for line in text.splitlines() if line.strip()]
 
 

@@ -172,7 +172,20 @@ def _context() -> Any:
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(list(PRELOADED))
+        _start_server()
     return context
+
+
+def _start_server() -> None:
+    """Start the server deaf to what a terminal sends to all: it ignores Ctrl-C only once it has imported everything."""
+    from multiprocessing import forkserver, resource_tracker
+
+    resource_tracker.ensure_running()  # before, since it would let the signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP))
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # ---- in the worker --------------------------------------------------------------------------------

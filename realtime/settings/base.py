@@ -48,7 +48,7 @@ RULES = {
     "osc.list_type": "it must be HOST:PORT or a list of them",
     "input.list_type": "it must be a name or a list of names",
     "input.too_short": "it must name one input at least",
-    **{f"velocity_range.{fault}": "it must be auto, or two levels such as -45 -6" for fault in ("list_type", "too_short", "too_long", "float_parsing")},
+    **{f"velocity_range.{fault}": "it must be auto alone, or two levels such as -45 -6" for fault in ("list_type", "too_short", "too_long", "float_parsing")},
     "value_error": "{error}",
 }
 

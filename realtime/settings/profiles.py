@@ -10,6 +10,7 @@ Conventions
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rt_melody.realtime.settings.files import make_settings, read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
 NAME = re.compile(r"[\w-]{1,40}")
+LIST = "list"  # in the place of a name: show them
 
 
 def profile_folder() -> Path:
@@ -40,6 +42,8 @@ def profile_paths() -> dict[str, Path]:
 
 def checked_name(name: str) -> str:
     """Raises SettingsError for what is no name of a profile, such as a path."""
+    if name == LIST:
+        raise SettingsError(f"a profile cannot be called {LIST}, since --profile {LIST} shows them all; give it another name")
     if not NAME.fullmatch(name):
         raise SettingsError(f"profile {name!r} cannot be used: it must be letters, digits, - and _, 40 at most")
     return name
@@ -73,6 +77,16 @@ def list_profiles() -> str:
         first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].lstrip("# ").strip()
         lines.append(f"  {name:<14} {first}")
     return "\n".join([*lines, f"Your own lie in {profile_folder()}."]) + "\n"
+
+
+def make_profile_folder() -> None:
+    """Make sure that a profile can be kept, before anybody sings for it. Raises OutputError."""
+    folder = profile_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OutputError(f"no profile can be kept in {folder} ({error.strerror}); see that the folder can be written") from error
 
 
 def write_profile(name: str, text: str) -> Path:
