@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from rt_melody.realtime.cli import main
+from rt_melody.realtime.commands import COMMANDS
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
     "README.md",
@@ -86,6 +89,19 @@ def test_the_front_door_is_short_and_its_commands_stand_in_one_line_each():
     assert len(text.splitlines()) < 90
     commands = re.findall(r"^python3 -m venv .*$", text, flags=re.M)
     assert [("--input demo" in line, "pytest" in line) for line in commands] == [(True, False), (False, True)]
+
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+OTHER_PROGRAMS = {"training", "how-it-works", "comparison", "reliability", "latency"}  # pages with commands of python -m and torchrun
+
+
+def test_every_option_that_a_page_names_is_there(capsys):
+    for words in ([], *([name] for name in COMMANDS)):
+        assert main([*words, "--help"]) == 0
+    known = set(OPTION.findall(capsys.readouterr().out))
+    pages = [CHECKOUT / "README.md", *(page for page in (CHECKOUT / "docs").rglob("*.md") if page.stem not in OTHER_PROGRAMS)]
+    named = {(page.name, option) for page in pages for option in OPTION.findall(page.read_text(encoding="utf-8"))}
+    assert len(named) > 50 and {(page, option) for page, option in named if option not in known} == set()
 
 
 @pytest.mark.slow

@@ -196,7 +196,7 @@ def check_outputs(backend: Any = None) -> Check:
         return Check("outputs", OK, f"--listen plays through {find_output(None, backend).full_name!r}")
 
     found = _guarded("outputs", look)
-    return found if found.state == OK else Check("outputs", HINT, found.seen, "only --listen wants one")
+    return found if found.state == OK else Check("outputs", HINT, found.seen, "only --listen, --backing and the demo want one")
 
 
 def check_microphone(device: str | int | None = None, backend: Any = None, seconds: float = LISTEN_S) -> Iterator[Check]:

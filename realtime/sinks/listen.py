@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,25 +32,31 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
     from rt_melody.realtime.sinks.aloud import ListenSink  # and with it the kernel and the sound library
 
     make = partial(ListenSink, name or DEMO_TIMBRE, s.output.listen_device, s.performance.a4_hz, request.tell)
-    sink = make() if name else _if_there(make)
+    sink = make() if name else _if_there(make, request.say)
     if sink is None:
         return []
     request.say(_announcement(s, sink.output.full_name))
     return [sink]
 
 
-def _if_there(make: Callable[[], ListenSink]) -> ListenSink | None:
-    """What ``make`` gives, if it does so before anybody would wonder."""
+def _if_there(make: Callable[[], ListenSink], say: Callable[[str], object]) -> ListenSink | None:
+    """What ``make`` gives, if it does so before anybody would wonder; else why nothing will be heard is said."""
     made: list[ListenSink] = []
+    why = ["the audio output does not answer"]
 
     def attempt() -> None:
-        with suppress(DeviceError):
+        try:
             made.append(make())
+        except DeviceError as error:
+            why[0] = str(error)
 
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(ANSWER_S)
-    return made[0] if made else None
+    if made:
+        return made[0]
+    say(f"the demo goes on unheard: {why[0]}")
+    return None
 
 
 def _nobody_listens(settings: Settings) -> bool:
