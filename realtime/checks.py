@@ -13,7 +13,7 @@ from rt_melody.realtime.band import check_band
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.paths import clash
 from rt_melody.realtime.settings import Settings
-from rt_melody.realtime.sinks.table import output_path
+from rt_melody.realtime.sinks.table import names_folder, output_path
 from rt_melody.realtime.sources.table import NAMED
 
 
@@ -160,9 +160,11 @@ def _check_folders(settings: Settings, inputs: list[str]) -> None:
             raise SettingsError(f"{given} is no folder; with several inputs give the name of one")
 
 
-def make_folders(settings: Settings) -> None:
-    """The folders that several inputs' outputs go to. Raises OutputError."""
+def make_folders(settings: Settings, several: bool = True) -> None:
+    """The folders that several inputs' outputs go to, and those that one input's are said to. Raises OutputError."""
     for given in _folders(settings):
+        if not several and not names_folder(given):
+            continue
         try:
             Path(given).mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -87,8 +87,7 @@ class Program:
         output failed on the way; 128 + N when signal N came before the end of what has one."""
         with self._steered(), self._in_jack(), closing(self.live), closing(self.logs):
             self._make_live()
-            if self.several:
-                make_folders(self.settings)
+            make_folders(self.settings, self.several)
             if self.settings.report.stats_file:
                 self.logs.append(LineLog(self.settings.report.stats_file))
             with panic_on_signal(self.live):

@@ -362,6 +362,14 @@ def test_one_file_that_matched_a_pattern_goes_into_the_folder_like_several(song,
     assert sorted(os.listdir("out")) == [f"{stem}.csv", f"{stem}.mid"]
 
 
+def test_a_name_that_ends_as_a_folder_s_is_one_for_one_input_too(song, capsys):
+    status, _, err = said(capsys, "--input", song, "--csv", "new/out/", "--quiet")
+    assert (status, err) == (0, "") and os.listdir("new/out") == ["song.csv"]
+    Path("taken").write_text("mine")
+    status, _, err = said(capsys, "--input", song, "--csv", "taken/", "--quiet")
+    assert status == 2 and "the folder taken/ cannot be made" in err and Path("taken").read_text() == "mine"
+
+
 @pytest.mark.slow
 def test_a_folder_for_several_inputs_is_made(song, capsys):
     shutil.copy(song, "other.wav")

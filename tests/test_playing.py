@@ -62,7 +62,7 @@ def notes_of(events) -> list[int]:
         (["--mode", "poly"], "--mode poly cannot be used: it must be one of 'mono'"),
         (["--midi-rate", "9999"], "must be at most 3125"),
         (["--offset-ms", "later"], "must be a number"),
-        (["--velocity-range", "-6"], "must be auto, or two levels"),
+        (["--velocity-range", "-6"], "must be auto alone, or two levels"),
     ],
 )
 @pytest.mark.parametrize("ask", [["--print-config"], ["--input", "no-such-file.wav"]])

@@ -9,6 +9,7 @@ Conventions
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -57,9 +58,15 @@ class SinkRequest:
 
 
 def output_path(given: str, input_name: str, suffix: str, several: bool) -> Path:
-    """In a folder each input has a file of its own name; so it does where one file alone matched a pattern."""
+    """In a folder each input has a file of its own name; so it does where one file alone matched a pattern, and where
+    ``given`` is the name of a folder: one that is there, or that ends as such names do."""
     stem = "stdin" if input_name == "-" else Path(input_name).stem
-    return Path(given) / (stem + suffix) if several or Path(given).is_dir() else Path(given)
+    return Path(given) / (stem + suffix) if several or names_folder(given) or Path(given).is_dir() else Path(given)
+
+
+def names_folder(given: str) -> bool:
+    """Whether a path is that of a folder by its look, whatever is there."""
+    return given.endswith(("/", os.sep))
 
 
 def make_sinks(modules: tuple[str, ...], request: SinkRequest, sinks: list[EventSink]) -> None:
