@@ -31,7 +31,7 @@ FIGURES = {
 def open_set(name: str, home: str | None) -> Any:
     """mirdata's data set of that name. Raises DataError where it has none, or the library is not there."""
     try:
-        import mirdata
+        import mirdata  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError as error:
         raise DataError("data sets by name need mirdata: pip install 'rt-melody[datasets]'") from error
     names = mirdata.list_datasets()
