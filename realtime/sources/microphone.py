@@ -20,8 +20,6 @@ Conventions
 
 from __future__ import annotations
 
-import atexit
-import threading
 import time
 from math import inf
 from typing import Any
@@ -32,7 +30,7 @@ from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.base import AudioSource, RateChanged
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
-from rt_melody.realtime.sources.devices import AudioInput, find_input, load_backend
+from rt_melody.realtime.sources.devices import AudioInput, await_closing, close_stream, find_input, load_backend
 from rt_melody.realtime.sources.input_levels import OtherLevels
 from rt_melody.realtime.sources.rate_meter import RateFault, RateMeter
 from rt_melody.realtime.sources.wakeup import WakeupPipe
@@ -49,8 +47,6 @@ MENDED_S = 3.0  # for so long it is told that the device was opened anew
 SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone ...
 LOOK_EVERY_S = 0.5  # ... if we have looked so often meanwhile; else it was our process that stood still
 ORIGIN_S = 0.5  # of sound after a loss, from which it is measured how much was lost
-CLOSE_S = 3.0  # how long a device may take to close before it is left alone
-CLOSE_LOST_S = 1.0  # the same for a dead one
 PLAUSIBLE_LATENCY_S = 5.0  # PortAudio 19.6 reports 0 or weeks under JACK
 
 # PortAudio error code -> what it means for the user. Placeholders: device, rate, own_rate, channels.
@@ -106,6 +102,7 @@ class MicrophoneSource(AudioSource):
         if self._stream is not None:
             raise RuntimeError("the microphone is open already")
         backend = self._backend = self._backend or load_backend()
+        await_closing()
         self.info = info = find_input(self.device, backend)
         channels = self._channels_to_open(info)
         rate = check_sample_rate(
@@ -176,17 +173,8 @@ class MicrophoneSource(AudioSource):
 
     def _stop_stream(self) -> None:
         stream, self._stream = self._stream, None
-        if stream is None:
-            return
-        # Closing a device that has died, or whose program stood still for a while, can wait for it for ever; a thread of
-        # its own may. And PortAudio, asked to shut down after its JACK server has died, aborts the whole process: it is
-        # not asked then.
-        closer = threading.Thread(target=stream.close, daemon=True)
-        closer.start()
-        closer.join(CLOSE_LOST_S if self._loss else CLOSE_S)
-        handler = getattr(self._backend, "_exit_handler", None)
-        if handler is not None and (self._loss or closer.is_alive()):
-            atexit.unregister(handler)
+        if stream is not None:
+            close_stream(stream, self._backend, dead=bool(self._loss))
 
     def _opened_ring(self) -> RingBuffer:
         assert self._ring is not None, "open has made it"
