@@ -138,8 +138,9 @@ def _await_moment(ending: Ending, program: Program, stage: Stage, since: int) ->
     if not ending.in_start:
         wait_until(lambda: program.assert_running() or note_ons(stage.messages(since)), START_S, "the first note")
     until_s, known = time.monotonic() + ending.after_s, [(time.monotonic(), 0)]
-    while (now_s := time.monotonic()) < until_s:
-        known.append((now_s, 0 if ending.in_start else note_ons(stage.messages(since))))
+    while time.monotonic() < until_s:
+        count = 0 if ending.in_start else note_ons(stage.messages(since))
+        known.append((time.monotonic(), count))  # those had begun before, however long it took to count them
         time.sleep(0.05)
     return max([count for at_s, count in known if at_s < time.monotonic() - KEPT_S], default=0)
 
