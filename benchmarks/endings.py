@@ -37,7 +37,7 @@ WAYS = {"port": (), "jack": ("--jack",)}  # a port of RtMidi's in a process of i
 IN_START = 1 / 3  # of the endings
 START_TAKES_S, SINGS_S = 4.0, 4.0  # within these the moment is drawn
 START_EXIT_S = 3.0
-KEPT_S = 1.0  # what a killed program may owe its files
+KEPT_S = 0.5  # what a killed program may owe its files
 SINGER = "singer"
 FOREVER = 10_000  # times
 
@@ -176,7 +176,7 @@ def _check_files(ending: Ending, folder: Path, early: int, played: int) -> None:
     assert text.endswith("\n") or not text, "the CSV has a row that is not whole"
     assert len({len(row) for row in rows}) <= 1, "the CSV has a row that is not whole"
     if ending.signal == "KILL" and early == 0:
-        return  # before its first second, whose notes it may owe
+        return  # before its first half second, whose notes it may owe
     try:
         track = mido.MidiFile(folder / "a.mid").tracks[0]
     except (OSError, ValueError, EOFError, KeyError) as error:
