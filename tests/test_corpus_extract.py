@@ -312,11 +312,24 @@ def test_workers_that_map_memory_anew_are_told_and_not_made_here(capsys, monkeyp
 
 
 @pytest.mark.slow
-def test_a_cluster_of_this_machine_does_not_map_memory_anew():
+def test_a_cluster_of_this_machine_loses_a_worker_and_nothing_else(corpus):
     distributed = pytest.importorskip("distributed")
+    run("whole")
+    extraction = Extraction(Settings(), ("csv", "midi"), str(Path("out").absolute()))
     with ExitStack() as stack:
         client = cluster._local(distributed, 1, stack)
         assert list(client.run(cluster._maps_anew).values()) == [False]
+
+        def outcomes(todo, stop):
+            killed = False
+            for outcome in cluster._outcomes(distributed, client, extraction, todo, stop, False):
+                yield outcome
+                if not killed:
+                    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+                    killed = True
+
+        assert extract(extraction, find_recordings(["in"], [], [], Path("out")), outcomes, StopSignals()) == 1
+    assert results("out") == results("whole") and list(entries("out")) == corpus
 
 
 def test_no_scheduler_and_no_library(corpus, monkeypatch, capsys):

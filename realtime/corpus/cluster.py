@@ -21,9 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extraction import PARTIAL, Entry, Extraction, Extractor
 from rt_melody.realtime.corpus.inputs import Recording
-from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.workers import LIVES, Outcome
 from rt_melody.realtime.errors import DeviceError, InputError, OutputError, SettingsError
 from rt_melody.realtime.version import version
@@ -59,7 +59,12 @@ def _local(distributed: Any, jobs: int, stack: ExitStack) -> Any:
     import dask  # pyright: ignore[reportMissingTypeStubs]
 
     config: Any = dask.config  # type: ignore[attr-defined]
-    ours = {"scheduler.allowed-failures": LIVES - 1, "worker.daemon": True, f"nanny.pre-spawn-environ.{TRIM}": None}
+    ours: dict[str, object] = {
+        "scheduler.allowed-failures": LIVES - 1,
+        "scheduler.worker-saturation": 1.0,  # what waits at a worker that dies counts as having killed it
+        "worker.daemon": True,
+        f"nanny.pre-spawn-environ.{TRIM}": None,
+    }
     stack.enter_context(config.set({f"distributed.{key}": value for key, value in ours.items()}))
     cluster = stack.enter_context(
         distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL", memory_limit=0)
