@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
+from fake_audio import FakeAudio
 
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 from rt_melody.realtime import calibration
@@ -12,7 +13,7 @@ from rt_melody.realtime.calibration import PHASE_S, Taken, calibrate
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.commands import setup
 from rt_melody.realtime.settings import make_settings, profiles
-from rt_melody.realtime.sources import FileSource
+from rt_melody.realtime.sources import FileSource, devices
 from rt_melody.realtime.types import PitchFrame
 
 RATE = 16000
@@ -67,12 +68,20 @@ def test_the_profile_fits_the_voice_and_the_room(session, folder, capsys):
         (["list"], "a profile cannot be called list"),
         (["--device", "3"], "--device chooses a microphone, and --input is a recording"),
         (["--channel", "2"], "channel 2"),
+        (["--channel", "0"], "--channel 0 cannot be used: it must be at least 1"),
     ],
 )
 def test_what_cannot_be_is_told_before_anybody_sings(words, sentence, session, capsys):
     assert main(["setup", *words, "--input", session, "--no-load"]) == 2
     out, err = capsys.readouterr()
     assert sentence in err and out == ""
+
+
+def test_without_a_microphone_a_recording_of_the_five_things_is_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(devices, "load_backend", lambda: FakeAudio([]))
+    assert main(["setup", "--no-load"]) == 2
+    out, err = capsys.readouterr()
+    assert "plug in a microphone, or give a recording of the five things: --input FILE" in err and "demo" not in err and out == ""
 
 
 def test_a_place_where_no_profile_can_be_kept_is_told_before_anybody_sings(session, folder, capsys):
@@ -96,7 +105,8 @@ def test_a_phase_that_was_missed_is_asked_for_again(session):
     samples, rate = soundfile.read(session)
     said: list[str] = []
     silence = np.zeros(round(PHASE_S * rate), np.float32)
-    blocks = [silence, silence, *np.split(samples[round(PHASE_S * rate) :].astype(np.float32), 4)]
+    song = np.concatenate([silence, silence, samples[round(PHASE_S * rate) :].astype(np.float32)])
+    blocks = np.split(song, len(song) // (rate // 10))
 
     class Microphone(FileSource):
         def __enter__(self):
@@ -112,7 +122,7 @@ def test_a_phase_that_was_missed_is_asked_for_again(session):
 
         @property
         def position_samples(self):
-            return self.given * len(silence)
+            return self.given * (rate // 10)
 
     late = Microphone(session)
     found = setup.listen_through(late, said.append, 2, None)
@@ -125,7 +135,7 @@ def taken(levels_db: list[float], note: float | None = None) -> Taken:
     heard = Taken()
     for level_db in np.resize(levels_db, 100):
         f0_hz = 440.0 * 2 ** (((note or 69) - 69) / 12)
-        heard.take(PitchFrame(0, 0.0, 0.0, f0_hz, note is not None, 0.9, 0.9, float(level_db)))
+        heard.take(PitchFrame(0, 0.0, 0.0, f0_hz, note is not None, 0.9, 0.1 if note is None else 0.9, float(level_db)))
     return heard
 
 

@@ -25,7 +25,7 @@ from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extraction import PARTIAL, Entry, Extraction, Extractor
 from rt_melody.realtime.corpus.inputs import Recording
 from rt_melody.realtime.corpus.workers import LIVES, Outcome
-from rt_melody.realtime.errors import DeviceError, InputError, OutputError, SettingsError
+from rt_melody.realtime.errors import DeviceError, InputError, OutputError, SettingsError, missing_package
 from rt_melody.realtime.version import version
 
 LOCAL = "local"
@@ -47,7 +47,7 @@ def on_cluster(extraction: Extraction, address: str, jobs: int, send: bool = Fal
     try:
         import distributed  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
-        raise SettingsError("--scheduler needs the package distributed; pip install distributed") from error
+        raise SettingsError(missing_package("--scheduler", "distributed")) from error
     with ExitStack() as stack:
         client: Any = _local(distributed, jobs, stack) if address == LOCAL else _connect(distributed, address, stack)
         _check_versions(client)
