@@ -3,7 +3,8 @@
 The path from the reference to the microphone is a finite impulse response of PARTITIONS blocks of BLOCK samples, each a
 spectrum of FFT points. The spectra are the state of a Markov model whose covariance is diagonal, so that every bin of every
 block has a step size of its own, small where the singer is loud: nobody has to detect double talk. Spectra of the reference are
-those of overlap-save and come every hop, so a hop is filtered as soon as it is full, and nothing waits.
+those of overlap-save and come every hop, so a hop is filtered as soon as it is full, and nothing waits. All partitions learn
+every hop; their responses are cut to a block in turn, those of the first group every other hop.
 
 G. Enzner and P. Vary, Frequency-domain adaptive Kalman filter for acoustic echo control in hands-free telephones, Signal
 Processing 86 (2006). F. Kuech, E. Mabande and G. Enzner, State-space architecture of the partitioned-block-based acoustic echo
@@ -23,13 +24,13 @@ from rt_melody.kernels.compiled import compiled
 SAMPLE_RATE = 16000
 BLOCK = 320  # samples of a partition
 COLUMNS = 8
-GROUP = 2 * COLUMNS  # partitions that learn together
+GROUP = 2 * COLUMNS  # partitions that are cut to a block together
 GROUPS = 4
 PARTITIONS = GROUPS * GROUP  # 1.28 s at 16 kHz
 ROWS, TURNED = 16, 32
 FFT = ROWS * TURNED
 BINS = FFT // 2 + 1
-LATE_BINS = 128  # up to 4 kHz: all that the groups after the first take out, what is above dies away sooner
+LATE_BINS = 128  # up to 4 kHz: all that the groups after the first know of, what is above dies away sooner
 MOST_BACK = 32  # partitions by which the filter can stand back
 SLIP_BINS = (4, 64)  # 125 Hz to 2 kHz, where some samples of delay turn the phase by less than half a circle
 FAST = ("reassoc", "contract", "nsz", "arcp")  # sums over partitions in whatever order is quickest
@@ -83,6 +84,13 @@ def turn(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, t
     """[rows, columns, width] to [columns, rows, width], each place times its twiddle factor [2, rows, columns]."""
     _, rows, columns = twiddle.shape
     width = re.shape[0] // (rows * columns)
+    if width == 1:  # without slices, which take longer than their single places
+        for q in range(columns):
+            for r in range(rows):
+                fr_one, fi_one, c, s = re[r * columns + q], im[r * columns + q], twiddle[0, r, q], twiddle[1, r, q]
+                to_re[q * rows + r] = fr_one * c - fi_one * s
+                to_im[q * rows + r] = fr_one * s + fi_one * c
+        return
     for r in range(rows):
         for q in range(columns):
             a, b = (r * columns + q) * width, (q * rows + r) * width
@@ -177,52 +185,55 @@ def predict(
     ``past`` [2, BINS, 2 * held] is a phase of the ring, ``first`` where its window begins.
     """
     for k in range(BINS):
-        xr, xi = past[0, k, first : first + PARTITIONS], past[1, k, first : first + PARTITIONS]
-        wr, wi, p = weights[0, k], weights[1, k], spread[k]
+        reach = PARTITIONS if k < LATE_BINS else GROUP
+        xr, xi = past[0, k, first : first + reach], past[1, k, first : first + reach]
+        wr, wi, p = weights[0, k, :reach], weights[1, k, :reach], spread[k, :reach]
         yr, yi, off = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-        for i in range(PARTITIONS):
+        for i in range(reach):
             p[i] = keep * p[i] + (np.float32(1.0) - keep) * (wr[i] * wr[i] + wi[i] * wi[i])
-        for i in range(PARTITIONS):
+        for i in range(reach):
             yr += xr[i] * wr[i] - xi[i] * wi[i]
             yi += xr[i] * wi[i] + xi[i] * wr[i]
             off += p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
         estimate[0, k], estimate[1, k], unsure[k] = yr, yi, off
 
 
-@compiled(f"void({CUBE}, int64, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32)", FAST)
-def gradient(
+@compiled(f"void({CUBE}, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32)", FAST)
+def learn(
     past: np.ndarray,
     first: int,
-    group: int,
     error: np.ndarray,
     noise: np.ndarray,
     spread: np.ndarray,
-    step: np.ndarray,
+    weights: np.ndarray,
     told: np.float32,
 ) -> None:
-    """Kalman gain times ``error`` [2, BINS] for the partitions of a group into ``step`` [2, BINS, GROUP]; their covariance
-    after it. ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard."""
-    begin, end = group * GROUP, (group + 1) * GROUP
-    for k in range(BINS if group == 0 else LATE_BINS):
-        xr, xi, p = past[0, k, first + begin : first + end], past[1, k, first + begin : first + end], spread[k, begin:end]
-        sr, si = step[0, k], step[1, k]
+    """Add the Kalman gain times ``error`` [2, BINS] to the weights; their covariance after it.
+
+    ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard.
+    """
+    for k in range(BINS):
+        reach = PARTITIONS if k < LATE_BINS else GROUP
+        xr, xi = past[0, k, first : first + reach], past[1, k, first : first + reach]
+        wr, wi, p = weights[0, k, :reach], weights[1, k, :reach], spread[k, :reach]
         over = np.float32(1.0) / noise[k]
         er, ei, less = error[0, k] * over, error[1, k] * over, told * over
-        for i in range(GROUP):
-            sr[i] = p[i] * (xr[i] * er + xi[i] * ei)
-        for i in range(GROUP):
-            si[i] = p[i] * (xr[i] * ei - xi[i] * er)
-        for i in range(GROUP):
+        for i in range(reach):
+            wr[i] += p[i] * (xr[i] * er + xi[i] * ei)
+        for i in range(reach):
+            wi[i] += p[i] * (xr[i] * ei - xi[i] * er)
+        for i in range(reach):
             p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
 
 
 @compiled(f"void({CUBE}, int64, {LINE}, {LINE})", FAST)
-def pack(step: np.ndarray, bins: int, re: np.ndarray, im: np.ndarray) -> None:
-    """Pairs of spectra of real signals, partition i with COLUMNS + i, as spectra of complex ones [FFT, COLUMNS]."""
+def pack(weights: np.ndarray, group: int, re: np.ndarray, im: np.ndarray) -> None:
+    """Pairs of a group's spectra of real signals, partition i with COLUMNS + i, as spectra of complex ones [FFT, COLUMNS]."""
+    bins, begin, middle, end = BINS if group == 0 else LATE_BINS, group * GROUP, group * GROUP + COLUMNS, (group + 1) * GROUP
     re[bins * COLUMNS : (FFT - bins + 1) * COLUMNS] = np.float32(0.0)
     im[bins * COLUMNS : (FFT - bins + 1) * COLUMNS] = np.float32(0.0)
     for k in range(bins):
-        ar, br, ai, bi = step[0, k, :COLUMNS], step[0, k, COLUMNS:], step[1, k, :COLUMNS], step[1, k, COLUMNS:]
+        ar, br, ai, bi = weights[0, k, begin:middle], weights[0, k, middle:end], weights[1, k, begin:middle], weights[1, k, middle:end]
         here, there = k * COLUMNS, ((FFT - k) % FFT) * COLUMNS
         tr, ti, hr, hi = re[there : there + COLUMNS], im[there : there + COLUMNS], re[here : here + COLUMNS], im[here : here + COLUMNS]
         for i in range(COLUMNS):
@@ -236,28 +247,27 @@ def pack(step: np.ndarray, bins: int, re: np.ndarray, im: np.ndarray) -> None:
 
 
 @compiled(f"void({LINE}, {LINE}, int64, {CUBE})", FAST)
-def unpack_and_add(re: np.ndarray, im: np.ndarray, group: int, weights: np.ndarray) -> None:
-    """Add pairs of spectra, as ``pack`` makes them, over FFT to the weights of a group."""
+def unpack(re: np.ndarray, im: np.ndarray, group: int, weights: np.ndarray) -> None:
+    """Pairs of spectra, as ``pack`` makes them, over FFT, as the weights of a group."""
     half, begin, middle, end = np.float32(0.5 / FFT), group * GROUP, group * GROUP + COLUMNS, (group + 1) * GROUP
     for k in range(BINS if group == 0 else LATE_BINS):
         here, there = k * COLUMNS, ((FFT - k) % FFT) * COLUMNS
         tr, ti, hr, hi = re[there : there + COLUMNS], im[there : there + COLUMNS], re[here : here + COLUMNS], im[here : here + COLUMNS]
         ar, br, ai, bi = weights[0, k, begin:middle], weights[0, k, middle:end], weights[1, k, begin:middle], weights[1, k, middle:end]
         for i in range(COLUMNS):
-            ar[i] += half * (hr[i] + tr[i])
+            ar[i] = half * (hr[i] + tr[i])
         for i in range(COLUMNS):
-            ai[i] += half * (hi[i] - ti[i])
+            ai[i] = half * (hi[i] - ti[i])
         for i in range(COLUMNS):
-            br[i] += half * (hi[i] + ti[i])
+            br[i] = half * (hi[i] + ti[i])
         for i in range(COLUMNS):
-            bi[i] += half * (tr[i] - hr[i])
+            bi[i] = half * (tr[i] - hr[i])
 
 
-@compiled(f"void({CUBE}, int64, {CUBE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})", FAST)
-def add_constrained(
-    step: np.ndarray,
-    group: int,
+@compiled(f"void({CUBE}, int64, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})", FAST)
+def constrain(
     weights: np.ndarray,
+    group: int,
     natural: np.ndarray,
     ordered: np.ndarray,
     order: np.ndarray,
@@ -265,15 +275,15 @@ def add_constrained(
     twiddle: np.ndarray,
     twiddle_back: np.ndarray,
 ) -> None:
-    """Add to the weights of a group what of ``step`` is a response of BLOCK samples a partition."""
-    pack(step, BINS if group == 0 else LATE_BINS, natural[0], natural[1])
+    """Leave of the weights of a group what is a response of BLOCK samples a partition."""
+    pack(weights, group, natural[0], natural[1])
     transform(natural[1], natural[0], ordered[1], ordered[0], roots, twiddle)
     for place in range(FFT):
         if order[place] >= BLOCK:
             ordered[0, place * COLUMNS : (place + 1) * COLUMNS] = np.float32(0.0)
             ordered[1, place * COLUMNS : (place + 1) * COLUMNS] = np.float32(0.0)
     transform_ordered(ordered[0], ordered[1], natural[0], natural[1], roots, twiddle_back)
-    unpack_and_add(natural[0], natural[1], group, weights)
+    unpack(natural[0], natural[1], group, weights)
 
 
 @compiled(f"void({PLANE}, {PLANE}, {PLANE}, {WHOLE}, {LINE}, {PLANE}, {CUBE})", FAST)
@@ -491,7 +501,7 @@ def tell(
 @compiled(
     f"void({LINE}, {LINE}, {LINE}, int64, int64, int64, float64, float32, float32, float32,"
     f" {CUBE}, {CUBE}, {PLANE}, {LINE}, {LINE}, float64[::1], {PLANE},"
-    f" {LINE}, {LINE}, {LINE}, {PLANE}, {PLANE}, {PLANE}, {LINE}, {LINE}, {CUBE},"
+    f" {LINE}, {LINE}, {LINE}, {PLANE}, {PLANE}, {PLANE}, {LINE}, {LINE},"
     f" {PLANE}, {PLANE}, {PLANE}, {PLANE}, {WHOLE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})",
 )
 def cancel(
@@ -520,7 +530,6 @@ def cancel(
     heard: np.ndarray,
     unsure: np.ndarray,
     noise: np.ndarray,
-    step: np.ndarray,
     natural: np.ndarray,
     ordered: np.ndarray,
     natural_wide: np.ndarray,
@@ -550,9 +559,9 @@ def cancel(
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
     tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
     expect(unsure, error, told, smooth, near, noise)
-    for group in range(GROUPS):
-        gradient(past, first, group, error, noise, spread, step, told)
-        add_constrained(step, group, weights, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
+    learn(past, first, error, noise, spread, weights, told)
+    group = 0 if hops % 2 == 0 else 1 + hops // 2 % (GROUPS - 1)
+    constrain(weights, group, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
     levels[SLIP] = slip_samples(heard, error, shared, keep_slip)
 
 
@@ -598,7 +607,7 @@ class Canceller:
         self._weights, self._spread, self._near = zeros(2, BINS, PARTITIONS), zeros(BINS, PARTITIONS), zeros(BINS)
         self._shared, self._window, self._echo, self._left = zeros(2, BINS), zeros(FFT), zeros(self.hop_samples), zeros(self.hop_samples)
         self._estimate, self._error, self._heard = zeros(2, BINS), zeros(2, BINS), zeros(2, BINS)
-        self._unsure, self._noise, self._step = zeros(BINS), zeros(BINS), zeros(2, BINS, GROUP)
+        self._unsure, self._noise = zeros(BINS), zeros(BINS)
         self._natural, self._ordered = zeros(2, FFT), zeros(2, FFT)
         self._natural_wide, self._ordered_wide = zeros(2, FFT * COLUMNS), zeros(2, FFT * COLUMNS)
         self._levels = np.zeros(LEVELS)
@@ -644,7 +653,6 @@ class Canceller:
             self._heard,
             self._unsure,
             self._noise,
-            self._step,
             self._natural,
             self._ordered,
             self._natural_wide,
