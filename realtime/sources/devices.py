@@ -80,6 +80,14 @@ def load_backend() -> Any:
 
 
 _closing: list[threading.Thread] = []  # devices that were not waited for
+_abandoned: list[Any] = []
+
+
+def abandon_stream(stream: Any, backend: Any) -> None:
+    """Leave a stream as it is whose sound server has died: PortAudio aborts the process that closes it, or shuts down."""
+    _abandoned.append(stream)  # what it calls back must live on
+    if (handler := getattr(backend, "_exit_handler", None)) is not None:
+        atexit.unregister(handler)
 
 
 def close_stream(stream: Any, backend: Any, dead: bool = False) -> None:
