@@ -107,7 +107,7 @@ class Guide:
         return True
 
     def _take(self, frame: PitchFrame) -> None:
-        if self.elapsed_s >= SETTLE_S:
+        if self.elapsed_s >= SETTLE_S - 1e-9:
             self._now.take(frame)
 
     def end_phase(self) -> None:

@@ -260,7 +260,8 @@ class Program:
         return {
             "state": "listening", "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
             "rate_hz": source.sample_rate, "hop_ms": 1000.0 * session.tracker.hop_s, "latency": parts, "bound_ms": latency.bound_ms,
-            "total_ms": latency.total_ms, "outputs": [said for sink in session.sinks if (said := sink.connected_to)],
+            "total_ms": latency.total_ms, "least_bound_ms": session.tracker.least_bound_ms,
+            "outputs": [said for sink in session.sinks if (said := sink.connected_to)],
         }  # fmt: skip
 
     @contextmanager
