@@ -144,13 +144,12 @@ def test_reset_forgets_all():
     np.testing.assert_array_equal(run(band, reference, canceller)[0], first)
 
 
-@pytest.mark.parametrize("over_db", (-6, 6))
+@pytest.mark.parametrize("over_db", (-3, 6))
 def test_what_is_told_is_how_it_is(over_db):
     reference = coloured(noise(1, 8))
     band = through(room(3), reference, 800)
-    phase = 2 * np.pi * np.cumsum(220 * (1 + 0.01 * np.sin(2 * np.pi * 5 * np.arange(8 * RATE) / RATE))) / RATE
-    voice = sum(np.sin(k * phase) / k for k in range(1, 20)).astype(np.float32)
-    voice *= np.float32(10 ** ((db(band, voice) - over_db) / 20))
+    voice = coloured(noise(2, 8))
+    voice *= 10 ** ((db(band, voice) - over_db) / 20)
     out, canceller = run(band + voice, reference)
     late = slice(7 * RATE, 8 * RATE)
     assert canceller.over_voice_db == pytest.approx(over_db, abs=2.5)
