@@ -86,9 +86,11 @@ class BandCanceller:
         self._ring[start : start + first] = reference[:first]
         self._ring[: hop - first] = reference[first:]
         self._written += hop
-        before, self._behind = self._behind, max(self._behind + self._pace * self.hop_s, float(HALF * self._drifting))
-        read_behind(self._ring, self._written, before, self._behind, self._table, self._read)
-        self._filter.process(microphone, self._read, out)
+        if self._drifting or self._behind:
+            before, self._behind = self._behind, max(self._behind + self._pace * self.hop_s, float(HALF * self._drifting))
+            read_behind(self._ring, self._written, before, self._behind, self._table, self._read)
+            reference = self._read
+        self._filter.process(microphone, reference, out)
         self._hops += 1
         if not self._one_clock:
             self._follow_drift()
