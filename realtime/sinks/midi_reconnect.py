@@ -18,7 +18,7 @@ from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.sinks.midi_port import WatchedPort, free
 
 WATCH_EVERY_S = 0.25  # for the port's leaving; a synthesiser takes longer to start; a list of 30 ports costs 0.7 ms
-LOOK_EVERY_S = 1.0  # for the port, while it is away
+LOOK_EVERY_S = 0.5  # for the port, while it is away
 
 
 class ReconnectingPort:
