@@ -18,6 +18,7 @@ import soundfile
 
 from rt_melody.realtime import OutputError, RtMelodyError, track, track_bag
 from rt_melody.realtime.cli import main
+from rt_melody.realtime.commands import extract as command
 from rt_melody.realtime.corpus import cluster
 from rt_melody.realtime.corpus.extract import by_processes, extract
 from rt_melody.realtime.corpus.extraction import PARTIAL, Extraction, Extractor
@@ -231,6 +232,15 @@ def test_what_cannot_be_asked_for(corpus, words, said, capsys):
     assert main(["extract", *words]) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and not Path("out").exists()
+
+
+def test_profiles_say_how_it_is_heard_and_played_and_options_win(corpus, monkeypatch):
+    caught: list[Settings] = []
+    monkeypatch.setattr(command, "by_processes", lambda extraction, jobs: caught.append(extraction.settings))
+    monkeypatch.setattr(command, "extract", lambda *_: 0)
+    assert main(["extract", "in", "--out", "out", "--profile", "bass", "lead", "--octave", "1"]) == 0
+    played = caught[0].performance
+    assert (played.mode, played.octave, played.scale, caught[0].tracking.latency_ms) == ("legato", 1, "chromatic", 20)
 
 
 def test_two_runs_do_not_share_a_folder(corpus):
