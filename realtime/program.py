@@ -22,7 +22,7 @@ from rt_melody.realtime.band import KnownBand, known_band, read_backing, said_of
 from rt_melody.realtime.checks import check_all, is_paced, jobs_for, make_folders, meant, name_in_graph
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.control.desk import Desk, needing_restart
-from rt_melody.realtime.errors import InputError, RtMelodyError, SettingsError
+from rt_melody.realtime.errors import InputError, RtMelodyError, SettingsError, missing_package
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.session import Session, SessionStats, close_all, closing
@@ -260,7 +260,8 @@ class Program:
         return {
             "state": "listening", "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
             "rate_hz": source.sample_rate, "hop_ms": 1000.0 * session.tracker.hop_s, "latency": parts, "bound_ms": latency.bound_ms,
-            "total_ms": latency.total_ms, "outputs": [said for sink in session.sinks if (said := sink.connected_to)],
+            "total_ms": latency.total_ms, "least_bound_ms": session.tracker.least_bound_ms,
+            "outputs": [said for sink in session.sinks if (said := sink.connected_to)],
         }  # fmt: skip
 
     @contextmanager
@@ -452,7 +453,7 @@ class Program:
 def _open_panel(desk: Desk, where: str, tell: Callable[[str], object]) -> Panel:
     """Raises SettingsError where what serves it is not installed."""
     if find_spec("aiohttp") is None:
-        raise SettingsError("--panel needs the Python package aiohttp, which is missing; run `pip install aiohttp`, or leave --panel out")
+        raise SettingsError(missing_package("--panel", "aiohttp"))
     from rt_melody.realtime.panel.link import Panel
 
     return Panel(desk, where, tell, browse=sys.stderr is not None and sys.stderr.isatty())

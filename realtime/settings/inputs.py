@@ -21,6 +21,7 @@ class SourceSettings(SettingsModel):
     jack: bool = option(False, "listen and play in the graph of JACK or PipeWire, as one client; --device and --midi-out are then names in it")
     rate: Optional[int] = option(None, "sample rate in Hz, of raw samples on stdin or asked of the microphone", metavar="HZ", ge=1000, le=768000)
     channel: Optional[int] = option(None, "use this channel of the input alone, from 1; default: the mean of all that hold sound", ge=1, le=512, live=RESTART)
+    reconnect: bool = option(True, "go on without a microphone or a sound server that is lost, and with it once it is back")
     jobs: Optional[int] = option(None, "hear so many files side by side; default: one a core where there are several, and one where they are played at the pace of the clock", metavar="N", ge=1, le=256)
     realtime: bool = option(False, "read files, the demo and stdin at the pace of the clock, as --midi-out and --osc do with files anyway")
 

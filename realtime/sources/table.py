@@ -37,7 +37,7 @@ def _microphone(request: SourceRequest) -> sources.AudioSource:
         return sources.TwoInputMicrophone(s.reference, s.device, s.rate, s.channel)
     if request.backing is not None:
         return sources.BackedMicrophone(request.backing, s.device, s.rate, s.channel)
-    return request.jack or sources.MicrophoneSource(s.device, s.rate, s.channel, ask_others=True)
+    return request.jack or sources.MicrophoneSource(s.device, s.rate, s.channel, ask_others=True, reconnect=s.reconnect)
 
 
 def _demo(request: SourceRequest) -> sources.AudioSource:
