@@ -7,7 +7,7 @@ Conventions
 * By default workers read sounds and write results by path, on a disk that all see under the same name. With ``send`` the bytes
   of a sound go with its task, and those of its results come back.
 * A worker that dies costs its recording a retry. On a cluster that is made here a recording whose workers die twice is given up;
-  on another one after as many as its scheduler allows (``distributed.scheduler.allowed-failures``).
+  on another one after one more than its scheduler allows (``distributed.scheduler.allowed-failures``).
 """
 
 from __future__ import annotations
