@@ -9,13 +9,8 @@ from pathlib import Path
 from rt_melody.realtime.checks import default_jobs
 from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extract import by_processes, extract
-<<<<<<< HEAD
 from rt_melody.realtime.corpus.extraction import HEARD_BY, Extraction
-from rt_melody.realtime.corpus.inputs import find_recordings
-=======
-from rt_melody.realtime.corpus.extraction import Extraction
 from rt_melody.realtime.corpus.inputs import check_apart, find_recordings
->>>>>>> qa24
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.formats.table import FORMATS, check_formats
 from rt_melody.realtime.options import Parser, add_settings, asked_for

@@ -28,11 +28,7 @@ from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extraction import PARTIAL, Entry, Extraction, Extractor, not_written
 from rt_melody.realtime.corpus.inputs import Recording
 from rt_melody.realtime.corpus.workers import LIVES, Outcome
-<<<<<<< HEAD
-from rt_melody.realtime.errors import DeviceError, InputError, OutputError, SettingsError, missing_package
-=======
-from rt_melody.realtime.errors import DeviceError, InputError, RtMelodyError, SettingsError
->>>>>>> qa24
+from rt_melody.realtime.errors import DeviceError, InputError, RtMelodyError, SettingsError, missing_package
 from rt_melody.realtime.version import version
 
 LOCAL = "local"
