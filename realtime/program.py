@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -456,7 +457,8 @@ def _open_panel(desk: Desk, where: str, tell: Callable[[str], object]) -> Panel:
         raise SettingsError(missing_package("--panel", "aiohttp"))
     from rt_melody.realtime.panel.link import Panel
 
-    return Panel(desk, where, tell, browse=sys.stderr is not None and sys.stderr.isatty())
+    browse = sys.stderr is not None and sys.stderr.isatty()
+    return Panel(desk, where, tell, browse, meanwhile=lambda: import_module("rt_melody.realtime.engine"))  # and with it torch
 
 
 def unusable_line(names: Sequence[str], number: int) -> str | None:

@@ -13,7 +13,8 @@ from rt_melody.realtime.calibration import PHASE_S, PHASES, SETTLE_S, Guide, Tak
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.commands import setup
 from rt_melody.realtime.settings import make_settings, profiles
-from rt_melody.realtime.sources import FileSource, devices
+from rt_melody.realtime.sources import FileSource, devices, roundtrip
+from rt_melody.realtime.sources.roundtrip import RoundTrip
 from rt_melody.realtime.types import PitchFrame
 
 RATE = 16000
@@ -52,6 +53,7 @@ def test_the_profile_fits_the_voice_and_the_room(session, folder, capsys):
         (["list"], "a profile cannot be called list"),
         (["--device", "3"], "--device chooses a microphone, and --input is a recording"),
         (["--channel", "2"], "channel 2"),
+        (["--loopback", "speaker"], "--loopback measures devices, and --input is a recording"),
         (["--channel", "0"], "--channel 0 cannot be used: it must be at least 1"),
     ],
 )
@@ -153,6 +155,17 @@ def test_a_machine_that_is_slow_gets_its_bound_and_a_quick_one_the_usual(bound_m
 
 def test_breath_counts_only_once_it_is_a_voice():
     assert not Taken().is_sung and not taken([-30.0]).is_sung and taken([-30.0], 60).is_sung
+
+
+@pytest.mark.parametrize("ms, word", [(12.34, "takes 12.3 ms"), (None, "did not hear the output")])
+def test_the_round_trip_is_said_and_noted_or_its_absence_is(ms, word, monkeypatch, folder):
+    found = None if ms is None else RoundTrip(ms, 0.1, 5)
+    monkeypatch.setattr(roundtrip, "measure", lambda output, device, backend=None: found)
+    said: list[str] = []
+    noted = setup.round_trip("speaker\noctave: 3", None, said.append)
+    assert word in said[-1] and (word in noted) == (ms is not None)
+    profiles.write_profile("mine", calibrate(five(-70, -40, -15)).profile("heading") + noted)
+    assert make_settings(base=profiles.profile_values(["mine"])).performance.gate == "-58"
 
 
 # --- the guide

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import datetime
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from rt_melody.realtime.calibration import PHASE_S, TRIES, Calibration, Guide, Taken, calibrate
 from rt_melody.realtime.commands.arguments import CommandParser
-from rt_melody.realtime.console import print_text
+from rt_melody.realtime.console import print_text, visible
 from rt_melody.realtime.errors import DeviceError, InputError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import make_settings
@@ -32,10 +33,11 @@ def run(arguments: list[str]) -> int:
     name = checked_name(asked.name)
     make_profile_folder()
     source = _source(asked)
+    trip = round_trip(asked.loopback, asked.device, say) if asked.loopback is not None else ""
     found = listen_through(source, say, TRIES if asked.input is None else 1, None if asked.no_load else recommended_bound_ms)
     for line in found.lines():
         say(line)
-    path = write_profile(name, found.profile(f"rt-melody profile {name}: made by rt-melody setup on {datetime.date.today()}"))
+    path = write_profile(name, found.profile(f"rt-melody profile {name}: made by rt-melody setup on {datetime.date.today()}") + trip)
     say(f"Kept in {path}.")
     say(f"From now on: rt-melody --input mic --profile {name} --midi-out; with a preset too: --profile {name} strings")
     return 0
@@ -49,6 +51,8 @@ def _source(asked: argparse.Namespace) -> AudioSource:
         except NoInputError as error:
             raise DeviceError(f"{NO_INPUT}, or give a recording of the five things: --input FILE") from error
         return MicrophoneSource(asked.device, channel=asked.channel, ask_others=True)
+    if asked.loopback is not None:
+        raise SettingsError("--loopback measures devices, and --input is a recording; leave one of them out")
     if asked.device is not None:
         raise SettingsError("--device chooses a microphone, and --input is a recording; leave one of them out")
     return FileSource(asked.input, channel=asked.channel)
@@ -65,6 +69,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", metavar="NAME|INDEX", help="the microphone: its number or part of its name")
     parser.add_argument("--channel", type=int, metavar="CHANNEL", help="use this channel of it alone, from 1")
     parser.add_argument("--input", metavar="FILE", help="a recording of the five things in place of the microphone, four seconds each")
+    parser.add_argument("--loopback", metavar="OUTPUT", help="measure too how long sound takes from this output to the microphone")
     parser.add_argument("--no-load", action="store_true", help="do not measure what bound this machine keeps")
     return parser.parse_args(arguments)
 
@@ -117,6 +122,21 @@ class _Ear:
         self._say(f"{phase.ask} ({PHASE_S:g} s)")
         if self._source.live:  # what was said meanwhile is no answer
             self._source.skip_to_newest()
+
+
+def round_trip(output: str, device: str | None, say: Say, backend: Any = None) -> str:
+    """Measure it, by a cable or through the air, and say it; what stands of it in the profile. Raises DeviceError as the devices do."""
+    from rt_melody.realtime.sources.roundtrip import measure
+
+    say("Chirps are played: leave the loudspeaker and the microphone where they are.")
+    found = measure(output, device, backend=backend)
+    if found is None:
+        say("The microphone did not hear the output, so the round trip is not known; turn it up, or loop a cable back.")
+        return ""
+    bound_ms = make_settings().tracking.latency_ms
+    said = f"The round trip from output to input takes {found.ms:.1f} ms"
+    say(f"{said}: at a bound of {bound_ms:g} ms what is sung is heard played within {found.ms + bound_ms:.0f} ms.")
+    return f"# {said}, by the output {visible(output, kept='')}.\n"
 
 
 def recommended_bound_ms(rate_hz: int) -> int | None:

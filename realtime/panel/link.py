@@ -42,12 +42,21 @@ GONE = "the panel's process has ended; the music goes on without it"
 class Panel:
     """The process that serves the page, from now until ``close``. Raises DeviceError where it cannot.
 
-    ``where``: HOST:PORT, PORT, or ``auto``; ``tell`` takes a sentence from another thread; ``browse``: open a browser.
+    ``where``: HOST:PORT, PORT, or ``auto``; ``tell`` takes a sentence from another thread; ``browse``: open a browser; ``meanwhile``: what
+    is to be done in any case, while the process gets ready.
     """
 
-    def __init__(self, desk: Desk, where: str, tell: Callable[[str], object] = lambda text: None, browse: bool = False) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        where: str,
+        tell: Callable[[str], object] = lambda text: None,
+        browse: bool = False,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
         self._desk, self._tell = desk, tell
         self._child = _serve(where, browse)
+        meanwhile()
         assert self._child.stdin is not None and self._child.stdout is not None  # both were asked for
         self._pipe, self._answers = self._child.stdin, self._child.stdout
         self.url = self._first_answer()

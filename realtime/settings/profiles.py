@@ -71,9 +71,9 @@ def profile_values(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def with_profiles(settings: Settings, names: Sequence[str]) -> Settings:
     """Settings with what profiles say over what they asked for. Raises SettingsError for a profile that there is not or does not fit."""
-    values = profile_values(names)
-    groups = {**{name: {} for name in values}, **asked_values(settings)}
-    return Settings(**{group: {**held, **values.get(group, {})} for group, held in groups.items()})
+    said, asked = profile_values(names), asked_values(settings)
+    values: dict[str, Any] = {group: {**asked.get(group, {}), **said.get(group, {})} for group in {**asked, **said}}
+    return Settings(**values)
 
 
 def own_profiles() -> list[str]:

@@ -4,7 +4,7 @@
 const $ = (id) => document.getElementById(id);
 const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
 const PLAIN = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
-const FLOOR_DB = -80, WINDOW_S = 8, KEEP_S = 14, BINS_PER_SEMITONE = 5, LOWEST_BIN = 33;
+const FLOOR_DB = -80, SILENT_DB = -115, WINDOW_S = 8, KEEP_S = 14, BINS_PER_SEMITONE = 5, LOWEST_BIN = 33;
 
 const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null, profiles: [], setup: null };
 let frames = [], notes = [], heat = [], newest = 0, arrived = 0, socket = null, offset = null;
@@ -253,7 +253,7 @@ function makeControls() {
 }
 const there = (name) => name in shown.controls.settings;
 function voiceCard() { // the singer's own profile, and a preset over it
-  const card = element("div", { className: "card voice" }), button = element("button", { id: "fit", className: "main", textContent: "Fit it to my voice (20 s)" });
+  const card = element("div", { className: "card voice" }), button = element("button", { id: "fit", textContent: "Fit it to my voice (20 s)" });
   card.append(element("h2", { textContent: "Voice and style" }));
   const selects = [["own", "Voice", "as usual"], ["preset", "Style", "as usual"]].map(([whose, title, none]) => {
     const box = element("div", { className: "field" }), caption = element("label", { className: "name", textContent: title }), row = element("div", { className: "row" });
@@ -299,14 +299,15 @@ function tie(caption, input, name) { input.id = `set-${name}`; caption.htmlFor =
 const busy = (input) => document.activeElement === input && performance.now() - (input.touched || 0) < 1500;
 function listen(input, event, act) { input.addEventListener(event, () => { input.touched = performance.now(); act(); }); }
 const late = (about) => (about.live === "restart" ? "change" : "input");
-function label(value) { return value === null ? "auto" : String(value); }
+const NONE = { listen: "demo only" }; // what no value means, where that is not "auto"
+function label(value, name) { return value === null ? NONE[name] || "auto" : String(value); }
 
 function choice(name, about, row) {
   row.className = "choice";
   const options = about.choices.map((value) => {
-    const wrap = element("label"), input = element("input", { type: "radio", name: `set-${name}`, value: label(value) });
+    const wrap = element("label"), input = element("input", { type: "radio", name: `set-${name}`, value: label(value, name) });
     listen(input, "change", () => set(name, value));
-    wrap.append(input, document.createTextNode(label(value)));
+    wrap.append(input, document.createTextNode(label(value, name)));
     row.append(wrap);
     return [value, input];
   });
@@ -319,7 +320,7 @@ function menu(name, about, row, caption, choices) {
   listen(select, "change", () => set(name, JSON.parse(select.value)));
   row.append(select);
   fill[name] = (now) => {
-    const wanted = choices ? choices(now) : about.choices.map((value) => [value, label(value)]);
+    const wanted = choices ? choices(now) : about.choices.map((value) => [value, label(value, name)]);
     const key = JSON.stringify(wanted);
     if (select.dataset.key !== key) {
       select.dataset.key = key;
@@ -628,7 +629,7 @@ function showNow(clockNow) {
   $("needle").style.opacity = cents === null ? 0 : 1;
   if (cents !== null) $("needle").style.left = `${50 + Math.max(-50, Math.min(50, cents))}%`;
   $("cents").textContent = cents === null ? "\u00a0" : `${cents > 0 ? "+" : cents < 0 ? "−" : "±"}${Math.abs(cents)} cents`;
-  meter("level", fresh ? part(last[4]) : 0, fresh ? `${last[4].toFixed(0)} dBFS` : "–", fresh ? Math.round(last[4]) : FLOOR_DB);
+  meter("level", fresh ? part(last[4]) : 0, fresh ? (last[4] > SILENT_DB ? `${last[4].toFixed(0)} dBFS` : "silent") : "–", fresh ? Math.round(last[4]) : FLOOR_DB);
   meter("sure", sung ? last[3] : 0, sung ? `${Math.round(100 * last[3])} %` : "–", sung ? Math.round(100 * last[3]) : 0);
   const gate = shown.settings.gate, opens = gate === "auto" ? (fresh ? last[5] + 12 : null) : gate === "off" || gate === undefined ? null : Number(gate);
   mark("floor", fresh ? last[5] : null);
