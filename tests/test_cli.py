@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -19,6 +20,7 @@ import soundfile
 
 from rt_melody.realtime import cli, options, program
 from rt_melody.realtime.cli import main
+from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.settings import FLAT
 from rt_melody.realtime.sources.demo import demo_phrase
 
@@ -302,6 +304,31 @@ def test_an_interrupt_before_the_loop_is_no_traceback(monkeypatch, capsys):
 
     monkeypatch.setattr(cli, "make_settings", interrupt)
     assert said(capsys) == (130, "", "")
+
+
+@pytest.mark.parametrize("arguments", ["--self-test 2", "--midi-test"])
+def test_a_test_that_is_stopped_says_so_in_its_status(monkeypatch, capsys, arguments):
+    """Whatever it makes of what it had measured."""
+
+    def stopped(*_: object, **__: object) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return 1
+
+    monkeypatch.setattr("rt_melody.realtime.selftest.SelfTest.run", stopped)
+    monkeypatch.setattr("rt_melody.realtime.sinks.midi_test.midi_test", stopped)
+    port = SimpleNamespace(close_port=lambda: None, delete=lambda: None)
+    monkeypatch.setattr("rt_melody.realtime.sinks.midi_ports.open_midi_out", lambda *_: port)
+    assert said(capsys, *arguments.split())[0] == 128 + signal.SIGTERM
+
+
+def test_a_signal_whose_exception_a_library_swallowed_is_still_what_ended_the_start(monkeypatch, capsys):
+    def opening(self):
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        raise DeviceError("the server took long, and refused")
+
+    monkeypatch.setattr(program.Program, "run", opening)
+    assert said(capsys, "--input", "demo", "--quiet") == (128 + signal.SIGTERM, "", "")
 
 
 @pytest.mark.slow

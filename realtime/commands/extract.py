@@ -9,12 +9,13 @@ from pathlib import Path
 from rt_melody.realtime.checks import default_jobs
 from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extract import by_processes, extract
-from rt_melody.realtime.corpus.extraction import Extraction
-from rt_melody.realtime.corpus.inputs import find_recordings
+from rt_melody.realtime.corpus.extraction import HEARD_BY, Extraction
+from rt_melody.realtime.corpus.inputs import check_apart, find_recordings
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.formats.table import FORMATS, check_formats
 from rt_melody.realtime.options import Parser, add_settings, asked_for
 from rt_melody.realtime.settings import FLAT, Settings, make_settings
+from rt_melody.realtime.settings.profiles import profile_values
 from rt_melody.realtime.signals import stop_signals
 
 GROUPS = ("tracking", "decoder", "performance", "midi")  # whose settings may be given
@@ -34,13 +35,15 @@ formats:
 def run(arguments: list[str]) -> int:
     """Do it; the exit status."""
     args = _parser().parse_args(arguments)
-    settings = make_settings(asked_for(args), args.config, say)
+    base = {group: values for group, values in profile_values(args.profile or []).items() if group in HEARD_BY}
+    settings = make_settings(asked_for(args), args.config, say, base)
     formats = tuple(dict.fromkeys(args.format or ["csv", "midi"]))
     check_formats(formats)
     out = Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"--out {out} is no folder; give the name of one")
+    if not args.out or (out.exists() and not out.is_dir()):
+        raise SettingsError(f"--out {args.out or repr('')} is no folder; give the name of one")
     recordings = find_recordings(args.paths, args.list or [], args.match or [], out)
+    check_apart(recordings, [ending for name in formats for ending in FORMATS[name].endings])
     extraction = Extraction(_absolute(settings), formats, os.path.abspath(out))
     with stop_signals() as signals:
         if args.scheduler is None:
@@ -74,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("paths", nargs="*", metavar="FOLDER|FILE", help="folders, which are walked, and recordings")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where results go, and manifest.jsonl, which tells of each")
-    parser.add_argument("--list", nargs="+", metavar="FILE", help="text files with the path of a recording in each line")
+    parser.add_argument(
+        "--list", nargs="+", metavar="FILE", help="text files with the path of a recording in each line; - for standard input"
+    )
     parser.add_argument("--match", nargs="+", metavar="PATTERN", help="names of files that are taken from folders; default: sounds")
     parser.add_argument("--format", nargs="+", metavar="NAME", help="what is written; default: csv midi; see below")
     parser.add_argument(
@@ -82,5 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--send", action="store_true", help="with --scheduler, send sounds and results, for workers that see other disks")
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; options given here win over it")
+    parser.add_argument("--profile", nargs="+", action="extend", metavar="NAME", help="settings of profiles, of how it is heard and played")
     add_settings(parser, [name for name, place in FLAT.items() if name in ALSO or (place.group in GROUPS and name not in NOT)])
     return parser

@@ -24,7 +24,8 @@ import numpy as np
 from rt_melody.realtime.control.desk import Desk, Orders
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
-from rt_melody.realtime.panel.wire import pack, pack_settings
+from rt_melody.realtime.panel.wire import pack
+from rt_melody.realtime.settings.files import asked_values
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.timing.background import BackgroundWriter
 from rt_melody.realtime.timing.figures import Figures
@@ -41,12 +42,21 @@ GONE = "the panel's process has ended; the music goes on without it"
 class Panel:
     """The process that serves the page, from now until ``close``. Raises DeviceError where it cannot.
 
-    ``where``: HOST:PORT, PORT, or ``auto``; ``tell`` takes a sentence from another thread; ``browse``: open a browser.
+    ``where``: HOST:PORT, PORT, or ``auto``; ``tell`` takes a sentence from another thread; ``browse``: open a browser; ``meanwhile``: what
+    is to be done in any case, while the process gets ready.
     """
 
-    def __init__(self, desk: Desk, where: str, tell: Callable[[str], object] = lambda text: None, browse: bool = False) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        where: str,
+        tell: Callable[[str], object] = lambda text: None,
+        browse: bool = False,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
         self._desk, self._tell = desk, tell
         self._child = _serve(where, browse)
+        meanwhile()
         assert self._child.stdin is not None and self._child.stdout is not None  # both were asked for
         self._pipe, self._answers = self._child.stdin, self._child.stdout
         self.url = self._first_answer()
@@ -86,8 +96,8 @@ class Panel:
             pass
 
     def _pass_on_orders(self, orders: Orders) -> None:
-        told = {"paused": orders.paused, "panics": orders.panics, "running": orders.running}
-        self.send(orders={"settings": pack_settings(orders.settings), **told})
+        told = {name: getattr(orders, name) for name in ("paused", "panics", "running", "profiles")}
+        self.send(orders={"settings": asked_values(orders.settings), **told})
 
     def state(self, **parts: Any) -> None:
         """What is to be shown from now on."""

@@ -69,7 +69,7 @@ class BandCanceller:
         self._behind = 0.0  # samples by which the reference is read late, beside the filter
         self._rate, self._pace, self._drifting = 0.0, 0.0, False  # samples a second
         self._settled_s = self._steady_s = 0.0
-        self._caught = False
+        self._caught, self._restarts = False, 0
 
     def jump(self) -> None:
         """Sound was left out: what was learnt of the room and the clocks is kept."""
@@ -86,9 +86,11 @@ class BandCanceller:
         self._ring[start : start + first] = reference[:first]
         self._ring[: hop - first] = reference[first:]
         self._written += hop
-        before, self._behind = self._behind, max(self._behind + self._pace * self.hop_s, float(HALF * self._drifting))
-        read_behind(self._ring, self._written, before, self._behind, self._table, self._read)
-        self._filter.process(microphone, self._read, out)
+        if self._drifting or self._behind:
+            before, self._behind = self._behind, max(self._behind + self._pace * self.hop_s, float(HALF * self._drifting))
+            read_behind(self._ring, self._written, before, self._behind, self._table, self._read)
+            reference = self._read
+        self._filter.process(microphone, reference, out)
         self._hops += 1
         if not self._one_clock:
             self._follow_drift()
@@ -96,12 +98,23 @@ class BandCanceller:
             self._look()
 
     def _look(self) -> None:
+        if self._restarts != self._filter.restarts:
+            self._begin_again()
         if self._drifting and self._behind <= HALF:
             self._make_room()
         if not self._located:
             self._look_for_the_beginning()
         if not self._one_clock:
             self._measure_drift()
+
+    def _begin_again(self) -> None:
+        """The filter has lost the path: another may be shorter, and what was taken for a drift may have been the loss of it."""
+        self._restarts, self._located, self._looks, self._before = self._filter.restarts, False, 0, None
+        self._filter.stand_back(0)
+        self._drifting &= self._caught
+        if not self._drifting:
+            self._rate, self._drift_looks = 0.0, 0
+        self._behind = float(HALF * self._drifting)
 
     def _look_for_the_beginning(self) -> None:
         """Where the learnt response begins, once it has been seen there several times: the filter moves there."""

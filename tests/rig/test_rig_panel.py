@@ -16,9 +16,19 @@ from pathlib import Path
 import mido
 import pytest
 from conftest import rig_or_skip
+from fake_singer import HIGHEST, LOWEST, ROOM_DB, SOFT_DB, five_things
 
 from rt_melody.benchmarks.rig.midi_reader import perform, seconds_since
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, JackServer, MidiRecorder, Program, RigMissing, melody_command, wait_until
+from rt_melody.benchmarks.rig.studio import (
+    SAMPLE_RATE,
+    JackServer,
+    MidiRecorder,
+    Program,
+    RigMissing,
+    VirtualMicrophone,
+    melody_command,
+    wait_until,
+)
 from rt_melody.realtime.sources.demo import TUNE
 
 pytestmark = pytest.mark.rig
@@ -50,10 +60,13 @@ class Stage:
         close.append(self.server.close)
         self.recorder = MidiRecorder(self.server, folder)
         close.append(self.recorder.close)
+        self.microphone = VirtualMicrophone(self.server, five_things(SAMPLE_RATE), folder)
+        close.append(self.microphone.close)
         self.browser = find_browser()
         close.append(self.browser.quit)
         options = ("--panel", "0", "--input", "demo", "--midi-out", "--listen", "off")
-        self.program = Program([*melody_command(), *options], self.server.env, folder)
+        env = {**self.server.env, "XDG_CONFIG_HOME": str(folder / "config")}  # where its profiles are kept
+        self.program = Program([*melody_command(), *options], env, folder)
         close.append(self.program.close)
         wait_until(lambda: "the panel is at " in self.program.stderr, 30, "the address of the panel")
         self.url = self.program.stderr.split("the panel is at ")[1].split()[0]
@@ -217,6 +230,28 @@ def test_what_cannot_be_used_is_told_in_the_page(stage):
     stage.wait("shown.state.state === 'stopped' && document.getElementById('hint-text').textContent.includes('no such port')")
     stage.js("set('midi_out', 'virtual')")
     stage.js("set('input', ['demo'])")
+
+
+def test_the_setup_in_the_page_fits_a_profile_to_the_voice_in_the_microphone(stage):
+    stage.js("set('device', 'singer'); set('transpose', 0); set('profile', ['lead']); document.getElementById('fit').click()")
+    stage.wait("shown.setup && shown.setup.part > 0 && shown.state.source.includes('singer')")
+    played = len(stage.note_ons())
+    stage.microphone.play()
+    stage.wait("!document.getElementById('setup').hidden && document.getElementById('setup-ask').textContent.includes('softly')")
+    assert stage.js("return document.querySelectorAll('#setup .steps span').length") == 5
+    stage.wait("shown.setup.lines && document.activeElement.id === 'setup-keep'", 90, "what the setup found")
+    assert len(stage.note_ons()) == played, "nothing is played meanwhile"
+    stage.js("document.getElementById('setup-name').value = 'alto'")
+    stage.press("\ue007")
+    stage.wait("shown.orders.profiles.join() === 'alto,lead' && document.getElementById('setup').hidden && !shown.orders.paused")
+    lowest, highest = (round(note) for note in stage.js("return shown.settings.note_range.map(number)"))
+    assert abs(lowest - (LOWEST - 2)) <= 1 and abs(highest - (HIGHEST + 2)) <= 1
+    assert ROOM_DB + 3 < float(stage.js("return shown.settings.gate")) < SOFT_DB - 3
+    assert stage.js("return document.getElementById('set-profile-own').value") == "alto"
+    stage.open()
+    stage.wait("document.getElementById('set-profile-own') && document.getElementById('set-profile-own').value === 'alto'")
+    stage.js("set('profile', []); set('input', ['demo']); set('device', null)")
+    stage.wait("shown.orders.profiles.length === 0 && shown.settings.gate === 'off'")
 
 
 def test_axe_finds_nothing_serious_in_either_theme(stage):
