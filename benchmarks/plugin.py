@@ -29,6 +29,7 @@ from rt_melody.realtime.sources.demo import demo_phrase
 RATE, BLOCK = 48_000, 128
 SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/default-GM.sf2", "/usr/share/soundfonts/default.sf2")
 OCARINA = 79  # counted from 0
+MOST_SILENT_S = 60.0  # until a new engine plays, on a machine that is busy
 DIES_AWAY_S = 1.0  # its release, and what the shell needs to end it; a new engine takes longer
 HOST = Path(__file__).parent / "rig" / "plugin_host.cpp"
 
@@ -135,7 +136,11 @@ def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
     """At random times; how long notes went on, in ms, by the host's clock, and whether FluidSynth fell silent."""
     done, took_ms, left_on, sounded, voices = 0, list[float](), 0, 0, list[int]()
     while done < count:
-        time.sleep(random.uniform(0.3, 8.0))
+        time.sleep(random.uniform(0.0, 4.0))
+        if done % 2:  # every second one amid a note
+            end_s = time.monotonic() + MOST_SILENT_S
+            while not live.on and time.monotonic() < end_s:
+                time.sleep(0.01)
         if engines := live.engines():
             amid, before, at_ns, done = bool(live.on), synth.voices(), time.monotonic_ns(), done + 1
             os.kill(engines[0], signal.SIGKILL)

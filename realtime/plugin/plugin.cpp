@@ -630,13 +630,28 @@ protected:
     static void into(float* const ring, const float* const left, const float* const right, bool heard[2], const uint32_t frames,
                      const int64_t position)
     {
-        int64_t at = position % RTM_SOUND_SAMPLES;
-        for (uint32_t i = 0; i < frames; ++i) {
-            heard[0] |= left[i] != 0.0f;
-            heard[1] |= right[i] != 0.0f;
-            ring[at] = heard[0] && heard[1] ? 0.5f * (left[i] + right[i]) : left[i] + right[i];
-            at = at + 1 == RTM_SOUND_SAMPLES ? 0 : at + 1;
+        const uint32_t at = uint32_t(position % RTM_SOUND_SAMPLES), room = RTM_SOUND_SAMPLES - at, first = frames < room ? frames : room;
+        if ((!heard[0] && sounds(left, frames)) || (!heard[1] && sounds(right, frames))) {
+            for (uint32_t i = 0; i < frames; ++i) { // the one block in which a side begins
+                heard[0] |= left[i] != 0.0f;
+                heard[1] |= right[i] != 0.0f;
+                ring[i < first ? at + i : i - first] = (heard[0] && heard[1] ? 0.5f : 1.0f) * (left[i] + right[i]);
+            }
+            return;
         }
+        const float gain = heard[0] && heard[1] ? 0.5f : 1.0f;
+        for (uint32_t i = 0; i < first; ++i)
+            ring[at + i] = gain * (left[i] + right[i]);
+        for (uint32_t i = first; i < frames; ++i)
+            ring[i - first] = gain * (left[i] + right[i]);
+    }
+
+    static bool sounds(const float* const channel, const uint32_t frames)
+    {
+        bool any = false;
+        for (uint32_t i = 0; i < frames; ++i)
+            any |= channel[i] != 0.0f;
+        return any;
     }
 
     // Whether the host runs ahead of the clock: it bounces, and can wait.
