@@ -1,7 +1,7 @@
 """What a corpus costs beyond its sound: several processes against one, what a file costs besides being heard, runs that are killed
 and begun again, and a Dask cluster of this machine against processes.
 
-    python -m rt_melody.benchmarks.corpus jobs|overhead|kills|dask|simulate [--files N] [--seconds S]
+    python -m rt_melody.benchmarks.corpus jobs|overhead|kills|dask|workers|simulate [--files N] [--seconds S]
 
 Every figure is of ``rt-melody extract`` as a user starts it, on files that are made of the demo song. ``overhead`` is processor
 time, which a busy machine hardly changes: of all that is done for a file, less that of hearing its samples. ``simulate`` reckons
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from rt_melody.realtime.corpus.cluster import LOCAL, on_cluster
 from rt_melody.realtime.corpus.extract import extract as extract_here
 from rt_melody.realtime.corpus.extraction import Extraction, Extractor
 from rt_melody.realtime.corpus.inputs import Recording, find_recordings
@@ -157,6 +160,40 @@ def dask(folder: Path, number: int, seconds: float) -> None:
         )
 
 
+def workers(folder: Path, number: int, seconds: float) -> None:
+    """A Dask worker is killed a dozen times while a corpus is heard."""
+    make_files(folder / "in", number, seconds, broken=max(1, number // 10))
+    extract(folder / "in", folder / "whole")
+    extraction = Extraction(Settings(), ("csv", "midi"), str(folder / "out"))
+    recordings, killed = find_recordings([str(folder / "in")], [], [], folder / "out"), 0
+    with on_cluster(extraction, LOCAL, 2) as outcomes:
+
+        def disturbed(todo: Iterable[Recording], stop: Callable[[], bool]) -> Generator[Outcome]:
+            nonlocal killed
+            for done, outcome in enumerate(outcomes(todo, stop)):
+                yield outcome
+                if done % (number // 12) == 0:
+                    killed += kill_a_worker()
+
+        extract_here(extraction, recordings, disturbed, StopSignals())
+    left = len(results(folder / "whole")) - len(results(folder / "out"))
+    status = extract(folder / "in", folder / "out")[1]
+    same = results(folder / "out") == results(folder / "whole")
+    print(
+        f"{number} files on two Dask workers, of which one was killed {killed} times: {left // 2} left out, "
+        f"begun again: status {status}, same bytes: {same}"
+    )
+
+
+def kill_a_worker() -> int:
+    """One of this process's Dask workers, by SIGKILL; how many, since there may be none for a moment."""
+    children = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "spawn_main"], capture_output=True, text=True, check=False)
+    for pid in children.stdout.split()[-1:]:
+        os.kill(int(pid), signal.SIGKILL)
+        return 1
+    return 0
+
+
 # What a task costs, for the simulation: measured by the parts above, or as its documentation says.
 SPEED = 20.0  # x real time, of one worker
 OVERHEAD_S = 0.015  # a file, beside the hearing
@@ -195,6 +232,7 @@ PARTS: dict[str, tuple[Callable[[Path, int, float], None], int, float]] = {
     "overhead": (overhead, 10_000, 3.0),
     "kills": (kills, 200, 3.0),
     "dask": (dask, 500, 10.0),
+    "workers": (workers, 120, 10.0),
     "simulate": (simulate, 100_000, 180.0),
 }
 

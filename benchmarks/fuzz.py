@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,12 +63,22 @@ def targets() -> dict[str, Callable[[bytes], None]]:
             pass  # what PyYAML lets through of malformed scalars, which the program's reader takes as one
 
     def model(data: bytes) -> None:
-        try:
-            torchscript._check_whole(Path("m.pt"), data) if torchscript._read_meta(Path("m.pt"), data) else None
-        except torchscript.ModelFileError:
-            pass
+        for file in (data, _archive({f"m/extra/{torchscript.META}": data})):  # the latter as few mutations would find
+            try:
+                torchscript._read_meta(Path("m.pt"), file)
+                torchscript._check_whole(Path("m.pt"), file)
+            except torchscript.ModelFileError:
+                pass
 
     return {"stream": stream, "headers": headers, "recording": recording, "settings": settings, "model": model}
+
+
+def _archive(entries: dict[str, bytes]) -> bytes:
+    """A zip file of these."""
+    with zipfile.ZipFile(whole := io.BytesIO(), "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return whole.getvalue()
 
 
 def main() -> None:

@@ -72,12 +72,14 @@ def _run(args: argparse.Namespace) -> int:
     if args.loopback is not None and args.self_test is None:
         raise SettingsError(f"--loopback {args.loopback} is for --self-test alone; add that, or leave it out")
     with stop_signals() as signals:
-        if args.midi_test is not None:
+        if args.midi_test is not None or args.self_test is not None:
             signals.run()
-            return _midi_test(settings, args.midi_test or None, signals.stop)
-        if args.self_test is not None:
-            signals.run()
-            return _self_test(settings, args.self_test, args.loopback, signals.stop)
+            status = (
+                _midi_test(settings, args.midi_test or None, signals.stop)
+                if args.midi_test is not None
+                else _self_test(settings, args.self_test, args.loopback, signals.stop)
+            )
+            return status if signals.came is None else 128 + signals.came  # either has an end of its own
         program = Program(settings, signals, args.config)
         if program.jobs > 1:
             from rt_melody.realtime.corpus.several import run_side_by_side

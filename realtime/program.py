@@ -32,7 +32,7 @@ from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
 from rt_melody.realtime.sinks.terminal import TerminalSink
-from rt_melody.realtime.sources import AudioSource, BackedMicrophone, MicrophoneSource
+from rt_melody.realtime.sources import AudioSource, BackedMicrophone, MicrophoneSource, TwoInputMicrophone
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
 from rt_melody.realtime.timing.figures import Figures, sentence
@@ -356,6 +356,8 @@ class Program:
             tracker.know_band(*self.band)
         elif self.settings.source.reference_channel is not None:
             tracker.expect_reference()
+        elif self.settings.source.reference is not None:
+            tracker.expect_reference(one_clock=False)
         tracker.warm_up()
         from rt_melody.kernels.compiled import cache_notice  # numba, which is loaded by now
 
@@ -400,7 +402,8 @@ class Program:
         if isinstance(source, BackedMicrophone):
             self._tell(said_of_backing(source, str(self.settings.band.file)))
         if isinstance(source, MicrophoneSource):
-            self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
+            beside = f" and, for the band, to {source.band.full_name}" if isinstance(source, TwoInputMicrophone) and source.band else ""
+            self._tell(f"listening to {source.info.full_name if source.info else source.name}{beside}; Ctrl-C ends")
         elif self.jack is not None and source is self.jack.sound:
             heard = self.jack.heard or "nothing yet"
             self._tell(f"listening to {heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")

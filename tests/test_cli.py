@@ -304,6 +304,21 @@ def test_an_interrupt_before_the_loop_is_no_traceback(monkeypatch, capsys):
     assert said(capsys) == (130, "", "")
 
 
+@pytest.mark.parametrize("arguments", ["--self-test 2", "--midi-test"])
+def test_a_test_that_is_stopped_says_so_in_its_status(monkeypatch, capsys, arguments):
+    """Whatever it makes of what it had measured."""
+
+    def stopped(*_: object, **__: object) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return 1
+
+    monkeypatch.setattr("rt_melody.realtime.selftest.SelfTest.run", stopped)
+    monkeypatch.setattr("rt_melody.realtime.sinks.midi_test.midi_test", stopped)
+    port = SimpleNamespace(close_port=lambda: None, delete=lambda: None)
+    monkeypatch.setattr("rt_melody.realtime.sinks.midi_ports.open_midi_out", lambda *_: port)
+    assert said(capsys, *arguments.split())[0] == 128 + signal.SIGTERM
+
+
 @pytest.mark.slow
 def test_stop_between_two_inputs_leaves_the_second_alone(song, capsys, monkeypatch):
     Path("two.wav").write_bytes(Path(song).read_bytes())

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -309,6 +310,36 @@ def test_a_worker_of_another_version():
 def test_a_path_that_a_worker_does_not_see(corpus):
     with pytest.raises(RtMelodyError, match=r"the worker tcp://there:1 does not see .*one.wav; mount it there .* --send"):
         cluster._check_paths(Client(lambda function, path: False), "in/a/one.wav", "out")
+
+
+def test_workers_that_map_memory_anew_are_told_and_not_made_here(capsys, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as distributed's nannies have it
+    cluster._tell_of_mapping(Client(lambda function: function()))
+    assert "1 of the workers map memory anew" in capsys.readouterr().err
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "268435456")
+    cluster._tell_of_mapping(Client(lambda function: function()))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_a_cluster_of_this_machine_loses_a_worker_and_nothing_else(corpus):
+    distributed = pytest.importorskip("distributed")
+    run("whole")
+    extraction = Extraction(Settings(), ("csv", "midi"), str(Path("out").absolute()))
+    with ExitStack() as stack:
+        client = cluster._local(distributed, 1, stack)
+        assert list(client.run(cluster._maps_anew).values()) == [False]
+
+        def outcomes(todo, stop):
+            killed = False
+            for outcome in cluster._outcomes(distributed, client, extraction, todo, stop, False):
+                yield outcome
+                if not killed:
+                    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+                    killed = True
+
+        assert extract(extraction, find_recordings(["in"], [], [], Path("out")), outcomes, StopSignals()) == 1
+    assert results("out") == results("whole") and list(entries("out")) == corpus
 
 
 def test_no_scheduler_and_no_library(corpus, monkeypatch, capsys):

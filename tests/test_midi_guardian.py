@@ -132,7 +132,10 @@ def fake_library(tmp_path, monkeypatch) -> Path:
                 self.file.write(bytes(message))
             def is_there(self):
                 return "leaving" not in self.name
-            def close_port(self): ...
+            def close_port(self):
+                if "tough" in self.name:
+                    import time
+                    time.sleep(60)
             def delete(self): ...
 
         def open_midi_out(name=None, back_end=None):
@@ -194,6 +197,27 @@ def test_a_guardian_that_is_killed_is_a_lost_port(fake_library):
     with pytest.raises(OSError, match=midi_guardian.GONE):
         port.send_message(ON)
     port.delete()
+
+
+def test_a_guardian_that_has_passed_all_on_is_not_waited_for_until_a_port_is_opened_again(fake_library, monkeypatch):
+    """JACK's server takes seconds to let a client go that stood still."""
+    monkeypatch.setattr(midi_guardian, "REOPEN_S", 0.05)
+    port = Guarded("tough synth")
+    port.send_message(ON)
+    port.send_message(OFF)
+    port.close_port()
+    port.delete()
+    assert port._child.poll() is None, "it leaves by itself"
+    assert sent(fake_library)[:2] == ["note_on channel=2 note=60 velocity=90 time=0", "note_off channel=2 note=60 velocity=64 time=0"]
+    after = Guarded("another synth")
+    assert port._child.poll() is not None, "it would hold the name"
+    after.close_port()
+    after.delete()
+
+
+def test_a_guardian_that_is_never_let_go_ends_by_itself():
+    waiting = "import time; from rt_melody.realtime.sinks import midi_guardian as g; g._leave_within(1); time.sleep(60)"
+    assert subprocess.run([sys.executable, "-c", waiting], timeout=50).returncode == -signal.SIGALRM
 
 
 PLAYER = f"""

@@ -11,7 +11,7 @@ import pytest
 from fake_audio import FakeAudio, FakeStream, PortAudioError
 
 from rt_melody.realtime.errors import DeviceError, InputError
-from rt_melody.realtime.sources import ReferencedMicrophone, microphone, referenced
+from rt_melody.realtime.sources import ReferencedMicrophone, devices, microphone, referenced
 from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.sources.input_levels import OtherLevels, levels_sentence, measure_levels
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
@@ -202,28 +202,48 @@ def test_a_process_that_stood_still_has_not_lost_its_device(monkeypatch):
     assert len(source.read(0.0)) == 1
 
 
-def test_closing_a_dead_device_does_not_wait_for_it(monkeypatch):
-    monkeypatch.setattr(microphone, "CLOSE_LOST_S", 0.01)
+@pytest.mark.parametrize("dead", [True, False])
+def test_closing_a_device_that_hangs_does_not_wait_for_it(monkeypatch, dead):
+    """One that has died, and PortAudio over JACK where the program was stopped for a while: then nobody knows of a loss."""
+    monkeypatch.setattr(devices, "CLOSE_S", 0.01)
     source, audio = opened()
     release = threading.Event()
     audio.stream.close = lambda: release.wait(60.0)
-    audio.stream.unplug()
-    with pytest.raises(DeviceLost):
-        source.read(0.0)
+    if dead:
+        audio.stream.unplug()
+        with pytest.raises(DeviceLost):
+            source.read(0.0)
     source.close()
     assert not release.is_set()
     release.set()
+    devices.await_closing()
 
 
-def test_closing_a_device_that_hangs_does_not_wait_for_it_either(monkeypatch):
-    """As PortAudio does over JACK where the program was stopped for a while: nobody knows yet that anything is lost."""
-    monkeypatch.setattr(microphone, "CLOSE_S", 0.01)
+def test_no_device_is_opened_while_another_closes(monkeypatch):
+    monkeypatch.setattr(devices, "CLOSE_S", 0.01)
+    source, audio = opened()
+    release, opened_at, closed_at = threading.Event(), [], []
+    audio.stream.close = lambda: closed_at.append(release.wait(60.0) and time.monotonic())
+    source.close()
+    opener = threading.Thread(target=lambda: (source.open(), opened_at.append(time.monotonic())))
+    opener.start()
+    release.set()
+    opener.join()
+    assert opened_at[0] >= closed_at[0] > 0
+    source.close()
+
+
+def test_a_device_that_never_closes_keeps_nobody_from_opening_one(monkeypatch):
+    monkeypatch.setattr(devices, "CLOSE_S", 0.01)
+    monkeypatch.setattr(devices, "REOPEN_S", 0.01)
     source, audio = opened()
     release = threading.Event()
     audio.stream.close = lambda: release.wait(60.0)
     source.close()
+    source.open()
     assert not release.is_set()
     release.set()
+    source.close()
 
 
 # --- what the device says of itself, and what it does

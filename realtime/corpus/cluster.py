@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extraction import PARTIAL, Entry, Extraction, Extractor
 from rt_melody.realtime.corpus.inputs import Recording
 from rt_melody.realtime.corpus.workers import LIVES, Outcome
@@ -31,6 +32,8 @@ LOCAL = "local"
 WAITING = 3  # tasks a thread
 CONNECT_S = 10.0
 LOOK_S = 0.2  # how soon a signal is noticed
+TRIM = "MALLOC_TRIM_THRESHOLD_"  # mallopt(3): set, it fixes the other one at 128 KiB, which would else grow with what is asked for
+MAP = "MALLOC_MMAP_THRESHOLD_"
 _thread = threading.local()
 
 Outcomes = Callable[[Iterable[Recording], Callable[[], bool]], Iterable[Outcome]]
@@ -48,6 +51,7 @@ def on_cluster(extraction: Extraction, address: str, jobs: int, send: bool = Fal
     with ExitStack() as stack:
         client: Any = _local(distributed, jobs, stack) if address == LOCAL else _connect(distributed, address, stack)
         _check_versions(client)
+        _tell_of_mapping(client)
         yield lambda todo, stop: _outcomes(distributed, client, extraction, todo, stop, send)
 
 
@@ -55,7 +59,13 @@ def _local(distributed: Any, jobs: int, stack: ExitStack) -> Any:
     import dask  # pyright: ignore[reportMissingTypeStubs]
 
     config: Any = dask.config  # type: ignore[attr-defined]
-    stack.enter_context(config.set({"distributed.scheduler.allowed-failures": LIVES - 1, "distributed.worker.daemon": True}))
+    ours: dict[str, object] = {
+        "scheduler.allowed-failures": LIVES - 1,
+        "scheduler.worker-saturation": 1.0,  # what waits at a worker that dies counts as having killed it
+        "worker.daemon": True,
+        f"nanny.pre-spawn-environ.{TRIM}": None,
+    }
+    stack.enter_context(config.set({f"distributed.{key}": value for key, value in ours.items()}))
     cluster = stack.enter_context(
         distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL", memory_limit=0)
     )
@@ -83,6 +93,20 @@ def _check_versions(client: Any) -> None:
     for worker, other in there.items():
         if other != version():
             raise SettingsError(f"the worker {worker} runs rt-melody {other}, and here is {version()}; install the same everywhere")
+
+
+def _tell_of_mapping(client: Any) -> None:
+    """Where workers spend half their time on it."""
+    mapping = sum(client.run(_maps_anew).values())
+    if mapping:
+        say(
+            f"{mapping} of the workers map memory anew for each block of sound and take about twice as long; start them with "
+            f"{TRIM}=268435456 {MAP}=268435456 in their environment"
+        )
+
+
+def _maps_anew() -> bool:
+    return TRIM in os.environ and MAP not in os.environ
 
 
 def _outcomes(

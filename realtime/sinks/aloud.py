@@ -10,7 +10,6 @@ Conventions
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +21,7 @@ from rt_melody.realtime.console import without_stderr
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.note_sink import NoteSink
-from rt_melody.realtime.sources.devices import AudioInput, find_output, load_backend
+from rt_melody.realtime.sources.devices import AudioInput, await_closing, close_stream, find_output, load_backend
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, midi_to_hz
 
 ROWS = 64  # more than are written while a block is computed
@@ -31,7 +30,6 @@ DB_PER_DB = 0.6  # ... by how much a softer one is softer
 QUIETEST_DB = -30.0  # gain of the softest voice
 DARK_HZ, BRIGHT_HZ = 225.0, 1000.0
 FADE_S = 0.4  # the tail of the last note is heard to its end, for so long at most
-CLOSE_S = 2.0
 MOST_FRAMES = 8192  # of one callback; PortAudio asks for far less
 SILENT_ENVELOPE = 1e-3
 
@@ -56,6 +54,7 @@ class ListenSink(NoteSink):
         self.underflows = 0
         with without_stderr():  # to which ALSA and JACK write what they tried
             self._backend = backend or load_backend()
+            await_closing()
             self.output = find_output(device, self._backend)
             self._rate_hz = float(self.output.default_rate_hz)
             self._stream = self._open(self.output)
@@ -137,9 +136,7 @@ class ListenSink(NoteSink):
         until_s = time.monotonic() + FADE_S
         while self._state[ENVELOPE] > SILENT_ENVELOPE and time.monotonic() < until_s:
             time.sleep(0.01)
-        closer = threading.Thread(target=self._stream.close, daemon=True)
-        closer.start()
-        closer.join(CLOSE_S)
+        close_stream(self._stream, self._backend)
         if self.underflows:
             self._tell(f"the audio output had to wait for sound {self.underflows} times, which is heard as clicks; end other programs")
 

@@ -6,8 +6,9 @@ Conventions
   standard input: a byte with the length of a message, then the message; a length of 0 is an end in good order. At any other
   end of its input it ends every note that it passed on and has not seen end, silences their channels, and leaves.
 * It answers on its standard output, a JSON line each: ``{"name": ...}`` or ``{"error": ...}`` once the port was opened or not,
-  later ``{"lost": ...}``. It is in a session of its own and heeds no signal but SIGKILL, since what ends us may be sent to a
-  whole group of processes.
+  later ``{"lost": ...}``, and ``{"done": ...}`` when all was passed on and nothing sounds any more, as far as the port took it.
+  From then on nobody has to wait for it: JACK's server may take seconds to let it go, and it leaves by itself after that.
+* It is in a session of its own and heeds no signal but SIGKILL, since what ends us may be sent to a whole group of processes.
 * The pipe of a killed program ends after its memory was freed, which took half a second on a busy machine; the kernel says
   before that the program is being ended, and is asked every LOOK_EVERY_S (Linux).
 * The thread that sends never waits: a pipe that takes nothing is a port that is lost.
@@ -23,29 +24,38 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from rt_melody.realtime import midi_bytes
 from rt_melody.realtime.errors import DeviceError, RtMelodyError
+from rt_melody.realtime.signals import heed_no_signal
 from rt_melody.realtime.sinks.midi_port import WatchedPort
 
 OPEN_S = 20.0  # how long a start may take on a busy machine
-END_S = 2.0  # how long an end in good order may take
+END_S = 2.0  # how long it may take to pass on what was sent
+LEAVE_S = 0.1  # for so long the end waits for the child after that ...
+REOPEN_S = 3.0  # ... and for so long whoever opens a port next in this process, since the old one holds the name
+LEAVES_S = 10  # after so long the child ends, whatever it waits for
 LOOK_EVERY_S = 0.02  # whether the program is being ended
 CHECK_EVERY_S = 0.25  # whether the port is still there
 GONE = "the process that holds it has ended"
+
+_leaving: list[subprocess.Popen[bytes]] = []  # that were not waited for
 
 
 class Guarded:
     """The output that ``open_midi_out(port, back_end)`` opens, held by a guardian. Raises DeviceError where that raises."""
 
     def __init__(self, port: str | None, back_end: str | None = None) -> None:
+        await_leaving()
         command = [sys.executable, "-m", __name__, json.dumps([port, back_end])]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         assert self._child.stdin is not None and self._child.stdout is not None  # both were asked for
         self._pipe, self._answers = self._child.stdin.fileno(), self._child.stdout
         self._lost: str | None = None
+        self._done = threading.Event()  # nothing has to be waited for any more
         self.name = self._opened()
         os.set_blocking(self._pipe, False)
         self._reader = threading.Thread(target=self._hear, name="midi-guardian", daemon=True)
@@ -59,14 +69,20 @@ class Guarded:
         if "error" in answer:
             self._child.kill()
             self._child.wait()
+            self._answers.close()
             raise DeviceError(answer["error"])
         return answer["name"]
 
     def _hear(self) -> None:
         """On a thread of its own: what the child says of its port."""
         for line in self._answers:
-            self._lost = json.loads(line).get("lost", self._lost)
+            answer = json.loads(line)
+            self._lost = answer.get("lost", self._lost)
+            if "done" in answer:
+                self._done.set()
         self._lost = self._lost or GONE
+        self._done.set()
+        self._answers.close()
 
     @property
     def lost(self) -> str | None:
@@ -86,20 +102,35 @@ class Guarded:
         return self._lost is None
 
     def close_port(self) -> None:
-        """End in good order: what was sent is passed on, then the port is closed."""
+        """End in good order: what was sent is passed on; the port closes now, or without us."""
         with suppress(OSError):
             os.write(self._pipe, b"\0")
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(END_S)
+        if self._done.wait(END_S):
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(LEAVE_S)
 
     def delete(self) -> None:
-        """Free the child, whatever it does."""
-        self._child.kill()
-        self._child.wait()
-        for pipe in (self._child.stdin, self._answers):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
+        """Free the child: one that has something to pass on still, or has lost its port, is ended."""
+        if not self._done.is_set() or self._lost is not None:
+            self._child.kill()
+            self._child.wait()
+        elif self._child.poll() is None:
+            _leaving.append(self._child)
+        assert self._child.stdin is not None  # as above
+        with suppress(OSError):
+            self._child.stdin.close()
+
+
+def await_leaving() -> None:
+    """Wait for guardians that were left to leave by themselves, and end those that do not."""
+    until_s = time.monotonic() + REOPEN_S
+    while _leaving:
+        child = _leaving.pop()
+        try:
+            child.wait(max(0.0, until_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 # ---- the child ---------------------------------------------------------------------------------
@@ -202,13 +233,6 @@ def _watch(port: WatchedPort) -> None:
         _say(lost=str(error))
 
 
-def heed_no_signal() -> None:
-    """Of those that can be ignored."""
-    for number in signal.valid_signals() - {signal.SIGCHLD}:
-        with suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_IGN)
-
-
 def main(arguments: list[str]) -> None:
     """Hold the port that ``open_midi_out`` opens for the two values in the one argument, a JSON list."""
     from rt_melody.realtime.sinks.midi_ports import open_midi_out
@@ -228,8 +252,17 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         _say(lost=str(error))
     finally:
+        _say(done="")
+        _leave_within(LEAVES_S)
         port.close_port()
         port.delete()
+
+
+def _leave_within(seconds: int) -> None:
+    """A server that never lets us go ends with us; not on Windows."""
+    if sys.platform != "win32":
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(seconds)
 
 
 if __name__ == "__main__":

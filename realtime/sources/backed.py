@@ -15,7 +15,6 @@ Conventions
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
-from rt_melody.realtime.sources.devices import AudioInput, find_output
+from rt_melody.realtime.sources.devices import AudioInput, close_stream, find_output
 from rt_melody.realtime.sources.microphone import SILENT_DEVICE_S, DeviceLost, MicrophoneSource, plausible_ms
 
 TAIL_S = 0.5  # listened to after the song's end
@@ -180,8 +179,7 @@ class BackedMicrophone(MicrophoneSource):
         speaker, self._speaker = self._speaker, None
         super()._stop_stream()
         if speaker is not None:
-            with suppress(self._backend.PortAudioError):
-                speaker.close()
+            close_stream(speaker, self._backend)
 
     # ------------------------------------------------------------------ PortAudio's threads
 

@@ -5,13 +5,18 @@ Conventions
 * An input is named by its number in the list or by a part of "name, host API", upper or lower case alike.
 * PortAudio is reached through the ``sounddevice`` module, imported here and only when asked for. It takes
   stock of the devices once, at its import: a device plugged in later shows up in the next process.
+* Closing a device that has died waits for ever, and JACK's server takes 5 s to let a client go that stood still for a while:
+  a thread of its own waits for it, and who closes no longer than CLOSE_S. Nobody opens one meanwhile.
 * ``backend`` is that module; tests hand in their own.
 """
 
 from __future__ import annotations
 
+import atexit
 import re
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +34,8 @@ PORTAUDIO_PACKAGE = {
 PREFERRED_HOST_API = "Windows WASAPI"
 NO_INPUT = "no audio input was found; plug in a microphone"
 NUMBER = re.compile(r"-?[0-9]{1,6}")
+CLOSE_S = 0.3  # for so long a device that closes is waited for ...
+REOPEN_S = 3.0  # ... and for so long by whoever opens one next in this process
 MME_NAME_LENGTH = 31  # Windows MME cuts device names to this many characters
 
 
@@ -70,6 +77,37 @@ def load_backend() -> Any:
     except Exception as error:  # the module that would name the type failed to import
         raise DeviceError(_start_failure(error)) from error
     return sounddevice
+
+
+_closing: list[threading.Thread] = []  # devices that were not waited for
+_abandoned: list[Any] = []
+
+
+def abandon_stream(stream: Any, backend: Any) -> None:
+    """Leave a stream as it is whose sound server has died: PortAudio aborts the process that closes it, or shuts down."""
+    _abandoned.append(stream)  # what it calls back must live on
+    if (handler := getattr(backend, "_exit_handler", None)) is not None:
+        atexit.unregister(handler)
+
+
+def close_stream(stream: Any, backend: Any, dead: bool = False) -> None:
+    """Close a stream of the back end's, now or a while after we have returned."""
+    closer = threading.Thread(target=stream.close, daemon=True)
+    closer.start()
+    closer.join(CLOSE_S)
+    if closer.is_alive():
+        _closing.append(closer)
+    handler = getattr(backend, "_exit_handler", None)
+    if handler is not None and (dead or closer.is_alive()):
+        # PortAudio, asked to shut down after its JACK server has died, aborts the whole process: it is not asked.
+        atexit.unregister(handler)
+
+
+def await_closing() -> None:
+    """Wait for devices that were left to close by themselves, but not for ever."""
+    until_s = time.monotonic() + REOPEN_S
+    while _closing:
+        _closing.pop().join(max(0.0, until_s - time.monotonic()))
 
 
 def _start_failure(error: Exception) -> str:
