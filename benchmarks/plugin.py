@@ -163,7 +163,9 @@ def kill_hosts(host: Path, sound: Path, count: int) -> dict:
         took_s += [_until_gone(pid) - at_s for pid in engines]
         gone += engines
     times = {"median s": round(float(np.median(took_s)), 2), "worst s": round(max(took_s), 2)} if took_s else {}
-    return {"kills": count, "engines": len(took_s), **times, "still there": sum(_is_there(pid) for pid in gone), "named memory left": sorted(_named() - named)}
+    left = {"still there": sum(_is_there(pid) for pid in gone), "named memory left": sorted(_named() - named)}
+    return {"kills": count, "engines": len(took_s), **times, **left}
+    return {"kills": count, "engines": len(took_s), **times, **left}
 
 
 def _until_gone(pid: int, most_s: float = 120.0) -> float:

@@ -7,6 +7,7 @@ What it watches
 * Latency: from each sung note's first sample to the JACK frame of its MIDI note-on, over the whole time.
 * Drift between stream and events: the slope of that latency (Theil and Sen's, over the medians of a minute's tenth),
   in parts per million; a stream that counted its samples wrongly would show it.
+* Notes lost on the way: the note-ons at the recorder, against those that the program says it played.
 * The session's own figures (``--stats-file``), each second: memory, deadlines missed, skips, drift against the clock.
 * Memory's growth: the slope of a line through it after the first minute, MB an hour.
 * A control process of the same priority that only sleeps and wakes: a skip that its worst awakening explains is the
@@ -142,7 +143,7 @@ def run(minutes: float, latency_ms: float, hogs: int, options: Sequence[str] = (
     starts_s = np.array([note.on_s for note in sung])
     delays = found_delays(sung, note_ons)
     points = {"starts_s": starts_s, "delays_ms": delays, "rows": rows}
-    return {**figures(sung, delays, rows, late_s, latency_ms), "hogs": hogs, "said": said}, points
+    return {**figures(sung, delays, rows, late_s, latency_ms), "note_ons_recorded": len(note_ons), "hogs": hogs, "said": said}, points
 
 
 def found_delays(sung: Sequence[TrueNote], note_ons: Sequence[tuple[float, int]]) -> np.ndarray:

@@ -4,7 +4,7 @@ The path from the reference to the microphone is a finite impulse response of PA
 spectrum of FFT points. The spectra are the state of a Markov model whose covariance is diagonal, so that every bin of every
 block has a step size of its own, small where the singer is loud: nobody has to detect double talk. Spectra of the reference are
 those of overlap-save and come every hop, so a hop is filtered as soon as it is full, and nothing waits. All partitions learn
-every hop; their responses are cut to a block in turn, those of the first group every other hop.
+every hop. What those of the first group learn is cut to a block at once, the others' responses are in turn, a group every other hop.
 
 G. Enzner and P. Vary, Frequency-domain adaptive Kalman filter for acoustic echo control in hands-free telephones, Signal
 Processing 86 (2006). F. Kuech, E. Mabande and G. Enzner, State-space architecture of the partitioned-block-based acoustic echo
@@ -198,7 +198,7 @@ def predict(
         estimate[0, k], estimate[1, k], unsure[k] = yr, yi, off
 
 
-@compiled(f"void({CUBE}, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32, {CUBE}, float32)", FAST)
+@compiled(f"void({CUBE}, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, {CUBE}, float32)", FAST)
 def learn(
     past: np.ndarray,
     first: int,
@@ -206,15 +206,13 @@ def learn(
     noise: np.ndarray,
     spread: np.ndarray,
     step: np.ndarray,
-    held: np.float32,
     weights: np.ndarray,
     told: np.float32,
 ) -> None:
-    """Add the Kalman gain times ``error`` [2, BINS] to the first group's ``step`` [2, BINS, GROUP] and to the other weights;
+    """The Kalman gain times ``error`` [2, BINS] into the first group's ``step`` [2, BINS, GROUP], and added to the other weights;
     the covariance of all after it.
 
-    ``noise`` [BINS]: expected power of ``error``; ``held``: how much of the step stays, 1, or 0 where another begins; ``told``:
-    of a window of FFT samples, the part that was heard.
+    ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard.
     """
     late = first + GROUP
     for k in range(BINS):
@@ -222,9 +220,9 @@ def learn(
         er, ei, less = error[0, k] * over, error[1, k] * over, told * over
         xr, xi, p, sr, si = past[0, k, first:late], past[1, k, first:late], spread[k, :GROUP], step[0, k], step[1, k]
         for i in range(GROUP):
-            sr[i] = held * sr[i] + p[i] * (xr[i] * er + xi[i] * ei)
+            sr[i] = p[i] * (xr[i] * er + xi[i] * ei)
         for i in range(GROUP):
-            si[i] = held * si[i] + p[i] * (xr[i] * ei - xi[i] * er)
+            si[i] = p[i] * (xr[i] * ei - xi[i] * er)
         for i in range(GROUP):
             p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
     for k in range(LATE_BINS):
@@ -593,9 +591,10 @@ def cancel(
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
     tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
     expect(unsure, error, told, smooth, near, noise)
-    learn(past, first, error, noise, spread, step, np.float32(hops % 2 == 0), weights, told)
-    group = 0 if hops % 2 == 0 else 1 + hops // 2 % (GROUPS - 1)
-    constrain(step, weights, group, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
+    learn(past, first, error, noise, spread, step, weights, told)
+    constrain(step, weights, 0, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
+    if hops % 2 == 0:
+        constrain(step, weights, 1 + hops // 2 % (GROUPS - 1), natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
     levels[SLIP] = slip_samples(heard, error, shared, keep_slip)
     if sounds:
         levels[LIKE] = keep_slip * levels[LIKE] + likeness(heard, error)
@@ -651,7 +650,7 @@ class Canceller:
 
     def reset(self) -> None:
         """Forget the path and what was heard."""
-        for state in (self._ring, self._weights, self._spread, self._step, self._near, self._shared, self._window, self._levels):
+        for state in (self._ring, self._weights, self._spread, self._near, self._shared, self._window, self._levels):
             state[:] = 0.0
         self._hops = self.back_blocks = 0
 

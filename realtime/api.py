@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.settings import Settings, make_settings
 from rt_melody.realtime.sources import FileSource
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
+from rt_melody.realtime.sources.mixing import FULL_SCALES
 from rt_melody.realtime.types import NoteOn, note_name
 
 AT_ONCE_S = 10.0  # of a file, so that an hour of it is not held in memory
@@ -52,9 +54,15 @@ class Melody(TrackedSound):
         """The frames."""
         return map(Row._make, self.frames.tolist())
 
-    def __getitem__(self, index: int) -> Row:
-        """A frame."""
-        return Row._make(self.frames[index].item())
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        """A frame, or some."""
+        if isinstance(index, slice):
+            return list(map(Row._make, self.frames[index].tolist()))
+        return Row._make(self.frames[operator.index(index)].item())
 
     def __len__(self) -> int:
         """Frames."""
@@ -200,15 +208,16 @@ def _pieces(source: FileSource) -> Iterator[np.ndarray]:
 
 
 def _as_mono(samples: Any) -> np.ndarray:
-    """Float32 [shape=(n,)]. Raises ValueError for what is not float or has another shape."""
+    """Float32 [shape=(n,)]. Raises ValueError for what is not float, has another shape or is not of full scale 1."""
     samples = np.asarray(samples)
     if samples.dtype.kind != "f":
         raise ValueError(f"samples are {samples.dtype}; give floats of full scale 1, for instance samples / 32768 of 16-bit ones")
+    if np.count_nonzero(np.abs(samples) > FULL_SCALES) > samples.size // 100:  # some are broken in sounds that are not
+        raise ValueError(
+            f"many samples lie beyond {FULL_SCALES:g}; give floats of full scale 1, for instance samples / 32768 of 16-bit ones"
+        )
     if samples.ndim == 1:
         return samples.astype(np.float32, copy=False)
-    if samples.ndim != 2 or not 1 <= samples.shape[1] <= max(1, len(samples)):
+    if samples.ndim != 2 or not 1 <= samples.shape[1] <= (len(samples) or samples.shape[1]):
         raise ValueError(f"samples have shape {samples.shape}; give (n,) or (n, n_channels), transposed if need be")
     return mix_down(samples.astype(np.float32, copy=False), np.empty(len(samples), np.float32))
-
-
-

@@ -62,12 +62,12 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.came: int | None = None  # the signal that asks to end
-        self._running = False
+        self.running = False  # signals are noted, no longer raised
         self._pause_asked = False
 
     def run(self) -> None:
         """From now on signals are noted, not raised. Raises Stopped for one that came before."""
-        self._running = True
+        self.running = True
         if self.came is not None:
             raise Stopped(self.came)
 
@@ -89,13 +89,13 @@ class StopSignals:
         """The handler of a signal that ends the program."""
         first, self.came = self.came is None, number
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if first and not self._running:
+        if first and not self.running:
             raise Stopped(number)
 
     def note_pause(self, _number: int, _frame: object) -> None:
         """The handler of Ctrl-Z."""
         self._pause_asked = True
-        if not self._running:
+        if not self.running:
             self.pause()
 
 

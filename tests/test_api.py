@@ -102,6 +102,16 @@ def test_no_samples_are_no_frames():
     assert all(len(getattr(empty, name)) == 0 for name in ARRAYS) and empty.events == [] and len(empty.notes) == 0
 
 
+def test_melodies_are_compared_and_cut_as_sequences_are():
+    sound = demo_phrase(RATE).samples[:RATE]
+    one, same, other = track(sound, RATE), track(sound, RATE), track(sound[: RATE // 2], RATE)
+    assert one == same and one != other and one != 1 and other in [one, other]
+    assert one[2:4] == [one[2], one[3]] and one[-1] == list(one)[-1] and one[:0] == []
+    with pytest.raises(TypeError, match="integer"):
+        one["f0_hz"]
+    assert len(track(np.zeros((0, 2)), RATE)) == 0, "nothing, in stereo"
+
+
 @pytest.mark.parametrize(
     "samples, said",
     [
@@ -112,6 +122,7 @@ def test_no_samples_are_no_frames():
         (np.zeros((800, 2, 2)), r"\(800, 2, 2\)"),
         (np.zeros((800, 0)), r"\(800, 0\)"),
         (np.float64(0.5), r"\(\)"),
+        (np.full(800, 9000.0), "samples / 32768"),
     ],
 )
 def test_samples_of_another_type_or_shape(samples, said):
@@ -124,6 +135,7 @@ def test_samples_of_another_type_or_shape(samples, said):
     [
         ({"sample_rate": 500}, "500 Hz.*1000 to 768000"),
         ({"sample_rate": 44100.5}, "44100.5 Hz"),
+        ({"sample_rate": "16000"}, "'16000' Hz"),
         ({"sample_rate": RATE, "latency_ms": 4}, "4 ms cannot be met"),
         ({"sample_rate": RATE, "model": "gone.pt"}, "gone.pt"),
         ({"sample_rate": RATE, "f0_min_hz": 500, "f0_max_hz": 400}, "500 Hz is not below the highest, 400 Hz"),

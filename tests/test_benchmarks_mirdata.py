@@ -62,11 +62,30 @@ def test_sets_that_cannot_be_scored(dataset, monkeypatch):
     with pytest.raises(DataError, match="no index of made_up yet"):
         list(mirdata_sets.labelled(Unindexed()))
     monkeypatch.setitem(sys.modules, "mirdata", SimpleNamespace(list_datasets=lambda: ["vocadito"]))
-    with pytest.raises(DataError, match="mirdata has no data set vocaditto; it has vocadito"):
+    with pytest.raises(DataError, match="mirdata has no data set vocaditto; did you mean vocadito"):
         mirdata_sets.open_set("vocaditto", None)
     monkeypatch.setitem(sys.modules, "mirdata", None)
-    with pytest.raises(DataError, match=r"pip install 'rt-melody\[datasets\]'"):
+    with pytest.raises(DataError, match=r"pip install '.\[datasets\]'"):
         mirdata_sets.open_set("vocadito", None)
+
+
+def test_what_is_not_on_this_disk_is_counted_and_left_out(dataset, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("mir_eval")
+    good = dataset.track("a")
+    (tmp_path / "broken.wav").write_text("no sound")
+    tracks = {
+        "gone": SimpleNamespace(audio_path=str(tmp_path / "gone.wav"), f0=good.f0),
+        "broken": SimpleNamespace(audio_path=str(tmp_path / "broken.wav"), f0=good.f0),
+        "note": SimpleNamespace(audio_path=good.audio_path, pitch="A4"),  # as TinySOL has it
+        "corrected": SimpleNamespace(audio_path=good.audio_path, f0_corrected=good.f0, f0=Labels([0.0, 1.0], [100.0, 100.0])),
+    }
+    made = SimpleNamespace(name="made_up", track_ids=list(tracks), track=tracks.__getitem__)
+    monkeypatch.setattr(mirdata_sets, "open_set", lambda name, home: made)
+    mirdata_sets.main(["made_up"])
+    told = capsys.readouterr()
+    assert "broken.wav is not audio" in told.err and "2 of 4 tracks have no sound or no f0 here" in told.err
+    name, accuracy = told.out.splitlines()[2].split("|")[1:3]
+    assert name.strip() == "corrected" and float(accuracy) > 99.5 and told.out.count("\n") == 4
 
 
 def test_ikala_is_read_as_mirdata_reads_it(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -19,6 +20,7 @@ import soundfile
 
 from rt_melody.realtime import cli, options, program
 from rt_melody.realtime.cli import main
+from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.settings import FLAT
 from rt_melody.realtime.sources.demo import demo_phrase
 
@@ -317,6 +319,16 @@ def test_a_test_that_is_stopped_says_so_in_its_status(monkeypatch, capsys, argum
     port = SimpleNamespace(close_port=lambda: None, delete=lambda: None)
     monkeypatch.setattr("rt_melody.realtime.sinks.midi_ports.open_midi_out", lambda *_: port)
     assert said(capsys, *arguments.split())[0] == 128 + signal.SIGTERM
+
+
+def test_a_signal_whose_exception_a_library_swallowed_is_still_what_ended_the_start(monkeypatch, capsys):
+    def opening(self):
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        raise DeviceError("the server took long, and refused")
+
+    monkeypatch.setattr(program.Program, "run", opening)
+    assert said(capsys, "--input", "demo", "--quiet") == (128 + signal.SIGTERM, "", "")
 
 
 @pytest.mark.slow

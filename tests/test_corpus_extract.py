@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -89,7 +90,7 @@ def test_each_recording_has_its_results_where_it_had_its_place(corpus, capsys):
         assert Path("alone.csv").read_bytes() == Path(f"{stem}.csv").read_bytes()
         assert Path("alone.mid").read_bytes() == Path(f"{stem}.mid").read_bytes()
     said = capsys.readouterr().err
-    assert "in/b/bad.wav: in/b/bad.wav is not audio" in said and "1 of 5 recordings failed: in/b/bad.wav" in said
+    assert "rt-melody: in/b/bad.wav is not audio" in said and "1 of 5 recordings failed: in/b/bad.wav" in said
     assert list(entries()) == corpus and [e["status"] for e in entries().values()] == ["done", "done", "failed", "done", "done"]
     one = entries()["a/one"]
     assert one["seconds"] == 2.0 and len(one["sha256"]) == 64 and one["ms"] > 0 and one["version"] and one["model"] and one["settings"]
@@ -162,7 +163,7 @@ def test_a_recording_that_kills_its_workers_is_told_and_left(corpus, capsys):
         return lambda todo, stop: map(dead, outcomes(todo, stop))
 
     assert run(outcomes=deadly) == 1
-    assert "in/a/one.wav: two workers died on it (SIGKILL and SIGKILL)" in capsys.readouterr().err
+    assert "in/a/one.wav: 2 workers died on it (SIGKILL)" in capsys.readouterr().err
     assert entries()["a/one"]["status"] == "failed" and entries()["a/two"]["status"] == "done"
     assert run() == 1 and entries()["a/one"]["status"] == "done", "tried again the next time"
 
@@ -207,6 +208,21 @@ def test_folders_patterns_lists_and_files(corpus):
     assert names(["in/a/one.wav"], [], []) == ["one"]
     Path("list.txt").write_text("in/a/two.wav\n\n../in/x.wav\n")
     assert names([], ["list.txt"], []) == ["in/a/two", "in/x"], "nothing leads out of the folder"
+    Path("list.txt").write_bytes(b"\xef\xbb\xbfin/a/two.wav\r\nin/x.wav\r\n")
+    assert names([], ["list.txt"], []) == ["in/a/two", "in/x"], "as an editor on Windows writes it"
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="nothing is shut to root")
+def test_a_folder_that_is_shut_is_told(corpus, capsys):
+    Path("in/shut").mkdir(mode=0)
+    assert run() == 1 and "in/shut cannot be read (Permission denied)" in capsys.readouterr().err
+    assert len(entries()) == len(corpus) + 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+def test_a_pipe_among_the_recordings_keeps_nobody_waiting(corpus, capsys):
+    os.mkfifo("in/a/pipe.wav")
+    assert run() == 1 and "in/a/pipe.wav is a pipe; give a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -225,10 +241,18 @@ def test_folders_patterns_lists_and_files(corpus):
         (["--list", "binary.txt", "--out", "out"], "the list binary.txt is no text"),
         (["in", "--out", "out", "--midi-out"], "there is no option --midi-out"),
         (["in", "--out", "out", "--model", "gone.pt"], "there is no model file gone.pt"),
+        (["in", "--out", ""], "--out '' is no folder"),
+        (["", "--out", "out"], "'' does not exist"),
+        (["--list", "up.txt", "--out", "out"], "the list up.txt has ../.., which is no recording"),
+        (["double", "--out", "out", "--format", "csv", "sv_csv"], "would share the result one.sv.csv"),
     ],
 )
 def test_what_cannot_be_asked_for(corpus, words, said, capsys):
     Path("binary.txt").write_bytes(b"\x00\xff\n")
+    Path("up.txt").write_text("../..\n")
+    Path("double").mkdir()
+    for name in ("one", "one.sv"):
+        shutil.copy("in/a/one.wav", f"double/{name}.wav")
     assert main(["extract", *words]) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and not Path("out").exists()
@@ -289,6 +313,58 @@ def test_a_full_disk_loses_nothing_that_is_done(corpus, monkeypatch):
     assert run() == 1 and len(results()) == 8
 
 
+def test_a_disk_that_is_full_amid_a_file_is_told_of_the_results(corpus, monkeypatch):
+    def full(sound, stem, names, style):
+        raise OutputError(f"{stem}.csv cannot be written further") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rt_melody.realtime.corpus.extraction.write_formats", full)
+    with pytest.raises(OutputError, match=r"results cannot be written in .*out/a \(No space left on device\); what is done stays done"):
+        run()
+
+
+def test_what_holds_for_every_recording_is_told_once_and_leaves_no_mark(corpus, capsys):
+    with pytest.raises(RtMelodyError, match="a latency bound of 3 ms cannot be met"):
+        run(settings=make_settings({"latency_ms": 3}))
+    Path("none.pt").write_text("no model")
+    with pytest.raises(RtMelodyError, match="none.pt is not a model file"):
+        run(settings=make_settings({"model": "none.pt", "trust_model": True}))
+    Path("out").mkdir()
+    with Manifest(Path("out"), {"manifest": 1, "version": "another, which did nothing"}):
+        pass
+    assert run() == 1 and list(entries()) == corpus, "with nothing done there is nothing to keep"
+
+
+def test_a_file_that_is_no_manifest_is_left_alone(corpus):
+    Path("out").mkdir()
+    for text in ("mine", '{"mine": 1}\n'):
+        Path("out/manifest.jsonl").write_text(text)
+        with pytest.raises(RtMelodyError, match="is no manifest of this program"):
+            run()
+        assert Path("out/manifest.jsonl").read_text() == text
+
+
+def test_lines_of_a_manifest_that_are_damaged_count_as_none(corpus):
+    run()
+    whole, path = results(), Path("out/manifest.jsonl")
+    lines = path.read_bytes().splitlines()
+    lines[1:3] = [b"\0" * 20, b'{"path": ["a"]}', b"[1]", b'{"path": "x"}']
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    assert run() == 1 and results() == whole and list(entries()) == corpus
+
+
+def test_results_of_one_sound_do_not_take_the_place_of_anothers(corpus):
+    shutil.copytree("in", "copy")
+    shutil.copytree("in", "other")
+    soundfile.write("other/a/two.wav", demo_phrase(RATE).samples[RATE : 2 * RATE], RATE)
+    run()
+    whole = results()
+    extraction = Extraction(Settings(), ("csv", "midi"), str(Path("out").absolute()))
+    assert extract(extraction, find_recordings(["copy"], [], [], Path("out")), in_process(extraction), StopSignals()) == 1
+    with pytest.raises(RtMelodyError, match=r"other/a/two.wav would take the place of the results of in/a/two.wav; rename one"):
+        extract(extraction, find_recordings(["other"], [], [], Path("out")), in_process(extraction), StopSignals())
+    assert results() == whole
+
+
 # --- on a cluster
 
 
@@ -310,6 +386,21 @@ def test_a_worker_of_another_version():
 def test_a_path_that_a_worker_does_not_see(corpus):
     with pytest.raises(RtMelodyError, match=r"the worker tcp://there:1 does not see .*one.wav; mount it there .* --send"):
         cluster._check_paths(Client(lambda function, path: False), "in/a/one.wav", "out")
+
+
+def test_a_cluster_that_is_gone_and_one_without_workers(corpus, capsys, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "PATIENCE_S", -1.0)
+    client = SimpleNamespace(nthreads=dict, submit=lambda *args, **options: object(), cancel=lambda waiting: None, run=lambda *args: {})
+
+    def gone(*args, **options):
+        raise distributed.CancelledError("scheduler-connection-lost")
+
+    extraction = Extraction(Settings(), ("csv",), str(Path("out").absolute()))
+    recordings = find_recordings(["in"], [], [], Path("out"))
+    with pytest.raises(RtMelodyError, match="the cluster is gone.*what is done stays done"):
+        list(cluster._outcomes(SimpleNamespace(wait=gone), client, extraction, recordings, lambda: False, False))
+    assert capsys.readouterr().err.count("the cluster has no workers any more") == 1
 
 
 def test_workers_that_map_memory_anew_are_told_and_not_made_here(capsys, monkeypatch):

@@ -74,13 +74,13 @@ def twin(microphone, reference, hop, keep=0.9999, smooth=0.7, reverberation_s=1.
     energy = 10.0 ** (-6.0 * np.arange(c.PARTITIONS) * c.BLOCK / SECOND / reverberation_s)
     prior, hop_s, told = energy / energy.sum(), hop / SECOND, hop / c.FFT
     weights, spread = np.zeros((c.PARTITIONS, c.BINS), complex), np.zeros((c.PARTITIONS, c.BINS))
-    waiting = np.zeros_like(weights)  # what the first group has learnt and not yet taken over
+    first = np.arange(c.PARTITIONS)[:, None] < c.GROUP
     near, padded = np.zeros(c.BINS), np.concatenate([np.zeros(c.FFT + c.PARTITIONS * c.BLOCK), reference])
     powers, scale, heard_s, shared, echo_power, out = np.zeros(2), 0.0, 0.0, 0.0, 0.0, []
     like, like_hops, middle = 0.0, 0.0, slice(*c.SLIP_BINS)
     limits = np.where(np.arange(c.PARTITIONS) < c.GROUP, c.BINS, c.LATE_BINS)
     learns = np.arange(c.BINS)[None, :] < limits[:, None]
-    in_turn = itertools.cycle((1, 0, 2, 0, 3, 0))
+    in_turn = itertools.cycle((2, 3, 1))
     for at in range(0, len(microphone) // hop * hop, hop):
         mic, ref = microphone[at : at + hop].astype(float), reference[at : at + hop].astype(float)
         end = c.FFT + c.PARTITIONS * c.BLOCK + at + hop
@@ -107,15 +107,19 @@ def twin(microphone, reference, hop, keep=0.9999, smooth=0.7, reverberation_s=1.
             like, like_hops = (np.exp(-hop_s / c.SLIP_S) * old + new for old, new in ((like, alike), (like_hops, 1.0)))
         near = smooth * near + (1.0 - smooth) * np.abs(error) ** 2
         noise = told * (spread * np.abs(past) ** 2).sum(0) + near + c.SILENT * c.FFT * told
-        gained = spread / noise * past.conj() * error
+        weights = weights + np.where(first, cut(spread / noise * past.conj() * error), spread / noise * past.conj() * error)
         spread = spread - told * spread**2 / noise * np.abs(past) ** 2
-        first = np.arange(c.PARTITIONS)[:, None] < c.GROUP
-        weights, waiting = weights + np.where(first, 0.0, gained), waiting + np.where(first, gained, 0.0)
-        group = slice(c.GROUP * (turn := next(in_turn)), c.GROUP * (turn + 1))
-        taps = np.fft.irfft(weights[group] + waiting[group], c.FFT, axis=1)
-        taps[:, c.BLOCK :] = 0.0
-        weights[group], waiting[group] = np.where(learns[group], np.fft.rfft(taps, axis=1), 0.0), 0.0
+        if (at // hop) % 2:
+            group = slice(c.GROUP * (turn := next(in_turn)), c.GROUP * (turn + 1))
+            weights[group] = np.where(learns[group], cut(weights[group]), 0.0)
     return np.concatenate(out)
+
+
+def cut(spectra):
+    """Those of the responses cut to a block."""
+    taps = np.fft.irfft(spectra, c.FFT, axis=1)
+    taps[:, c.BLOCK :] = 0.0
+    return np.fft.rfft(taps, axis=1)
 
 
 @pytest.mark.parametrize("hop", (80, 160, 320))

@@ -59,7 +59,10 @@ def test_clocks_that_run_apart_slip_by_whole_partitions_and_nothing_is_given_bef
     rate = RATE * (1 + 1e-6 * ppm)
     voices, references = heard(source, mic, monitor, played(40.0, other_rate=rate))
     begins = np.flatnonzero(references)[0]
-    beside = references[begins:] - voices[begins:]
+    there = np.flatnonzero(references[begins:]) + begins  # what comes late is silent first
+    assert len(there) > 0.99 * (len(references) - begins)
+    voices, references, begins = voices[there], references[there], 0
+    beside = references - voices
     steps = np.diff(beside)
     assert set(np.abs(steps[steps != 0])) <= {SLIP, 2 * SLIP, 3 * SLIP}
     assert source.slips == np.count_nonzero(steps) >= 2

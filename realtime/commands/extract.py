@@ -10,7 +10,7 @@ from rt_melody.realtime.checks import default_jobs
 from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extract import by_processes, extract
 from rt_melody.realtime.corpus.extraction import HEARD_BY, Extraction
-from rt_melody.realtime.corpus.inputs import find_recordings
+from rt_melody.realtime.corpus.inputs import check_apart, find_recordings
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.formats.table import FORMATS, check_formats
 from rt_melody.realtime.options import Parser, add_settings, asked_for
@@ -40,9 +40,10 @@ def run(arguments: list[str]) -> int:
     formats = tuple(dict.fromkeys(args.format or ["csv", "midi"]))
     check_formats(formats)
     out = Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"--out {out} is no folder; give the name of one")
+    if not args.out or (out.exists() and not out.is_dir()):
+        raise SettingsError(f"--out {args.out or repr('')} is no folder; give the name of one")
     recordings = find_recordings(args.paths, args.list or [], args.match or [], out)
+    check_apart(recordings, [ending for name in formats for ending in FORMATS[name].endings])
     extraction = Extraction(_absolute(settings), formats, os.path.abspath(out))
     with stop_signals() as signals:
         if args.scheduler is None:
@@ -76,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("paths", nargs="*", metavar="FOLDER|FILE", help="folders, which are walked, and recordings")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where results go, and manifest.jsonl, which tells of each")
-    parser.add_argument("--list", nargs="+", metavar="FILE", help="text files with the path of a recording in each line")
+    parser.add_argument(
+        "--list", nargs="+", metavar="FILE", help="text files with the path of a recording in each line; - for standard input"
+    )
     parser.add_argument("--match", nargs="+", metavar="PATTERN", help="names of files that are taken from folders; default: sounds")
     parser.add_argument("--format", nargs="+", metavar="NAME", help="what is written; default: csv midi; see below")
     parser.add_argument(

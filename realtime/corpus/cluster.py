@@ -7,31 +7,35 @@ Conventions
 * By default workers read sounds and write results by path, on a disk that all see under the same name. With ``send`` the bytes
   of a sound go with its task, and those of its results come back.
 * A worker that dies costs its recording a retry. On a cluster that is made here a recording whose workers die twice is given up;
-  on another one after as many as its scheduler allows (``distributed.scheduler.allowed-failures``).
+  on another one after one more than its scheduler allows (``distributed.scheduler.allowed-failures``).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rt_melody.realtime.console import say
-from rt_melody.realtime.corpus.extraction import PARTIAL, Entry, Extraction, Extractor
+from rt_melody.realtime.corpus.extraction import PARTIAL, Entry, Extraction, Extractor, not_written
 from rt_melody.realtime.corpus.inputs import Recording
 from rt_melody.realtime.corpus.workers import LIVES, Outcome
-from rt_melody.realtime.errors import DeviceError, InputError, OutputError, SettingsError, missing_package
+from rt_melody.realtime.errors import DeviceError, InputError, RtMelodyError, SettingsError, missing_package
 from rt_melody.realtime.version import version
 
 LOCAL = "local"
 WAITING = 3  # tasks a thread
 CONNECT_S = 10.0
 LOOK_S = 0.2  # how soon a signal is noticed
+PATIENCE_S = 10.0  # with a cluster without workers, which may be about to begin anew
 TRIM = "MALLOC_TRIM_THRESHOLD_"  # mallopt(3): set, it fixes the other one at 128 KiB, which would else grow with what is asked for
 MAP = "MALLOC_MMAP_THRESHOLD_"
 _thread = threading.local()
@@ -49,10 +53,18 @@ def on_cluster(extraction: Extraction, address: str, jobs: int, send: bool = Fal
     except ImportError as error:
         raise SettingsError(missing_package("--scheduler", "distributed")) from error
     with ExitStack() as stack:
+        _silence()
         client: Any = _local(distributed, jobs, stack) if address == LOCAL else _connect(distributed, address, stack)
         _check_versions(client)
         _tell_of_mapping(client)
         yield lambda todo, stop: _outcomes(distributed, client, extraction, todo, stop, send)
+
+
+def _silence() -> None:
+    """Dask's own messages, which tell in tracebacks what this program says in a sentence."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _local(distributed: Any, jobs: int, stack: ExitStack) -> Any:
@@ -66,8 +78,11 @@ def _local(distributed: Any, jobs: int, stack: ExitStack) -> Any:
         f"nanny.pre-spawn-environ.{TRIM}": None,
     }
     stack.enter_context(config.set({f"distributed.{key}": value for key, value in ours.items()}))
+    quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # None alone asks for port 8787, and warns where it is taken
     cluster = stack.enter_context(
-        distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL", memory_limit=0)
+        distributed.LocalCluster(
+            n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL", memory_limit=0, scheduler_kwargs=quiet
+        )
     )
     return stack.enter_context(distributed.Client(cluster))
 
@@ -112,28 +127,55 @@ def _maps_anew() -> bool:
 def _outcomes(
     distributed: Any, client: Any, extraction: Extraction, todo: Iterable[Recording], stop: Callable[[], bool], send: bool
 ) -> Generator[Outcome]:
-    """As ``workers.run_tasks`` gives them."""
+    """As ``workers.run_tasks`` gives them. Raises DeviceError where the cluster is gone meanwhile."""
     waiting: dict[Any, Recording] = {}
-    todo, left = iter(todo), True
-    checked = send
     try:
-        while not stop():
-            threads = sum(client.nthreads().values()) or 1
-            while left and len(waiting) < WAITING * threads:
-                recording = next(todo, None)
-                if recording is None:
-                    left = False
-                    break
-                if not checked:
-                    _check_paths(client, recording.path, extraction.out)
-                    checked = True
-                task = _sent(extraction, recording) if send else (extraction, _absolute(recording))
-                waiting[client.submit(_extract_sent if send else _extract, *task, pure=False)] = recording
-            if not waiting:
-                return
-            yield from _finished(distributed, waiting, extraction)
+        yield from _handed_out(distributed, client, extraction, iter(todo), stop, send, waiting)
+    except (CancelledError, OSError) as error:
+        raise DeviceError(
+            "the cluster is gone, or has dropped what it was to hear; what is done stays done: start it, and give the same command again"
+        ) from error
     finally:
-        client.cancel(list(waiting))
+        with suppress(CancelledError, OSError):
+            client.cancel(list(waiting))
+
+
+def _handed_out(
+    distributed: Any, client: Any, extraction: Extraction, todo: Iterator[Recording], stop: Callable[[], bool], send: bool, waiting: Any
+) -> Generator[Outcome]:
+    left, checked, hands = True, send, _Hands(client)
+    while not stop():
+        most = WAITING * hands.threads()
+        while left and len(waiting) < most:
+            recording = next(todo, None)
+            if recording is None:
+                left = False
+                break
+            if not checked:
+                _check_paths(client, recording.path, extraction.out)
+                checked = True
+            task = _sent(extraction, recording) if send else (extraction, _absolute(recording))
+            waiting[client.submit(_extract_sent if send else _extract, *task, pure=False)] = recording
+        if not waiting:
+            return
+        yield from _finished(distributed, waiting, extraction)
+
+
+class _Hands:
+    """Those of a cluster, which may come and go."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self._since_s, self._told = client, time.monotonic(), False
+
+    def threads(self) -> int:
+        """How many there are, 1 where there are none; which is told when it lasts."""
+        number = sum(self._client.nthreads().values())
+        if number:
+            self._since_s, self._told = time.monotonic(), False
+        elif not self._told and time.monotonic() - self._since_s > PATIENCE_S:
+            say("the cluster has no workers any more; this goes on when it has some (dask worker ADDRESS), and Ctrl-C ends it")
+            self._told = True
+        return number or 1
 
 
 def _finished(distributed: Any, waiting: dict[Any, Recording], extraction: Extraction) -> Generator[Outcome]:
@@ -149,14 +191,14 @@ def _finished(distributed: Any, waiting: dict[Any, Recording], extraction: Extra
 def _outcome(recording: Recording, future: Any, extraction: Extraction, distributed: Any) -> Outcome:
     error = future.exception()
     if isinstance(error, distributed.KilledWorker):
-        return Outcome(recording, died=("killed",) * LIVES)
+        return Outcome(recording, died=("killed",) * (error.allowed_failures + 1))
     if error is not None:
         return Outcome(recording, error=error)
     entry, files = future.result()
     try:
         _put(Path(extraction.out) / recording.name, files, Path(extraction.out) / PARTIAL)
     except OSError as failure:
-        return Outcome(recording, error=OutputError(f"results cannot be written in {extraction.out} ({failure.strerror}); free some space"))
+        return Outcome(recording, error=not_written(Path(extraction.out), failure))
     return Outcome(recording, {**entry, "sound": recording.path})
 
 
@@ -192,10 +234,13 @@ def _sent(extraction: Extraction, recording: Recording) -> tuple[Extraction, Rec
 
 
 def _extractor(extraction: Extraction) -> Extractor:
-    """That of this thread, which has loaded the model."""
+    """That of this thread, which has loaded the model. Raises SettingsError where it cannot be made, for whatever reason."""
     held: Extractor | None = getattr(_thread, "extractor", None)
     if held is None or held.asked != extraction:
-        held = _thread.extractor = Extractor(extraction)
+        try:
+            held = _thread.extractor = Extractor(extraction)
+        except RtMelodyError as error:
+            raise SettingsError(str(error)) from error
     return held
 
 
@@ -219,7 +264,8 @@ def _extract_sent(extraction: Extraction, recording: Recording, data: bytes | No
             extractor.asked = asked
         if "error" in entry:
             entry["error"] = entry["error"].replace(str(sound), recording.path)
-        entry["remarks"] = [said.replace(str(sound), recording.path) for said in entry.get("remarks", [])]
+        if "remarks" in entry:
+            entry["remarks"] = [said.replace(str(sound), recording.path) for said in entry["remarks"]]
         place = out / recording.name
         files = {path.name: path.read_bytes() for path in place.parent.iterdir() if path.is_file()} if place.parent.exists() else {}
         return entry, files

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from rt_melody.realtime.corpus.extraction import PARTIAL, Entry, Extraction, Extractor
+from rt_melody.realtime.corpus.extraction import PARTIAL, Entry, Extraction, Extractor, not_written, sha256
 from rt_melody.realtime.corpus.inputs import Recording
 from rt_melody.realtime.corpus.manifest import Manifest
 from rt_melody.realtime.corpus.progress import Progress
 from rt_melody.realtime.corpus.workers import Outcome, run_tasks
-from rt_melody.realtime.errors import OutputError
+from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.formats.table import FORMATS
 from rt_melody.realtime.signals import StopSignals, signal_name
 
@@ -37,7 +37,10 @@ def extract(extraction: Extraction, recordings: list[Recording], outcomes: Outco
     with Manifest(out, extraction.head()) as manifest:
         partial = out / PARTIAL
         shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-        partial.mkdir()
+        try:
+            partial.mkdir()
+        except OSError as error:
+            raise not_written(out, error) from error
         try:
             return _Run(extraction, recordings, manifest).run(outcomes, signals)
         finally:
@@ -48,8 +51,20 @@ class _Run:
     def __init__(self, extraction: Extraction, recordings: list[Recording], manifest: Manifest) -> None:
         self.out, self.formats, self.manifest = Path(extraction.out), extraction.formats, manifest
         self.recordings = recordings
+        for recording in recordings:
+            self._check_owner(recording)
         self.todo = [self._known(recording) for recording in recordings if not self._is_done(recording)]
         self.failed: list[str] = []
+
+    def _check_owner(self, recording: Recording) -> None:
+        """Raises SettingsError where its results would take the place of another's, which an earlier command heard. A sound that
+        has moved, or a copy of it, is the same one."""
+        entry = self.manifest.entries.get(recording.name, {})
+        other = entry.get("sound", recording.path)
+        if other == recording.path or entry["status"] != "done" or not os.path.exists(other) or not os.path.exists(recording.path):
+            return
+        if entry.get("stamp") != stamp(recording.path) and entry.get("sha256") != sha256(Path(recording.path)):
+            raise SettingsError(f"{recording.path} would take the place of the results of {other}; rename one, or give another --out")
 
     def _is_done(self, recording: Recording) -> bool:
         """By the sound's size and time of change; where those differ, its checksum decides."""
@@ -91,18 +106,19 @@ class _Run:
             entry = self.manifest.entries[recording.name]
         if entry["status"] == "failed":
             self.failed.append(recording.path)
-            progress.say(f"{recording.path}: {entry['error']}")
+            progress.say(_of(recording, entry["error"]))
         for remark in entry.get("remarks", ()):
-            progress.say(f"{recording.path}: {remark}")
+            progress.say(_of(recording, remark))
         self.manifest.add({**entry, "stamp": stamp(recording.path)})
         progress.step(entry.get("seconds") or 0.0)
 
     def _entry(self, recording: Recording, outcome: Outcome) -> Entry:
-        if isinstance(outcome.error, OutputError):
+        if isinstance(outcome.error, (OutputError, SettingsError)):  # no other recording would fare better
             raise outcome.error
         lost: Entry = {"path": recording.name, "sound": recording.path, "status": "failed"}
         if outcome.given_up:
-            return {**lost, "error": f"two workers died on it ({' and '.join(outcome.died)}); it is left out, and tried again next time"}
+            how = f"{len(outcome.died)} workers died on it ({', '.join(dict.fromkeys(outcome.died))})"
+            return {**lost, "error": f"{how}; it is left out, and tried again next time"}
         if outcome.error is not None:
             return {**lost, "error": str(outcome.error).strip()}
         return outcome.result
@@ -116,11 +132,24 @@ class _Run:
 
     def _join_tables(self) -> None:
         if "parquet" in self.formats:
-            from rt_melody.realtime.formats.parquet import join
-
             names = sorted(path for path, entry in self.manifest.entries.items() if entry["status"] == "done")
             for table in ("frames", "notes"):
-                join([self.out / f"{name}.{table}.parquet" for name in names], self.out / f"{table}.parquet")
+                self._join([self.out / f"{name}.{table}.parquet" for name in names], f"{table}.parquet")
+
+    def _join(self, pieces: list[Path], whole: str) -> None:
+        from rt_melody.realtime.formats.parquet import join
+
+        new = self.out / PARTIAL / whole
+        try:
+            if join([piece for piece in pieces if piece.exists()], new):
+                new.replace(self.out / whole)
+        except OSError as error:
+            raise not_written(self.out, error) from error
+
+
+def _of(recording: Recording, sentence: str) -> str:
+    """The sentence, which names its recording."""
+    return sentence if recording.path in sentence else f"{recording.path}: {sentence}"
 
 
 def stamp(path: str) -> list[int] | None:

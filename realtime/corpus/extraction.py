@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class Extraction:
 def sha256(path: Path) -> str:
     """Of a file's bytes, in hexadecimal. Raises InputError for one that cannot be read."""
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise InputError(f"{path} is a pipe; give a file")  # opened, it would wait for somebody who writes
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
     except OSError as error:
@@ -81,13 +84,19 @@ def _sha256(file: Any) -> str:  # Python 3.10
 
 
 class Extractor:
-    """Works through recordings one after the other with one model."""
+    """Works through recordings one after the other with one model. Raises RtMelodyError for what no recording could be heard by,
+    such as a model file that is none."""
 
     def __init__(self, extraction: Extraction) -> None:
+        from rt_melody.realtime.engine import load_streaming_model  # takes a second, which the process that hands out work need not wait
+
         self.asked = extraction
-        self.trackers: dict[int, MelodyTracker] = {}
         self.settings_sha256 = hashlib.sha256(repr(sorted(extraction.head()["settings"].items())).encode()).hexdigest()
         self.model_sha256 = extraction.model_sha256()
+        tracking = extraction.settings.tracking
+        self.model = load_streaming_model(tracking.model, tracking.trust_model)
+        self.trackers: dict[int, MelodyTracker] = {}
+        self._tracker(self.model.config.sample_rate)
 
     def __call__(self, recording: Recording) -> Entry:
         """Its line of the manifest. Raises OutputError where results cannot be written: the others' could not either."""
@@ -122,8 +131,7 @@ class Extractor:
         """Warm, and as new."""
         tracker = self.trackers.get(rate)
         if tracker is None:
-            model = next((t.engine.model for t in self.trackers.values()), None)
-            tracker = MelodyTracker.from_settings(self.asked.settings, rate, model, recorded=True)
+            tracker = MelodyTracker.from_settings(self.asked.settings, rate, self.model, recorded=True)
             tracker.warm_up()
             self.trackers[rate] = tracker
         tracker.reset()
@@ -142,8 +150,14 @@ class Extractor:
                     os.replace(path, place.with_name(path.name))
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        except OSError as error:
-            raise OutputError(
-                f"results cannot be written in {place.parent} ({error.strerror}); what is done stays done: free some space, and give "
-                "the same command again"
-            ) from error
+        except (OSError, OutputError) as error:
+            raise not_written(place.parent, error) from error
+
+
+def not_written(where: Path, error: OSError | OutputError) -> OutputError:
+    """What ends an extraction: the disk is full, or nothing can be written there any more."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    why = getattr(cause, "strerror", None) or cause or error
+    return OutputError(
+        f"results cannot be written in {where} ({why}); what is done stays done: free some space, and give the same command again"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -24,10 +25,10 @@ class Recording:
 
 
 def find_recordings(paths: Sequence[str], lists: Sequence[str], patterns: Sequence[str], out: Path) -> list[Recording]:
-    """Each once, by name. Raises InputError for a path that is not there, SettingsError where two would share their results or
-    the output would be among what is read."""
+    """Each once, by name; a folder that cannot be looked into counts as one, to be told as such. Raises InputError for a path that
+    is not there, SettingsError where two would share their results or the output would be among what is read."""
     found = [recording for path in paths for recording in _of(path, patterns or SOUNDS, out)]
-    found += [Recording(_kept(line), line) for path in lists for line in _lines(path)]
+    found += [_listed(line, path) for path in lists for line in _lines(path)]
     if not found:
         raise InputError(f"there is no recording in {' '.join([*paths, *lists])}; name a folder that holds some, or give --match '*.xyz'")
     recordings = sorted(set(found))
@@ -37,10 +38,22 @@ def find_recordings(paths: Sequence[str], lists: Sequence[str], patterns: Sequen
     return recordings
 
 
+def check_apart(recordings: Iterable[Recording], endings: Sequence[str]) -> None:
+    """Raises SettingsError where files with these endings would be results of two: such as ``a.sv.csv``, of ``a`` in one format
+    and of ``a.sv`` in another."""
+    owner: dict[str, Recording] = {}
+    for recording in recordings:
+        for ending in endings:
+            other = owner.setdefault(recording.name + ending, recording)
+            if other is not recording:
+                file = recording.name + ending
+                raise SettingsError(f"{other.path} and {recording.path} would share the result {file}; rename one, or extract them apart")
+
+
 def _of(path: str, patterns: Sequence[str], out: Path) -> Iterable[Recording]:
     root = Path(path)
-    if not root.exists():
-        raise InputError(f"{path} does not exist; give a folder of recordings, a recording, or a list of them by --list")
+    if not path or not root.exists():
+        raise InputError(f"{path or repr(path)} does not exist; give a folder of recordings, a recording, or a list of them by --list")
     if not root.is_dir():
         return [Recording(_stem(root.name), path)]
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(root)):
@@ -49,27 +62,33 @@ def _of(path: str, patterns: Sequence[str], out: Path) -> Iterable[Recording]:
 
 
 def _walked(root: Path, patterns: Sequence[str]) -> Iterable[Recording]:
-    for folder, folders, files in os.walk(root):
+    closed = list[str]()
+    for folder, folders, files in os.walk(root, onerror=lambda error: closed.append(error.filename)):
         folders.sort()
         for file in files:
             if any(fnmatch(file.lower(), pattern.lower()) for pattern in patterns):
                 path = Path(folder, file)
                 yield Recording(_stem(path.relative_to(root).as_posix()), str(path))
+    yield from (Recording(os.path.relpath(folder, root), folder) for folder in closed)
 
 
 def _lines(path: str) -> list[str]:
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"the list {path} cannot be read ({error.strerror}); give a text file with a path in each line") from error
+    text = data.decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
         raise InputError(f"the list {path} is no text; give a text file with a path in each line")
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _kept(path: str) -> str:
-    """The structure of a path that stands in a list, without what leads out of the output folder."""
-    return _stem("/".join(part for part in PurePath(path).parts if part not in ("/", "..", PurePath(path).anchor)))
+def _listed(path: str, where: str) -> Recording:
+    """The structure of a path that stands in a list is kept, without what leads out of the output folder."""
+    parts = [part for part in PurePath(path).parts if part not in ("/", "..", PurePath(path).anchor)]
+    if not parts:
+        raise InputError(f"the list {where} has {path}, which is no recording; folders are given without --list")
+    return Recording(_stem("/".join(parts)), path)
 
 
 def _stem(name: str) -> str:

@@ -3,9 +3,9 @@
 Conventions
 -----------
 * A line is written when the results of its recording stand in their places, at once and whole: a run that is killed and begun
-  again does what has no line, or one that says ``failed``, or whose sound has changed.
+  again does what has no line, or one that says ``failed``, or whose sound has changed. Lines that are damaged count as none.
 * One run at a time writes to it: it is locked. A run of another version, model, or other settings is refused, since its results
-  would not be comparable.
+  would not be comparable; but where none is done yet, the new one begins it anew.
 * At the end it is written anew, in order, so that it does not tell how often the work was broken off but by ``ms``.
 """
 
@@ -22,6 +22,7 @@ from rt_melody.realtime.paths import open_to_write
 
 NAME = "manifest.jsonl"
 LOCK = ".rt-melody.lock"
+BEGINNING = b'{"manifest": '
 SAME = ("version", "model_sha256", "settings", "formats")
 Entry = dict[str, Any]
 
@@ -50,21 +51,24 @@ class Manifest:
         if not self.path.exists():
             return
         data = self.path.read_bytes()
+        if not data.startswith(BEGINNING[: len(data)]):
+            raise SettingsError(f"{self.path} is no manifest of this program; give another --out")
         whole = data[: data.rfind(b"\n") + 1]
         if len(whole) < len(data):
             os.truncate(self.path, len(whole))
-        lines = [_parsed(line) for line in whole.splitlines()]
-        if lines:
-            self._check(lines[0])
-        self.entries = {entry["path"]: entry for entry in lines[1:] if "path" in entry}
+        if whole:
+            head, *lines = [_parsed(line) for line in whole.split(b"\n")[:-1]]
+            self._take(head, {entry["path"]: entry for entry in lines if _is_entry(entry)})
 
-    def _check(self, there: Entry) -> None:
-        if "manifest" not in there:
-            raise SettingsError(f"{self.path} is no manifest of this program; give another --out")
-        for key in SAME:
-            if there.get(key) != self.head[key]:
-                how = _difference(key, there.get(key), self.head[key])
-                raise SettingsError(f"{self.path} is of a run with {how}; ask for the same, or give another --out")
+    def _take(self, head: Entry, entries: dict[str, Entry]) -> None:
+        others = [key for key in SAME if head.get(key) != self.head[key]]
+        if others and all(entry["status"] == "failed" for entry in entries.values()):
+            os.truncate(self.path, 0)
+            return
+        for key in others:
+            how = _difference(key, head.get(key), self.head[key])
+            raise SettingsError(f"{self.path} is of a run with {how}; ask for the same, or give another --out")
+        self.entries = entries
 
     def add(self, entry: Entry) -> None:
         """One recording is done. Raises OutputError where the disk is full."""
@@ -122,6 +126,10 @@ def _parsed(line: bytes) -> Entry:
     except ValueError:
         return {}
     return cast(Entry, entry) if isinstance(entry, dict) else {}
+
+
+def _is_entry(line: Entry) -> bool:
+    return all(isinstance(line.get(key), str) for key in ("path", "status"))
 
 
 def _difference(key: str, there: Any, here: Any) -> str:

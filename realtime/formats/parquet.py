@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rt_melody.realtime.formats.table import Style
 from rt_melody.realtime.formats.tracked import TrackedSound
+
+GROUP_ROWS = 1 << 17  # of the table of a whole corpus
 
 
 def write(sound: TrackedSound, paths: Sequence[Path], style: Style) -> None:
@@ -29,15 +31,21 @@ def as_table(name: str, rows: Any) -> Any:
     return arrow.table({"recording": names, **{column: arrow.array(rows[column]) for column in rows.dtype.names}})
 
 
-def join(pieces: Sequence[Path], whole: Path) -> None:
-    """One file of many, a row group for each: of a whole corpus, in an order that is given. It is there whole or not at all."""
+def join(pieces: Sequence[Path], whole: Path) -> bool:
+    """One file of many, of a whole corpus, in an order that is given; whether there is one. Row groups hold many pieces: with one
+    for each, readers would spend their time on these."""
+    import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
     import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
 
-    parquet: Any = pq
-    new = whole.with_name(f".{whole.name}")
+    arrow, parquet = cast(Any, pa), cast(Any, pq)
     if not pieces:
-        return
-    with parquet.ParquetWriter(new, parquet.read_schema(pieces[0]), compression="zstd") as writer:
-        for piece in pieces:
-            writer.write_table(parquet.read_table(piece))
-    new.replace(whole)
+        return False
+    with parquet.ParquetWriter(whole, parquet.read_schema(pieces[0]), compression="zstd") as writer:
+        group, rows = list[Any](), 0
+        for number, piece in enumerate(pieces, 1):
+            group.append(parquet.read_table(piece))
+            rows += len(group[-1])
+            if rows >= GROUP_ROWS or number == len(pieces):
+                writer.write_table(arrow.concat_tables(group).combine_chunks())
+                group, rows = [], 0
+    return True

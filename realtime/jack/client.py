@@ -109,11 +109,25 @@ class JackClient:
         return self
 
     def _join(self) -> Client:
-        module = self._library.module
+        """By a thread of its own: a server may take seconds to answer, for which a signal does not wait, and what the handler of
+        a signal raises within a call back of libjack's would be lost."""
+        clients: list[Client] = []
+        errors: list[Exception] = []
+        joiner = threading.Thread(target=self._ask_to_join, args=(clients, errors), daemon=True)
+        joiner.start()
+        joiner.join()
         try:
-            return module.Client(self.name, no_start_server=True, servername=self._server)
-        except module.JackOpenError as error:
+            for error in errors:
+                raise error
+        except self._library.module.JackOpenError as error:
             raise DeviceError(_refused(error, self._server)) from error
+        return clients[0]
+
+    def _ask_to_join(self, clients: list[Client], errors: list[Exception]) -> None:
+        try:
+            clients.append(self._library.module.Client(self.name, no_start_server=True, servername=self._server))
+        except Exception as error:  # for whoever waits
+            errors.append(error)
 
     def _await_cycle(self, before: int = 0) -> None:
         deadline_s = time.monotonic() + ACTIVATE_S

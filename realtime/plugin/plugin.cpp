@@ -582,6 +582,10 @@ protected:
             command(RTM_COMMAND_PARAMETER + i, value);
             if ((i == RTM_PARAMETER_PANIC || i == RTM_PARAMETER_BYPASS) && value > 0.5f)
                 silence(offset, i == RTM_PARAMETER_PANIC);
+            if (i == RTM_PARAMETER_FREEWHEEL && value > 0.5f && fMemory.get(RTM_WRITTEN) > fStart) {
+                endNotes(offset);
+                beginStream(); // what was heard before does not make one bounce another than the next
+            }
         }
         fDirect = fSent[RTM_PARAMETER_DIRECT] > 0.5f;
         const bool playing = getTimePosition().playing;

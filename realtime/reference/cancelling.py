@@ -21,7 +21,7 @@ LOOK_S = 0.25  # how often the learnt response is looked at
 SAME_LOOKS = 4  # so often the same strongest partition: it is where the band begins
 DOMINANT = 0.25  # of the response's power, in the partition where it begins
 HEAD_BLOCKS = 1  # kept before the strongest partition
-PULL, PUSH = 1.0, 4.0  # of the drift's loop: rate (samples a second) gained a second and sample of slip, and at once
+PULL, PUSH = 0.3, 2.0  # of the drift's loop: rate (samples a second) gained a second and sample of slip, and at once
 SHARE, CAUGHT_SHARE = 0.2, 0.05  # of a look in the mean of the drift, at least; once it is caught
 CERTAIN_LOOKS = 4  # after which a drift is believed
 CAUGHT_SLIP, CAUGHT_S = 0.1, 0.5  # slip below which, for so long, it is caught
@@ -69,7 +69,7 @@ class BandCanceller:
         self._behind = 0.0  # samples by which the reference is read late, beside the filter
         self._rate, self._pace, self._drifting = 0.0, 0.0, False  # samples a second
         self._settled_s = self._steady_s = 0.0
-        self._caught = False
+        self._caught, self._restarts = False, 0
 
     def jump(self) -> None:
         """Sound was left out: what was learnt of the room and the clocks is kept."""
@@ -98,12 +98,23 @@ class BandCanceller:
             self._look()
 
     def _look(self) -> None:
+        if self._restarts != self._filter.restarts:
+            self._begin_again()
         if self._drifting and self._behind <= HALF:
             self._make_room()
         if not self._located:
             self._look_for_the_beginning()
         if not self._one_clock:
             self._measure_drift()
+
+    def _begin_again(self) -> None:
+        """The filter has lost the path: another may be shorter, and what was taken for a drift may have been the loss of it."""
+        self._restarts, self._located, self._looks, self._before = self._filter.restarts, False, 0, None
+        self._filter.stand_back(0)
+        self._drifting &= self._caught
+        if not self._drifting:
+            self._rate, self._drift_looks = 0.0, 0
+        self._behind = float(HALF * self._drifting)
 
     def _look_for_the_beginning(self) -> None:
         """Where the learnt response begins, once it has been seen there several times: the filter moves there."""

@@ -23,8 +23,10 @@ FAST_BLOCK_SAMPLES = 4_096  # a block of one that runs as fast as it is read; da
 
 def check_sample_rate(rate_hz: float, way_out: str) -> int:
     """``rate_hz`` as an int. Raises InputError, ending in ``way_out``, where no audio has such a rate."""
-    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ or rate_hz != int(rate_hz):
-        raise InputError(f"sample rate {rate_hz:g} Hz must be a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ}; {way_out}")
+    text = isinstance(rate_hz, str)  # pyright: ignore[reportUnnecessaryIsInstance]  # whoever checks no types
+    if text or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ or rate_hz != int(rate_hz):
+        shown = repr(rate_hz) if text else f"{rate_hz:g}"
+        raise InputError(f"sample rate {shown} Hz must be a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ}; {way_out}")
     return int(rate_hz)
 
 

@@ -4,9 +4,9 @@ Conventions
 -----------
 * The other input is opened at the microphone's rate. Its newest samples are read beside the microphone's, so many for so many:
   as new as they can be had for certain, SPARE_S behind the newest, by what was seen in the first LOOK_S. Until then there is
-  silence.
-* Two clocks run apart. What little that is in a minute the canceller follows; where it has used up the samples at hand, or they
-  pile up, the reading slips by whole partitions of the canceller's filter (SLIP_S), which then learns the way anew.
+  silence, as in place of samples that come late for once.
+* Two clocks run apart, which the canceller follows. Where that has used up the samples at hand, so that they came late
+  LATE_BLOCKS times within LATE_S, or they pile up, the reading slips by steps of SLIP_S, and the canceller learns the way anew.
 * An input that is lost, or refuses to go on, is told of once; from then on there is silence in its place.
 """
 
@@ -21,8 +21,9 @@ from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.sources.microphone import READ_S, STILL_S, MicrophoneSource
 
 LOOK_S = 0.5
-SPARE_S = 0.005
+SPARE_S = 0.01
 SLIP_S = 0.02
+LATE_BLOCKS, LATE_S = 5, 2.0
 PILE_S = 0.06  # beyond what was spared at the beginning
 HELD_S = 2.0  # of the other input
 
@@ -111,6 +112,7 @@ class TwoInputMicrophone(MicrophoneSource):
         self._beside = np.zeros(int(READ_S * self.sample_rate), np.float32)
         self._given, self._ahead, self._least = 0, None, math.inf
         self._looked_samples = 0
+        self._late_at: list[int] = []  # positions at which samples of the band had not come yet
 
     def close(self) -> None:
         if self.band is not None:
@@ -139,8 +141,10 @@ class TwoInputMicrophone(MicrophoneSource):
         ahead = self._find_place(band.taken - at, count)
         if ahead is None or band.taken - at - ahead + count > band.held_samples:
             out[:] = 0.0
-        else:
-            band.copy_from(at + ahead - count, out)
+            return
+        there = max(0, min(count, count + band.taken - at - ahead))
+        band.copy_from(at + ahead - count, out[:there])
+        out[there:] = 0.0
 
     def _find_place(self, newest: int, count: int) -> int | None:
         """How many more samples of the band have been read than of the microphone, where the blocks of both end; None before
@@ -156,11 +160,14 @@ class TwoInputMicrophone(MicrophoneSource):
         return self._ahead
 
     def _slip_if_needed(self, newest: int, least: float) -> None:
-        """Back where the samples have not come yet; on where even the fewest of late, ``least``, were too many."""
+        """Back where the samples come late again and again; on where even the fewest of late, ``least``, were too many."""
         assert self._ahead is not None, "its place was found"
         slip = round(SLIP_S * self.sample_rate)
-        by = 0
+        by, now = 0, self.position_samples
         if newest < self._ahead:
+            self._late_at = [at for at in self._late_at if now - at < LATE_S * self.sample_rate] + [now]
+        if len(self._late_at) >= LATE_BLOCKS and newest < self._ahead:
+            self._late_at = []
             by = -math.ceil((self._ahead - newest) / slip) * slip
         elif least - self._ahead > PILE_S * self.sample_rate:
             by = int(least - self._ahead) // slip * slip

@@ -1,15 +1,17 @@
-"""``--backing`` on real audio: the program plays a song into a room, and hears a singer in it."""
+"""``--backing`` and ``--reference`` on real audio: a song is played into a room, by the program or by another, and a singer heard in it."""
 
 from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, Talker
+from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, Talker, VirtualMicrophone, wait_until
 from rt_melody.realtime.sources.backed import TAIL_S
 from rt_melody.realtime.sources.demo import demo_phrase
 
@@ -42,11 +44,11 @@ def studio(tmp_path):
     return phrase
 
 
-def right_share(rows: np.ndarray, phrase) -> float:
-    """Of the frames in which the singer sings, those that say so at the right pitch."""
-    at_s = (rows["time_s"] - BEFORE_S) % phrase_s(phrase)
+def right_share(rows: np.ndarray, phrase, begins_s: float = BEFORE_S) -> float:
+    """Of the frames in which the singer, who begins at ``begins_s``, sings, those that say so at the right pitch."""
+    at_s = (rows["time_s"] - begins_s) % phrase_s(phrase)
     sung_hz = phrase.f0_hz[np.minimum((at_s * SAMPLE_RATE).astype(int), len(phrase.f0_hz) - 1)]
-    sings = (rows["time_s"] > BEFORE_S) & (rows["time_s"] < BEFORE_S + REPEATS * phrase_s(phrase)) & (sung_hz > 0)
+    sings = (rows["time_s"] > begins_s) & (rows["time_s"] < begins_s + REPEATS * phrase_s(phrase)) & (sung_hz > 0)
     right = (rows["voiced"] > 0) & (np.abs(1200 * np.log2(np.maximum(rows["f0_hz"], 1.0) / np.maximum(sung_hz, 1.0))) < 50)
     return float(np.mean(right[sings]))
 
@@ -71,3 +73,28 @@ def test_the_singer_is_heard_in_the_room_in_which_the_program_plays(jack_server,
     assert told > 8 and "the band stood" in program.stderr
     assert right_share(rows, studio) > 0.85
     assert rows["time_s"][-1] == pytest.approx(BEFORE_S + REPEATS * phrase_s(studio) + TAIL_S, abs=0.15), "it ends with the song"
+
+
+def test_the_singer_is_heard_while_another_program_plays_what_comes_by_another_input(jack_server, studio, run_melody, children, tmp_path):
+    paths = [str(tmp_path / "voice.npy"), str(tmp_path / "room.npy")]
+    room = Talker([sys.executable, str(HERE / "jack_room.py"), "room", *paths], jack_server.env)
+    children.append(room)
+    room.expect("ready", 20)
+    import soundfile
+
+    children.append(player := VirtualMicrophone(jack_server, soundfile.read(tmp_path / "song.wav")[0], tmp_path, "player"))
+    subprocess.run(["jack_connect", "player:voice", "room:speaker"], env={**os.environ, **jack_server.env}, check=True, timeout=10)
+    options = ("--device", "room", "--reference", "player", "--csv", "take.csv")
+    program = run_melody("--input", "mic", *options, env={**os.environ, **jack_server.env})
+    wait_until(lambda: "for the band, to player" in program.stderr or program.process.poll() is not None, 60, "the two inputs")
+    program.assert_running()
+    time.sleep(1.0)  # of silence, in which it is seen what lies beside what
+    player.play()
+    player.wait_for_end()
+    program.signal()
+    assert program.wait() == 0, program.stderr
+    rows = np.genfromtxt(tmp_path / "take.csv", delimiter=",", names=True)
+    told = float(re.search(r"(\d+) dB of it were taken out", program.stderr)[1])
+    share = max(right_share(rows, studio, BEFORE_S + late_s) for late_s in np.arange(0.0, 10.0, 0.01))
+    print(f"right {share:.3f} of the sung frames; {re.search('the band stood.*', program.stderr)[0]}")
+    assert told > 8 and share > 0.85

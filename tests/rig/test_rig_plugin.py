@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_plugin import chord, tracked
+from rig_ardour import Ardour, find_ardour
+from rig_fluidsynth import messages_of
 
-from rt_melody.benchmarks.rig.studio import HERE, RigMissing
+from rt_melody.benchmarks.rig.studio import HERE, RigMissing, wait_until
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.plugin import building
 from rt_melody.realtime.plugin.lv2_host import Lv2Host
@@ -27,7 +29,7 @@ RATE = 48_000
 BOUND = RATE * 50 // 1000
 MOST = 1024
 OFF_WITHIN_S = 0.1
-CLAP_HOST = HERE / "clap_host.cpp"
+CLAP_HOST, ARDOUR_SCRIPT = HERE / "clap_host.cpp", Path(__file__).parent / "ardour_plugin.lua"
 START_S = 120.0  # of an engine, on a machine that is busy
 
 
@@ -356,6 +358,80 @@ def vst_take(vst, sound, size):
         block = np.ascontiguousarray(np.stack([sound[start : start + size]] * 2))
         got += [(start + event[0], bytes(event[1:])) for event in vst.process_midi(block, np.empty_like(block), [], 1024)]
     return anew(got)
+
+
+# ---- Ardour
+
+
+def test_in_ardour_a_take_is_played_bounces_are_complete_and_the_same_and_a_project_keeps_its_settings(
+    plugin, jack_server, microphone, recorder, children, rig, song, tmp_path
+):
+    with rig():
+        find_ardour()
+    sung = song[: 5 * RATE // 2]
+    mic = microphone(jack_server, sung, RATE)
+    told = {"STEPS": str(tmp_path), "LV2_PATH": str(plugin["lv2"].parent), "SECONDS": "4"}
+    daw = Ardour(jack_server, tmp_path, ARDOUR_SCRIPT, SOURCE="singer:voice", **told)
+    children.append(daw)
+    daw.begin("standing")
+    heard = recorder(jack_server, "ardour:voice/midi_out 1")
+    heard.wait_for_source(60)
+    wait_until(lambda: heard.messages, START_S, "a word of the engine's")
+    (tmp_path / "take").touch()
+    daw.expect("recording")
+    mic.play()
+    mic.wait_for_end()
+    wait_until(lambda: sounding(heard.messages) == set(), 20, "the end of the last note")
+    (tmp_path / "stop").touch()
+    daw.expect("taken")
+    notes = [message[1] for _, message in tracked(sung, RATE) if message[0] == 0x90]
+    assert struck(heard.messages) == notes
+    assert [message[1] for message in mido_notes(daw.session)] == notes
+    bounces = []
+    for step, word in (("bounce", "bounced-first"), ("bounce", "bounced-second")):
+        bounces.append(bounced(heard, daw, tmp_path / step, word))
+    first, second = bounces
+    assert struck(first) == notes and first == second
+    daw.expect("saved")
+    daw.close()
+    (tmp_path / "loaded").mkdir()
+    again = Ardour(jack_server, tmp_path / "loaded", ARDOUR_SCRIPT, SESSION=str(daw.session), AGAIN="1", **told)
+    children.append(again)
+    again.begin("transposed")
+    heard.wait_for_source(60)
+    third = bounced(heard, again, tmp_path / "again", "bounced-third")
+    assert struck(third) == [note + 12 for note in notes]
+    assert [frame for frame, message in third if message[0] == 0x90] == [frame for frame, message in first if message[0] == 0x90]
+
+
+def bounced(heard, daw: Ardour, step: Path, word: str) -> list[tuple[int, bytes]]:
+    """What the plugin plays in a bounce, in samples, from its first note to the end of its last. Ardour writes each message twice to
+    JACK meanwhile, and at the end messages of its own."""
+    before = len(heard.messages)
+    step.touch()
+    daw.expect(word)
+    time.sleep(0.2)  # the recorder writes down what came
+    messages = list(dict.fromkeys(heard.messages[before:]))
+    frames = [frame for frame, message in messages if message[0] in (0x80, 0x90)]
+    return [(frame - frames[0], message) for frame, message in messages if frames[0] <= frame <= frames[-1]]
+
+
+def struck(messages) -> list[int]:
+    return [message[1] for _, message in messages if message[0] & 0xF0 == 0x90]
+
+
+def sounding(messages) -> set[int]:
+    on: set[int] = set()
+    for _, message in messages:
+        if message[0] & 0xF0 in (0x80, 0x90):
+            (on.add if message[0] & 0xF0 == 0x90 else on.discard)(message[1])
+    return on
+
+
+def mido_notes(session: Path) -> list[bytes]:
+    """The notes of the take that a session holds."""
+    files = max(session.glob("interchange/*/midifiles/*.mid"), key=lambda path: path.stat().st_size)
+    return [message for _, message in messages_of(files) if message[0] & 0xF0 == 0x90]
 
 
 # ---- CLAP
