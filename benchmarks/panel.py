@@ -48,7 +48,8 @@ const look = () => {
   const roll = document.getElementById('roll'), level = document.getElementById('level-text');
   note('page', roll && roll.width > 300);
   note('level', level && level.textContent.endsWith('dBFS'));
-  try { note('trail', frames.filter((f) => f[2]).length > 2); } catch {}
+  const cents = document.getElementById('cents');  // told by the same picture that has the end of the trail
+  note('trail', cents && cents.textContent.endsWith('cents'));
 };
 requestAnimationFrame(look);
 """
@@ -222,19 +223,33 @@ def cost_table(rows: list[dict[str, Any]]) -> str:
 
 def measure_start(folder: Path, driver: Any) -> dict[str, float]:
     """Seconds from the start of the process to the page's first pictures, the browser being open."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
     begun_s = time.time()
-    program = Program([*melody_command(), "--panel", "0", "--input", "demo", "--listen", "off"], dict(os.environ), folder)
+    options = ["--panel", place.partition(":")[2], "--input", "demo", "--listen", "off"]
+    program = Program([*melody_command(), *options], dict(os.environ), folder)
     try:
-        place = address_of(program)
+        wait_until(lambda: program.assert_running() or _answers(place), SETTLE_S, "the page")  # then the program opens a browser there
         served_s = time.time() - begun_s
         driver.get(f"http://{place}/")
-        drawn = wait_until(lambda: _drawn(driver), SETTLE_S, "the trail")
+        try:
+            drawn = wait_until(lambda: _drawn(driver), SETTLE_S, "the trail")
+        except AssertionError as error:
+            seen = driver.execute_script("return [drawn, document.getElementById('state-text').textContent, frames.length]")
+            raise AssertionError(f"{error}: in the page {seen}; the program said {program.stderr[-500:]}") from None
     finally:
         program.signal()
         program.wait()
         program.close()
         driver.get("about:blank")
     return {"served": served_s, **{name: ms / 1000.0 - begun_s for name, ms in drawn.items()}}
+
+
+def _answers(place: str) -> bool:
+    host, _, port = place.partition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), 0.2):
+        return True
+    return False
 
 
 def _drawn(driver: Any) -> dict[str, float] | None:

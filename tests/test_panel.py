@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -30,7 +31,7 @@ from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.panel import browser, link
 from rt_melody.realtime.panel.describe import describe
 from rt_melody.realtime.panel.link import MOST, Panel, PanelSink, encoded
-from rt_melody.realtime.panel.server import LARGEST_BYTES, UNREAD_MOST, Page, Server, main, parse_place
+from rt_melody.realtime.panel.server import LARGEST_BYTES, NICE, UNREAD_MOST, Page, Server, main, parse_place
 from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import MOST as MOST_TAKES
 from rt_melody.realtime.panel.takes import Takes
@@ -443,6 +444,8 @@ def test_the_process_serves_until_it_is_closed_and_a_child_that_takes_nothing_is
     desk, told = Desk(), []
     with Panel(desk, "0", told.append) as panel:
         assert "rt-melody" in fetch(panel.url)
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, panel._child.pid) == min(19, ours + NICE), "the music comes before it"
         panel._child.send_signal(signal.SIGSTOP)
         begun = time.perf_counter()
         for _ in range(20 * MOST):

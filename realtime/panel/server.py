@@ -20,6 +20,7 @@ import asyncio
 import datetime
 import hmac
 import json
+import os
 import re
 import secrets
 import sys
@@ -46,6 +47,7 @@ USUAL_PORT = 7464  # S I N G on a telephone
 TICKS_A_SECOND = 40.0
 LARGEST_BYTES = 4096
 PAGES = 32  # open at once
+NICE = 5
 UNREAD_MOST = 40  # news that a page may leave unread: a second
 LINE_LIMIT = 1 << 22
 COOKIE = "rt-melody"
@@ -328,6 +330,12 @@ async def _listen(runner: web.AppRunner, host: str, port: int, any_port: bool) -
     raise AssertionError("a port was tried")
 
 
+def _stand_back() -> None:
+    """What plays music on this machine, ours or another's, comes before what shows it. Windows knows no such thing."""
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+
+
 async def serve(where: str, browse: bool) -> None:
     """Until the music's end."""
     host, port, any_port = parse_place(where)
@@ -343,6 +351,7 @@ async def serve(where: str, browse: bool) -> None:
             server.say(url=url)
             if browse and has_browser():
                 await asyncio.get_running_loop().run_in_executor(None, webbrowser.open, url)
+            _stand_back()
             ticking = asyncio.create_task(_tick(server))
             await _hear(server)
             ticking.cancel()
