@@ -65,7 +65,7 @@ def test_clocks_that_run_apart_slip_by_whole_partitions_and_nothing_is_given_bef
     beside = references - voices
     steps = np.diff(beside)
     assert set(np.abs(steps[steps != 0])) <= {SLIP, 2 * SLIP, 3 * SLIP}
-    assert source.slips == np.count_nonzero(steps) >= 2
+    assert source.slips == np.count_nonzero(steps) >= 1
     newest = voices[begins:] * rate / RATE  # of the other, when the microphone's sample came
     assert np.max(references[begins:] - newest) <= 1
     assert np.max(newest - references[begins:]) <= (PILE_S + 2 * LOOK_S * abs(ppm) * 1e-6 + SPARE_S + SLIP_S) * RATE + 208

@@ -21,7 +21,7 @@ from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.sources.microphone import READ_S, STILL_S, MicrophoneSource
 
 LOOK_S = 0.5
-SPARE_S = 0.01
+SPARE_S = 0.002
 SLIP_S = 0.02
 LATE_BLOCKS, LATE_S = 5, 2.0
 PILE_S = 0.06  # beyond what was spared at the beginning
