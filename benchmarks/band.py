@@ -1,7 +1,7 @@
 """A known band taken out of the microphone: accuracy with and without, on held-out singers in simulated rooms.
 
 ``python -m rt_melody.benchmarks.band --data FOLDER --jobs 2 --out benchmarks/results`` writes ``band.json``, ``band.md`` and,
-where matplotlib is, ``band.png``.
+where matplotlib is, ``band.png``. It takes six minutes of a core; with ``--kept FILE`` a run that was stopped goes on where it was.
 
 Conventions
 -----------
@@ -13,11 +13,14 @@ Conventions
 * The loudspeaker is a laptop's: nothing below 180 Hz, less from 6.5 kHz on, a bump and a dip, and tanh on the peaks (DRIVE).
 * "cold" is the whole song, "warm" without its first WARM_S. Taken out, in dB: power of the leak over what is left of it, the
   median over seconds.
+* The voice alone and what is compared with targets are heard hop by hop, as live; the other cases RECORDED_HOPS hops at a time,
+  which gives the same frames but for rounding, in less than half the time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -34,7 +37,7 @@ from rt_melody.benchmarks.melody_scores import NAMES, Frames, MelodyScores, alig
 from rt_melody.benchmarks.report import markdown, refuse_counts, write_result
 from rt_melody.kernels.resample import BLOCK, StreamResampler
 from rt_melody.models.training.data import SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, read_mir1k_labels, refuse
-from rt_melody.realtime.engine import Engine
+from rt_melody.realtime.engine import RECORDED_HOPS, Engine
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.reference import BandCanceller
 
@@ -43,10 +46,11 @@ SONG_S, WARM_S = 40.0, 2.0
 SONGS = ("Ani_3", "bug_2", "davidson_2", "fdps_3", "Ani_5", "davidson_5")
 ROOMS = ("kitchen-true-stereo", "medium_room", "large_room", "omni-35-10", "binaural-s3_r4_bd", "small_room")
 RATIOS_DB = (5, 0, -5, -10)
-HARD_DB = -5  # at which everything else is heard, in every OTHERS_EVERYth song
-OTHERS_EVERY = 3
+HARD_DB = -5  # at which everything else is heard
 BASE_DELAY_S = 0.1  # of songs whose clocks drift, so that there is something to give up
 MOVE_S = 0.3  # that a moved microphone takes
+JUMP_S = 0.1  # by which a reference jumps ahead
+SINCE_S = 8  # for so many seconds it is told how it goes on after half time, where something happens
 DRIVE = 0.5  # the loudspeaker's peaks, where tanh bends them: 0.5 comes out as 0.46
 TARGETS = {5: (96.0, 95.5), 0: (96.0, 95.0), -5: (95.0, 93.5), -10: (93.0, 90.0)}  # warm, cold
 ESTIMATE = ("time_s", "f0_hz", "voiced", "confidence")
@@ -57,7 +61,7 @@ class Case:
     """What is different from a microphone that hears the right band at once."""
 
     ratio_db: float
-    reference: str = "right"  # "none" (no canceller), "right", "wrong", "silent", or "other rates"
+    reference: str = "right"  # or "none" (no canceller), "wrong", "silent", "turns wrong", "jumps", "other rates"
     delay_s: float = 0.0
     drift_ppm: float = 0.0  # by how much faster the band's clock runs
     moves: bool = False
@@ -71,8 +75,11 @@ def cases(ratios_db: Sequence[float]) -> dict[str, Case]:
     rows["wrong reference"], rows["silent reference"] = replace(hard, reference="wrong"), replace(hard, reference="silent")
     rows["delay 250 ms"], rows["delay 500 ms"] = replace(hard, delay_s=0.25), replace(hard, delay_s=0.5)
     rows |= {f"drift {ppm} ppm": replace(hard, delay_s=BASE_DELAY_S, drift_ppm=ppm) for ppm in (0, 50, 300)}
+    far = replace(hard, delay_s=1.5)
+    rows["delay 1500 ms, without"], rows["delay 1500 ms"] = replace(far, reference="none"), far
     rows["microphone moves, without"] = replace(hard, reference="none", moves=True)
     rows["microphone moves"] = replace(hard, moves=True)
+    rows["reference turns wrong"], rows["reference jumps"] = replace(hard, reference="turns wrong"), replace(hard, reference="jumps")
     rows["reference 44.1 kHz, microphone 48 kHz"] = replace(hard, reference="other rates")
     return rows
 
@@ -173,15 +180,21 @@ def cancelled(microphone: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray
 
 # ---- in each process ---------------------------------------------------------------------------
 
-ENGINE: list[Engine] = []
+ENGINES: list[Engine] = []  # hop by hop, and many hops at a time
 
 
 def prepare(model: str | None) -> None:
-    ENGINE.append(Engine(SAMPLE_RATE, BOUND_MS, model))
+    ENGINES.extend(Engine(SAMPLE_RATE, BOUND_MS, model, hops_at_once=hops) for hops in (1, RECORDED_HOPS))
 
 
-def frames_of(song: Song, sound: np.ndarray) -> Frames:
-    frames = ENGINE[0].feed(sound) + ENGINE[0].flush()
+def is_plain(case: Case | None) -> bool:
+    """Whether nothing but the ratio is special."""
+    return case is None or replace(case, ratio_db=HARD_DB) in (Case(HARD_DB), Case(HARD_DB, "none"))
+
+
+def frames_of(song: Song, sound: np.ndarray, case: Case | None) -> Frames:
+    engine = ENGINES[0 if is_plain(case) else 1]
+    frames = engine.feed(sound) + engine.flush()
     return aligned(song.times_s, song.f0_hz, *(np.array([getattr(f, name) for f in frames]) for name in ESTIMATE))
 
 
@@ -189,6 +202,7 @@ def frames_of(song: Song, sound: np.ndarray) -> Frames:
 class Heard:
     frames: Frames
     taken_db: np.ndarray  # of each second
+    since_half_db: np.ndarray  # of each second since half time
     delay_ms: float | None = None
     drift_ppm: float = 0.0
 
@@ -197,18 +211,30 @@ def hear(task: tuple[Song, Song, Case | None, np.ndarray, np.ndarray]) -> Heard:
     """One song in one case; None is the voice alone."""
     song, other, case, room, other_room = task
     if case is None:
-        return Heard(frames_of(song, _peaked(song.voice)), np.zeros(0))
+        return Heard(frames_of(song, _peaked(song.voice), case), np.zeros(0), np.zeros(0))
     band = leak(song, case, room, other_room)
     level = 0.5 / np.abs(song.voice + band).max()
     microphone, voice = ((song.voice + band) * level).astype(np.float32), song.voice * level
     if case.reference == "none":
-        return Heard(frames_of(song, microphone), np.zeros(0))
-    reference = {"wrong": np.resize(other.band, len(band)), "silent": np.zeros(len(band))}.get(case.reference, song.band)
-    reference = _peaked(reference)
+        return Heard(frames_of(song, microphone, case), np.zeros(0), np.zeros(0))
+    reference = _peaked(reference_of(song, other, case.reference))
     if case.reference == "other rates":
         microphone, reference = converted(microphone, 48000), converted(reference, 44100)
     out, canceller = cancelled(microphone, reference)
-    return Heard(frames_of(song, out), taken_db(band * level, out - voice[: len(out)]), canceller.delay_ms, canceller.drift_ppm)
+    heard, left, half = band * level, out - voice[: len(out)], len(band) // 2
+    taken = taken_db(heard, left), taken_db(heard[half : len(left)], left[half:])
+    return Heard(frames_of(song, out, case), *taken, canceller.delay_ms, canceller.drift_ppm)
+
+
+def reference_of(song: Song, other: Song, kind: str) -> np.ndarray:
+    """What the canceller is told that is played [shape=(n_samples,)]."""
+    right, wrong = song.band, np.resize(other.band, len(song.band))
+    half = len(right) // 2
+    if kind == "turns wrong":
+        return np.concatenate([right[:half], wrong[half:]])
+    if kind == "jumps":
+        return np.concatenate([right[:half], np.resize(right[half + round(JUMP_S * SAMPLE_RATE) :], len(right) - half)])
+    return {"wrong": wrong, "silent": np.zeros(len(right))}.get(kind, right)
 
 
 def _peaked(sound: np.ndarray) -> np.ndarray:
@@ -242,6 +268,7 @@ def row_of(name: str, case: Case | None, songs: Sequence[Song], heard: Sequence[
         "taken_db": float(np.median(np.concatenate([h.taken_db[2:] for h in told]))) if told else None,
         "taken_db_by_song": {song.name: float(np.median(h.taken_db[2:])) for song, h in zip(songs, heard) if len(h.taken_db)},
         "taken_db_over_time": [float(np.median([h.taken_db[i] for h in told])) for i in range(seconds)],
+        "since_half_db": [float(np.median([h.since_half_db[i] for h in told])) for i in range(SINCE_S)] if told else [],
         "delay_ms": [h.delay_ms for h in told],
         "drift_ppm": [h.drift_ppm for h in told],
     }
@@ -251,8 +278,32 @@ def _times(song: Song, frames: Frames) -> np.ndarray:
     return np.concatenate([np.zeros(len(frames.ref_cent) - len(song.times_s)), song.times_s])
 
 
-def _at_ratios(name: str) -> bool:
-    return name == "voice alone" or name.endswith((" dB with", " dB without"))
+class Kept:
+    """Rows in a file as they are measured, for a run that is stopped. Raises DataError for those of other circumstances."""
+
+    def __init__(self, path: Path | None, about: dict) -> None:
+        self._path, self._rows = path, {}
+        if path is None:
+            return
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        if lines and lines[0] != json.loads(json.dumps(about)):
+            raise DataError(f"{path} holds rows of another model or of other songs; leave --kept {path} out, or delete the file")
+        self._rows = {row["case"]: row for row in lines[1:]}
+        if not lines:
+            self._add(about)
+
+    def row(self, name: str) -> dict | None:
+        return self._rows.get(name)
+
+    def keep(self, row: dict) -> dict:
+        if self._path is not None:
+            self._add(row)
+        return row
+
+    def _add(self, line: dict) -> None:
+        assert self._path is not None, "rows are kept in a file"
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -264,15 +315,16 @@ def measure(args: argparse.Namespace) -> dict:
     plan: dict[str, Case | None] = {"voice alone": None, **cases(args.ratios_db)}
     if args.cases:
         plan = {name: case for name, case in plan.items() if any(word in name for word in args.cases)}
-    chosen = {name: range(0, len(songs), 1 if _at_ratios(name) else OTHERS_EVERY) for name in plan}
-    tasks = [
-        (songs[i], songs[(i + 1) % len(songs)], case, rooms[i], rooms[(i + 1) % len(rooms)])
-        for name, case in plan.items()
-        for i in chosen[name]
-    ]
+    scenes = [(song, songs[(i + 1) % len(songs)], rooms[i], rooms[(i + 1) % len(rooms)]) for i, song in enumerate(songs)]
+    kept = Kept(args.kept, {"model": engine.model.provenance, "songs": [song.name for song in songs]})
+    rows = []
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), prepare, (args.model,)) as pool:
-        heard = iter(list(tqdm(pool.map(hear, tasks), "songs", len(tasks))))
-    rows = [row_of(name, case, [songs[i] for i in chosen[name]], [next(heard) for _ in chosen[name]]) for name, case in plan.items()]
+        for name, case in tqdm(plan.items(), "cases"):
+            row = kept.row(name)
+            if row is None:
+                tasks = [(song, other, case, room, other_room) for song, other, room, other_room in scenes]
+                row = kept.keep(row_of(name, case, songs, list(pool.map(hear, tasks))))
+            rows.append(row)
     minutes = sum(len(s.voice) for s in songs) / SAMPLE_RATE / 60.0
     where = ", ".join(f"{song} in {room}" for song, room in zip(SONGS[:: args.every], ROOMS[:: args.every]))
     return {"rows": rows, "model": engine.model.provenance, "about": f"{minutes:.1f} minutes: {where}; bound {BOUND_MS:g} ms"}
@@ -286,6 +338,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=1, help="only every n-th song")
     parser.add_argument("--model", help="model file; default: the shipped one")
     parser.add_argument("--jobs", type=int, default=1, help="processes that hear songs")
+    parser.add_argument("--kept", type=Path, metavar="FILE", help="keep rows there as they are measured, and take those that it holds")
     parser.add_argument("--out", type=Path, help="folder for band.json, band.md and the picture")
     args = parser.parse_args(arguments)
     refuse_counts(args)
@@ -324,6 +377,8 @@ def tables(result: dict) -> str:
             markdown(head, [_line(row) for row in rows]),
             "## OA warm (dB taken out), by song",
             markdown(["case", *rows[0]["warm_by_song"]], [_song_line(row, rows[0]["warm_by_song"]) for row in rows]),
+            "## dB taken out, by second after half time, when something happens",
+            markdown(["case", *map(str, range(1, SINCE_S + 1))], [_since_line(row) for row in rows if _happens(row["case"])]),
             "## Told at the end of each song",
             markdown(["case", "delay ms", "drift ppm"], [_told_line(row) for row in rows if row["cancels"]]),
         ]
@@ -339,6 +394,14 @@ def _song_line(row: dict, names: Iterable[str]) -> list:
     taken = row["taken_db_by_song"]
     cells = {n: f"{p['OA']:.1f}" + (f" ({taken[n]:.0f})" if n in taken else "") for n, p in row["warm_by_song"].items()}
     return [row["case"], *(cells.get(name, "") for name in names)]
+
+
+def _happens(case: str) -> bool:
+    return case in ("microphone moves", "reference turns wrong", "reference jumps")
+
+
+def _since_line(row: dict) -> list:
+    return [row["case"], *(f"{db:.1f}" for db in row["since_half_db"])]
 
 
 def _told_line(row: dict) -> list:

@@ -37,7 +37,7 @@ WAYS = {"port": (), "jack": ("--jack",)}  # a port of RtMidi's in a process of i
 IN_START = 1 / 3  # of the endings
 START_TAKES_S, SINGS_S = 4.0, 4.0  # within these the moment is drawn
 START_EXIT_S = 3.0
-KEPT_S = 1.0  # what a killed program may owe its files
+KEPT_S = 0.5  # what a killed program may owe its files
 SINGER = "singer"
 FOREVER = 10_000  # times
 
@@ -138,8 +138,9 @@ def _await_moment(ending: Ending, program: Program, stage: Stage, since: int) ->
     if not ending.in_start:
         wait_until(lambda: program.assert_running() or note_ons(stage.messages(since)), START_S, "the first note")
     until_s, known = time.monotonic() + ending.after_s, [(time.monotonic(), 0)]
-    while (now_s := time.monotonic()) < until_s:
-        known.append((now_s, 0 if ending.in_start else note_ons(stage.messages(since))))
+    while time.monotonic() < until_s:
+        count = 0 if ending.in_start else note_ons(stage.messages(since))
+        known.append((time.monotonic(), count))  # those had begun before, however long it took to count them
         time.sleep(0.05)
     return max([count for at_s, count in known if at_s < time.monotonic() - KEPT_S], default=0)
 
@@ -175,7 +176,7 @@ def _check_files(ending: Ending, folder: Path, early: int, played: int) -> None:
     assert text.endswith("\n") or not text, "the CSV has a row that is not whole"
     assert len({len(row) for row in rows}) <= 1, "the CSV has a row that is not whole"
     if ending.signal == "KILL" and early == 0:
-        return  # before its first second, whose notes it may owe
+        return  # before its first half second, whose notes it may owe
     try:
         track = mido.MidiFile(folder / "a.mid").tracks[0]
     except (OSError, ValueError, EOFError, KeyError) as error:

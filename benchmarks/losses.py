@@ -1,8 +1,8 @@
 """Losses and returns by the fifty: what is around a live session goes and comes back, and how soon that is said and music goes on.
 
 ``python -m rt_melody.benchmarks.losses --count 50 --seed 1`` has the program sing over a private JACK server and takes from
-it, again and again while it runs, one of: the JACK server, the MIDI receiver (through JACK, and through a port of RtMidi's), the
-microphone, the OSC receiver. Each comes back after 0.2 to 2 s. Prints a table: tried, failed, and the times until the loss was
+it, again and again while it runs, one of: the JACK server, the MIDI receiver, the microphone (each by ``--jack``, and by PortAudio and
+a port of RtMidi's), the OSC receiver. Each comes back after 0.2 to 2 s. Prints a table: tried, failed, and the times until the loss was
 said and until music came after the return, from the moment when all that it needs was there. ``--out`` writes a line of JSON for
 each. Status 1 where one failed; bounds are TELL_S and BACK_S, times ``--patience`` on a busy machine.
 """
@@ -156,6 +156,8 @@ KINDS = {
     "MIDI receiver, --jack": Kind(Studio, Studio.lose_receiver, Studio.bring_receiver, "left the JACK graph"),
     "MIDI receiver": Kind(OnRtMidi, Studio.lose_receiver, Studio.bring_receiver, "the MIDI output is lost"),
     "microphone, --jack": Kind(Studio, Studio.lose_microphone, Studio.bring_microphone, "left the JACK graph"),
+    "microphone": Kind(OnRtMidi, Studio.lose_microphone, Studio.bring_microphone, "was lost", "gives sound again"),
+    "JACK server, PortAudio": Kind(OnRtMidi, Studio.lose_server, Studio.bring_server, "was lost", "gives sound again"),
     "OSC receiver": Kind(Studio, Studio.lose_osc, Studio.bring_osc, "nobody takes OSC", "is refused no longer", Studio.await_osc),
 }
 

@@ -4,7 +4,7 @@
     python -m rt_melody.benchmarks.plugin kills 100 100        engines killed in a live host, then hosts killed
     python -m rt_melody.benchmarks.plugin build HOST FLAGS...  the host alone, for strace, valgrind or -fsanitize=thread
 
-Needs a C++ compiler and DPF, as the plugin does. The voice is the demo song.
+Needs a C++ compiler and DPF, as the plugin does, and for kills FluidSynth with a sound font. The voice is the demo song.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from rt_melody.realtime.plugin import building
 from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE, BLOCK = 48_000, 128
+SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/default-GM.sf2", "/usr/share/soundfonts/default.sf2")
+OCARINA = 79  # counted from 0
+DIES_AWAY_S = 1.0  # its release, and what the shell needs to end it; a new engine takes longer
 HOST = Path(__file__).parent / "rig" / "plugin_host.cpp"
 
 
@@ -59,10 +63,50 @@ def measure_run(folder: Path, seconds: float = 20.0) -> dict:
     return {"blocks": len(took_us), "us": at, "allocations": allocations, "messages": sum(line.startswith("midi") for line in lines)}
 
 
-class LiveHost:
-    """The host at work, and which notes it was told to sound."""
+class Synth:
+    """FluidSynth on the track behind the plugin: it plays what the host says, and tells how many voices sound."""
 
-    def __init__(self, host: Path, sound: Path) -> None:
+    def __init__(self) -> None:
+        font = next((path for path in SOUND_FONTS if Path(path).exists()), None)
+        if font is None or shutil.which("fluidsynth") is None:
+            sys.exit("kills need FluidSynth and a sound font (Debian: apt-get install fluidsynth fluid-soundfont-gm)")
+        nowhere = ["-a", "file", "-o", "audio.file.type=raw", "-o", "audio.file.name=/dev/null", "-R", "0", "-C", "0"]
+        self._process = subprocess.Popen(
+            ["fluidsynth", "-q", *nowhere, font], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self._tell(f"prog 0 {OCARINA}")
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None, "a pipe was asked for"
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def play(self, status: int, first: int, second: int) -> None:
+        """A channel message."""
+        kind, channel = status & 0xF0, status & 0x0F
+        lines = {0x80: f"noteoff {channel} {first}", 0x90: f"noteon {channel} {first} {second}", 0xB0: f"cc {channel} {first} {second}"}
+        lines[0xE0] = f"pitch_bend {channel} {first | second << 7}"
+        if kind in lines:
+            self._tell(lines[kind])
+
+    def voices(self) -> int:
+        """How many sound; a note that has ended dies away within a moment."""
+        assert self._process.stdout is not None, "a pipe was asked for"
+        self._tell("voice_count")
+        while "voice_count:" not in (line := self._process.stdout.readline()):
+            assert line, "FluidSynth has ended"
+        return int(line.rsplit(":", 1)[1])
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class LiveHost:
+    """The host at work, the synthesiser behind it, if any, and which notes they were told to sound."""
+
+    def __init__(self, host: Path, sound: Path, synth: Synth | None = None) -> None:
+        self._synth = synth
         command = [str(host), str(sound), str(RATE), str(BLOCK), "36000", "1"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.on: dict[tuple[int, int], int] = {}
@@ -74,6 +118,8 @@ class LiveHost:
         for line in self.process.stdout:
             if line.startswith("midi"):
                 ns, status, note, value = (int(word) for word in line.split()[2:6])
+                if self._synth is not None:
+                    self._synth.play(status, note, value)
                 if status & 0xF0 == 0x90 and value:
                     self.on[status & 15, note] = ns
                 elif status & 0xF0 in (0x80, 0x90):
@@ -85,25 +131,29 @@ class LiveHost:
         return [int(pid) for pid in listed.split()]
 
 
-def kill_engines(live: LiveHost, count: int) -> dict:
-    """At random times; how long notes went on, in ms, by the host's clock."""
-    done, took_ms, left_on = 0, list[float](), 0
+def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
+    """At random times; how long notes went on, in ms, by the host's clock, and whether FluidSynth fell silent."""
+    done, took_ms, left_on, sounded, voices = 0, list[float](), 0, 0, list[int]()
     while done < count:
-        time.sleep(random.uniform(0.3, 16.0))
+        time.sleep(random.uniform(0.3, 8.0))
         if engines := live.engines():
-            amid, at_ns, done = bool(live.on), time.monotonic_ns(), done + 1
+            amid, before, at_ns, done = bool(live.on), synth.voices(), time.monotonic_ns(), done + 1
             os.kill(engines[0], signal.SIGKILL)
             if amid:
-                time.sleep(0.4)
+                time.sleep(DIES_AWAY_S)
                 stuck = bool(live.on) and min(live.on.values()) < at_ns
                 left_on += stuck
                 took_ms += [] if stuck else [(live.off_ns - at_ns) / 1e6]
-    return {"kills": done, "amid a note": len(took_ms) + left_on, "left on": left_on, "worst ms": round(max(took_ms, default=0.0), 1)}
+                sounded += before > 0
+                voices += [] if live.on else [synth.voices()]  # a new engine may have begun a note already
+    times = {"median ms": round(float(np.median(took_ms)), 1), "worst ms": round(max(took_ms), 1)} if took_ms else {}
+    heard = {"FluidSynth sounded before": sounded, "asked after": len(voices), "voices left on": sum(voices)}
+    return {"kills": done, "amid a note": len(took_ms) + left_on, "left on": left_on, **times, **heard}
 
 
 def kill_hosts(host: Path, sound: Path, count: int) -> dict:
     """At random times; how long their engines lived on, in seconds."""
-    took_s = list[float]()
+    took_s, gone, named = list[float](), list[int](), _named()
     for _ in range(count):
         live = LiveHost(host, sound)
         time.sleep(random.uniform(0.05, 5.0))
@@ -111,18 +161,28 @@ def kill_hosts(host: Path, sound: Path, count: int) -> dict:
         live.process.kill()
         live.process.wait()
         took_s += [_until_gone(pid) - at_s for pid in engines]
-    left = subprocess.run(["pgrep", "-fc", "plugin host 3 4"], capture_output=True, text=True).stdout.strip()
-    return {"kills": count, "engines": len(took_s), "worst s": round(max(took_s, default=0.0), 2), "processes left": int(left)}
+        gone += engines
+    times = {"median s": round(float(np.median(took_s)), 2), "worst s": round(max(took_s), 2)} if took_s else {}
+    return {"kills": count, "engines": len(took_s), **times, "still there": sum(_is_there(pid) for pid in gone), "named memory left": sorted(_named() - named)}
 
 
 def _until_gone(pid: int, most_s: float = 120.0) -> float:
     end_s = time.monotonic() + most_s
-    try:
-        while time.monotonic() < end_s and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
-            time.sleep(0.02)
-    except OSError:  # gone between two looks
-        pass
+    while time.monotonic() < end_s and _is_there(pid):
+        time.sleep(0.02)
     return time.monotonic()
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _named() -> set[str]:
+    """Shared memory that has a name which could be ours."""
+    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith("rt")}
 
 
 def main(words: list[str]) -> None:
@@ -133,10 +193,12 @@ def main(words: list[str]) -> None:
         elif words[:1] == ["kills"] and len(words) == 3:
             host, sound = build_host(folder / "host"), voice(folder)
             if engines := int(words[1]):
-                live = LiveHost(host, sound)
-                print(json.dumps({"engines": kill_engines(live, engines)}), flush=True)
+                synth = Synth()
+                live = LiveHost(host, sound, synth)
+                print(json.dumps({"engines": kill_engines(live, synth, engines)}), flush=True)
                 live.process.kill()
                 live.process.wait()
+                synth.close()
             print(json.dumps({"hosts": kill_hosts(host, sound, int(words[2]))}))
         elif words[:1] == ["build"] and len(words) > 1:
             build_host(Path(words[1]), *words[2:])

@@ -3,7 +3,8 @@
 The path from the reference to the microphone is a finite impulse response of PARTITIONS blocks of BLOCK samples, each a
 spectrum of FFT points. The spectra are the state of a Markov model whose covariance is diagonal, so that every bin of every
 block has a step size of its own, small where the singer is loud: nobody has to detect double talk. Spectra of the reference are
-those of overlap-save and come every hop, so a hop is filtered as soon as it is full, and nothing waits.
+those of overlap-save and come every hop, so a hop is filtered as soon as it is full, and nothing waits. All partitions learn
+every hop; their responses are cut to a block in turn, those of the first group every other hop.
 
 G. Enzner and P. Vary, Frequency-domain adaptive Kalman filter for acoustic echo control in hands-free telephones, Signal
 Processing 86 (2006). F. Kuech, E. Mabande and G. Enzner, State-space architecture of the partitioned-block-based acoustic echo
@@ -23,13 +24,13 @@ from rt_melody.kernels.compiled import compiled
 SAMPLE_RATE = 16000
 BLOCK = 320  # samples of a partition
 COLUMNS = 8
-GROUP = 2 * COLUMNS  # partitions that learn together
+GROUP = 2 * COLUMNS  # partitions that are cut to a block together
 GROUPS = 4
 PARTITIONS = GROUPS * GROUP  # 1.28 s at 16 kHz
 ROWS, TURNED = 16, 32
 FFT = ROWS * TURNED
 BINS = FFT // 2 + 1
-LATE_BINS = 128  # up to 4 kHz: all that the groups after the first take out, what is above dies away sooner
+LATE_BINS = 128  # up to 4 kHz: all that the groups after the first know of, what is above dies away sooner
 MOST_BACK = 32  # partitions by which the filter can stand back
 SLIP_BINS = (4, 64)  # 125 Hz to 2 kHz, where some samples of delay turn the phase by less than half a circle
 FAST = ("reassoc", "contract", "nsz", "arcp")  # sums over partitions in whatever order is quickest
@@ -83,6 +84,13 @@ def turn(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, t
     """[rows, columns, width] to [columns, rows, width], each place times its twiddle factor [2, rows, columns]."""
     _, rows, columns = twiddle.shape
     width = re.shape[0] // (rows * columns)
+    if width == 1:  # without slices, which take longer than their single places
+        for q in range(columns):
+            for r in range(rows):
+                fr_one, fi_one, c, s = re[r * columns + q], im[r * columns + q], twiddle[0, r, q], twiddle[1, r, q]
+                to_re[q * rows + r] = fr_one * c - fi_one * s
+                to_im[q * rows + r] = fr_one * s + fi_one * c
+        return
     for r in range(rows):
         for q in range(columns):
             a, b = (r * columns + q) * width, (q * rows + r) * width
@@ -177,52 +185,69 @@ def predict(
     ``past`` [2, BINS, 2 * held] is a phase of the ring, ``first`` where its window begins.
     """
     for k in range(BINS):
-        xr, xi = past[0, k, first : first + PARTITIONS], past[1, k, first : first + PARTITIONS]
-        wr, wi, p = weights[0, k], weights[1, k], spread[k]
+        reach = PARTITIONS if k < LATE_BINS else GROUP
+        xr, xi = past[0, k, first : first + reach], past[1, k, first : first + reach]
+        wr, wi, p = weights[0, k, :reach], weights[1, k, :reach], spread[k, :reach]
         yr, yi, off = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-        for i in range(PARTITIONS):
+        for i in range(reach):
             p[i] = keep * p[i] + (np.float32(1.0) - keep) * (wr[i] * wr[i] + wi[i] * wi[i])
-        for i in range(PARTITIONS):
+        for i in range(reach):
             yr += xr[i] * wr[i] - xi[i] * wi[i]
             yi += xr[i] * wi[i] + xi[i] * wr[i]
             off += p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
         estimate[0, k], estimate[1, k], unsure[k] = yr, yi, off
 
 
-@compiled(f"void({CUBE}, int64, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32)", FAST)
-def gradient(
+@compiled(f"void({CUBE}, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, float32, {CUBE}, float32)", FAST)
+def learn(
     past: np.ndarray,
     first: int,
-    group: int,
     error: np.ndarray,
     noise: np.ndarray,
     spread: np.ndarray,
     step: np.ndarray,
+    held: np.float32,
+    weights: np.ndarray,
     told: np.float32,
 ) -> None:
-    """Kalman gain times ``error`` [2, BINS] for the partitions of a group into ``step`` [2, BINS, GROUP]; their covariance
-    after it. ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard."""
-    begin, end = group * GROUP, (group + 1) * GROUP
-    for k in range(BINS if group == 0 else LATE_BINS):
-        xr, xi, p = past[0, k, first + begin : first + end], past[1, k, first + begin : first + end], spread[k, begin:end]
-        sr, si = step[0, k], step[1, k]
+    """Add the Kalman gain times ``error`` [2, BINS] to the first group's ``step`` [2, BINS, GROUP] and to the other weights;
+    the covariance of all after it.
+
+    ``noise`` [BINS]: expected power of ``error``; ``held``: how much of the step stays, 1, or 0 where another begins; ``told``:
+    of a window of FFT samples, the part that was heard.
+    """
+    late = first + GROUP
+    for k in range(BINS):
         over = np.float32(1.0) / noise[k]
         er, ei, less = error[0, k] * over, error[1, k] * over, told * over
+        xr, xi, p, sr, si = past[0, k, first:late], past[1, k, first:late], spread[k, :GROUP], step[0, k], step[1, k]
         for i in range(GROUP):
-            sr[i] = p[i] * (xr[i] * er + xi[i] * ei)
+            sr[i] = held * sr[i] + p[i] * (xr[i] * er + xi[i] * ei)
         for i in range(GROUP):
-            si[i] = p[i] * (xr[i] * ei - xi[i] * er)
+            si[i] = held * si[i] + p[i] * (xr[i] * ei - xi[i] * er)
         for i in range(GROUP):
+            p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
+    for k in range(LATE_BINS):
+        over = np.float32(1.0) / noise[k]
+        er, ei, less = error[0, k] * over, error[1, k] * over, told * over
+        xr, xi, p = past[0, k, late : first + PARTITIONS], past[1, k, late : first + PARTITIONS], spread[k, GROUP:]
+        wr, wi = weights[0, k, GROUP:], weights[1, k, GROUP:]
+        for i in range(PARTITIONS - GROUP):
+            wr[i] += p[i] * (xr[i] * er + xi[i] * ei)
+        for i in range(PARTITIONS - GROUP):
+            wi[i] += p[i] * (xr[i] * ei - xi[i] * er)
+        for i in range(PARTITIONS - GROUP):
             p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
 
 
 @compiled(f"void({CUBE}, int64, {LINE}, {LINE})", FAST)
-def pack(step: np.ndarray, bins: int, re: np.ndarray, im: np.ndarray) -> None:
-    """Pairs of spectra of real signals, partition i with COLUMNS + i, as spectra of complex ones [FFT, COLUMNS]."""
+def pack(weights: np.ndarray, group: int, re: np.ndarray, im: np.ndarray) -> None:
+    """Pairs of a group's spectra of real signals, partition i with COLUMNS + i, as spectra of complex ones [FFT, COLUMNS]."""
+    bins, begin, middle, end = BINS if group == 0 else LATE_BINS, group * GROUP, group * GROUP + COLUMNS, (group + 1) * GROUP
     re[bins * COLUMNS : (FFT - bins + 1) * COLUMNS] = np.float32(0.0)
     im[bins * COLUMNS : (FFT - bins + 1) * COLUMNS] = np.float32(0.0)
     for k in range(bins):
-        ar, br, ai, bi = step[0, k, :COLUMNS], step[0, k, COLUMNS:], step[1, k, :COLUMNS], step[1, k, COLUMNS:]
+        ar, br, ai, bi = weights[0, k, begin:middle], weights[0, k, middle:end], weights[1, k, begin:middle], weights[1, k, middle:end]
         here, there = k * COLUMNS, ((FFT - k) % FFT) * COLUMNS
         tr, ti, hr, hi = re[there : there + COLUMNS], im[there : there + COLUMNS], re[here : here + COLUMNS], im[here : here + COLUMNS]
         for i in range(COLUMNS):
@@ -235,29 +260,29 @@ def pack(step: np.ndarray, bins: int, re: np.ndarray, im: np.ndarray) -> None:
             hi[i] = ai[i] + br[i]
 
 
-@compiled(f"void({LINE}, {LINE}, int64, {CUBE})", FAST)
-def unpack_and_add(re: np.ndarray, im: np.ndarray, group: int, weights: np.ndarray) -> None:
-    """Add pairs of spectra, as ``pack`` makes them, over FFT to the weights of a group."""
+@compiled(f"void({LINE}, {LINE}, int64, {CUBE}, float32)", FAST)
+def unpack(re: np.ndarray, im: np.ndarray, group: int, weights: np.ndarray, keep: np.float32) -> None:
+    """Pairs of spectra, as ``pack`` makes them, over FFT, as the weights of a group, of which ``keep`` stays."""
     half, begin, middle, end = np.float32(0.5 / FFT), group * GROUP, group * GROUP + COLUMNS, (group + 1) * GROUP
     for k in range(BINS if group == 0 else LATE_BINS):
         here, there = k * COLUMNS, ((FFT - k) % FFT) * COLUMNS
         tr, ti, hr, hi = re[there : there + COLUMNS], im[there : there + COLUMNS], re[here : here + COLUMNS], im[here : here + COLUMNS]
         ar, br, ai, bi = weights[0, k, begin:middle], weights[0, k, middle:end], weights[1, k, begin:middle], weights[1, k, middle:end]
         for i in range(COLUMNS):
-            ar[i] += half * (hr[i] + tr[i])
+            ar[i] = keep * ar[i] + half * (hr[i] + tr[i])
         for i in range(COLUMNS):
-            ai[i] += half * (hi[i] - ti[i])
+            ai[i] = keep * ai[i] + half * (hi[i] - ti[i])
         for i in range(COLUMNS):
-            br[i] += half * (hi[i] + ti[i])
+            br[i] = keep * br[i] + half * (hi[i] + ti[i])
         for i in range(COLUMNS):
-            bi[i] += half * (tr[i] - hr[i])
+            bi[i] = keep * bi[i] + half * (tr[i] - hr[i])
 
 
-@compiled(f"void({CUBE}, int64, {CUBE}, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})", FAST)
-def add_constrained(
+@compiled(f"void({CUBE}, {CUBE}, int64, {PLANE}, {PLANE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})", FAST)
+def constrain(
     step: np.ndarray,
-    group: int,
     weights: np.ndarray,
+    group: int,
     natural: np.ndarray,
     ordered: np.ndarray,
     order: np.ndarray,
@@ -265,15 +290,16 @@ def add_constrained(
     twiddle: np.ndarray,
     twiddle_back: np.ndarray,
 ) -> None:
-    """Add to the weights of a group what of ``step`` is a response of BLOCK samples a partition."""
-    pack(step, BINS if group == 0 else LATE_BINS, natural[0], natural[1])
+    """Leave of the weights of a group what is a response of BLOCK samples a partition; to those of the first add so much of
+    ``step``."""
+    pack(step if group == 0 else weights, group, natural[0], natural[1])
     transform(natural[1], natural[0], ordered[1], ordered[0], roots, twiddle)
     for place in range(FFT):
         if order[place] >= BLOCK:
             ordered[0, place * COLUMNS : (place + 1) * COLUMNS] = np.float32(0.0)
             ordered[1, place * COLUMNS : (place + 1) * COLUMNS] = np.float32(0.0)
     transform_ordered(ordered[0], ordered[1], natural[0], natural[1], roots, twiddle_back)
-    unpack_and_add(natural[0], natural[1], group, weights)
+    unpack(natural[0], natural[1], group, weights, np.float32(1.0 if group == 0 else 0.0))
 
 
 @compiled(f"void({PLANE}, {PLANE}, {PLANE}, {WHOLE}, {LINE}, {PLANE}, {CUBE})", FAST)
@@ -339,6 +365,20 @@ def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray, keep:
     return np.float64(above / below)
 
 
+@compiled(f"float64({PLANE}, {PLANE})", FAST)
+def likeness(heard: np.ndarray, error: np.ndarray) -> float:
+    """How like what was predicted is to what was heard, at most 1: the mean over SLIP_BINS, each of which counts the same.
+
+    In tones that two songs happen to share a wrong prediction comes true, but not all over the spectrum.
+    """
+    total = np.float32(0.0)
+    for k in range(SLIP_BINS[0], SLIP_BINS[1]):
+        mr, mi = heard[0, k], heard[1, k]
+        yr, yi = mr - error[0, k], mi - error[1, k]
+        total += (mr * yr + mi * yi) / (mr * mr + mi * mi + yr * yr + yi * yi + np.float32(1e-9))
+    return np.float64(2.0 * total / (SLIP_BINS[1] - SLIP_BINS[0]))
+
+
 # ---- one hop -----------------------------------------------------------------------------------
 # ``levels``: what the filter knows of itself, by the names below.
 
@@ -346,14 +386,16 @@ def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray, keep:
     MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, DOUBTED, SLIP,
     BEFORE, TAKEN, LEFT, AFTER,  # of the last second
     ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all but the first seconds
-) = range(18)
-LEVELS = 18
+    LIKE, LIKE_HOPS,
+) = range(20)
+LEVELS = 20
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
 SILENT = 1e-10  # power of a sample below which nothing is learnt
 FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
 UNCERTAIN, UNCERTAIN_AGAIN = 10.0, 0.3  # covariance over the first guess, at the start and after the path was lost
 CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
+UNLIKE, ALIKE = 0.25, 0.45  # likeness up to which nothing, from which all of the echo is taken out
 GOOD, LOST, GOOD_S, LOST_S = 0.8, 0.3, 1.0, 0.3  # trust that shows a path found, or lost, for so long
 
 
@@ -396,7 +438,7 @@ def guess_power(
 
 @compiled(f"float64({LINE}, {LINE}, float64[::1], float64)")
 def trust(microphone: np.ndarray, echo: np.ndarray, levels: np.ndarray, hop_s: float) -> float:
-    """How much of the predicted echo to take out, 0..1, by the regression of the microphone on it, of late.
+    """How much of the predicted echo to take out, 0..1, by the regression of the microphone on it, and by their likeness, of late.
 
     The echo is predicted before the hop is learnt from, so of a wrong reference the regression is nought, but for CHANCE;
     of a right one it is 1, but for what the singer does to it, so that all is taken out from SURE on.
@@ -405,7 +447,8 @@ def trust(microphone: np.ndarray, echo: np.ndarray, levels: np.ndarray, hop_s: f
     levels[SHARED] = keep * levels[SHARED] + product(microphone, echo)
     levels[ECHO] = keep * levels[ECHO] + product(echo, echo)
     levels[TRUST] = min(1.0, max(0.0, levels[SHARED] / (levels[ECHO] + SILENT * echo.shape[0])))
-    return min(1.0, max(0.0, (levels[TRUST] - CHANCE) / (SURE - CHANCE)))
+    like = levels[LIKE] / (levels[LIKE_HOPS] + 1e-9)
+    return min(1.0, max(0.0, (levels[TRUST] - CHANCE) / (SURE - CHANCE))) * min(1.0, max(0.0, (like - UNLIKE) / (ALIKE - UNLIKE)))
 
 
 @compiled(f"void(float64[::1], {CUBE}, {PLANE}, {LINE}, float64)")
@@ -550,10 +593,13 @@ def cancel(
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
     tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
     expect(unsure, error, told, smooth, near, noise)
-    for group in range(GROUPS):
-        gradient(past, first, group, error, noise, spread, step, told)
-        add_constrained(step, group, weights, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
+    learn(past, first, error, noise, spread, step, np.float32(hops % 2 == 0), weights, told)
+    group = 0 if hops % 2 == 0 else 1 + hops // 2 % (GROUPS - 1)
+    constrain(step, weights, group, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
     levels[SLIP] = slip_samples(heard, error, shared, keep_slip)
+    if sounds:
+        levels[LIKE] = keep_slip * levels[LIKE] + likeness(heard, error)
+        levels[LIKE_HOPS] = keep_slip * levels[LIKE_HOPS] + 1.0
 
 
 def turn_samples(before: np.ndarray, now: np.ndarray) -> float:
@@ -605,7 +651,7 @@ class Canceller:
 
     def reset(self) -> None:
         """Forget the path and what was heard."""
-        for state in (self._ring, self._weights, self._spread, self._near, self._shared, self._window, self._levels):
+        for state in (self._ring, self._weights, self._spread, self._step, self._near, self._shared, self._window, self._levels):
             state[:] = 0.0
         self._hops = self.back_blocks = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,7 +10,7 @@ from rt_melody.realtime.errors import InputError, SettingsError
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.settings.band import BandSettings
 from rt_melody.realtime.settings.inputs import SourceSettings
-from rt_melody.realtime.sources import AudioSource, BackedMicrophone, Backing, FileSource
+from rt_melody.realtime.sources import AudioSource, BackedMicrophone, Backing, FileSource, MicrophoneSource
 from rt_melody.realtime.sources.backed import played
 
 if TYPE_CHECKING:
@@ -37,9 +38,21 @@ def check_band(settings: Settings, inputs: list[str]) -> None:
     if reference is not None and song is not None:
         raise SettingsError(f"--backing {song} is the band that is taken out; leave --reference {reference} out")
     _check_channel(settings, inputs)
-    if reference is not None and (len(inputs) > 1 or "mic" in inputs):
-        raise SettingsError(f"--reference {reference} is for one recording, whose band it holds; the input is {' '.join(inputs)}")
+    if reference is not None:
+        _check_reference(reference, inputs)
     _check_backing(settings.band, inputs, settings.source.jack)
+
+
+def _check_reference(reference: str, inputs: list[str]) -> None:
+    if len(inputs) > 1:
+        raise SettingsError(
+            f"--reference {reference} is for the microphone or for one recording, whose band it holds; the input is {' '.join(inputs)}"
+        )
+    if inputs == ["mic"] and os.path.isfile(reference):
+        raise SettingsError(
+            f"--reference {reference} is a file, and the input is the microphone; to sing over it give --backing {reference}, for "
+            f"what another program plays the input on which it comes, and for a recording of a singer --input FILE"
+        )
 
 
 def _check_channel(settings: Settings, inputs: list[str]) -> None:
@@ -92,7 +105,7 @@ def read_backing(backing: BandSettings, tell: Callable[[str], None], stop: Stop)
 def known_band(source: AudioSource, settings: SourceSettings, stop: Stop) -> KnownBand | None:
     """What ``source``, which is open, plays; the other channel of a recording; else the whole of --reference, which must last
     as long as the recording beside which it stands. Raises InputError."""
-    reference = settings.reference
+    reference = None if isinstance(source, MicrophoneSource) else settings.reference
     if isinstance(source, FileSource) and settings.reference_channel is not None:
         with FileSource(source.path, channel=settings.reference_channel, stop=stop) as file:
             return KnownBand(file.whole(), file.sample_rate)

@@ -4,7 +4,8 @@ Conventions
 -----------
 * Levels are dBFS RMS of 10 ms, pitches fractional MIDI note numbers. The first moments of each phase, in which one takes breath, do not
   count.
-* Nothing here does I/O: ``Calibration.lines`` are the words, ``profile`` is the file.
+* Nothing here does I/O: ``Guide`` says what is to be sung and takes what was heard, ``Calibration.lines`` are the words, ``profile``
+  is the file. ``rt-melody setup`` and the panel are two ways to the same.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ LEAST_CONFIDENCE = 0.6
 GATE_ABOVE_DB = 3.0  # the room, at least
 GATE_BELOW_DB = 6.0  # the soft voice, at least
 MARGIN_SEMITONES = 2  # beyond the lowest and the highest note that were sung
+TRIES = 3  # of each phase, with a microphone
+BOUNDS_MS = (10, 15, 20, 30, 50, 75, 100, 150, 200)  # that may be recommended
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ class Taken:
     hop_s: float = 0.01
 
     def take(self, frame: PitchFrame) -> None:
+        """Whether a gate or a pause has made it unvoiced since does not matter: only of a voice that was surely heard are both high."""
         self.levels_db.append(frame.level_db)
-        if frame.voiced and frame.confidence >= LEAST_CONFIDENCE:
+        if min(frame.voicing, frame.confidence) >= LEAST_CONFIDENCE:
             self.voiced_db.append(frame.level_db)
             self.pitches.append(hz_to_midi(frame.f0_hz))
 
@@ -63,6 +67,60 @@ class Taken:
     def is_sung(self) -> bool:
         """Whether there is voice enough to say something."""
         return len(self.pitches) * self.hop_s >= LEAST_VOICED_S
+
+
+class Guide:
+    """The phases one after another, by the stream time of the frames that it is fed. ``tries``: how often each is asked for."""
+
+    def __init__(self, tries: int = TRIES, hop_s: float = 0.01) -> None:
+        self.taken: dict[str, Taken] = {}
+        self.again = self.failed = False  # whether the phase is asked for once more; whether it was so once too often
+        self._tries, self._left, self._hop_s = tries, tries, hop_s
+        self._begin()
+
+    def _begin(self) -> None:
+        self._now, self._began_s, self.elapsed_s = Taken(hop_s=self._hop_s), None, 0.0
+
+    @property
+    def phase(self) -> Phase | None:
+        """What is to be sung now; None where all has been."""
+        return PHASES[len(self.taken)] if len(self.taken) < len(PHASES) else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is asked for any more: all was heard, or one ``failed``."""
+        return self.failed or self.phase is None
+
+    def feed(self, frame: PitchFrame) -> bool:
+        """The next frame. Whether something else is asked for from it on: the next phase, the same once more, or nothing more."""
+        if self.is_over:
+            return False
+        if self._began_s is None or frame.time_s < self._began_s:  # the stream began anew
+            self._begin()
+            self._began_s = frame.time_s
+        self.elapsed_s = frame.time_s - self._began_s
+        if self.elapsed_s < PHASE_S - 1e-9:
+            self._take(frame)
+            return False
+        self.end_phase()
+        self.feed(frame)  # the first of what comes next
+        return True
+
+    def _take(self, frame: PitchFrame) -> None:
+        if self.elapsed_s >= SETTLE_S - 1e-9:
+            self._now.take(frame)
+
+    def end_phase(self) -> None:
+        """The time of the phase is over, or there is no more sound."""
+        phase, now = self.phase, self._now
+        if phase is None:
+            return
+        self._begin()
+        if now.is_sung or (not phase.sung and now.levels_db):
+            self.taken[phase.name], self._left, self.again = now, self._tries, False
+        else:
+            self._left -= 1
+            self.again, self.failed = self._left > 0, self._left <= 0
 
 
 @dataclass(frozen=True)
@@ -111,6 +169,11 @@ class Calibration:
         if self.bound_ms is not None:
             lines += ["tracking:", f"  latency_ms: {max(self.bound_ms, 50)}  # this machine keeps {self.bound_ms}"]
         return "\n".join(lines) + "\n"
+
+
+def tightest_bound_ms(needed_ms: float) -> int | None:
+    """The least bound of those that are recommended that is no less than this; None where none is long enough."""
+    return next((bound for bound in BOUNDS_MS if bound >= needed_ms), None)
 
 
 def calibrate(taken: dict[str, Taken], bound_ms: int | None = None) -> Calibration:

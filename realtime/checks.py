@@ -138,7 +138,7 @@ def _read(settings: Settings, inputs: list[str], config: str | None) -> dict[str
     read: dict[str, str | Path] = {f"the input {name}": name for name in inputs if name not in NAMED}
     if (model := settings.tracking.model) is not None:
         read[f"the model {model}"] = model
-    if (reference := settings.source.reference) is not None:
+    if (reference := settings.source.reference) is not None and inputs != ["mic"]:
         read[f"the reference {reference}"] = reference
     if (backing := settings.band.file) is not None:
         read[f"the backing {backing}"] = backing

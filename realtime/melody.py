@@ -83,6 +83,11 @@ class MelodyTracker:
         return self.finish()
 
     @property
+    def least_bound_ms(self) -> float:
+        """The tightest latency bound in ms that the model could keep, by its own account."""
+        return self.latency.total_ms - self.engine.look_ahead_ms + min(self.engine.model.heads_ms)
+
+    @property
     def key(self) -> Scale | None:
         """The key that is heard, where it is looked for; else the scale that was given."""
         return self.performer.key

@@ -22,7 +22,7 @@ from rt_melody.realtime.band import KnownBand, known_band, read_backing, said_of
 from rt_melody.realtime.checks import check_all, is_paced, jobs_for, make_folders, meant, name_in_graph
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.control.desk import Desk, needing_restart
-from rt_melody.realtime.errors import InputError, RtMelodyError, SettingsError
+from rt_melody.realtime.errors import InputError, RtMelodyError, SettingsError, missing_package
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.session import Session, SessionStats, close_all, closing
@@ -31,7 +31,7 @@ from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
 from rt_melody.realtime.sinks.terminal import TerminalSink
-from rt_melody.realtime.sources import AudioSource, BackedMicrophone, MicrophoneSource
+from rt_melody.realtime.sources import AudioSource, BackedMicrophone, MicrophoneSource, TwoInputMicrophone
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
 from rt_melody.realtime.timing.figures import Figures, sentence
@@ -260,7 +260,8 @@ class Program:
         return {
             "state": "listening", "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
             "rate_hz": source.sample_rate, "hop_ms": 1000.0 * session.tracker.hop_s, "latency": parts, "bound_ms": latency.bound_ms,
-            "total_ms": latency.total_ms, "outputs": [said for sink in session.sinks if (said := sink.connected_to)],
+            "total_ms": latency.total_ms, "least_bound_ms": session.tracker.least_bound_ms,
+            "outputs": [said for sink in session.sinks if (said := sink.connected_to)],
         }  # fmt: skip
 
     @contextmanager
@@ -354,6 +355,8 @@ class Program:
             tracker.know_band(*self.band)
         elif self.settings.source.reference_channel is not None:
             tracker.expect_reference()
+        elif self.settings.source.reference is not None:
+            tracker.expect_reference(one_clock=False)
         tracker.warm_up()
         from rt_melody.kernels.compiled import cache_notice  # numba, which is loaded by now
 
@@ -398,7 +401,8 @@ class Program:
         if isinstance(source, BackedMicrophone):
             self._tell(said_of_backing(source, str(self.settings.band.file)))
         if isinstance(source, MicrophoneSource):
-            self._tell(f"listening to {source.info.full_name if source.info else source.name}; Ctrl-C ends")
+            beside = f" and, for the band, to {source.band.full_name}" if isinstance(source, TwoInputMicrophone) and source.band else ""
+            self._tell(f"listening to {source.info.full_name if source.info else source.name}{beside}; Ctrl-C ends")
         elif self.jack is not None and source is self.jack.sound:
             heard = self.jack.heard or "nothing yet"
             self._tell(f"listening to {heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
@@ -449,7 +453,7 @@ class Program:
 def _open_panel(desk: Desk, where: str, tell: Callable[[str], object]) -> Panel:
     """Raises SettingsError where what serves it is not installed."""
     if find_spec("aiohttp") is None:
-        raise SettingsError("--panel needs the Python package aiohttp, which is missing; run `pip install aiohttp`, or leave --panel out")
+        raise SettingsError(missing_package("--panel", "aiohttp"))
     from rt_melody.realtime.panel.link import Panel
 
     return Panel(desk, where, tell, browse=sys.stderr is not None and sys.stderr.isatty())

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rt_melody.realtime.calibration import BOUNDS_MS, tightest_bound_ms
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import Settings
@@ -24,7 +25,6 @@ LISTEN_S = 2.0
 SONG_DB = -18.0  # RMS of a song as they are mastered, or softer
 LOUD_LEAK_DB = -30.0  # RMS of a voice at a microphone, or louder
 SILENT_DB = -110.0  # quieter than any converter: digital silence
-BOUNDS_MS = (10, 15, 20, 30, 50, 75, 100, 150, 200)  # that may be recommended
 BLOCKS_SAMPLES = (64, 128, 256, 512, 1024, 2048)
 QUANTILES = (0.5, 0.99, 0.999, 1.0)
 
@@ -69,8 +69,7 @@ def recommend_bound_ms(pace: Pace, least_ms: float) -> int | None:
 
     A session skips when more than the bound waits: the stall and the hop that was being filled.
     """
-    needed = max(least_ms, pace.worst_ms + pace.hop_ms)
-    return next((bound for bound in BOUNDS_MS if bound >= needed), None)
+    return tightest_bound_ms(max(least_ms, pace.worst_ms + pace.hop_ms))
 
 
 def recommend_block(pace: Pace, rate_hz: int) -> int:
@@ -93,8 +92,7 @@ def measure_pace(settings: Settings, rate_hz: int, seconds: float, stop: Stop) -
     if not len(work):
         return None
     work_ms, late_ms = (tuple(float(1000.0 * q) for q in np.quantile(times, QUANTILES)) for times in (work, late))
-    least_ms = tracker.latency.total_ms - tracker.engine.look_ahead_ms + min(tracker.engine.model.heads_ms)
-    return Pace(work_ms, late_ms, 1000.0 * tracker.hop_s, share, scheduling), least_ms
+    return Pace(work_ms, late_ms, 1000.0 * tracker.hop_s, share, scheduling), tracker.least_bound_ms
 
 
 def _song(rate_hz: int) -> np.ndarray:

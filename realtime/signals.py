@@ -3,7 +3,8 @@
 Conventions
 -----------
 * While the program starts, a signal that ends it raises ``Stopped`` where it is: nothing sounds yet, and what was opened is
-  closed on the way out. Once it runs, the signal is noted, and whoever works asks ``came`` between two blocks.
+  closed on the way out. Where Python was just freeing something it says that it ignored that, which is kept quiet: the program
+  ends when it has started. Once it runs, the signal is noted, and whoever works asks ``came`` between two blocks.
 * A second Ctrl-C interrupts at once.
 * What ``nohup`` and the like made the program ignore stays ignored.
 * SIGKILL cannot be caught: see sinks/midi_guardian.py.
@@ -13,10 +14,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # Those that end a program by default and can be caught; where the system has them. SIGINT and SIGTERM always.
 ENDING = (
@@ -108,7 +110,9 @@ def stop_signals() -> Generator[StopSignals]:
     if hasattr(signal, "SIGTSTP"):
         handlers[signal.SIGTSTP] = signals.note_pause
     before = {number: signal.getsignal(number) for number in handlers}
+    told_of_others = sys.unraisablehook
     try:
+        sys.unraisablehook = lambda told: None if isinstance(told.exc_value, Stopped) else told_of_others(told)
         for number, handler in handlers.items():
             if number in (signal.SIGINT, signal.SIGTERM) or before[number] != signal.SIG_IGN:
                 signal.signal(number, handler)
@@ -116,3 +120,11 @@ def stop_signals() -> Generator[StopSignals]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
+        sys.unraisablehook = told_of_others
+
+
+def heed_no_signal() -> None:
+    """Of those that can be ignored: for a process that must outlive what ends the program."""
+    for number in signal.valid_signals() - {signal.SIGCHLD}:
+        with suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_IGN)

@@ -59,6 +59,7 @@ class FakeAudio:
         outputs = [i for i, device in enumerate(devices) if device[4:] and device[4]]
         self.default = SimpleNamespace(device=(default, outputs[0] if outputs else -1))
         self.stream: FakeStream | None = None
+        self.inputs: list[FakeStream] = []  # all that were opened, the newest last
         self.speaker: FakeStream | None = None
 
     def query_devices(self):
@@ -72,6 +73,7 @@ class FakeAudio:
         if self.failure:
             raise self.failure
         self.stream = FakeStream(self, **settings)
+        self.inputs.append(self.stream)
         return self.stream
 
     def Stream(self, **settings):

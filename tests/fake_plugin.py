@@ -15,7 +15,8 @@ from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.types import PitchFrame
 
-BLOCK_BYTES = LAYOUT["WORDS"] * 8 + 4 * LAYOUT["SOUND_SAMPLES"] + 16 * (LAYOUT["COMMANDS_SIZE"] + LAYOUT["EVENTS_SIZE"])
+RINGS = LAYOUT["WORDS"] * 8
+BLOCK_BYTES = RINGS + 8 * LAYOUT["SOUND_SAMPLES"] + 16 * (LAYOUT["COMMANDS_SIZE"] + LAYOUT["EVENTS_SIZE"])
 USUAL = {"SNAP": 100.0, "GATE_DB": -45.0, "BOUND": 50.0, "HIGHEST": 127.0}
 
 
@@ -62,23 +63,25 @@ class FakeShell:
 
     def command(self, what: int, value: float = 0.0) -> None:
         count = self.get("COMMANDS_WRITTEN")
-        place = LAYOUT["WORDS"] * 8 + 4 * LAYOUT["SOUND_SAMPLES"] + 16 * (count % LAYOUT["COMMANDS_SIZE"])
+        place = RINGS + 8 * LAYOUT["SOUND_SAMPLES"] + 16 * (count % LAYOUT["COMMANDS_SIZE"])
         os.pwrite(self.descriptor, struct.pack("<qif", self.get("WRITTEN"), what, value), place)
         self._set("COMMANDS_WRITTEN", count + 1)
 
     def set(self, name: str, value: float) -> None:
         self.command(LAYOUT[f"PARAMETER_{name}"], value)
 
-    def write(self, sound: np.ndarray) -> None:
+    def write(self, sound: np.ndarray, band: np.ndarray | None = None) -> None:
         written, size = self.get("WRITTEN"), LAYOUT["SOUND_SAMPLES"]
         assert written % size + len(sound) <= size, "the fake wraps nothing"
-        os.pwrite(self.descriptor, sound.astype(np.float32).tobytes(), LAYOUT["WORDS"] * 8 + 4 * (written % size))
+        for ring, samples in enumerate((sound, band)):
+            if samples is not None:
+                os.pwrite(self.descriptor, samples.astype(np.float32).tobytes(), RINGS + 4 * (ring * size + written % size))
         self._set("WRITTEN", written + len(sound))
 
     def events(self) -> list[tuple[int, int, bytes]]:
         """(position, stream, message) of each event since the last call."""
         read, written = self.get("EVENTS_READ"), self.get("EVENTS_WRITTEN")
-        begin = LAYOUT["WORDS"] * 8 + 4 * LAYOUT["SOUND_SAMPLES"] + 16 * LAYOUT["COMMANDS_SIZE"]
+        begin = RINGS + 8 * LAYOUT["SOUND_SAMPLES"] + 16 * LAYOUT["COMMANDS_SIZE"]
         entries = [os.pread(self.descriptor, 16, begin + 16 * (n % LAYOUT["EVENTS_SIZE"])) for n in range(read, written)]
         self._set("EVENTS_READ", written)
         return [(struct.unpack("<q", e[:8])[0], e[9], e[10 : 10 + e[8]]) for e in entries]
@@ -88,6 +91,13 @@ class FakeShell:
 
     def close(self) -> None:
         os.close(self.descriptor)
+
+
+def chord(samples: int, rate: int) -> np.ndarray:
+    """A band: three strings, louder than a singer, from half a second on [float32, shape=(samples,)]."""
+    t = np.arange(samples) / rate
+    strings = sum(np.sin(2 * np.pi * f * h * t) / h for f in (98.0, 146.8, 233.1) for h in range(1, 8))
+    return (0.15 * strings * (t > 0.5)).astype(np.float32)
 
 
 class _Notebook:
@@ -107,13 +117,13 @@ class _Notebook:
     def delete(self) -> None: ...
 
 
-def tracked(sound: np.ndarray, rate: int, **options) -> list[tuple[int, bytes]]:
-    """What MIDI says of a recording, each message with the sample by which it is known."""
+def tracked(sound: np.ndarray, rate: int, band: np.ndarray | None = None, **options) -> list[tuple[int, bytes]]:
+    """What MIDI says of a recording, with a band in it or none, each message with the sample by which it is known."""
     settings = make_settings(options)
     tracker, port = MelodyTracker.from_settings(settings, rate), _Notebook(rate)
     sink = MidiSink(port, settings.midi)
     sink.start(0.0)
-    for item in tracker.feed(sound):
+    for item in tracker.feed(sound, band):
         if isinstance(item, PitchFrame):
             sink.frame(item)
         else:

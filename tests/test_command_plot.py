@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 import sys
 
 import numpy as np
@@ -12,7 +14,7 @@ import soundfile
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.commands import plot
 from rt_melody.realtime.commands.plot import draw, notes_of, read_labels, read_take, span_hz, spectrogram
-from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.errors import InputError, missing_package
 from rt_melody.realtime.sources.demo import TUNE
 
 HEADER = "time_s,f0_hz,voiced,confidence,available_s\n"
@@ -155,4 +157,22 @@ def test_a_picture_without_an_ending_is_named_as_it_is_called(capsys):
 def test_without_matplotlib_the_way_to_it_is_told(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["plot", "a.csv"]) == 2
-    assert "pip install matplotlib" in capsys.readouterr().err
+    assert "-m pip install matplotlib`" in capsys.readouterr().err
+
+
+def test_the_way_to_a_package_is_for_the_python_that_runs(monkeypatch):
+    """Run as a shell reads it, the words name the interpreter, the package, and nothing else."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "executable", "/home/a singer/.venv/bin/python")
+    command = missing_package("--panel", "aiohttp").split("`")[1]
+    assert shlex.split(command) == ["/home/a singer/.venv/bin/python", "-m", "pip", "install", "aiohttp"]
+
+
+@pytest.mark.slow
+def test_a_home_that_cannot_be_written_is_no_matter_for_the_reader(tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").write_text("no folder")
+    home = {name: str(tmp_path / "file" / "home") for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR")}
+    command = [sys.executable, "-m", "rt_melody", "plot", write_take()]
+    done = subprocess.run(command, env={**os.environ, **home}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("drew ")

@@ -5,40 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
+from fake_audio import FakeAudio
+from fake_singer import HIGHEST, LOUD_DB, LOWEST, ROOM_DB, SOFT_DB, five_things
 
-from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
 from rt_melody.realtime import calibration
-from rt_melody.realtime.calibration import PHASE_S, Taken, calibrate
+from rt_melody.realtime.calibration import PHASE_S, PHASES, SETTLE_S, Guide, Taken, calibrate
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.commands import setup
 from rt_melody.realtime.settings import make_settings, profiles
-from rt_melody.realtime.sources import FileSource
+from rt_melody.realtime.sources import FileSource, devices
 from rt_melody.realtime.types import PitchFrame
 
 RATE = 16000
-LOWEST, HIGHEST = 45, 69
-ROOM_DB, SOFT_DB, LOUD_DB = -62.0, -38.0, -14.0
-
-
-def voice(notes: list[float], level_db: float) -> np.ndarray:
-    """PHASE_S of those notes, of that RMS where they sound."""
-    each_s = (PHASE_S - 0.4) / len(notes)
-    sung = [SungNote(0.2 + i * each_s, each_s * 0.95, note) for i, note in enumerate(notes)]
-    samples = render_phrase(sung, RATE, seed=1, singer=Singer(), duration_s=PHASE_S).samples[: round(PHASE_S * RATE)]
-    loud = np.abs(samples) > 0.05 * np.abs(samples).max()
-    return samples * 10 ** (level_db / 20) / np.sqrt(np.mean(samples[loud] ** 2))
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory) -> str:
     """Twenty seconds as ``setup`` asks for them."""
-    parts = [
-        np.zeros(round(PHASE_S * RATE)), voice([52, 55, 57], SOFT_DB), voice([57, 60, 57], LOUD_DB),
-        voice([LOWEST], -25.0), voice([HIGHEST], -25.0),
-    ]  # fmt: skip
-    room = 10 ** (ROOM_DB / 20) * np.random.default_rng(1).standard_normal(sum(map(len, parts)))
     path = tmp_path_factory.mktemp("setup") / "five.wav"
-    soundfile.write(path, np.concatenate(parts) + room, RATE, subtype="FLOAT")
+    soundfile.write(path, five_things(RATE), RATE, subtype="FLOAT")
     return str(path)
 
 
@@ -67,12 +52,20 @@ def test_the_profile_fits_the_voice_and_the_room(session, folder, capsys):
         (["list"], "a profile cannot be called list"),
         (["--device", "3"], "--device chooses a microphone, and --input is a recording"),
         (["--channel", "2"], "channel 2"),
+        (["--channel", "0"], "--channel 0 cannot be used: it must be at least 1"),
     ],
 )
 def test_what_cannot_be_is_told_before_anybody_sings(words, sentence, session, capsys):
     assert main(["setup", *words, "--input", session, "--no-load"]) == 2
     out, err = capsys.readouterr()
     assert sentence in err and out == ""
+
+
+def test_without_a_microphone_a_recording_of_the_five_things_is_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(devices, "load_backend", lambda: FakeAudio([]))
+    assert main(["setup", "--no-load"]) == 2
+    out, err = capsys.readouterr()
+    assert "plug in a microphone, or give a recording of the five things: --input FILE" in err and "demo" not in err and out == ""
 
 
 def test_a_place_where_no_profile_can_be_kept_is_told_before_anybody_sings(session, folder, capsys):
@@ -96,7 +89,8 @@ def test_a_phase_that_was_missed_is_asked_for_again(session):
     samples, rate = soundfile.read(session)
     said: list[str] = []
     silence = np.zeros(round(PHASE_S * rate), np.float32)
-    blocks = [silence, silence, *np.split(samples[round(PHASE_S * rate) :].astype(np.float32), 4)]
+    song = np.concatenate([silence, silence, samples[round(PHASE_S * rate) :].astype(np.float32)])
+    blocks = np.split(song, len(song) // (rate // 10))
 
     class Microphone(FileSource):
         def __enter__(self):
@@ -112,7 +106,7 @@ def test_a_phase_that_was_missed_is_asked_for_again(session):
 
         @property
         def position_samples(self):
-            return self.given * len(silence)
+            return self.given * (rate // 10)
 
     late = Microphone(session)
     found = setup.listen_through(late, said.append, 2, None)
@@ -125,7 +119,7 @@ def taken(levels_db: list[float], note: float | None = None) -> Taken:
     heard = Taken()
     for level_db in np.resize(levels_db, 100):
         f0_hz = 440.0 * 2 ** (((note or 69) - 69) / 12)
-        heard.take(PitchFrame(0, 0.0, 0.0, f0_hz, note is not None, 0.9, 0.9, float(level_db)))
+        heard.take(PitchFrame(0, 0.0, 0.0, f0_hz, note is not None, 0.9, 0.1 if note is None else 0.9, float(level_db)))
     return heard
 
 
@@ -159,3 +153,42 @@ def test_a_machine_that_is_slow_gets_its_bound_and_a_quick_one_the_usual(bound_m
 
 def test_breath_counts_only_once_it_is_a_voice():
     assert not Taken().is_sung and not taken([-30.0]).is_sung and taken([-30.0], 60).is_sung
+
+
+# --- the guide
+
+
+def phase_of(guide, note, first_s, seconds=PHASE_S):
+    """Frames of one note, 0 for none, from that time on; the times at which the guide asked for something else."""
+    times = first_s + 0.01 * np.arange(round(100 * seconds))
+    f0_hz, sure = (440.0 * 2 ** ((note - 69) / 12), 0.9) if note else (100.0, 0.1)
+    return [round(t, 2) for t in times if guide.feed(PitchFrame(0, t, t, f0_hz, False, 0.9, sure, -20.0))]
+
+
+def test_the_guide_asks_for_one_after_the_other_and_takes_what_a_pause_made_unvoiced():
+    guide, asked = Guide(), []
+    for number, note in enumerate((0, 60, 62, 45, 69)):
+        asked += phase_of(guide, note, number * PHASE_S)
+        assert guide.phase == PHASES[number] and not guide.again
+    assert asked == [4.0, 8.0, 12.0, 16.0] and not guide.is_over
+    assert phase_of(guide, 0, 5 * PHASE_S, 1.0) == [20.0] and guide.is_over and not guide.failed
+    kept = round(100 * (PHASE_S - SETTLE_S))
+    assert [len(guide.taken[phase.name].levels_db) for phase in PHASES] == [kept] * 5
+    assert [len(guide.taken[phase.name].pitches) for phase in PHASES] == [0] + [kept] * 4
+    found = calibrate(guide.taken)
+    assert (found.lowest, found.highest) == (43, 71)
+
+
+def test_the_guide_asks_again_and_then_no_more():
+    guide = Guide(tries=2)
+    phase_of(guide, 0, 0.0)
+    phase_of(guide, 0, 4.0)
+    assert not guide.again and phase_of(guide, 0, 8.0) == [8.0] and guide.again and guide.phase == PHASES[1]
+    assert phase_of(guide, 60, 12.0) == [12.0] and guide.failed and guide.is_over and guide.phase == PHASES[1]
+
+
+def test_a_stream_that_begins_anew_begins_the_phase_anew():
+    guide = Guide()
+    phase_of(guide, 0, 100.0)
+    phase_of(guide, 60, 104.0, 2.0)
+    assert phase_of(guide, 60, 0.0) == [] and guide.phase == PHASES[1] and phase_of(guide, 60, 4.0, 0.1) == [4.0]

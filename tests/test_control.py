@@ -18,7 +18,7 @@ from rt_melody.realtime.control.osc_in import LOOPBACK, OscControl, _listen, par
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.playing.performance import Performer
 from rt_melody.realtime.session import Session
-from rt_melody.realtime.settings import FLAT, Settings, make_settings
+from rt_melody.realtime.settings import FLAT, Settings, make_settings, profiles
 from rt_melody.realtime.settings.base import NEXT_NOTE, NOW, RESTART
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
@@ -417,6 +417,44 @@ def wait_for(true) -> bool:
     return any(true() or time.sleep(0.01) for _ in range(500))
 
 
+# --- profiles
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder of the singer's own profiles, with one in it."""
+    monkeypatch.setattr(profiles, "profile_folder", lambda: tmp_path)
+    profiles.write_profile("alto", "performance:\n  gate: '-50'\n  note_range: [G3, C6]\n")
+    return tmp_path
+
+
+def test_profiles_are_played_by_over_what_was_asked_for_at_first(own):
+    desk = Desk(make_settings({"bend_range": 7, "octave": 1, "midi_out": "virtual"}))
+    desk.set("transpose", 3)
+    desk.set("device", "singer")
+    desk.use_profiles(["alto", "lead"])
+    played = desk.settings.performance
+    assert (played.mode, played.gate, played.note_range) == ("legato", "-50", ["G3", "C6"]) and desk.settings.tracking.latency_ms == 20
+    assert (played.bend_range, played.octave, played.transpose) == (7, 1, 0)
+    assert (desk.settings.source.device, desk.settings.output.midi_out, desk.orders.profiles) == ("singer", "virtual", ("alto", "lead"))
+    desk.use_profiles(["bass", "alto"])
+    assert (desk.settings.performance.octave, desk.settings.performance.note_range) == (-1, ["G3", "C6"])
+    desk.use_profiles([])
+    assert desk.settings == make_settings({"bend_range": 7, "octave": 1, "midi_out": "virtual", "device": "singer"})
+
+
+@pytest.mark.parametrize(
+    "names, word",
+    [(["altoo"], "did you mean alto"), (["../alto"], "must be letters"), (["alto", "fixed"], "sets priority, which cannot be changed")],
+)
+def test_profiles_that_cannot_be_had_change_nothing(own, names, word):
+    profiles.write_profile("fixed", "tracking:\n  priority: false\n")
+    desk = Desk()
+    with pytest.raises(SettingsError, match=word):
+        desk.use_profiles(names)
+    assert desk.orders == Desk().orders
+
+
 @pytest.fixture
 def wired():
     """(send, desk, what was told)."""
@@ -435,6 +473,16 @@ def test_osc_changes_settings_pauses_and_panics(wired):
     assert wait_for(lambda: desk.orders.panics == 1 and desk.orders.paused)
     played = desk.settings.performance
     assert (played.transpose, played.scale, desk.settings.tracking.latency_ms) == (-5, "D minor", 20.0)
+
+
+def test_osc_chooses_profiles(wired, own):
+    send, desk, _ = wired
+    send("/rt-melody/profile", "alto strings")
+    assert wait_for(lambda: desk.orders.profiles == ("alto", "strings"))
+    send("/rt-melody/profile", "bass", "alto")
+    assert wait_for(lambda: desk.orders.profiles == ("bass", "alto"))
+    send("/rt-melody/profile")
+    assert wait_for(lambda: desk.orders.profiles == () and desk.settings == make_settings())
 
 
 def test_of_a_flood_the_last_message_counts(wired):

@@ -430,7 +430,8 @@ def test_no_scheduler_and_no_library(corpus, monkeypatch, capsys):
     assert "there is no Dask scheduler at tcp://127.0.0.1:1" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main(["extract", "in", "--out", "out", "--scheduler"]) == 2
-    assert "--scheduler needs the package distributed; pip install distributed" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--scheduler needs the Python package distributed" in told and "-m pip install distributed`" in told
 
 
 @pytest.mark.slow

@@ -208,7 +208,7 @@ def test_names_that_are_no_formats_and_libraries_that_are_not_there(monkeypatch)
         check_formats(["csv", "jam"])
     monkeypatch.setattr("rt_melody.realtime.formats.table.find_spec", lambda name: None)
     check_formats(["csv", "midi", "svl", "praat_pitch"])
-    with pytest.raises(SettingsError, match=r"--format parquet needs the package pyarrow; pip install pyarrow"):
+    with pytest.raises(SettingsError, match=r"--format parquet needs .* pyarrow, .*-m pip install pyarrow`"):
         check_formats(["parquet"])
 
 

@@ -30,9 +30,9 @@ MAY_IMPORT = {
 # Inside realtime: a module may import from strictly lower ranks, and from its own sub-package.
 RANKS = (
     ("realtime.types", "realtime.errors", "realtime.signals", "realtime.timing.scheduling"),
-    ("realtime.paths",),
+    ("realtime.paths", "realtime.libjack"),
     (
-        "realtime.atomic", "realtime.timing", "realtime.ring", "realtime.libjack", "realtime.console", "realtime.midi_bytes",
+        "realtime.atomic", "realtime.timing", "realtime.ring", "realtime.jack_watch", "realtime.console", "realtime.midi_bytes",
         "realtime.latency",
         "realtime.levels", "realtime.sterile", "realtime.version",
         "realtime.sources.devices",
@@ -40,12 +40,12 @@ RANKS = (
     ),
     ("realtime.settings",),
     ("realtime.sources", "realtime.sinks", "realtime.notes", "realtime.playing", "realtime.decoder", "realtime.reference",
-     "realtime.control"),
+     "realtime.control", "realtime.calibration"),
     ("realtime.frontend",),
     ("realtime.engine", "realtime.jack"),
     ("realtime.melody",),
     ("realtime.formats",),
-    ("realtime.plugin", "realtime.selftest", "realtime.calibration", "realtime.session", "realtime.api", "realtime.panel", "realtime.band"),
+    ("realtime.plugin", "realtime.selftest", "realtime.session", "realtime.api", "realtime.panel", "realtime.band"),
     ("realtime.checks",),
     ("realtime", "realtime.program"),
     ("realtime.corpus",),

@@ -12,11 +12,12 @@ from typing import ClassVar
 
 import pytest
 
+from rt_melody.realtime import jack_watch
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError, OutputError, SettingsError
 from rt_melody.realtime.sinks import midi_backends, midi_ports
 from rt_melody.realtime.sinks.midi import MidiSink
-from rt_melody.realtime.sinks.midi_backends import BACK_ENDS, libjack, load_back_end
+from rt_melody.realtime.sinks.midi_backends import BACK_ENDS, load_back_end
 from rt_melody.realtime.sinks.midi_backends.base import System
 from rt_melody.realtime.sinks.midi_ports import list_midi_outputs, open_midi_out, silence_outputs
 
@@ -408,22 +409,22 @@ def test_a_dummy_build_gives_way_to_a_back_end_that_works(install):
 @pytest.mark.parametrize(("path", "chosen"), [(None, "libjack.so.0"), ("/usr/lib/pw/libjack.so.0", "/usr/lib/pw/libjack.so.0")])
 def test_the_libjack_of_the_server_that_runs_is_loaded_for_all_once(monkeypatch, path, chosen):
     loaded = []
-    monkeypatch.setattr(libjack, "_loaded", None)
-    monkeypatch.setattr(libjack, "library_path", lambda: path)
-    monkeypatch.setattr(libjack.ctypes, "CDLL", lambda name, mode: loaded.append((name, mode)) or object())
-    monkeypatch.setattr(libjack, "_declared", lambda library: library)
-    monkeypatch.setattr(libjack.sys, "platform", "linux")
-    assert libjack.load_libjack() is libjack.load_libjack() is not None
-    assert loaded == [(chosen, libjack.ctypes.RTLD_GLOBAL)]
+    monkeypatch.setattr(jack_watch, "_loaded", None)
+    monkeypatch.setattr(jack_watch, "library_path", lambda: path)
+    monkeypatch.setattr(jack_watch.ctypes, "CDLL", lambda name, mode: loaded.append((name, mode)) or object())
+    monkeypatch.setattr(jack_watch, "_declared", lambda library: library)
+    monkeypatch.setattr(jack_watch.sys, "platform", "linux")
+    assert jack_watch.load_libjack() is jack_watch.load_libjack() is not None
+    assert loaded == [(chosen, jack_watch.ctypes.RTLD_GLOBAL)]
 
 
 def test_without_a_libjack_nobody_watches(monkeypatch):
     def missing(name, mode):
         raise OSError("no such library")
 
-    monkeypatch.setattr(libjack, "_loaded", None)
-    monkeypatch.setattr(libjack.ctypes, "CDLL", missing)
-    assert libjack.load_libjack() is None and libjack.watch_jack() is None
+    monkeypatch.setattr(jack_watch, "_loaded", None)
+    monkeypatch.setattr(jack_watch.ctypes, "CDLL", missing)
+    assert jack_watch.load_libjack() is None and jack_watch.watch_jack() is None
 
 
 def test_the_libraries_noise_is_kept_away_and_the_environment_left_alone(use, capfd, monkeypatch):

@@ -17,12 +17,14 @@ import wave
 from contextlib import asynccontextmanager
 
 import mido
+import numpy as np
 import pytest
 
 pytest.importorskip("aiohttp", reason="the panel is served by aiohttp, which is not installed")
 from aiohttp import WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 
+from rt_melody.realtime.calibration import PHASE_S, PHASES
 from rt_melody.realtime.control.desk import LIVE, Desk
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.panel import browser, link
@@ -32,9 +34,10 @@ from rt_melody.realtime.panel.server import LARGEST_BYTES, UNREAD_MOST, Page, Se
 from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import MOST as MOST_TAKES
 from rt_melody.realtime.panel.takes import Takes
-from rt_melody.realtime.panel.wire import pack, pack_settings, unpack
+from rt_melody.realtime.panel.wire import pack, unpack
 from rt_melody.realtime.program import Program
-from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.settings import make_settings, profiles
+from rt_melody.realtime.settings.files import asked_values
 from rt_melody.realtime.signals import StopSignals
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame
 
@@ -77,7 +80,7 @@ def test_what_goes_through_the_pipe_is_the_same_again():
     items = [frame(3), NoteOn(0.1, 0.15, 60, 90, 60.25, -20.5, None, True), NoteOff(0.2, 0.25, 60), PitchBend(0.2, 0.2, 60, -0.5)]
     assert [unpack(item) for item in packed(*items)] == items
     settings = make_settings({"mode": "mpe", "scale": "D minor", "loudness": "off", "notes": {"on_ms": 30}, "osc": ["127.0.0.1:9000"]})
-    assert type(settings)(**json.loads(json.dumps(pack_settings(settings)))) == settings
+    assert type(settings)(**json.loads(json.dumps(asked_values(settings)))) == settings
 
 
 def test_a_page_opened_late_shows_what_one_that_followed_shows(state):
@@ -124,6 +127,79 @@ def test_what_is_remembered_is_bounded(state):
         state.take({"heard": packed(*song(start)), "said": f"sentence {start}"})
     whole = state.whole()
     assert len(whole["frames"]) == 2400 and len(whole["events"]) <= 2000 and len(whole["said"]) == 6
+
+
+# --- the setup, and profiles
+
+
+def sung(number, note, voiced=False):
+    """The frames of one phase, at its time: of a voice that a pause leaves unvoiced, or of nobody."""
+    times = number * PHASE_S + HOP_S * np.arange(round(PHASE_S / HOP_S))
+    f0_hz, sure, level_db = (440.0 * 2 ** ((note - 69) / 12), 0.9, -20.0) if note else (100.0, 0.1, -60.0)
+    return packed(*(PitchFrame(0, t, t + 0.05, f0_hz, voiced, 0.9, sure, level_db) for t in times))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "profile_folder", lambda: tmp_path / "profiles")
+    return tmp_path / "profiles"
+
+
+def test_the_setup_guides_finds_and_keeps_while_the_music_rests(folder, tmp_path):
+    server = Server(tmp_path, out=(lines := io.StringIO()))
+    state = server.state
+    state.take({"orders": {"settings": {}, "paused": False, "profiles": ["lead"]}, "state": {"state": "listening", "hop_ms": 10.0}})
+    server._obey('{"setup": true}')
+    server.tick()
+    asked = []
+    for number, note in enumerate((0, 60, 62, 45, 69)):
+        state.take({"heard": sung(number, note)})
+        asked.append(state.whole()["setup"]["phase"])
+    state.take({"heard": sung(5, 0)})
+    assert asked == [phase.name for phase in PHASES] and "Notes from G2 to B4 are played." in state.whole()["setup"]["lines"]
+    server.tick()
+    server._obey('{"keep": "no/name"}')
+    assert "cannot be used" in state.whole()["alert"][1] and not folder.exists()
+    server._obey('{"keep": " alto "}')
+    server.tick()
+    told = [json.loads(line)["send"] for line in lines.getvalue().splitlines()]
+    assert told == [["pause", True], ["pause", False], ["profile", ["alto", "lead"]]]
+    played = make_settings(base=profiles.profile_values(["alto"])).performance
+    assert (played.lowest, played.highest) == (43, 71) and -60 < float(played.gate) < -20
+    assert state.whole()["setup"] is None and ["alto", "own"] in [one[:2] for one in state.whole()["profiles"]]
+
+
+def test_a_setup_that_hears_nobody_or_nothing_says_so_and_one_that_is_left_is_forgotten(folder, tmp_path):
+    server = Server(tmp_path, out=io.StringIO())
+    state = server.state
+    state.begin_setup()
+    for number in range(5):
+        state.take({"heard": sung(number, 0)})
+    assert "no voice was heard where it should be soft" in state.whole()["setup"]["failed"] and not state.in_setup
+    state.begin_setup()
+    state.take({"state": {"state": "stopped", "trouble": "the microphone is gone"}})
+    assert state.whole()["setup"] == {"failed": "the microphone is gone"}
+    state.begin_setup()
+    server._obey('{"setup": false}')
+    assert state.whole()["setup"] is None and not state.keep_setup("alto", "today") and not folder.exists()
+
+
+@pytest.mark.parametrize("late_ms, bound_ms", [(3.0, 15), (30.0, 50), (300.0, None)])
+def test_the_bound_that_the_machine_keeps_is_read_off_the_session(state, late_ms, bound_ms):
+    """Median work, lateness at p99.9 and a hop must fit into it."""
+    figures = {"work_ms": {"median": 1.0}, "lateness_ms": {"p99.9": late_ms}, "turns": 1000}
+    assert state._bound_ms() is None
+    state.take({"state": {"hop_ms": 10.0, "least_bound_ms": 10.0}, "figures": figures})
+    assert state._bound_ms() == bound_ms
+    state.take({"figures": {**figures, "turns": 10}})
+    assert state._bound_ms() is None
+
+
+def test_what_is_sung_in_a_pause_is_shown(state):
+    paused = {"orders": {"settings": {}, "paused": True}}
+    state.take({"heard": packed(*[PitchFrame(0, 0.0, 0.05, 440.0, False, 0.9, 0.9, -20.0)])})
+    state.take({**paused, "heard": packed(*[PitchFrame(1, 0.01, 0.06, 440.0, False, 0.9, p, -20.0) for p in (0.9, 0.1)])})
+    assert [row[2] for row in state.whole()["frames"]] == [0, 1, 0]
 
 
 # --- takes

@@ -13,7 +13,7 @@ import pytest
 if not hasattr(os, "memfd_create"):
     pytest.skip("the fake shell is made for Linux", allow_module_level=True)
 
-from fake_plugin import FakeShell, parameters, tracked
+from fake_plugin import FakeShell, chord, parameters, tracked
 
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError, OutputError
@@ -144,6 +144,19 @@ def test_in_blocks_of_any_size_it_plays_what_the_tracker_plays(shell, song, whol
             got += shell.events()
     assert [(position, message) for position, _, message in got] == whole
     assert shell.get("PROCESSED") == shell.get("WRITTEN") == len(song) and shell.get("SKIPS") == 0
+
+
+def test_a_band_at_the_side_chain_is_taken_out(shell, song, whole):
+    engine, band = engine_of(shell), chord(len(song), RATE)
+    shell.offline()
+    shell.begin_stream(RATE)
+    for start in range(0, len(song), 500):
+        shell.write((song + band)[start : start + 500], band[start : start + 500])
+        engine._catch_up()
+    got = [(position, message) for position, _, message in shell.events()]
+    assert got == tracked(song + band, RATE, band) != tracked(song + band, RATE)
+    sung, played, deaf = ({m[1] for _, m in on(events)} for events in (whole, got, tracked(song + band, RATE)))
+    assert played == sung != deaf
 
 
 def test_what_the_host_has_not_waited_for_is_skipped_live_and_the_note_ends(shell, song):

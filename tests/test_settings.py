@@ -38,6 +38,7 @@ OTHER = {
     "backing_loop": True,
     "backing_delay": 2.5,
     "jack": True,
+    "reconnect": False,
     "jobs": 3,
     "realtime": True,
     "latency_ms": 33.5,

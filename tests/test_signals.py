@@ -52,6 +52,29 @@ def test_while_it_starts_a_signal_ends_it_where_it_is(number, all_by_default):
     assert stopped.value.number == came.came == number
 
 
+def test_where_python_ignores_what_the_signal_raised_nothing_is_said_and_it_ends_later(all_by_default, capsys):
+    class Freed:
+        def __init__(self, do):
+            self.do = do
+
+        def __del__(self):
+            self.do()
+
+    hook = sys.unraisablehook
+    sys.unraisablehook = sys.__unraisablehook__  # pytest has its own
+    try:
+        with stop_signals() as came:
+            Freed(lambda: signal.raise_signal(signal.SIGTERM))
+            assert capsys.readouterr().err == ""
+            Freed(lambda: 1 / 0)
+            assert "ZeroDivisionError" in capsys.readouterr().err
+            with pytest.raises(Stopped):
+                came.run()
+        assert sys.unraisablehook is sys.__unraisablehook__
+    finally:
+        sys.unraisablehook = hook
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
 def test_what_nohup_ignores_stays_ignored(all_by_default):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

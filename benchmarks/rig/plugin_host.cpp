@@ -89,19 +89,19 @@ int main(int count, char** words)
     const LV2_Descriptor* const plugin = lv2_descriptor(0);
     const LV2_Handle handle = plugin->instantiate(plugin, rate, "", features);
 
-    std::vector<float> in(block), out[2] = {std::vector<float>(block), std::vector<float>(block)};
+    std::vector<float> in(block), silence(block), out[2] = {std::vector<float>(block), std::vector<float>(block)};
     static Buffer eventsIn, eventsOut;
     static float controls[64];
     const float usual[] = {1, 0, 0, 0, 0, 0, 100, 0, -45, 50, 0, 127, 0, 0, 0}; // the first is LV2's "enabled"
     for (int i = 0; i < 15; ++i)
-        controls[7 + i] = usual[i];
+        controls[9 + i] = usual[i];
     for (int i = 6; i < count; ++i)
         if (const char* const sign = std::strchr(words[i], '='))
             controls[std::atoi(words[i]) & 63] = float(std::atof(sign + 1));
-    void* const ports[] = {in.data(), in.data(), out[0].data(), out[1].data(), &eventsIn, &eventsOut};
-    for (uint32_t i = 0; i < 6; ++i)
+    void* const ports[] = {in.data(), in.data(), silence.data(), silence.data(), out[0].data(), out[1].data(), &eventsIn, &eventsOut};
+    for (uint32_t i = 0; i < 8; ++i)
         plugin->connect_port(handle, i, ports[i]);
-    for (uint32_t i = 6; i < 22; ++i)
+    for (uint32_t i = 8; i < 24; ++i)
         plugin->connect_port(handle, i, controls + i);
     plugin->activate(handle);
 
@@ -137,7 +137,7 @@ int main(int count, char** words)
         if (paced)
             clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
     }
-    std::printf("latency %g\nallocations %d\nrun", controls[6], allocations.load());
+    std::printf("latency %g\nallocations %d\nrun", controls[8], allocations.load());
     for (const int64_t ns : took)
         std::printf(" %lld", (long long)ns);
     std::printf("\n");

@@ -6,6 +6,7 @@ Matplotlib draws (the extra ``plot``): it is what everybody in the field reads.
 from __future__ import annotations
 
 import argparse
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from rt_melody.realtime.commands.arguments import CommandParser
 from rt_melody.realtime.console import print_text
-from rt_melody.realtime.errors import InputError, OutputError, SettingsError
+from rt_melody.realtime.errors import InputError, OutputError, SettingsError, missing_package
 from rt_melody.realtime.paths import clash
 from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame, hz_to_midi, note_name
@@ -94,10 +95,11 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def _load_pyplot() -> Any:
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it finds no home to keep its list of fonts in is of no use to anybody
     try:
         import matplotlib
     except ImportError as error:
-        raise SettingsError("rt-melody plot needs Matplotlib; run pip install matplotlib") from error
+        raise SettingsError(missing_package("rt-melody plot", "matplotlib")) from error
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -6,18 +6,20 @@ import argparse
 import datetime
 from collections.abc import Callable
 
-from rt_melody.realtime.calibration import PHASE_S, PHASES, SETTLE_S, Calibration, Phase, Taken, calibrate
+import numpy as np
+
+from rt_melody.realtime.calibration import PHASE_S, TRIES, Calibration, Guide, Taken, calibrate
 from rt_melody.realtime.commands.arguments import CommandParser
 from rt_melody.realtime.console import print_text
-from rt_melody.realtime.errors import InputError, SettingsError
+from rt_melody.realtime.errors import DeviceError, InputError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.settings.profiles import checked_name, make_profile_folder, write_profile
 from rt_melody.realtime.sources import AudioSource, FileSource, MicrophoneSource
+from rt_melody.realtime.sources.devices import NO_INPUT, NoInputError, find_input
 from rt_melody.realtime.types import PitchFrame
 
 NAME = "mine"
-TRIES = 3  # of each phase
 PACE_S = 3.0  # of measuring the machine
 READ_S = 0.1
 
@@ -40,7 +42,12 @@ def run(arguments: list[str]) -> int:
 
 
 def _source(asked: argparse.Namespace) -> AudioSource:
+    make_settings({} if asked.channel is None else {"channel": asked.channel})  # what it may be
     if asked.input is None:
+        try:
+            find_input(asked.device)
+        except NoInputError as error:
+            raise DeviceError(f"{NO_INPUT}, or give a recording of the five things: --input FILE") from error
         return MicrophoneSource(asked.device, channel=asked.channel, ask_others=True)
     if asked.device is not None:
         raise SettingsError("--device chooses a microphone, and --input is a recording; leave one of them out")
@@ -67,50 +74,49 @@ def listen_through(source: AudioSource, say: Say, tries: int, bound_ms: Callable
     for a sample rate in Hz, None: not measured. Raises InputError where nobody sings."""
     with source:
         say("Loading, which takes a few seconds.")
-        ear = _Ear(source, say)
-        taken = {phase.name: ear.hear(phase, tries) for phase in PHASES}
-        rate = source.sample_rate
+        taken, rate = _Ear(source, say, tries).hear(), source.sample_rate
     say("Thank you.")
     return calibrate(taken, bound_ms(rate) if bound_ms else None)
 
 
 class _Ear:
-    """The phases one after another, by the stream's own time."""
+    """Hears the phases one after another."""
 
-    def __init__(self, source: AudioSource, say: Say) -> None:
+    def __init__(self, source: AudioSource, say: Say, tries: int) -> None:
         self._source, self._say = source, say
         self._tracker = MelodyTracker.from_settings(make_settings(), source.sample_rate)
         self._tracker.warm_up()
-        self._due = 0  # position at which the phase ends
+        self._guide = Guide(tries, self._tracker.hop_s)
 
-    def hear(self, phase: Phase, tries: int) -> Taken:
-        """What was heard of a phase. Raises InputError where it is not sung however often it is asked for."""
-        for left in reversed(range(tries)):
-            self._say(f"{phase.ask} ({PHASE_S:g} s)")
-            taken = self._listen()
-            if taken.is_sung or (not phase.sung and taken.levels_db):
-                return taken
-            if left:
-                self._say(f"Nothing was heard of that. {self._source.trouble or 'Come closer, or sing up'}; once more:")
-        raise InputError(
-            f"no voice was heard where it should be {phase.name}; see rt-melody doctor, choose a microphone with --device, and try again"
-        )
+    def hear(self) -> dict[str, Taken]:
+        """What was heard of each. Raises InputError where one is not sung however often it is asked for."""
+        self._ask()
+        while not self._guide.is_over:
+            block = self._source.read(READ_S)
+            if block is None:
+                self._guide.end_phase()
+                break
+            changes = [self._guide.feed(frame) for frame in self._frames(block)]
+            if any(changes) and not self._guide.is_over:
+                self._ask()
+        if phase := self._guide.phase:
+            raise InputError(
+                f"no voice was heard where it should be {phase.name}; see rt-melody doctor, choose a microphone with --device, "
+                "and try again"
+            )
+        return self._guide.taken
 
-    def _listen(self) -> Taken:
-        """The frames of the next PHASE_S of sound, but for its first moments."""
-        source, taken = self._source, Taken(hop_s=self._tracker.hop_s)
-        if source.live:  # what was said meanwhile is no answer
-            source.skip_to_newest()
-            self._due = source.position_samples
-        self._due += round(PHASE_S * source.sample_rate)
-        heard: list[PitchFrame] = []
-        while source.position_samples < self._due and (block := source.read(READ_S)) is not None:
-            if len(block):
-                heard += [item for item in self._tracker.feed(block) if isinstance(item, PitchFrame)]
-        for frame in heard:
-            if frame.time_s - heard[0].time_s >= SETTLE_S:
-                taken.take(frame)
-        return taken
+    def _frames(self, block: np.ndarray) -> list[PitchFrame]:
+        return [item for item in self._tracker.feed(block) if isinstance(item, PitchFrame)] if len(block) else []
+
+    def _ask(self) -> None:
+        phase = self._guide.phase
+        assert phase is not None  # it is not over
+        if self._guide.again:
+            self._say(f"Nothing was heard of that. {self._source.trouble or 'Come closer, or sing up'}; once more:")
+        self._say(f"{phase.ask} ({PHASE_S:g} s)")
+        if self._source.live:  # what was said meanwhile is no answer
+            self._source.skip_to_newest()
 
 
 def recommended_bound_ms(rate_hz: int) -> int | None:

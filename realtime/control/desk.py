@@ -14,17 +14,19 @@ Conventions
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings import FLAT, Settings, change_setting
 from rt_melody.realtime.settings.base import RESTART, did_you_mean
+from rt_melody.realtime.settings.profiles import with_profiles
 
 LIVE = {name: place.live for name, place in FLAT.items() if place.live}  # flat name -> how it takes effect
-PANIC, PAUSE = "panic", "pause"
-ACTIONS = (PANIC, PAUSE)  # silence everything; play nothing, with a value of 0 play on
+PANIC, PAUSE, PROFILE = "panic", "pause", "profile"
+ACTIONS = (PANIC, PAUSE, PROFILE)  # silence everything; play nothing, with a value of 0 play on; play by these profiles
+KEPT = ("source", "output", "band", "report", "control")  # groups that a choice of profiles does not put back
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Orders:
     paused: bool = False
     panics: int = 0
     running: bool = True  # whether there should be a session at all
+    profiles: tuple[str, ...] = ()  # that were chosen last, of settings that may have been changed since
 
 
 class Desk:
@@ -42,6 +45,7 @@ class Desk:
 
     def __init__(self, settings: Settings | None = None, on_change: Callable[[Orders], object] = lambda orders: None) -> None:
         self._orders = self._taken = Orders(settings or Settings())
+        self._at_first = self._orders.settings
         self._among_senders = threading.Lock()
         self.on_change = on_change
 
@@ -66,6 +70,8 @@ class Desk:
             self.panic()
         elif name == PAUSE:
             self.pause(_as_bool(value))
+        elif name == PROFILE:
+            self.use_profiles(_as_names(value))
         else:
             self.set(name, value)
 
@@ -75,9 +81,23 @@ class Desk:
             raise SettingsError(_not_live(name))
         self._give(lambda now: replace(now, settings=change_setting(now.settings, name, value)))
 
+    def use_profiles(self, names: Sequence[str]) -> None:
+        """Play by what was asked for at first and these profiles over it, a later one over an earlier: what was changed since is put
+        back, but for what comes in and goes out. Raises SettingsError where one is not there or sets what cannot be changed now."""
+
+        def change(now: Orders) -> Orders:
+            kept = {group: getattr(now.settings, group) for group in KEPT}
+            settings = with_profiles(self._at_first.changed(**kept), names)
+            if fixed := [name for name in FLAT if name not in LIVE and settings.flat(name) != now.settings.flat(name)]:
+                said = f"profile {' '.join(names)} sets {', '.join(fixed)}, which cannot be changed while it plays"
+                raise SettingsError(f"{said}; give it at the start, --profile {' '.join(names)}")
+            return replace(now, settings=settings, profiles=tuple(names))
+
+        self._give(change)
+
     def put(self, settings: Settings) -> None:
         """All settings at once, as after a restart that could not be."""
-        self._give(lambda now: replace(now, settings=settings))
+        self._give(lambda now: replace(now, settings=settings, profiles=()))
 
     def run(self, running: bool = True) -> None:
         """Begin to listen, or end the session. Of use where somebody waits for it to begin, as with the panel."""
@@ -109,6 +129,12 @@ class Desk:
 def needing_restart(before: Settings, after: Settings) -> list[str]:
     """The names of what has changed and needs another engine, device or port."""
     return [name for name, how in LIVE.items() if how == RESTART and before.flat(name) != after.flat(name)]
+
+
+def _as_names(value: Any) -> list[str]:
+    """None, a name, or several, apart or with spaces between."""
+    names = [] if value is None else cast("list[Any]", value) if isinstance(value, list) else [value]
+    return [name for given in names for name in str(given).split()]
 
 
 def _as_bool(value: Any) -> bool:

@@ -6,6 +6,7 @@ address                 arguments
 /rt-melody/set/NAME     the value of the setting of that flat name, in one argument or several
 /rt-melody/panic        none
 /rt-melody/pause        1, or none: play nothing; 0: play on
+/rt-melody/profile      names of profiles, the later over the earlier; none: as at the start
 ======================  ========================================================================
 
 Conventions
@@ -30,7 +31,7 @@ from typing import Any
 from pythonosc.osc_packet import OscPacket, ParseError
 
 from rt_melody.realtime.console import visible
-from rt_melody.realtime.control.desk import PANIC, PAUSE, Desk
+from rt_melody.realtime.control.desk import ACTIONS, PANIC, PAUSE, Desk
 from rt_melody.realtime.errors import DeviceError, SettingsError
 
 TICKS_A_SECOND = 50.0
@@ -112,7 +113,7 @@ def obey_osc(desk: Desk, address: str, arguments: list[Any]) -> None:
     """One message. Raises SettingsError for one that cannot be obeyed."""
     name = address.removeprefix(ROOT)
     value = None if not arguments else arguments[0] if len(arguments) == 1 else list(arguments)
-    if name in (PANIC, PAUSE):
+    if name in ACTIONS:
         desk.send(name, value)
     elif name.startswith(SET):
         desk.set(name.removeprefix(SET), value)

@@ -28,7 +28,7 @@ from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extraction import PARTIAL, Entry, Extraction, Extractor, not_written
 from rt_melody.realtime.corpus.inputs import Recording
 from rt_melody.realtime.corpus.workers import LIVES, Outcome
-from rt_melody.realtime.errors import DeviceError, InputError, RtMelodyError, SettingsError
+from rt_melody.realtime.errors import DeviceError, InputError, RtMelodyError, SettingsError, missing_package
 from rt_melody.realtime.version import version
 
 LOCAL = "local"
@@ -51,7 +51,7 @@ def on_cluster(extraction: Extraction, address: str, jobs: int, send: bool = Fal
     try:
         import distributed  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
-        raise SettingsError("--scheduler needs the package distributed; pip install distributed") from error
+        raise SettingsError(missing_package("--scheduler", "distributed")) from error
     with ExitStack() as stack:
         _silence()
         client: Any = _local(distributed, jobs, stack) if address == LOCAL else _connect(distributed, address, stack)

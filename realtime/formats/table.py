@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from rt_melody.realtime.errors import OutputError, SettingsError
+from rt_melody.realtime.errors import OutputError, SettingsError, missing_package
 from rt_melody.realtime.formats.tracked import TrackedSound
 from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.settings.base import did_you_mean
@@ -78,7 +78,7 @@ def check_formats(names: Iterable[str]) -> None:
             raise SettingsError(f"--format {name} is no format; {did_you_mean(name, FORMATS)}")
         library = FORMATS[name].library
         if library is not None and find_spec(library) is None:
-            raise SettingsError(f"--format {name} needs the package {library}; pip install {library}")
+            raise SettingsError(missing_package(f"--format {name}", library))
 
 
 def write_formats(sound: TrackedSound, stem: Path, names: Sequence[str], style: Style | None = None) -> list[Path]:

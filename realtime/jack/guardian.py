@@ -30,7 +30,8 @@ from typing import Any
 from rt_melody.realtime import midi_bytes
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.jack.module import import_jack
-from rt_melody.realtime.sinks.midi_guardian import Parent, Sounding, heed_no_signal
+from rt_melody.realtime.signals import heed_no_signal
+from rt_melody.realtime.sinks.midi_guardian import Parent, Sounding
 
 NOTES = 16 * 128  # a byte for each note of each channel: whether it sounds
 LOOK_EVERY_S = 0.1  # at the connections

@@ -5,13 +5,9 @@ from __future__ import annotations
 import ctypes.util
 from types import ModuleType
 
-from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.errors import DeviceError, missing_package
 from rt_melody.realtime.libjack import library_path
 
-NO_MODULE = (
-    "--jack needs the Python package JACK-Client, which is not installed; run `pip install JACK-Client`, "
-    "or `pip install '.[jack]'` in the folder of rt-melody"
-)
 NO_LIBRARY = (
     "--jack needs the JACK library, which cannot be loaded ({why}); install it with `apt-get install pipewire-jack` or "
     "`apt-get install libjack-jackd2-0` (Debian, Ubuntu), `dnf install pipewire-jack-audio-connection-kit` (Fedora), "
@@ -39,7 +35,7 @@ def _import_module(path: str | None) -> ModuleType:
     try:
         import jack
     except ModuleNotFoundError as error:
-        raise DeviceError(NO_MODULE) from error
+        raise DeviceError(missing_package("--jack", "JACK-Client")) from error
     except OSError as error:
         raise DeviceError(NO_LIBRARY.format(why=str(error) or "not found")) from error
     finally:

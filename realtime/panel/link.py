@@ -24,7 +24,8 @@ import numpy as np
 from rt_melody.realtime.control.desk import Desk, Orders
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
-from rt_melody.realtime.panel.wire import pack, pack_settings
+from rt_melody.realtime.panel.wire import pack
+from rt_melody.realtime.settings.files import asked_values
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.timing.background import BackgroundWriter
 from rt_melody.realtime.timing.figures import Figures
@@ -86,8 +87,8 @@ class Panel:
             pass
 
     def _pass_on_orders(self, orders: Orders) -> None:
-        told = {"paused": orders.paused, "panics": orders.panics, "running": orders.running}
-        self.send(orders={"settings": pack_settings(orders.settings), **told})
+        told = {name: getattr(orders, name) for name in ("paused", "panics", "running", "profiles")}
+        self.send(orders={"settings": asked_values(orders.settings), **told})
 
     def state(self, **parts: Any) -> None:
         """What is to be shown from now on."""

@@ -17,6 +17,7 @@ aiohttp serves HTTP and web sockets in one package, which comes as a wheel for e
 from __future__ import annotations
 
 import asyncio
+import datetime
 import hmac
 import json
 import re
@@ -31,11 +32,13 @@ from urllib.parse import quote
 
 from aiohttp import WSMsgType, web
 
+from rt_melody.realtime.control.desk import PAUSE, PROFILE
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
 from rt_melody.realtime.panel.browser import has_browser
 from rt_melody.realtime.panel.devices import find_devices
 from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import Takes
+from rt_melody.realtime.settings.profiles import own_profiles
 
 LOOPBACK = "127.0.0.1"
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -100,6 +103,7 @@ class Server:
         self._out = out or sys.stdout
         self._with_sound = False
         self._looking: asyncio.Task[None] | None = None
+        self._paused_for_setup = False
 
     def application(self) -> web.Application:
         """What aiohttp serves."""
@@ -187,7 +191,7 @@ class Server:
             for what, value in asked.items():
                 {
                     "set": self._set, "run": self._run, "record": self._record, "finish": self._finish, "rename": self._rename,
-                    "remove": self._remove, "devices": self.look_for_devices,
+                    "remove": self._remove, "devices": self.look_for_devices, "setup": self._setup, "keep": self._keep,
                 }[what](value)  # fmt: skip
 
     def _set(self, pair: list[Any]) -> None:
@@ -215,6 +219,24 @@ class Server:
         self.state.takes.remove(int(number))
         self.state.put("takes", self.state.takes.told())
 
+    def _setup(self, wanted: Any) -> None:
+        """Begin to guide the singer, while nothing is played; or no more."""
+        if not wanted:
+            self.state.cancel_setup()
+            return
+        self.state.begin_setup()
+        if not self.state.paused:
+            self._paused_for_setup, self._asked[PAUSE] = True, True
+
+    def _keep(self, name: Any) -> None:
+        """What the setup found, as a profile that is used from now on."""
+        name = str(name).strip()
+        try:
+            if self.state.keep_setup(name, datetime.date.today().isoformat()):
+                self._asked[PROFILE] = [name, *(chosen for chosen in self.state.profiles if chosen not in own_profiles())]
+        except RtMelodyError as error:
+            self.state.take({"alert": str(error)})
+
     def look_for_devices(self, _: Any = None) -> None:
         """What there is to listen to and to play on, now: shown once it is known."""
         if self._looking is None or self._looking.done():
@@ -240,6 +262,8 @@ class Server:
 
     def tick(self) -> None:
         """The news to all pages, and what they ask to the music."""
+        if self._paused_for_setup and not self.state.in_setup:
+            self._paused_for_setup, self._asked[PAUSE] = False, False
         self.pass_on()
         if (now := self.state.takes.now) is not None and now.seconds:
             self.state.put("takes", self.state.takes.told())

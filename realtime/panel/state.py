@@ -14,17 +14,20 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from rt_melody.realtime.calibration import PHASE_S, PHASES, Calibration, Guide, calibrate, tightest_bound_ms
 from rt_melody.realtime.control.desk import LIVE
 from rt_melody.realtime.panel.describe import describe
 from rt_melody.realtime.panel.takes import Takes
 from rt_melody.realtime.panel.wire import unpack
 from rt_melody.realtime.playing.gate import Gate
 from rt_melody.realtime.settings import Settings
+from rt_melody.realtime.settings.profiles import told_profiles, write_profile
 from rt_melody.realtime.types import KeyHeard, NoteOff, NoteOn, PitchBend, PitchFrame, hz_to_midi
 
 REMEMBERED_FRAMES = 2400  # 12 to 24 s
 REMEMBERED_EVENTS = 2000
 SAID = 6  # sentences that are shown
+SURE_TURNS = 500  # of the session, for its figures to say what bound the machine keeps
 
 
 class PanelState:
@@ -35,12 +38,17 @@ class PanelState:
         self._frames: deque[list[Any]] = deque(maxlen=REMEMBERED_FRAMES)
         self._events: deque[list[Any]] = deque(maxlen=REMEMBERED_EVENTS)
         devices: dict[str, Any] = {"inputs": [], "midi": []}
-        self._shown: dict[str, Any] = {"controls": describe(), "state": {"state": "loading"}, "said": [], "devices": devices}
+        self._shown: dict[str, Any] = {
+            "controls": describe(), "state": {"state": "loading"}, "said": [], "devices": devices, "profiles": told_profiles(),
+            "setup": None,
+        }  # fmt: skip
         self._changed: set[str] = set()
         self._new_frames: list[list[Any]] = []
         self._new_events: list[list[Any]] = []
         self._posterior: list[Any] | None = None
         self._room = Gate()
+        self._guide: Guide | None = None  # through the setup, while one is under way
+        self._found: Calibration | None = None  # by the newest, until it is kept or thrown away
         self._first_origin_s: float | None = None
         self.origin_s = self._shift_s = 0.0
 
@@ -69,6 +77,7 @@ class PanelState:
     def _show(self, item: Any) -> None:
         if isinstance(item, PitchFrame):
             self._room.feed(item)
+            self._guide_by(item)
             self._add(self._frames, self._new_frames, self._frame_row(item))
         elif isinstance(item, NoteOn):
             self._add(self._events, self._new_events, ["on", self._at(item), item.note, item.velocity, round(item.pitch, 3)])
@@ -85,9 +94,13 @@ class PanelState:
     def _frame_row(self, frame: PitchFrame) -> list[Any]:
         pitch = hz_to_midi(frame.f0_hz) + self.settings.performance.shift_semitones if frame.f0_hz > 0 else 0.0
         return [
-            self._at(frame), round(pitch, 3), int(frame.voiced), round(frame.confidence, 2), round(frame.level_db, 1),
+            self._at(frame), round(pitch, 3), int(self._is_sung(frame)), round(frame.confidence, 2), round(frame.level_db, 1),
             round(self._room.floor_db, 1),
         ]  # fmt: skip
+
+    def _is_sung(self, frame: PitchFrame) -> bool:
+        """What a pause keeps from being played is shown all the same."""
+        return frame.voiced or (self.paused and min(frame.voicing, frame.confidence) > 0.5)
 
     @staticmethod
     def _add(kept: deque[list[Any]], new: list[list[Any]], row: list[Any]) -> None:
@@ -110,6 +123,8 @@ class PanelState:
 
     def _take_state(self, parts: dict[str, Any]) -> None:
         self.put("state", {**self._shown["state"], **parts})
+        if self.in_setup and parts.get("state") == "stopped":
+            self._end_setup({"failed": parts.get("trouble") or "nothing is listened to; press Start"})
 
     def _take_figures(self, figures: dict[str, Any]) -> None:
         self.put("figures", figures)
@@ -125,6 +140,72 @@ class PanelState:
     def _take_sound(self, samples: Any) -> None:
         if self.takes.now is not None:
             self.takes.now.sound(samples)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is played."""
+        return bool(self._shown.get("orders", {}).get("paused"))
+
+    @property
+    def profiles(self) -> list[str]:
+        """Those that were chosen last."""
+        return list(self._shown.get("orders", {}).get("profiles", []))
+
+    # ---- the setup -----------------------------------------------------------------------------
+
+    @property
+    def in_setup(self) -> bool:
+        """Whether the singer is being guided."""
+        return self._guide is not None
+
+    def begin_setup(self) -> None:
+        """From the next frame on."""
+        self._guide, self._found = Guide(), None
+        self._show_guide(self._guide)
+
+    def cancel_setup(self) -> None:
+        """Forget it, and what it found."""
+        self._found = None
+        self._end_setup(None)
+
+    def keep_setup(self, name: str, day: str) -> bool:
+        """Write what was found as a profile; whether there was anything. Raises RtMelodyError where that cannot be."""
+        if self._found is None:
+            return False
+        write_profile(name, self._found.profile(f"rt-melody profile {name}: made in the panel on {day}"))
+        self.put("profiles", told_profiles())
+        self.cancel_setup()
+        return True
+
+    def _end_setup(self, shown: dict[str, Any] | None) -> None:
+        self._guide = None
+        self.put("setup", shown)
+
+    def _guide_by(self, frame: PitchFrame) -> None:
+        if (guide := self._guide) is None:
+            return
+        guide.feed(frame)
+        if phase := guide.phase if guide.failed else None:
+            self._end_setup({"failed": f"no voice was heard where it should be {phase.name}; see to the microphone, and try again"})
+        elif guide.is_over:
+            self._found = calibrate(guide.taken, self._bound_ms())
+            self._end_setup({"lines": self._found.lines()})
+        else:
+            self._show_guide(guide)
+
+    def _show_guide(self, guide: Guide) -> None:
+        phase = guide.phase
+        assert phase is not None  # it is not over
+        told = {"ask": phase.ask, "number": len(guide.taken) + 1, "of": len(PHASES), "again": guide.again}
+        self.put("setup", {**told, "phase": phase.name, "part": round(guide.elapsed_s / PHASE_S, 2)})
+
+    def _bound_ms(self) -> int | None:
+        """The tightest bound that the machine has kept, by the session's own figures."""
+        figures, state = self._shown.get("figures"), self._shown["state"]
+        if not figures or not figures["lateness_ms"] or figures["turns"] < SURE_TURNS or "least_bound_ms" not in state:
+            return None
+        worst_ms = figures["work_ms"]["median"] + figures["lateness_ms"]["p99.9"]
+        return tightest_bound_ms(max(state["least_bound_ms"], worst_ms + state["hop_ms"]))
 
     def put(self, name: str, value: Any) -> None:
         """Show this by that name."""

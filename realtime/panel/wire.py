@@ -7,7 +7,7 @@ origin      when stream time 0 was, by ``time.perf_counter``; again after a skip
 heard       frames and events in the order in which they came, each a list: see ``pack`` and ``unpack``
 posterior   [time_s, base64 of a byte a pitch bin: the probability, weighed by that of singing]
 sound       base64 of 16-bit samples, little-endian, at the rate that ``state`` tells
-orders      {"settings": what was asked for by groups, "paused", "panics", "running"}
+orders      {"settings": what was asked for by groups, "paused", "panics", "running", "profiles"}
 state       what there is to show, by name, in place of what was told before
 figures     how the session keeps time (see timing/figures.py), and the spread of its lateness
 said        a sentence for the player; ``alert``: one that must not be missed
@@ -29,7 +29,6 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 KINDS = {kind.__name__: kind for kind in (PitchFrame, NoteOn, NoteOff, PitchBend, Loudness, Brightness, KeyHeard)}
@@ -45,9 +44,3 @@ def unpack(packed: list[Any]) -> Any:
     """The frame or event again."""
     kind, values = packed
     return KINDS[kind](*values)
-
-
-def pack_settings(settings: Settings) -> dict[str, dict[str, Any]]:
-    """What was asked for, by groups; ``Settings(**this)`` is the same again."""
-    groups = {name: getattr(settings, name) for name in Settings.model_fields}
-    return {name: {field: getattr(group, field) for field in group.model_fields_set} for name, group in groups.items()}

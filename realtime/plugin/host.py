@@ -4,6 +4,7 @@ Conventions
 -----------
 * It hears what the plugin writes into their memory (see memory.h), from where a stream began, in pieces that commands divide:
   so a change counts from the sample at which the host made it, and a take that is bounced twice is twice the same.
+* What comes in by the side-chain is the band (see reference/fed.py), which is taken out. None comes at no cost.
 * Live, no more sound may wait than the latency bound and the plugin's own wait; else it goes on from the newest (see
   session.py). While the host bounces nothing is skipped.
 * It ends with the pipe that wakes it, which the host's end closes, however that comes.
@@ -79,7 +80,7 @@ class PluginEngine:
         self._silent = True  # nothing was heard yet of this stream, and nothing said
         self._position = shared["READ"]
         self._lost_seen = self._host_priority = -1
-        self._piece = np.zeros(1, np.float32)
+        self._piece, self._band = np.zeros(1, np.float32), np.zeros(1, np.float32)
         shared["ENGINE_VERSION"] = LAYOUT["VERSION_VALUE"]
         shared["ENGINE_PID"] = os.getpid()
 
@@ -153,9 +154,9 @@ class PluginEngine:
     def _hear(self, tracker: MelodyTracker, until: int) -> None:
         if self._silent:
             self._speak()
-        piece = self._piece[: until - self._position]
-        if self._shared.read(self._position, piece):
-            self._give(tracker.feed(piece))
+        piece, band = self._piece[: until - self._position], self._band[: until - self._position]
+        if self._shared.read(self._position, piece, band):
+            self._give(tracker.feed(piece, band))
             self._reach(self._position + len(piece))
         else:
             self._skip(tracker, self._shared["WRITTEN"])
@@ -227,13 +228,14 @@ class PluginEngine:
                 tracker = before
             else:
                 tracker = self._nearest(check_sample_rate(rate, "choose another sample rate in the host"))
+                tracker.expect_reference()
                 tracker.warm_up()
         except RtMelodyError as error:
             say(str(error))
             self._shared.fail(str(error))
             return None
         tracker.mute(is_mute(self._values))
-        self._piece = np.zeros(round(PIECE_S * rate), np.float32)
+        self._piece, self._band = (np.zeros(round(PIECE_S * rate), np.float32) for _ in range(2))
         self._shared["LATENCY"] = _samples(tracker)
         if self._shared["ENGINE_STATE"] == LAYOUT["FAILED"]:
             self._shared["ENGINE_STATE"] = LAYOUT["READY"]

@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-* Ports stand as DPF numbers them: sound in and out, events in and out, latency, then the parameters of memory.h.
+* Ports stand as DPF numbers them: voice and band in, sound out, events in and out, latency, then the parameters of memory.h.
 * Parameters are as the plugin means them; LV2's own ``enabled`` is the opposite of bypass.
 * Source of the structures: LV2 1.18, lv2.h, atom.h, urid.h, options.h.
 """
@@ -19,7 +19,8 @@ from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.plugin.memory import LAYOUT
 
 EVENTS_BYTES = 65536
-LATENCY_PORT, FIRST_PARAMETER = 6, 7
+INPUTS, OUTPUTS = 4, 2  # the voice and the band, left and right each; the voice again
+EVENT_PORTS, LATENCY_PORT, FIRST_PARAMETER = (6, 7), 8, 9
 LV2 = "http://lv2plug.in/ns/"
 MIDI_EVENT, CHUNK, SEQUENCE, INT = f"{LV2}ext/midi#MidiEvent", f"{LV2}ext/atom#Chunk", f"{LV2}ext/atom#Sequence", f"{LV2}ext/atom#Int"
 MOST_FRAMES = f"{LV2}ext/buf-size#maxBlockLength"
@@ -71,7 +72,8 @@ class Lv2Host:
         if not self._handle:
             raise DeviceError(f"{binary} cannot be made to play at {rate:g} Hz; rt-melody plugin install builds it anew")
         self.position = 0
-        self.sound = np.zeros((4, most_frames), np.float32)  # in, in, out, out
+        self.sound = np.zeros((INPUTS, most_frames), np.float32)
+        self.out = np.zeros((OUTPUTS, most_frames), np.float32)
         self._events = [c.create_string_buffer(EVENTS_BYTES) for _ in range(2)]
         self._controls = np.zeros(FIRST_PARAMETER + LAYOUT["PARAMETER_COUNT"], np.float32)
         self.set("BYPASS", 0.0)
@@ -99,10 +101,10 @@ class Lv2Host:
         return self._urids.setdefault(uri, len(self._urids) + 1)
 
     def _connect(self) -> None:
-        for port in range(4):
-            self.descriptor.connect_port(self._handle, port, self.sound[port].ctypes.data)
-        for port in range(2):
-            self.descriptor.connect_port(self._handle, 4 + port, c.addressof(self._events[port]))
+        for port, channel in enumerate((*self.sound, *self.out)):
+            self.descriptor.connect_port(self._handle, port, channel.ctypes.data)
+        for port, events in zip(EVENT_PORTS, self._events):
+            self.descriptor.connect_port(self._handle, port, c.addressof(events))
         for port in range(LATENCY_PORT, len(self._controls)):
             self.descriptor.connect_port(self._handle, port, self._controls[port:].ctypes.data)
 
@@ -116,11 +118,12 @@ class Lv2Host:
         """As the plugin reported it with the last block."""
         return int(self._controls[LATENCY_PORT])
 
-    def play(self, sound: np.ndarray, right: np.ndarray | None = None) -> list[tuple[int, bytes]]:
-        """One block of mono sound [shape=(n,)] on both inputs, or another on the right one; the MIDI messages that came out, each
-        with its sample since the beginning. What came out is in ``sound[2:, :n]``."""
+    def play(self, sound: np.ndarray, right: np.ndarray | None = None, band: np.ndarray | None = None) -> list[tuple[int, bytes]]:
+        """One block of mono sound [shape=(n,)] on both inputs, or another on the right one, and the band on the side-chain; the
+        MIDI messages that came out, each with its sample since the beginning. What came out is in ``out[:, :n]``."""
         frames = len(sound)
         self.sound[0, :frames], self.sound[1, :frames] = sound, sound if right is None else right
+        self.sound[2:, :frames] = 0.0 if band is None else band
         self._reset(self._events[0], 8, SEQUENCE)
         self._reset(self._events[1], EVENTS_BYTES - 8, CHUNK)
         self.descriptor.run(self._handle, frames)

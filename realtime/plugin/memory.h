@@ -4,12 +4,13 @@
  * `RTM_NAME = number, // meaning`, and the numbers are written out.
  *
  * Conventions
- * - The block begins with RTM_WORDS words of 64 bits, then come three rings: sound, commands, events. Each word has one
+ * - The block begins with RTM_WORDS words of 64 bits, then come four rings: voice, band, commands, events. Each word has one
  *   writer. Whoever fills a ring stores its count last, with release; the other loads it with acquire.
  * - Counts and positions begin at 0 with the block, and never wrap. Entry n of a ring lies at place n modulo its size.
  * - A position is a count of samples. Sample RTM_START of them is second 0 of the stream that sounds; a stream ends where
  *   the host stops, starts, or changes its rate, and RTM_STREAM counts them.
- * - Sound: float32, one channel. The shell never waits for a reader: what was not read in time is overwritten.
+ * - Voice and band: float32, one channel each, written together. The band is what comes in by the side-chain, silence where
+ *   that is not connected. The shell never waits for a reader: what was not read in time is overwritten.
  * - Commands, 16 bytes each: int64 position, int32 what, float32 value. Each holds from that sample on.
  * - Events, 16 bytes each: int64 position, uint8 length (1 to 3), uint8 stream (its count modulo 256), uint8 MIDI[6].
  *   The position is that of the first sample that was not needed to know the event. The shell plays it RTM_WAIT later.
@@ -20,9 +21,9 @@
 
 enum RtmConstant {
     RTM_MAGIC_VALUE = 0x79646F6C656D7472, // "rtmelody"
-    RTM_VERSION_VALUE = 1, // goes up whenever anything here changes its meaning
+    RTM_VERSION_VALUE = 2, // goes up whenever anything here changes its meaning
     RTM_WORDS = 96, // of 8 bytes
-    RTM_SOUND_SAMPLES = 524288, // 1.3 s at 384 kHz
+    RTM_SOUND_SAMPLES = 524288, // of either ring; 1.3 s at 384 kHz
     RTM_COMMANDS_SIZE = 1024,
     RTM_EVENTS_SIZE = 4096,
     RTM_ENTRY_BYTES = 16, // of a command or an event

@@ -51,9 +51,11 @@ class Shared:
         self._map = _mapped(descriptor)
         c = LAYOUT
         words = c["WORDS"] * 8
-        sound, commands = words + 4 * c["SOUND_SAMPLES"], c["COMMANDS_SIZE"] * c["ENTRY_BYTES"]
+        band = words + 4 * c["SOUND_SAMPLES"]
+        sound, commands = band + 4 * c["SOUND_SAMPLES"], c["COMMANDS_SIZE"] * c["ENTRY_BYTES"]
         self.words = np.frombuffer(self._map, np.int64, c["WORDS"])
-        self._sound = np.frombuffer(self._map, np.float32, c["SOUND_SAMPLES"], words)
+        self._voice = np.frombuffer(self._map, np.float32, c["SOUND_SAMPLES"], words)
+        self._band = np.frombuffer(self._map, np.float32, c["SOUND_SAMPLES"], band)
         self._commands = np.frombuffer(self._map, _ENTRY, c["COMMANDS_SIZE"], sound)
         self._events = np.frombuffer(self._map, np.int64, 2 * c["EVENTS_SIZE"], sound + commands)
         self._check()
@@ -76,10 +78,11 @@ class Shared:
 
     # ---- sound ---------------------------------------------------------------------------------
 
-    def read(self, position: int, out: np.ndarray) -> bool:
-        """Fill ``out`` [shape=(n,), float32] with the samples from ``position`` on, which are written; False where they were
+    def read(self, position: int, voice: np.ndarray, band: np.ndarray) -> bool:
+        """Fill both [shape=(n,), float32] with the samples from ``position`` on, which are written; False where they were
         overwritten meanwhile."""
-        return bool(_read(self.words, self._sound, position, out))
+        _copy(self._band, position, band)
+        return bool(_read(self.words, self._voice, position, voice))
 
     # ---- commands ------------------------------------------------------------------------------
 
@@ -131,7 +134,7 @@ def _mapped(descriptor: int) -> mmap.mmap:
 
 def _least_bytes() -> int:
     c = LAYOUT
-    return c["WORDS"] * 8 + 4 * c["SOUND_SAMPLES"] + (c["COMMANDS_SIZE"] + c["EVENTS_SIZE"]) * c["ENTRY_BYTES"]
+    return c["WORDS"] * 8 + 8 * c["SOUND_SAMPLES"] + (c["COMMANDS_SIZE"] + c["EVENTS_SIZE"]) * c["ENTRY_BYTES"]
 
 
 def _as_float(bits: int) -> float:
@@ -152,8 +155,8 @@ def _stored(words: np.ndarray, place: int, value: int) -> None:
     store(address(words), place, value)
 
 
-@compiled("boolean(int64[::1], float32[::1], int64, float32[::1])")
-def _read(words: np.ndarray, ring: np.ndarray, position: int, out: np.ndarray) -> bool:
+@compiled("void(float32[::1], int64, float32[::1])")
+def _copy(ring: np.ndarray, position: int, out: np.ndarray) -> None:
     size = ring.shape[0]
     at = position % size
     for i in range(out.shape[0]):
@@ -161,6 +164,12 @@ def _read(words: np.ndarray, ring: np.ndarray, position: int, out: np.ndarray) -
         at += 1
         if at == size:
             at = 0
+
+
+@compiled("boolean(int64[::1], float32[::1], int64, float32[::1])")
+def _read(words: np.ndarray, ring: np.ndarray, position: int, out: np.ndarray) -> bool:
+    size = ring.shape[0]
+    _copy(ring, position, out)
     return load(address(words), _WRITTEN) + _MOST_SAMPLES - position <= size
 
 

@@ -59,6 +59,8 @@ constexpr int64_t LONGEST_BOUND_MS = 500;
 constexpr double BEHIND_S = 0.2; // a live host that stood still may make up for so much
 constexpr double AHEAD_S = 0.025; // ahead of the clock by so much and three blocks: no live host
 constexpr uint32_t MOST = RTM_MOST_SAMPLES;
+constexpr int INPUTS = DISTRHO_PLUGIN_NUM_INPUTS; // the voice, left and right, and the band, where the format has a side-chain
+const float SILENCE[MOST] = {};
 constexpr int ENGINE_MEMORY_FD = 3, ENGINE_PIPE_FD = 4;
 
 const char* const SCALES[] = {"off", "auto", "chromatic", "major", "minor", "harmonic minor", "melodic minor", "dorian", "phrygian",
@@ -148,7 +150,7 @@ int nameless(const size_t bytes) // a descriptor of so much new memory; -1 where
 class Memory
 {
 public:
-    static constexpr size_t BYTES = RTM_WORDS * 8 + RTM_SOUND_SAMPLES * 4 + (RTM_COMMANDS_SIZE + RTM_EVENTS_SIZE) * RTM_ENTRY_BYTES;
+    static constexpr size_t BYTES = RTM_WORDS * 8 + RTM_SOUND_SAMPLES * 8 + (RTM_COMMANDS_SIZE + RTM_EVENTS_SIZE) * RTM_ENTRY_BYTES;
 
     Memory()
         : fd(nameless(BYTES))
@@ -158,8 +160,9 @@ public:
             return;
         std::memset(at, 0, BYTES); // every page is there before run() meets it
         words = static_cast<int64_t*>(at);
-        sound = reinterpret_cast<float*>(words + RTM_WORDS);
-        commands = reinterpret_cast<Entry*>(sound + RTM_SOUND_SAMPLES);
+        voice = reinterpret_cast<float*>(words + RTM_WORDS);
+        band = voice + RTM_SOUND_SAMPLES;
+        commands = reinterpret_cast<Entry*>(band + RTM_SOUND_SAMPLES);
         events = commands + RTM_COMMANDS_SIZE;
         set(RTM_BYTES, BYTES);
         set(RTM_VERSION, RTM_VERSION_VALUE);
@@ -181,7 +184,7 @@ public:
 
     const int fd;
     int64_t* words = nullptr;
-    float* sound = nullptr;
+    float *voice = nullptr, *band = nullptr;
     Entry *commands = nullptr, *events = nullptr;
 
     Memory(const Memory&) = delete;
@@ -422,8 +425,13 @@ protected:
 
     void initAudioPort(const bool input, const uint32_t index, AudioPort& port) override
     {
-        port.groupId = kPortGroupStereo;
-        Plugin::initAudioPort(input, index, port);
+        if (index < 2) {
+            port.groupId = kPortGroupStereo;
+            return Plugin::initAudioPort(input, index, port);
+        }
+        port.hints = kAudioPortIsSidechain;
+        port.name = index == 2 ? "Band left" : "Band right";
+        port.symbol = index == 2 ? "band_left" : "band_right";
     }
 
     void initParameter(const uint32_t index, Parameter& parameter) override
@@ -446,6 +454,11 @@ protected:
         parameter.enumValues.restrictedMode = true;
     }
 
+#if DISTRHO_PLUGIN_WANT_STATE
+    void initState(uint32_t, State&) override {}
+    void setState(const char*, const char*) override {}
+#endif
+
     float getParameterValue(const uint32_t index) const override { return fValues[index].load(); }
 
     void setParameterValue(const uint32_t index, const float value) override
@@ -466,7 +479,7 @@ protected:
             size *= 2;
         for (std::vector<float>& channel : fPast)
             channel.assign(size_t(size), 0.0f);
-        fHeard[0] = fHeard[1] = false;
+        std::memset(fHeard, 0, sizeof fHeard);
         fAnew = true;
         fLead = 0.0;
         fLastNs = 0;
@@ -520,7 +533,9 @@ protected:
         fLastFrame = 0;
         for (uint32_t done = 0; done < frames;) {
             const uint32_t part = frames - done < MOST ? frames - done : MOST;
-            const float* const in[2] = {inputs[0] + done, inputs[1] + done};
+            const float* in[INPUTS] = {};
+            for (int c = 0; c < INPUTS; ++c)
+                in[c] = inputs[c] == nullptr ? nullptr : inputs[c] + done; // a side-chain may be left alone
             float* const out[2] = {outputs[0] + done, outputs[1] + done};
             cycle(in, out, part, done);
             done += part;
@@ -534,7 +549,7 @@ protected:
                 std::memmove(outputs[c], inputs[c], frames * sizeof(float));
     }
 
-    void cycle(const float* const in[2], float* const out[2], const uint32_t frames, const uint32_t offset)
+    void cycle(const float* const in[INPUTS], float* const out[2], const uint32_t frames, const uint32_t offset)
     {
         const int64_t now = nowNs();
         if (fMemory) {
@@ -599,18 +614,25 @@ protected:
         fMemory.set(RTM_COMMANDS_WRITTEN, count + 1);
     }
 
+    void hear(const float* const in[INPUTS], const uint32_t frames, const int64_t position)
+    {
+        const bool sideChain = INPUTS > 2 && in[INPUTS - 2] != nullptr && in[INPUTS - 1] != nullptr;
+        into(fMemory.voice, in[0], in[1], fHeard[0], frames, position);
+        into(fMemory.band, sideChain ? in[INPUTS - 2] : SILENCE, sideChain ? in[INPUTS - 1] : SILENCE, fHeard[1], frames, position);
+        fMemory.set(RTM_WRITTEN, position + frames);
+    }
+
     // The mean of the channels that have held sound, as everywhere in rt-melody: a silent side is no half of a voice.
-    void hear(const float* const in[2], const uint32_t frames, const int64_t position)
+    static void into(float* const ring, const float* const left, const float* const right, bool heard[2], const uint32_t frames,
+                     const int64_t position)
     {
         int64_t at = position % RTM_SOUND_SAMPLES;
         for (uint32_t i = 0; i < frames; ++i) {
-            const float left = in[0][i], right = in[1][i];
-            fHeard[0] |= left != 0.0f;
-            fHeard[1] |= right != 0.0f;
-            fMemory.sound[at] = fHeard[0] && fHeard[1] ? 0.5f * (left + right) : left + right;
+            heard[0] |= left[i] != 0.0f;
+            heard[1] |= right[i] != 0.0f;
+            ring[at] = heard[0] && heard[1] ? 0.5f * (left[i] + right[i]) : left[i] + right[i];
             at = at + 1 == RTM_SOUND_SAMPLES ? 0 : at + 1;
         }
-        fMemory.set(RTM_WRITTEN, position + frames);
     }
 
     // Whether the host runs ahead of the clock: it bounces, and can wait.
@@ -770,7 +792,7 @@ private:
     float fSent[RTM_PARAMETER_COUNT]; // as the engine was told
     double fRate = getSampleRate(), fLead = 0.0;
     int64_t fBlock = getBufferSize(), fWait = 0, fLatency = 0, fStart = 0, fLastNs = 0;
-    bool fHeard[2] = {false, false}, fPlaying = false, fOffline = false, fGaveUp = false, fDirect = false, fAnew = false;
+    bool fHeard[2][2] = {}, fPlaying = false, fOffline = false, fGaveUp = false, fDirect = false, fAnew = false;
     bool fNotes[16][128] = {};
     int fSounding = 0;
     uint32_t fLastFrame = 0;

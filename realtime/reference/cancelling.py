@@ -21,7 +21,7 @@ LOOK_S = 0.25  # how often the learnt response is looked at
 SAME_LOOKS = 4  # so often the same strongest partition: it is where the band begins
 DOMINANT = 0.25  # of the response's power, in the partition where it begins
 HEAD_BLOCKS = 1  # kept before the strongest partition
-PULL, PUSH = 0.3, 2.0  # of the drift's loop: rate (samples a second) gained a second and sample of slip, and at once
+PULL, PUSH = 1.0, 4.0  # of the drift's loop: rate (samples a second) gained a second and sample of slip, and at once
 SHARE, CAUGHT_SHARE = 0.2, 0.05  # of a look in the mean of the drift, at least; once it is caught
 CERTAIN_LOOKS = 4  # after which a drift is believed
 CAUGHT_SLIP, CAUGHT_S = 0.1, 0.5  # slip below which, for so long, it is caught
@@ -86,9 +86,11 @@ class BandCanceller:
         self._ring[start : start + first] = reference[:first]
         self._ring[: hop - first] = reference[first:]
         self._written += hop
-        before, self._behind = self._behind, max(self._behind + self._pace * self.hop_s, float(HALF * self._drifting))
-        read_behind(self._ring, self._written, before, self._behind, self._table, self._read)
-        self._filter.process(microphone, self._read, out)
+        if self._drifting or self._behind:
+            before, self._behind = self._behind, max(self._behind + self._pace * self.hop_s, float(HALF * self._drifting))
+            read_behind(self._ring, self._written, before, self._behind, self._table, self._read)
+            reference = self._read
+        self._filter.process(microphone, reference, out)
         self._hops += 1
         if not self._one_clock:
             self._follow_drift()

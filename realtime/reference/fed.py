@@ -33,6 +33,7 @@ class FedBand:
         self._waiting = np.zeros(hop_samples + most, np.float32)
         self._hop, self._out = np.zeros(hop_samples, np.float32), np.zeros(hop_samples, np.float32)
         self.canceller = BandCanceller(model_rate, hop_samples, one_clock=one_clock)
+        self._began = False  # something but silence came
         self.reset()
 
     def reset(self, start_s: float = 0.0) -> None:
@@ -41,6 +42,7 @@ class FedBand:
             self.canceller.reset()
         else:
             self.canceller.jump()
+        self._began = self._began and start_s != 0.0
         self._resampler.reset()
         self._dc[:] = nan, 0.0
         self._count = 0
@@ -54,10 +56,14 @@ class FedBand:
         self._count += count
 
     def taken_out_of(self, hop: np.ndarray) -> np.ndarray:
-        """A hop of the microphone [shape=(hop_samples,)] without the band; overwritten by the next call."""
+        """A hop of the microphone [shape=(hop_samples,)] without the band; itself before the band begins, else overwritten by the
+        next call."""
         size, left = len(hop), self._count - len(hop)
         self._hop[:] = self._waiting[:size]
         self._waiting[:left] = self._waiting[size : size + left]
         self._count = left
+        self._began = self._began or bool(self._hop.any())
+        if not self._began:  # a band that never comes costs next to nothing
+            return hop
         self.canceller.process(hop, self._hop, self._out)
         return self._out

@@ -70,6 +70,13 @@ def make_settings(
         raise SettingsError(_told(error, asked, written, stored, path)) from error
 
 
+def asked_values(settings: Settings) -> Values:
+    """What was asked for, by groups; ``Settings(**this)`` is the same again."""
+    groups = {name: getattr(settings, name) for name in Settings.model_fields}
+    asked = {name: {field: getattr(group, field) for field in group.model_fields_set} for name, group in groups.items()}
+    return {name: values for name, values in asked.items() if values}
+
+
 def change_setting(settings: Settings, name: str, value: Any) -> Settings:
     """The same settings but for one, by its flat name. Raises SettingsError, naming value, place and rule."""
     if name not in FLAT:

@@ -16,11 +16,12 @@ class SourceSettings(SettingsModel):
 
     input: FileNames = option(["mic"], "mic, demo, - (a wav on stdin, or raw mono float32 with --rate), or audio files", metavar="INPUT", min_length=1, live=RESTART)
     device: Device = option(None, "the microphone: its number or part of its name, see --list-devices", metavar="NAME|INDEX", live=RESTART)
-    reference: Optional[FileName] = option(None, "recording of the band that is heard beside the voice, from the beginning of the input on, such as a karaoke track: it is taken out", metavar="FILE")
+    reference: Optional[FileName] = option(None, "the band that is heard beside the voice, which is taken out: for a recording another that begins with it, such as a karaoke track; for the microphone another input on which it comes as it is played, such as an output's monitor", metavar="FILE|DEVICE")
     reference_channel: Optional[int] = option(None, "the channel of the input, from 1, on which the band comes as it is played, such as an interface's loopback: it is taken out", metavar="N", ge=1, le=512)
     jack: bool = option(False, "listen and play in the graph of JACK or PipeWire, as one client; --device and --midi-out are then names in it")
     rate: Optional[int] = option(None, "sample rate in Hz, of raw samples on stdin or asked of the microphone", metavar="HZ", ge=1000, le=768000)
     channel: Optional[int] = option(None, "use this channel of the input alone, from 1; default: the mean of all that hold sound", ge=1, le=512, live=RESTART)
+    reconnect: bool = option(True, "go on without a microphone or a sound server that is lost, and with it once it is back")
     jobs: Optional[int] = option(None, "hear so many files side by side; default: one a core where there are several, and one where they are played at the pace of the clock", metavar="N", ge=1, le=256)
     realtime: bool = option(False, "read files, the demo and stdin at the pace of the clock, as --midi-out and --osc do with files anyway")
 

@@ -19,7 +19,8 @@ from platformdirs import user_config_path
 
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.settings.base import nearest
-from rt_melody.realtime.settings.files import make_settings, read_yaml
+from rt_melody.realtime.settings.files import asked_values, make_settings, read_yaml
+from rt_melody.realtime.settings.root import Settings
 
 PRESETS = Path(__file__).parent / "presets"
 NAME = re.compile(r"[\w-]{1,40}")
@@ -63,19 +64,41 @@ def profile_values(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What profiles say, by group and setting, the later over the earlier. Raises SettingsError for one that does not fit."""
     values: dict[str, dict[str, Any]] = {}
     for name in names:
-        settings = make_settings(path=find_profile(name))
-        for group in settings.model_fields_set:
-            held = getattr(settings, group)
-            values.setdefault(group, {}).update({field: getattr(held, field) for field in held.model_fields_set})
+        for group, asked in asked_values(make_settings(path=find_profile(name))).items():
+            values.setdefault(group, {}).update(asked)
     return values
+
+
+def with_profiles(settings: Settings, names: Sequence[str]) -> Settings:
+    """Settings with what profiles say over what they asked for. Raises SettingsError for a profile that there is not or does not fit."""
+    values = profile_values(names)
+    groups = {**{name: {} for name in values}, **asked_values(settings)}
+    return Settings(**{group: {**held, **values.get(group, {})} for group, held in groups.items()})
+
+
+def own_profiles() -> list[str]:
+    """The names of the user's own."""
+    return [name for name, path in profile_paths().items() if path.parent != PRESETS]
+
+
+def told_profiles() -> list[list[str]]:
+    """Each profile: its name, whose it is ("own" or "preset"), and the first line of its file."""
+    own = own_profiles()
+    return [[name, "own" if name in own else "preset", _first_line(path)] for name, path in sorted(profile_paths().items())]
+
+
+def _first_line(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return text.partition("\n")[0].lstrip("# ").strip()
 
 
 def list_profiles() -> str:
     """The profiles as text, each with the first line of its file."""
     lines = ["Profiles, for --profile NAME:"]
-    for name, path in sorted(profile_paths().items()):
-        first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].lstrip("# ").strip()
-        lines.append(f"  {name:<14} {first}")
+    lines += [f"  {name:<14} {first}" for name, _, first in told_profiles()]
     return "\n".join([*lines, f"Your own lie in {profile_folder()}."]) + "\n"
 
 

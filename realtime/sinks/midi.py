@@ -47,8 +47,9 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
         request.say("playing in the JACK graph")
         return [MidiSink(request.jack, s.midi)]
     open_port = partial(Guarded if s.output.midi_guardian else open_midi_out, back_end=s.midi.back_end)
-    # a virtual port is ours, and goes with the MIDI system alone
-    port = open_port(None) if wanted == VIRTUAL else ReconnectingPort(lambda: open_port(wanted), request.tell)
+    name = None if wanted == VIRTUAL else wanted  # a virtual port is ours, and goes with the MIDI system alone
+    lasting = name is not None or s.source.reconnect
+    port = ReconnectingPort(lambda: open_port(name), request.tell) if lasting else open_port(name)
     request.say(f"playing on the MIDI port {port.name}")
     sink = MidiSink(port, s.midi)
     if wanted != VIRTUAL:

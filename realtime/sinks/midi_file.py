@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.settings import MidiSettings, OutputSettings, Settings
@@ -47,7 +47,8 @@ class _Change:
 class MidiFileSink(NoteSink):
     """A standard MIDI file of type 0 in time with the sound: an event stands at its ``time_s``.
 
-    The file is complete and can be played after every flush. What later events take back is left out: what was sent
+    The file is complete and can be played after every flush: what may be taken back stands there as it is known so far, a note
+    that sounds is ended, and the next flush writes over both. What later events take back is left out: what was sent
     of a note after its end or after the beginning of the next one, and bends later than one that came after them.
     Source of the format: Standard MIDI Files 1.0.
     """
@@ -69,30 +70,23 @@ class MidiFileSink(NoteSink):
         outside of what ``OutputSettings`` allows."""
         super().__init__()
         OutputSettings(tempo_bpm=tempo_bpm)
-        self._voice = ChangingVoice(settings)
-        self._encoders: dict[type, Callable[[Any, float], list[Timed]]] = {
-            NoteOn: self._voice.note_on,
-            NoteOff: self._voice.note_off,
-            PitchBend: self._voice.bend,
-            Loudness: self._voice.loudness,
-            Brightness: self._voice.brightness,
-            _Change: lambda change, now_s: self._voice.change(change.settings, now_s),
-        }
-        self._ticks_per_s = tempo_bpm / 60 * TICKS_PER_BEAT
+        ticks_per_s = tempo_bpm / 60 * TICKS_PER_BEAT
+        self._track = _Track(ChangingVoice(settings), ticks_per_s)
         self._reach_back_s = reach_back_s
         self._file = OutputFile(path)
         if not self._file.is_regular:
             self._file.close()
             raise OutputError(f"{path} is no regular file, which a MIDI file must be; choose another path")
         self._writer = Writer(self._file, live)
-        self._unwritten = bytearray()  # the writer's own
+        self._unwritten = bytearray()  # the writer's own, as is
+        self._tail = 0  # the number of bytes at the file's end that the next write replaces
         self._clock = FileClock(offset_s)
-        self._settings = self._voice.now.settings
+        voice = self._track.voice.now
+        self._settings = voice.settings
         self._waiting: list[tuple[float, NoteEvent | _Change]] = []  # by time; not yet encoded
         self._newest_s = 0.0  # of the note-ons and note-offs
-        self._tick = 0  # where the encoded part ends
-        self._encoded = _opening(tempo_bpm, self._voice.now.settings)  # not yet handed to the writer
-        self._put(self._voice.now.opening(max(FILE_STEP_S, 1 / self._ticks_per_s)))
+        self._track.encoded += _opening(tempo_bpm, voice.settings)
+        self._track.put(voice.opening(max(FILE_STEP_S, 1 / ticks_per_s)))
 
     def _begin(self, origin_s: float) -> None:
         self._clock.start(origin_s)
@@ -102,8 +96,9 @@ class MidiFileSink(NoteSink):
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
         if self._clock.take_flush(frame.available_s):
-            self._encode_until(self._clock.sounded(frame.available_s) - self._reach_back_s)
-            self._flush()
+            now_s = self._clock.sounded(frame.available_s)
+            self._encode_until(now_s - self._reach_back_s)
+            self._writer.do(partial(self._append, self._track.taken(), self._ahead(now_s)))
 
     def _change(self, settings: Settings) -> None:
         """No note stands before the newest one: behind it, though it may be dated back."""
@@ -152,56 +147,100 @@ class MidiFileSink(NoteSink):
 
     def _encode_until(self, time_s: float) -> None:
         count = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
-        for at_s, event in self._waiting[:count]:
-            self._put(self._voice.now.due(at_s))
-            self._put(self._encoders[type(event)](event, at_s))
+        self._track.encode(self._waiting[:count])
         del self._waiting[:count]
 
-    def _put(self, messages: list[Timed]) -> None:
-        for time_s, message in messages:
-            tick = max(self._tick, round(time_s * self._ticks_per_s))
-            while tick - self._tick > LONGEST_DELTA:
-                self._encoded += variable_length(LONGEST_DELTA) + text_event("silence")
-                self._tick += LONGEST_DELTA
-            self._encoded += variable_length(tick - self._tick) + message
-            self._tick = tick
+    def _ahead(self, now_s: float) -> bytearray:
+        """What waits, encoded as if nothing of it were taken back and all ended now."""
+        if not self._waiting and not self._track.voice.now.sounding:
+            return bytearray()
+        track = deepcopy(self._track)
+        track.encode(self._waiting)
+        track.put(track.voice.now.rest())
+        track.put(track.voice.now.end(now_s))
+        return track.taken()
 
-    def _flush(self) -> None:
-        if self._encoded:
-            encoded, self._encoded = self._encoded, bytearray()
-            self._writer.do(partial(self._append, encoded))
-
-    def _append(self, encoded: bytearray) -> None:
-        """Write over the end of the track, and a new end; or leave the file as it was, and try again the next time."""
+    def _append(self, encoded: bytearray, ahead: bytearray) -> None:
+        """Write over the tail of the track, and a new one; or leave what is settled as it was, and try again the next time."""
         self._unwritten += encoded
-        if not self._unwritten:
+        if not self._unwritten and not ahead and self._tail <= len(END_OF_TRACK):
             return
-        before, data = self._file.size, self._unwritten + END_OF_TRACK
-        if before:
-            self._file.cut(before - len(END_OF_TRACK))
+        settled = self._file.size - self._tail
+        if self._tail:
+            self._file.cut(settled)
         try:
-            while data:
-                del data[: self._file.write(data)]
+            self._file.write_all(self._unwritten + ahead + END_OF_TRACK)
         except OutputError:
             with suppress(OutputError):
-                self._go_back(before)
+                self._go_back(settled)
             raise
         self._unwritten.clear()
+        self._tail = len(ahead) + len(END_OF_TRACK)
+        self._write_length()
+
+    def _go_back(self, settled: int) -> None:
+        self._file.cut(settled)
+        if settled:
+            self._file.write(END_OF_TRACK)
+            self._tail = len(END_OF_TRACK)
+            self._write_length()
+
+    def _write_length(self) -> None:
         length = self._file.size - TRACK_LENGTH_AT - 4
         self._file.write_at(TRACK_LENGTH_AT, length.to_bytes(4, "big"))
-
-    def _go_back(self, size: int) -> None:
-        self._file.cut(max(0, size - len(END_OF_TRACK)))
-        if size:
-            self._file.write(END_OF_TRACK)
 
     def _end(self) -> None:
         if not self._clock.started:
             self._writer.finish(None)
             return
         self._encode_until(float("inf"))
-        self._put(self._voice.now.rest())
-        self._writer.finish(partial(self._append, self._encoded))
+        self._track.put(self._track.voice.now.rest())
+        self._writer.finish(partial(self._append, self._track.taken(), bytearray()))
+
+
+class _Track:
+    """Messages as bytes of a track; ``encoded`` is what was not yet taken."""
+
+    def __init__(self, voice: ChangingVoice, ticks_per_s: float) -> None:
+        self.voice, self._ticks_per_s = voice, ticks_per_s
+        self._tick = 0  # where the encoded part ends
+        self.encoded = bytearray()
+
+    def taken(self) -> bytearray:
+        encoded, self.encoded = self.encoded, bytearray()
+        return encoded
+
+    def encode(self, events: list[tuple[float, NoteEvent | _Change]]) -> None:
+        for at_s, event in events:
+            self.put(self.voice.now.due(at_s))
+            self.put(_said(self.voice, event, at_s))
+
+    def put(self, messages: list[Timed]) -> None:
+        for time_s, message in messages:
+            tick = max(self._tick, round(time_s * self._ticks_per_s))
+            while tick - self._tick > LONGEST_DELTA:
+                self.encoded += variable_length(LONGEST_DELTA) + text_event("silence")
+                self._tick += LONGEST_DELTA
+            self.encoded += variable_length(tick - self._tick) + message
+            self._tick = tick
+
+
+def _said(voice: ChangingVoice, event: NoteEvent | _Change, at_s: float) -> list[Timed]:
+    match event:
+        case NoteOn():
+            return voice.note_on(event, at_s)
+        case NoteOff():
+            return voice.note_off(event, at_s)
+        case PitchBend():
+            return voice.bend(event, at_s)
+        case Loudness():
+            return voice.loudness(event, at_s)
+        case Brightness():
+            return voice.brightness(event, at_s)
+        case _Change():
+            return voice.change(event.settings, at_s)
+        case _:
+            return []
 
 
 def _is_of(event: NoteEvent, note: int) -> bool:

@@ -30,6 +30,7 @@ from contextlib import suppress
 
 from rt_melody.realtime import midi_bytes
 from rt_melody.realtime.errors import DeviceError, RtMelodyError
+from rt_melody.realtime.signals import heed_no_signal
 from rt_melody.realtime.sinks.midi_port import WatchedPort
 
 OPEN_S = 20.0  # how long a start may take on a busy machine
@@ -109,8 +110,8 @@ class Guarded:
                 self._child.wait(LEAVE_S)
 
     def delete(self) -> None:
-        """Free the child: one that has still something to pass on is ended."""
-        if not self._done.is_set():
+        """Free the child: one that has something to pass on still, or has lost its port, is ended."""
+        if not self._done.is_set() or self._lost is not None:
             self._child.kill()
             self._child.wait()
         elif self._child.poll() is None:
@@ -230,13 +231,6 @@ def _watch(port: WatchedPort) -> None:
         _say(lost="it has left the list of ports")
     except OSError as error:
         _say(lost=str(error))
-
-
-def heed_no_signal() -> None:
-    """Of those that can be ignored."""
-    for number in signal.valid_signals() - {signal.SIGCHLD}:
-        with suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_IGN)
 
 
 def main(arguments: list[str]) -> None:

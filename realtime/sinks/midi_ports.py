@@ -19,10 +19,10 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 
 from rt_melody.realtime.errors import DeviceError, RtMelodyError
+from rt_melody.realtime.jack_watch import JackWatch, watch_jack
 from rt_melody.realtime.midi_bytes import panic as panic_messages
 from rt_melody.realtime.sinks.midi_backends import load_back_end
 from rt_melody.realtime.sinks.midi_backends.base import WINDOWS_MIDI, BackEnd, OutputClient, System
-from rt_melody.realtime.sinks.midi_backends.libjack import JackWatch, watch_jack
 
 CLIENT_NAME = "rt-melody"
 PORT_NAME = "out"

@@ -146,6 +146,12 @@ class MidiVoice:
         """All that still waits, at the end."""
         return self._controls.due(float("inf"))
 
+    def end(self, now_s: float) -> list[Timed]:
+        """The notes that sound, ended; for a copy of this voice, which knows of it."""
+        ended = [(now_s, midi.note_off(channel, note)) for note, channel in self._channel_of.items()]
+        self._channel_of.clear()
+        return ended
+
     def silence(self, now_s: float) -> list[Timed]:
         """Everything on our channels off, controllers and bends at rest."""
         self._channel_of.clear()

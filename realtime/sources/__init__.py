@@ -8,6 +8,7 @@ from rt_melody.realtime.sources.file import FileSource
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
 from rt_melody.realtime.sources.pipe import PipeSource
 from rt_melody.realtime.sources.referenced import ReferencedMicrophone
+from rt_melody.realtime.sources.two_inputs import TwoInputMicrophone
 
 __all__ = [
     "AudioInput",
@@ -20,6 +21,7 @@ __all__ = [
     "MicrophoneSource",
     "PipeSource",
     "ReferencedMicrophone",
+    "TwoInputMicrophone",
     "describe_devices",
     "list_audio_inputs",
 ]

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.errors import DeviceError, missing_package
 
 # What to install where the library itself is missing, by `sys.platform`.
 PORTAUDIO_PACKAGE = {
@@ -32,10 +32,15 @@ PORTAUDIO_PACKAGE = {
 
 # Windows lists each device once per host API; this one is both quick and shared with other programs.
 PREFERRED_HOST_API = "Windows WASAPI"
+NO_INPUT = "no audio input was found; plug in a microphone"
 NUMBER = re.compile(r"-?[0-9]{1,6}")
 CLOSE_S = 0.3  # for so long a device that closes is waited for ...
 REOPEN_S = 3.0  # ... and for so long by whoever opens one next in this process
 MME_NAME_LENGTH = 31  # Windows MME cuts device names to this many characters
+
+
+class NoInputError(DeviceError):
+    """There is nothing to hear with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +70,7 @@ def load_backend() -> Any:
     try:
         import sounddevice  # pyright: ignore[reportMissingTypeStubs]  # it has none
     except ModuleNotFoundError as error:
-        raise DeviceError(
-            f"audio devices need the Python package {error.name}, which is not installed; run `pip install sounddevice`"
-        ) from error
+        raise DeviceError(missing_package("an audio device", str(error.name))) from error
     except OSError as error:
         way_out = PORTAUDIO_PACKAGE.get(sys.platform, "install PortAudio with your package manager")
         raise DeviceError(f"the PortAudio library cannot be loaded ({error}); {way_out}") from error
@@ -77,6 +80,14 @@ def load_backend() -> Any:
 
 
 _closing: list[threading.Thread] = []  # devices that were not waited for
+_abandoned: list[Any] = []
+
+
+def abandon_stream(stream: Any, backend: Any) -> None:
+    """Leave a stream as it is whose sound server has died: PortAudio aborts the process that closes it, or shuts down."""
+    _abandoned.append(stream)  # what it calls back must live on
+    if (handler := getattr(backend, "_exit_handler", None)) is not None:
+        atexit.unregister(handler)
 
 
 def close_stream(stream: Any, backend: Any, dead: bool = False) -> None:
@@ -181,7 +192,7 @@ def find_input(device: str | int | None, backend: Any = None) -> AudioInput:
     """
     inputs = list_audio_inputs(backend)
     if not inputs:
-        raise DeviceError("no audio input was found; plug in a microphone, or use --input PATH or --input demo")
+        raise NoInputError(f"{NO_INPUT}, or use --input PATH or --input demo")
     if device is None:
         return _default_of(inputs, "input")
     return _meant(device, inputs, "input")

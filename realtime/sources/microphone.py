@@ -7,12 +7,14 @@ Conventions
 * Times are when the samples reached this process, by its own clock; how long the device held them
   before that is ``input_latency_ms``, where it can be known.
 * Blocks are timed by ``time.perf_counter``: before Python 3.13 Windows' ``time.monotonic`` goes in steps of 15.6 ms.
-* Under JACK an input is another client's output: when that client goes, the input stays open and silent.
+* Under JACK an input is another client's output: when that client goes, the input stays open and silent, and the graph is asked.
 * ``lost_samples`` counts what found the ring full. What the device itself dropped has no number; each
   report of it is counted in ``overflows``.
 * An input that is not heard at all at its beginning is told of, with what to look at and what the other inputs give.
 * A device that loses sound though nobody says so gets larger buffers, once: PipeWire's plug-in for ALSA does, where the
   graph's period is longer than the buffer that low latency asked for (half of the sound at a period of 1024).
+* With ``reconnect`` a device that is lost ends nothing: nothing comes until it is back, when a process of its own hears it (see
+  sources/returning.py). ``breaks`` counts its going and its return, and positions go on by the time in between.
 * What the device says of its rate is measured: one that has changed it raises ``RateChanged``, and goes on at the new
   rate once ``follow_rate`` was called. The ring's indices count samples of whatever rate; positions count in samples of
   the newest, so that seconds go on.
@@ -20,6 +22,7 @@ Conventions
 
 from __future__ import annotations
 
+import threading
 import time
 from math import inf
 from typing import Any
@@ -27,12 +30,14 @@ from typing import Any
 import numpy as np
 
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.jack_watch import watch_jack
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.base import AudioSource, RateChanged
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
-from rt_melody.realtime.sources.devices import AudioInput, await_closing, close_stream, find_input, load_backend
+from rt_melody.realtime.sources.devices import AudioInput, abandon_stream, await_closing, close_stream, find_input, load_backend
 from rt_melody.realtime.sources.input_levels import OtherLevels
 from rt_melody.realtime.sources.rate_meter import RateFault, RateMeter
+from rt_melody.realtime.sources.returning import ReturningInput, Wanted
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 
 RING_S = 10.0  # how far the reader may fall behind before samples are lost
@@ -43,6 +48,8 @@ ZEROS_S = 3.0  # exact zeros for so long are no room that is quiet
 FAINT_S = 3.0  # nothing above FAINT_PEAK for so long at the beginning: no microphone hears so little
 FAINT_PEAK = 10.0 ** (-70.0 / 20.0)
 STILL_S = 1.0  # no callback for so long is told
+ZEROS_IN_GRAPH_S = 0.4  # under JACK, until it is asked whether the client that was heard is still there
+LEFT_GRAPH = "it left the JACK graph"
 MENDED_S = 3.0  # for so long it is told that the device was opened anew
 SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone ...
 LOOK_EVERY_S = 0.5  # ... if we have looked so often meanwhile; else it was our process that stood still
@@ -69,9 +76,10 @@ class MicrophoneSource(AudioSource):
     device's own. ``channel``: one channel, from 1, or None for the mean of all. ``block_samples``: the size
     asked of PortAudio, 0 to let the device choose, which is the quickest. ``backend``: a stand-in for the
     ``sounddevice`` module. ``ask_others``: where this input is not heard at its beginning, listen to the others as well.
+    ``reconnect``: wait for a device that is lost.
 
-    ``open`` raises DeviceError, ``read`` raises DeviceLost once everything captured has been read, and RateChanged as soon
-    as it is measured.
+    ``open`` raises DeviceError, ``read`` raises DeviceLost once everything captured has been read, unless it reconnects, and
+    RateChanged as soon as it is measured.
     """
 
     name = "microphone"
@@ -85,8 +93,9 @@ class MicrophoneSource(AudioSource):
         block_samples: int = 0,
         backend: Any = None,
         ask_others: bool = False,
+        reconnect: bool = False,
     ) -> None:
-        self.device, self._ask_others = device, ask_others
+        self.device, self._ask_others, self._reconnect = device, ask_others, reconnect
         self.channel = channel
         self.info: AudioInput | None = None
         self._asked_rate = sample_rate
@@ -148,7 +157,9 @@ class MicrophoneSource(AudioSource):
         self._together_samples = 0
         self._device_block_samples = 0
         self._finished = False
-        self._loss = ""
+        self._loss = self._away = ""  # why it was lost; what is said while it is waited for
+        self._returned = False  # the next block is the first since it was away
+        self._graph = GraphWatch(self._opened_input()) if self._reconnect else None
         self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
 
     def _start(self, backend: Any, info: AudioInput, rate: int) -> None:
@@ -174,6 +185,13 @@ class MicrophoneSource(AudioSource):
     def _stop_stream(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
+            self._let_go(stream)
+
+    def _let_go(self, stream: Any) -> None:
+        in_jack = "JACK" in self._opened_input().host_api and not isinstance(stream, ReturningInput)
+        if in_jack and self._loss != LEFT_GRAPH and (self._loss or self._finished or not stream.active):
+            abandon_stream(stream, self._backend)
+        else:
             close_stream(stream, self._backend, dead=bool(self._loss))
 
     def _opened_ring(self) -> RingBuffer:
@@ -192,6 +210,9 @@ class MicrophoneSource(AudioSource):
         if self._clock_starts:  # before anybody can read the block
             self._origin_s = time.perf_counter() - self._counted(ring.write_index + n_frames) / self.sample_rate
             self._clock_starts, self._origin_due_samples = False, 0
+        elif self._returned:
+            self._pass_over_gap(ring.write_index + n_frames)
+        self._returned = False
         self._measure_block(n_frames)
         lost_before = ring.lost_samples
         self._write(frames, ring)
@@ -205,6 +226,12 @@ class MicrophoneSource(AudioSource):
         self._meter.add(ring.write_index + ring.lost_samples, self._last_callback_s)
         self._measure_origin(ring, overflow, ring.lost_samples - lost_before)
         self._wakeup.notify()
+
+    def _pass_over_gap(self, end_index: int) -> None:
+        """Positions go on by as much as the device was away, whose next block ends now and at this index."""
+        assert self._origin_s is not None, "set with the first block"
+        now = round((time.perf_counter() - self._origin_s) * self.sample_rate)
+        self._rate_samples += max(0, now - self._counted(end_index))
 
     def _measure_origin(self, ring: RingBuffer, overflow: bool, lost: int) -> None:
         """What the ring had no room for is known to the sample. What the device dropped is not: it shows in how much
@@ -229,10 +256,10 @@ class MicrophoneSource(AudioSource):
             self._device_block_samples = self._together_samples
 
     def _write(self, frames: np.ndarray, ring: RingBuffer) -> None:
-        if self.channel is not None:
-            ring.write(frames[:, self.channel - 1])
-        elif frames.shape[1] == 1:
+        if frames.shape[1] == 1:
             ring.write(frames[:, 0])
+        elif self.channel is not None:
+            ring.write(frames[:, self.channel - 1])
         else:
             self._write_mixed(frames, ring)
 
@@ -264,12 +291,36 @@ class MicrophoneSource(AudioSource):
             self._wakeup.wait(min(left_s, LOOK_EVERY_S / 2))
 
     def _raise_if_lost(self, ring: RingBuffer) -> None:
+        if self._away:
+            return
         self._loss = self._loss or self._find_loss()
         if self._loss and not ring.available:
+            if self._reconnect:
+                self._await_return()
+                return
             raise DeviceLost(
                 f"the audio input {self._opened_input().full_name!r} was lost: {self._loss}; plug it in or start its sound service "
                 "again, then run rt-melody again"
             )
+
+    def _await_return(self) -> None:
+        """Let go of the device, and have a process of its own look for it, which will hear it."""
+        name, stream = self._opened_input().full_name, self._stream
+        self._away = f"the audio input {name!r} was lost: {self._loss}; singing is heard again once it is back"
+        self._breaks += 1
+        self._let_go(stream)
+        self._loss, self._finished, self._latency = "", False, "high"
+        wanted = Wanted(name, self.sample_rate, self.channel, self._block_samples)
+        self._stream = ReturningInput(wanted, self._callback, self._note_return, self._on_finished)
+
+    def _note_return(self) -> None:
+        """On the thread that will call back: it is there again."""
+        self._meter.reset()
+        self._last_sound = self._opened_ring().write_index
+        self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
+        self._returned = True
+        self._breaks += 1
+        self._away = ""
 
     def _raise_if_rate_changed(self) -> None:
         fault = self._meter.fault()
@@ -324,9 +375,15 @@ class MicrophoneSource(AudioSource):
         silent_s = self._silent_s()
         if silent_s > SILENT_DEVICE_S:
             return f"nothing came from it for {silent_s:.1f} s"
+        if self._graph is not None and self._graph.has_left(self._zeros_s()):
+            return LEFT_GRAPH
         if not self._stream.active:
             return "it is no longer active"
         return ""
+
+    def _zeros_s(self) -> float:
+        """For how long nothing but zeros came."""
+        return (self._opened_ring().write_index - self._last_sound) / self.sample_rate
 
     def _silent_s(self) -> float:
         """For how long we have been looking and nothing came: a process that was stopped or starved stands still whole,
@@ -387,11 +444,13 @@ class MicrophoneSource(AudioSource):
         """What is wrong with the input now, in one sentence; None where all is well."""
         if self._stream is None:
             return None
+        if self._away:
+            return self._away
         name = self._opened_input().full_name
         if self._silent_s() > STILL_S:
             return f"nothing comes from the audio input {name!r} any more"
         written = self._opened_ring().write_index
-        if written - self._last_sound > ZEROS_S * self.sample_rate:
+        if self._zeros_s() > ZEROS_S:
             return self._with_others(
                 f"nothing but digital silence comes from the audio input {name!r}: see whether it is muted, switched off, or "
                 "forbidden to this program by the system's privacy settings"
@@ -419,6 +478,28 @@ class MicrophoneSource(AudioSource):
     def input_latency_ms(self) -> float | None:
         """How long the device holds a sample before it arrives, as PortAudio says; None if that is nonsense."""
         return plausible_ms(self._stream.latency if self._stream is not None else 0.0)
+
+
+class GraphWatch:
+    """Whether the client that is heard is still in JACK's graph, asked on a thread of its own once it is silent."""
+
+    def __init__(self, info: AudioInput) -> None:
+        self._name = info.name if "JACK" in info.host_api else ""
+        self._asked = self._left = False
+
+    def has_left(self, zeros_s: float) -> bool:
+        """As far as is known, where nothing but zeros came for so long."""
+        if zeros_s < ZEROS_IN_GRAPH_S or not self._name:
+            self._asked = self._left = False
+        elif not self._asked:
+            self._asked = True
+            threading.Thread(target=self._ask, name="jack-graph", daemon=True).start()
+        return self._left
+
+    def _ask(self) -> None:
+        if (watch := watch_jack()) is not None:
+            self._left = not watch.has_client(self._name)
+            watch.close()
 
 
 def plausible_ms(latency_s: float) -> float | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
+import rig_ardour
 from rig_fluidsynth import render
 
 from rt_melody.benchmarks.rig.midi_reader import agreement, autocorrelation_pitch, perform, seconds_since
@@ -135,6 +137,31 @@ def test_a_dead_server_or_port_is_noticed_rather_than_waited_for(mortal_jack_ser
     assert mortal_jack_server.ports() == []
     with pytest.raises(AssertionError, match="never said 'connected'"):
         listener.wait_for_source(timeout_s=0.5)
+
+
+ARDOUR = """#!/bin/sh
+echo start >> ../starts
+if [ $(wc -l < ../starts) -lt "$GOOD" ]; then echo "JACK HALTED: JACK server has been closed"; exit 1; fi
+echo recording; sleep 9
+"""
+
+
+@pytest.mark.parametrize("good", [1, 3, 9])
+def test_an_ardour_that_jack_threw_out_is_started_again_a_few_times_and_told(jack_server, children, tmp_path, monkeypatch, good):
+    stand_in = tmp_path / "ardour"
+    stand_in.write_text(ARDOUR)
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(rig_ardour, "find_ardour", lambda: str(stand_in))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        daw = rig_ardour.Ardour(jack_server, tmp_path, tmp_path / "script.lua", GOOD=str(good))
+        children.append(daw)
+        if good > rig_ardour.STARTS:
+            with pytest.raises(AssertionError, match="lost JACK at each of 4 starts(?s:.)*HALTED(?s:.)*JACK said: (?s:.)*jackd"):
+                daw.begin("recording")
+        else:
+            daw.begin("recording")
+    assert daw.starts == min(good, rig_ardour.STARTS) and len(told) == daw.starts - 1
 
 
 def test_fluidsynth_sounds_what_the_messages_say(sound_font, tmp_path):

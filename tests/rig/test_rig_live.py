@@ -220,16 +220,43 @@ def test_a_microphone_that_goes_away_leaves_no_note_behind(long_note):
 
 
 def test_a_dead_sound_server_is_told_in_a_sentence(mortal_jack_server, microphone, recorder, run_melody, tmp_path):
-    """The device is lost: status 2, one sentence, and everything captured before it is on disk."""
+    """The device is lost and not waited for: status 2, one sentence, and everything captured before it is on disk."""
     samples = held_note(LONG_NOTE, 30.0, VOICE_RATE)
-    files = ("--midi-file", "taken.mid", "--csv", "taken.csv")
-    running = Take(mortal_jack_server, microphone, recorder, run_melody, samples, VOICE_RATE, *files)
+    options = ("--midi-file", "taken.mid", "--csv", "taken.csv", "--no-reconnect")
+    running = Take(mortal_jack_server, microphone, recorder, run_melody, samples, VOICE_RATE, *options)
     running.wait_for_note()
     mortal_jack_server.kill()
     assert running.program.wait(20) == 2, running.program.stderr
     assert "Traceback" not in running.program.stderr
     assert "lost" in running.program.stderr and "singer" in running.program.stderr
     assert_files_are_whole(tmp_path)
+
+
+def test_a_sound_server_that_comes_back_is_played_on(mortal_jack_server, microphone, recorder, run_melody, tmp_path, children):
+    """Sound through PortAudio and a MIDI port of our own; what was heard before is kept, and times go on."""
+    server = mortal_jack_server
+    samples = held_note(LONG_NOTE, 30.0, VOICE_RATE)
+    running = Take(server, microphone, recorder, run_melody, samples, VOICE_RATE, "--csv", "taken.csv")
+    running.wait_for_note()
+    killed_s = time.monotonic()
+    server.kill()
+    wait_until(lambda: "'singer, JACK Audio Connection Kit' was lost" in running.program.stderr, 10, "the loss to be said")
+    for child in (running.mic, running.recorder):
+        child.kill()
+    running.recorder.path.unlink()
+    server.start_again()
+    singer, again = microphone(server, samples, VOICE_RATE), recorder(server)
+    singer.wait_for_listener(20, running.program)
+    again.wait_for_source(20, running.program)
+    singer.play()
+    wait_until(lambda: any(message[0] & 0xF0 == 0x90 for _, message in again.messages), 10, "a note after the return")
+    away_s = time.monotonic() - killed_s
+    assert "gives sound again" in running.program.stderr and "rt-melody:out is back" in running.program.stderr
+    running.program.signal()
+    assert running.program.wait() == 0, running.program.stderr
+    times_s = np.array([float(row["time_s"]) for row in read_csv(tmp_path / "taken.csv")])
+    gap_s = np.diff(times_s).max()
+    assert 0.3 < gap_s < away_s, "no time is lost, and none is made up"
 
 
 # --- several outputs tell one story

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_plugin import tracked
+from fake_plugin import chord, tracked
 
-from rt_melody.benchmarks.rig.studio import RigMissing
+from rt_melody.benchmarks.rig.studio import HERE, RigMissing
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.plugin import building
 from rt_melody.realtime.plugin.lv2_host import Lv2Host
@@ -27,6 +27,7 @@ RATE = 48_000
 BOUND = RATE * 50 // 1000
 MOST = 1024
 OFF_WITHIN_S = 0.1
+CLAP_HOST = HERE / "clap_host.cpp"
 START_S = 120.0  # of an engine, on a machine that is busy
 
 
@@ -68,14 +69,14 @@ def engines() -> list[int]:
     return [int(pid) for pid in listed.split()]
 
 
-def bounce(host: Lv2Host, sound: np.ndarray, sizes) -> tuple[list[tuple[int, bytes]], np.ndarray]:
+def bounce(host: Lv2Host, sound: np.ndarray, sizes, band=None) -> tuple[list[tuple[int, bytes]], np.ndarray]:
     """All of it, as fast as may be; the MIDI since the beginning of the stream, and the left output."""
     host.set("FREEWHEEL", 1.0)
     begin, done, got, out, turn = host.position, 0, [], [], 0
     while done < len(sound):
         block = sound[done : done + sizes[turn % len(sizes)]]
-        got += host.play(block)
-        out.append(host.sound[2, : len(block)].copy())
+        got += host.play(block, band=None if band is None else band[done : done + len(block)])
+        out.append(host.out[0, : len(block)].copy())
         done, turn = done + len(block), turn + 1
     return anew((sample - begin, message) for sample, message in got), np.concatenate(out)
 
@@ -115,6 +116,16 @@ def test_midi_equals_what_track_plays_in_blocks_of_any_size_and_sound_is_in_line
         assert got == expected(song, wait)
         assert np.array_equal(out[BOUND + wait :], song[: -BOUND - wait]) and not out[: BOUND + wait].any()
         plugin.restart()
+
+
+def test_a_band_at_the_side_chain_is_taken_out(plugin, host, song):
+    described = (plugin["lv2"] / "rt-melody.ttl").read_text()
+    assert described.count("lv2:isSideChain") == 2
+    song = song[: 3 * RATE]
+    lv2, band = host(), chord(len(song), RATE)
+    got, out = bounce(lv2, song + band, [512], band)
+    assert got == expected(song + band, MOST, band=band)
+    assert np.array_equal(out[BOUND + MOST :], (song + band)[: -BOUND - MOST])
 
 
 def test_parameters_two_instances_bypass_and_panic(host, song):
@@ -265,7 +276,7 @@ def test_an_engine_that_is_not_there_or_of_another_kind_is_told_and_sound_passes
         while said not in capfd.readouterr().err:
             assert time.monotonic() < end_s
             time.sleep(0.1)
-        assert plugin.play(song[:512]) == [] and np.array_equal(plugin.sound[2, :512], song[:512])
+        assert plugin.play(song[:512]) == [] and np.array_equal(plugin.out[0, :512], song[:512])
         plugin.close()
 
 
@@ -311,7 +322,7 @@ def test_an_engine_that_writes_what_it_likes_harms_no_host(host, song, tmp_path,
     got, end_s = [], time.monotonic() + 3.0
     while time.monotonic() < end_s:
         got += plugin.play(song[:256])
-        assert np.array_equal(plugin.sound[2, :256], song[:256])
+        assert np.array_equal(plugin.out[0, :256], song[:256])
         assert plugin.latency_samples <= RATE // 2 + MOST
         time.sleep(0.002)
     assert all(0x80 <= m[0] < 0xF0 and max(m[1:]) < 0x80 and len(m) in (2, 3) for _, m in got)
@@ -347,8 +358,33 @@ def vst_take(vst, sound, size):
     return anew(got)
 
 
-def test_the_clap_is_one_that_hosts_can_load(plugin):
-    import ctypes
+# ---- CLAP
 
-    entry = ctypes.c_uint32.in_dll(ctypes.CDLL(str(plugin["clap"])), "clap_entry")
-    assert entry.value == 1  # the major version of CLAP, the first word of its entry
+
+@pytest.fixture(scope="session")
+def clap_host(plugin, tmp_path_factory) -> Path:
+    """A small CLAP host, compiled (see benchmarks/rig/clap_host.cpp)."""
+    target = tmp_path_factory.mktemp("clap") / "clap_host"
+    command = [building.find_compiler(), "-std=c++17", "-isystem", str(building.find_dpf() / "distrho"), str(CLAP_HOST), "-ldl"]
+    subprocess.run([*command, "-o", str(target)], check=True)
+    return target
+
+
+def test_the_clap_keeps_its_state_and_takes_the_band_at_its_side_chain_out(plugin, clap_host, song, tmp_path):
+    song = song[: 3 * RATE]
+    band = chord(len(song), RATE)
+    (song + band).tofile(tmp_path / "voice.f32")
+    band.tofile(tmp_path / "band.f32")
+    parameters = [f"{LAYOUT[f'PARAMETER_{name}']}={value}" for name, value in (("FREEWHEEL", 1), ("TRANSPOSE", -5))]
+    sounds = [str(tmp_path / name) for name in ("voice.f32", "band.f32")]
+    done = subprocess.run([str(clap_host), str(plugin["clap"]), *sounds, str(RATE), "512", *parameters], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [line.split() for line in done.stdout.splitlines()]
+    got = [(int(words[1]), cut(bytes(map(int, words[2:])))) for words in told if words[0] == "midi"]
+    assert got == expected(song + band, 512, band=band, transpose=-5)
+    assert [words[1:] for words in told if words[0] != "midi"] == [["2", "2"], [str(BOUND + 512)], ["0"]]
+
+
+def cut(message: bytes) -> bytes:
+    """A channel message without what is not of it."""
+    return message[: 2 if message[0] & 0xE0 == 0xC0 else 3]

@@ -6,7 +6,7 @@ const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B�
 const PLAIN = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const FLOOR_DB = -80, WINDOW_S = 8, KEEP_S = 14, BINS_PER_SEMITONE = 5, LOWEST_BIN = 33;
 
-const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null };
+const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null, profiles: [], setup: null };
 let frames = [], notes = [], heat = [], newest = 0, arrived = 0, socket = null, offset = null;
 
 // ---- the socket -------------------------------------------------------------------------------
@@ -77,8 +77,9 @@ function toast(text) {
 
 function refresh(name, before, whole) {
   if (name === "controls") makeControls();
-  else if (name === "settings" || name === "devices") fillControls();
-  else if (name === "state" || name === "orders") showState();
+  else if (name === "settings" || name === "devices" || name === "profiles") fillControls();
+  else if (name === "state" || name === "orders") { showState(); fillControls(); }
+  else if (name === "setup") showSetup(before);
   else if (name === "takes") showTakes();
   else if (name === "figures") showFigures();
   else if (name === "alert") { if (!whole && shown.alert) toast(shown.alert[1]); }
@@ -97,7 +98,8 @@ function show(kind) {
     loading: "Loading: a few seconds.", stopped: "Press Start and sing. No microphone at hand? Press Demo: the program sings to itself.",
     lost: "The program has ended. Start rt-melody again: this page finds it.",
   };
-  $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0);
+  $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0) || !!shown.setup;
+  $("hint").classList.toggle("aside", frames.length > 0); // what was sung is not covered
   const trouble = kind === "stopped" && state.trouble ? state.trouble[0].toUpperCase() + state.trouble.slice(1) + ". " : "";
   $("hint-text").textContent = trouble + (hints[kind] || "");
 }
@@ -110,6 +112,36 @@ function showState() {
   $("outputs").replaceChildren(...(shown.state.outputs || []).map((text) => element("li", { textContent: text })));
   drawLatency();
 }
+
+// ---- the setup: the singer is asked for five things ---------------------------------------------
+
+function showSetup(before) {
+  const setup = shown.setup;
+  $("setup").hidden = !setup;
+  show(shown.state.state);
+  if (!setup) return;
+  const asks = "ask" in setup, found = "lines" in setup;
+  const text = asks ? setup.ask : found ? "This fits your voice:" : "That did not work.";
+  $("setup-ask").textContent = text;
+  $("setup-note").textContent = asks ? (setup.again ? "Nothing was heard of that: come closer, or sing up. Once more." : "Nothing is played meanwhile.") : found ? "" : setup.failed;
+  if (asks && (!before || before.ask !== setup.ask || before.again !== setup.again)) $("live").textContent = text;
+  if (!asks) $("live").textContent = [text, ...(setup.lines || [setup.failed])].join(" ");
+  const parts = asks ? Array.from({ length: setup.of }, (_, i) => (i + 1 < setup.number ? 1 : i + 1 > setup.number ? 0 : Math.min(1, setup.part))) : [];
+  $("setup").querySelector(".steps").replaceChildren(...parts.map((part) => { const step = element("span"), bar = element("b"); bar.style.transform = `scaleX(${part})`; step.append(bar); return step; }));
+  $("setup-lines").replaceChildren(...(setup.lines || []).map((line) => element("li", { textContent: line })));
+  for (const [id, there] of [["setup-as", found], ["setup-keep", found], ["setup-again", !asks]]) $(id).hidden = !there;
+  $("setup-leave").textContent = asks ? "Cancel" : found ? "Throw away" : "Close";
+  if (found && before && "ask" in before) $("setup-keep").focus();
+}
+function beginSetup() {
+  if (shown.settings.input[0] !== "mic") set("input", ["mic"]);
+  send({ run: true, setup: true });
+  if (matchMedia("(max-width: 66rem)").matches) $("setup").parentElement.scrollIntoView();
+}
+$("setup-keep").addEventListener("click", () => send({ keep: $("setup-name").value }));
+$("setup-name").addEventListener("keydown", (event) => { if (event.key === "Enter") send({ keep: $("setup-name").value }); });
+$("setup-again").addEventListener("click", beginSetup);
+$("setup-leave").addEventListener("click", () => send({ setup: false }));
 
 function showFigures() {
   const f = shown.figures, state = shown.state;
@@ -206,7 +238,7 @@ function makeControls() {
   const place = $("controls"), known = new Set(GROUPS.flatMap((g) => [...g[1], ...g[2]]));
   const others = Object.keys(shown.controls.settings).filter((name) => !known.has(name));
   const groups = [...GROUPS, ...(others.length ? [["More", others, []]] : [])];
-  place.replaceChildren(...groups.map(([title, first, more]) => {
+  place.replaceChildren(voiceCard(), ...groups.map(([title, first, more]) => {
     const card = element("div", { className: "card" });
     card.append(element("h2", { textContent: title }), ...first.filter(there).map(field));
     if (more.filter(there).length) {
@@ -220,7 +252,36 @@ function makeControls() {
   fillControls();
 }
 const there = (name) => name in shown.controls.settings;
+function voiceCard() { // the singer's own profile, and a preset over it
+  const card = element("div", { className: "card voice" }), button = element("button", { id: "fit", className: "main", textContent: "Fit it to my voice (20 s)" });
+  card.append(element("h2", { textContent: "Voice and style" }));
+  const selects = [["own", "Voice", "as usual"], ["preset", "Style", "as usual"]].map(([whose, title, none]) => {
+    const box = element("div", { className: "field" }), caption = element("label", { className: "name", textContent: title }), row = element("div", { className: "row" });
+    const select = tie(caption, element("select"), `profile-${whose}`);
+    listen(select, "change", () => set("profile", selects.map(([, one]) => one.value).filter(Boolean)));
+    row.append(select);
+    box.append(caption, row);
+    card.append(box);
+    return [whose, select, none];
+  });
+  fill.profile = () => {
+    const chosen = shown.orders.profiles || [];
+    for (const [whose, select, none] of selects) {
+      const wanted = [["", none, ""], ...shown.profiles.filter((one) => one[1] === whose).map(([name, , about]) => [name, name, about])], key = JSON.stringify(wanted);
+      if (select.dataset.key !== key) {
+        select.dataset.key = key;
+        select.replaceChildren(...wanted.map(([value, textContent, title]) => element("option", { value, textContent, title })));
+      }
+      select.value = chosen.find((name) => wanted.some(([value]) => value === name)) || "";
+      select.title = (wanted.find(([value]) => value === select.value) || ["", "", ""])[2];
+    }
+  };
+  button.addEventListener("click", beginSetup);
+  card.append(button);
+  return card;
+}
 function fillControls() {
+  if (fill.profile) fill.profile();
   for (const name of Object.keys(fill)) if (name in shown.settings) fill[name](shown.settings[name]);
 }
 

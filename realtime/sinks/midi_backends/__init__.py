@@ -6,8 +6,8 @@ import sys
 from importlib import import_module
 
 from rt_melody.realtime.errors import DeviceError, SettingsError
+from rt_melody.realtime.jack_watch import load_libjack
 from rt_melody.realtime.sinks.midi_backends.base import BackEnd, BackEndMissing
-from rt_melody.realtime.sinks.midi_backends.libjack import load_libjack
 
 # What pip calls each -> (the module here that makes it, the first Python that it has wheels for, the last).
 BACK_ENDS = {

@@ -12,6 +12,7 @@ Conventions
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from contextlib import suppress
 from typing import Any
@@ -89,6 +90,11 @@ class JackWatch:
             number = self._library.jack_port_by_name(self._client, port.encode())
             names += self._names(self._library.jack_port_get_all_connections(self._client, number))
         return names
+
+    def has_client(self, name: str) -> bool:
+        """Whether a client of this name has outputs."""
+        pattern = b"^" + re.escape(name).encode() + b":"
+        return bool(self._names(self._library.jack_get_ports(self._client, pattern, None, IS_OUTPUT)))
 
     def _names(self, array: Any) -> list[str]:
         if not array:

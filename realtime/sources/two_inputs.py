@@ -1,0 +1,195 @@
+"""A microphone and, from another input with a clock of its own, the band as it is played: a monitor, a loopback device.
+
+Conventions
+-----------
+* The other input is opened at the microphone's rate. Its newest samples are read beside the microphone's, so many for so many:
+  as new as they can be had for certain, SPARE_S behind the newest, by what was seen in the first LOOK_S. Until then there is
+  silence.
+* Two clocks run apart. What little that is in a minute the canceller follows; where it has used up the samples at hand, or they
+  pile up, the reading slips by whole partitions of the canceller's filter (SLIP_S), which then learns the way anew.
+* An input that is lost, or refuses to go on, is told of once; from then on there is silence in its place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.sources.microphone import READ_S, STILL_S, MicrophoneSource
+
+LOOK_S = 0.5
+SPARE_S = 0.005
+SLIP_S = 0.02
+PILE_S = 0.06  # beyond what was spared at the beginning
+HELD_S = 2.0  # of the other input
+
+
+class SecondInput(MicrophoneSource):
+    """The band's input: a MicrophoneSource whose newest seconds can be read again."""
+
+    name = "reference"
+
+    def open_beside(self, microphone: MicrophoneSource) -> None:
+        """Open it at the microphone's rate. Raises DeviceError, also where it is the microphone itself."""
+        try:
+            self.open()
+        except DeviceError as error:
+            raise DeviceError(f"the reference cannot be heard: {error}") from error
+        if self._opened_input().index == microphone._opened_input().index:
+            self.close()
+            raise DeviceError(
+                f"--reference {self.device} is the microphone itself; choose the input on which the band comes, such as the monitor "
+                "of the output, or --reference-channel for another channel of the same device"
+            )
+        self._held = np.zeros(int(HELD_S * self.sample_rate), np.float32)
+        self.taken = 0
+
+    def take_in(self) -> None:
+        """All that has come. Raises DeviceError where it is lost."""
+        while (block := self.read(0.0)) is not None and len(block):
+            start, size = self.taken % len(self._held), len(self._held)
+            first = min(len(block), size - start)
+            self._held[start : start + first] = block[:first]
+            self._held[: len(block) - first] = block[first:]
+            self.taken += len(block)
+
+    def copy_from(self, index: int, out: np.ndarray) -> None:
+        """What came from sample ``index`` on [shape=(n,)]; all of it must be there still."""
+        start = index % len(self._held)
+        first = min(len(out), len(self._held) - start)
+        out[:first] = self._held[start : start + first]
+        out[first:] = self._held[: len(out) - first]
+
+    @property
+    def held_samples(self) -> int:
+        return len(self._held)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing has come for a while."""
+        return self._silent_s() > STILL_S
+
+    @property
+    def full_name(self) -> str:
+        return self._opened_input().full_name
+
+
+class TwoInputMicrophone(MicrophoneSource):
+    """An audio input of this machine, live, beside another, ``reference_device``, on which the band comes; see
+    MicrophoneSource. ``open`` raises DeviceError for either."""
+
+    def __init__(
+        self,
+        reference_device: str | int,
+        device: str | int | None = None,
+        sample_rate: int | None = None,
+        channel: int | None = None,
+        block_samples: int = 0,
+        backend: Any = None,
+    ) -> None:
+        super().__init__(device, sample_rate, channel, block_samples, backend)
+        self.reference_device = reference_device
+        self.band: SecondInput | None = None
+        self.slips, self._lost = 0, ""
+
+    def open(self) -> None:
+        """As MicrophoneSource, and the other input. Raises DeviceError."""
+        super().open()
+        band = SecondInput(self.reference_device, self.sample_rate, block_samples=self._block_samples, backend=self._backend)
+        try:
+            band.open_beside(self)
+        except DeviceError:
+            self.close()
+            raise
+        self.band, self._lost = band, ""
+        self._begin_pairing()
+
+    def _begin_pairing(self) -> None:
+        self._beside = np.zeros(int(READ_S * self.sample_rate), np.float32)
+        self._given, self._ahead, self._least = 0, None, math.inf
+        self._looked_samples = 0
+
+    def close(self) -> None:
+        if self.band is not None:
+            self.band.close()
+        super().close()
+
+    # ------------------------------------------------------------------ reading
+
+    def read(self, timeout_s: float = 0.1) -> np.ndarray | None:
+        block = super().read(timeout_s)
+        self._given = 0 if block is None else len(block)
+        if self._given and not self._lost:
+            self._pair(self._given)
+        return block
+
+    def _pair(self, count: int) -> None:
+        """Put what is heard of the band beside a block that ends where the microphone has been read to."""
+        band = self.band
+        assert band is not None, "open has made it"
+        try:
+            band.take_in()
+        except DeviceError as error:
+            self._lost = str(error)
+            return
+        at, out = self.position_samples, self._beside[:count]
+        ahead = self._find_place(band.taken - at, count)
+        if ahead is None or band.taken - at - ahead + count > band.held_samples:
+            out[:] = 0.0
+        else:
+            band.copy_from(at + ahead - count, out)
+
+    def _find_place(self, newest: int, count: int) -> int | None:
+        """How many more samples of the band have been read than of the microphone, where the blocks of both end; None before
+        that is decided. ``newest``: how many more have come."""
+        self._least, self._looked_samples = min(self._least, newest), self._looked_samples + count
+        looked = self._looked_samples >= LOOK_S * self.sample_rate
+        if self._ahead is not None:
+            self._slip_if_needed(newest, self._least if looked else -math.inf)
+        elif looked:
+            self._ahead = int(self._least) - round(SPARE_S * self.sample_rate)
+        if looked:
+            self._least, self._looked_samples = math.inf, 0
+        return self._ahead
+
+    def _slip_if_needed(self, newest: int, least: float) -> None:
+        """Back where the samples have not come yet; on where even the fewest of late, ``least``, were too many."""
+        assert self._ahead is not None, "its place was found"
+        slip = round(SLIP_S * self.sample_rate)
+        by = 0
+        if newest < self._ahead:
+            by = -math.ceil((self._ahead - newest) / slip) * slip
+        elif least - self._ahead > PILE_S * self.sample_rate:
+            by = int(least - self._ahead) // slip * slip
+        self._ahead += by
+        self.slips += by != 0
+
+    def follow_rate(self) -> None:
+        """As MicrophoneSource; the other input, of which nobody knows its new rate, is let go."""
+        super().follow_rate()
+        self._lost = self._lost or f"the microphone has changed its rate to {self.sample_rate} Hz, which its input does not have"
+        self._begin_pairing()
+
+    # ------------------------------------------------------------------ what is known
+
+    @property
+    def reference(self) -> np.ndarray | None:
+        return None if self._lost or not self._ring else self._beside[: self._given]
+
+    @property
+    def trouble(self) -> str | None:
+        """As MicrophoneSource; else what is wrong with the other input."""
+        trouble = super().trouble
+        if trouble or self._stream is None or self.band is None:
+            return trouble
+        if self._lost:
+            return f"the band is not taken out any more: {self._lost}"
+        return f"nothing comes from the reference {self.band.full_name!r} any more" if self.band.is_still else None
+
+    @property
+    def notice(self) -> str | None:
+        """That the band was not taken out to the end."""
+        return f"the band was not taken out to the end: {self._lost}" if self._lost else None
