@@ -269,7 +269,7 @@ def start_table(rows: list[dict[str, float]]) -> str:
 
 def main() -> None:
     """Measure as asked."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each run")
     parser.add_argument("--only", nargs="+", metavar="KIND", help="besides the run without the panel: closed, open, asleep, flood, unread")

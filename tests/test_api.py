@@ -108,7 +108,7 @@ def test_melodies_are_compared_and_cut_as_sequences_are():
     assert one == same and one != other and one != 1 and other in [one, other]
     assert one[2:4] == [one[2], one[3]] and one[-1] == list(one)[-1] and one[:0] == []
     with pytest.raises(TypeError, match="integer"):
-        one["f0_hz"]
+        one["f0_hz"]  # pyright: ignore[reportCallIssue, reportArgumentType]
     assert len(track(np.zeros((0, 2)), RATE)) == 0, "nothing, in stereo"
 
 

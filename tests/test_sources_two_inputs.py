@@ -19,7 +19,8 @@ def opened(**audio):
     fake = FakeAudio(DEVICES, **audio)
     source = TwoInputMicrophone("monitor", backend=fake)
     source.open()
-    return source, *fake.inputs
+    mic, monitor = fake.inputs
+    return source, mic, monitor
 
 
 def played(seconds, block=80, other_block=128, other_rate=RATE, first=1):
