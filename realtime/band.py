@@ -39,11 +39,11 @@ def check_band(settings: Settings, inputs: list[str]) -> None:
         raise SettingsError(f"--backing {song} is the band that is taken out; leave --reference {reference} out")
     _check_channel(settings, inputs)
     if reference is not None:
-        _check_reference(reference, inputs)
+        _check_reference(reference, inputs, settings.source.jack)
     _check_backing(settings.band, inputs, settings.source.jack)
 
 
-def _check_reference(reference: str, inputs: list[str]) -> None:
+def _check_reference(reference: str, inputs: list[str], jack: bool) -> None:
     if len(inputs) > 1:
         raise SettingsError(
             f"--reference {reference} is for the microphone or for one recording, whose band it holds; the input is {' '.join(inputs)}"
@@ -52,6 +52,11 @@ def _check_reference(reference: str, inputs: list[str]) -> None:
         raise SettingsError(
             f"--reference {reference} is a file, and the input is the microphone; to sing over it give --backing {reference}, for "
             f"what another program plays the input on which it comes, and for a recording of a singer --input FILE"
+        )
+    if inputs == ["mic"] and jack:
+        raise SettingsError(
+            f"--reference {reference} is an input that PortAudio opens; leave --jack out, and choose JACK's devices by --device and "
+            "--reference"
         )
 
 

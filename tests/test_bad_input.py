@@ -446,7 +446,7 @@ def test_a_busy_device(refused, microphone):
 def test_a_device_that_vanishes_leaves_what_it_heard(voice, refused, microphone):
     """In the middle of a note: the rows of all that was captured are there, and the note ends."""
     audio = microphone(np.split(voice[: RATE * 3 // 2], 150))
-    told = refused("--input", "mic", "--csv", "out.csv", "--midi-file", "out.mid")
+    told = refused("--input", "mic", "--no-reconnect", "--csv", "out.csv", "--midi-file", "out.mid")
     assert "'Studio, ALSA' was lost" in told
     assert len(rows("out.csv")) == 150 and assert_notes_end("out.mid") > 0
     assert audio.stream.closed
@@ -454,14 +454,14 @@ def test_a_device_that_vanishes_leaves_what_it_heard(voice, refused, microphone)
 
 def test_what_the_microphone_heard_is_what_a_file_would_have_given(voice, refused, microphone, tracked):
     microphone(np.split(voice, 200))
-    refused("--input", "mic", "--csv", "live.csv")
+    refused("--input", "mic", "--no-reconnect", "--csv", "live.csv")
     assert rows("live.csv") == tracked(voice)
 
 
 def test_large_blocks_of_a_slow_device_are_heard_whole(voice, refused, microphone):
     """A quarter of a second at a time, against a bound of 50 ms."""
     microphone(np.split(voice, 8))
-    refused("--input", "mic", "--csv", "live.csv", "--latency-ms", "50")
+    refused("--input", "mic", "--no-reconnect", "--csv", "live.csv", "--latency-ms", "50")
     assert len(rows("live.csv")) == 200
 
 

@@ -39,6 +39,7 @@ def song(tmp_path, monkeypatch):
         (["--reference-channel", "2", "--channel", "2"], "--reference-channel 2 is the channel of the voice too"),
         (["--reference-channel", "2", "--backing", "song.wav"], "--reference-channel 2 and --backing both say what the band is"),
         (["--reference-channel", "2", "--jack"], "--reference-channel 2 is of a device that PortAudio opens"),
+        (["--reference", "monitor", "--jack"], "--reference monitor is an input that PortAudio opens; leave --jack out"),
         (["--reference-channel", "2", "--input", "demo"], "is for a microphone or one recording; the input is demo"),
         (["--reference-channel", "2", "--input", "song.wav"], "leaves open which channel the voice is; say so by --channel"),
         (["--reference-channel", "7", "--channel", "1", "--input", "song.wav"], "has 2 channels"),
