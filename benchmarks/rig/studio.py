@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 
 DEBIAN_PACKAGES = {
     "jackd": "jackd2", "jack_lsp": "jackd2", "pd": "puredata-core", "oscdump": "liblo-tools", "fluidsynth": "fluidsynth",
-    "sclang": "supercollider-language", "scsynth": "supercollider-server",
+    "sclang": "supercollider-language", "scsynth": "supercollider-server", "jalv": "jalv",
 }
 
 

@@ -4,12 +4,14 @@ Conventions
 -----------
 * Ports stand as DPF numbers them: voice and band in, sound out, events in and out, latency, then the parameters of memory.h.
 * Parameters are as the plugin means them; LV2's own ``enabled`` is the opposite of bypass.
-* Source of the structures: LV2 1.18, lv2.h, atom.h, urid.h, options.h.
+* The transport says nothing of itself until ``rolls`` is set, as in hosts that have none.
+* Source of the structures: LV2 1.18, lv2.h, atom.h, urid.h, options.h, time.h.
 """
 
 from __future__ import annotations
 
 import ctypes as c
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ INPUTS, OUTPUTS = 4, 2  # the voice and the band, left and right each; the voice
 EVENT_PORTS, LATENCY_PORT, FIRST_PARAMETER = (6, 7), 8, 9
 LV2 = "http://lv2plug.in/ns/"
 MIDI_EVENT, CHUNK, SEQUENCE, INT = f"{LV2}ext/midi#MidiEvent", f"{LV2}ext/atom#Chunk", f"{LV2}ext/atom#Sequence", f"{LV2}ext/atom#Int"
+OBJECT, FLOAT, POSITION, SPEED = f"{LV2}ext/atom#Object", f"{LV2}ext/atom#Float", f"{LV2}ext/time#Position", f"{LV2}ext/time#speed"
 MOST_FRAMES = f"{LV2}ext/buf-size#maxBlockLength"
 USUAL = {"SNAP": 100.0, "GATE_DB": -45.0, "BOUND": 50.0, "HIGHEST": 127.0}  # where it is not 0
 
@@ -72,6 +75,7 @@ class Lv2Host:
         if not self._handle:
             raise DeviceError(f"{binary} cannot be made to play at {rate:g} Hz; rt-melody plugin install builds it anew")
         self.position = 0
+        self.rolls: bool | None = None  # the host's transport, from the next block on
         self.sound = np.zeros((INPUTS, most_frames), np.float32)
         self.out = np.zeros((OUTPUTS, most_frames), np.float32)
         self._events = [c.create_string_buffer(EVENTS_BYTES) for _ in range(2)]
@@ -125,6 +129,8 @@ class Lv2Host:
         self.sound[0, :frames], self.sound[1, :frames] = sound, sound if right is None else right
         self.sound[2:, :frames] = 0.0 if band is None else band
         self._reset(self._events[0], 8, SEQUENCE)
+        if self.rolls is not None:
+            self._tell_transport(float(self.rolls))
         self._reset(self._events[1], EVENTS_BYTES - 8, CHUNK)
         self.descriptor.run(self._handle, frames)
         begin, self.position = self.position, self.position + frames
@@ -133,6 +139,14 @@ class Lv2Host:
     def _reset(self, buffer: Any, size: int, kind: str) -> None:
         head = np.frombuffer(buffer, np.uint32, 4)
         head[:] = size, self._urid(kind.encode()), 0, 0
+
+    def _tell_transport(self, speed: float) -> None:
+        """A time:Position at the beginning of the block."""
+        of_object, of_position, of_speed, of_float = (self._urid(uri.encode()) for uri in (OBJECT, POSITION, SPEED, FLOAT))
+        body = struct.pack("<IIIIIIf4x", 0, of_position, of_speed, 0, 4, of_float, speed)
+        event = struct.pack("<qII", 0, len(body), of_object) + body
+        self._reset(self._events[0], 8 + len(event), SEQUENCE)
+        c.memmove(c.addressof(self._events[0]) + 16, event, len(event))
 
     def _messages(self) -> list[tuple[int, bytes]]:
         data = self._events[1].raw

@@ -17,7 +17,7 @@ from fake_plugin import chord, tracked
 from rig_ardour import Ardour, find_ardour
 from rig_fluidsynth import messages_of
 
-from rt_melody.benchmarks.rig.studio import HERE, RigMissing, wait_until
+from rt_melody.benchmarks.rig.studio import HERE, RigMissing, end_with_parent, need_program, wait_until
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.plugin import building
 from rt_melody.realtime.plugin.lv2_host import Lv2Host
@@ -31,6 +31,7 @@ MOST = 1024
 OFF_WITHIN_S = 0.1
 CLAP_HOST, ARDOUR_SCRIPT = HERE / "clap_host.cpp", Path(__file__).parent / "ardour_plugin.lua"
 START_S = 120.0  # of an engine, on a machine that is busy
+HELD = 64  # a note that the demo song does not begin with
 
 
 @pytest.fixture(scope="session")
@@ -165,6 +166,79 @@ def until_a_note_sounds(plugin: Lv2Host, song) -> int:
             if message[0] == 0x90:
                 return message[1]
     raise AssertionError("no note came")
+
+
+def test_a_transport_that_stops_ends_the_note_and_one_that_starts_or_stands_ends_none(host, song):
+    plugin = host()
+    plugin.set("FREEWHEEL", 1.0)
+    ends = []
+    for rolled, rolls in ((True, False), (False, True), (True, True), (False, False)):
+        plugin.restart()
+        plugin.rolls = rolled
+        sounding = until_a_note_sounds(plugin, song)
+        plugin.rolls = rolls
+        at = plugin.position
+        ends.append((at, bytes([0x80, sounding, 64])) in plugin.play(np.zeros(64, np.float32)))
+    assert ends == [True, False, False, False]
+
+
+# ---- hosts that are unlike others
+
+
+@pytest.mark.parametrize("rate, size", [(8_000, 1), (8_000, 8192), (384_000, 1), (384_000, 8192)])
+def test_at_the_lowest_and_the_highest_rate_blocks_of_one_and_of_thousands_play_the_same(plugin, clap_host, rate, size, tmp_path):
+    sung = min(rate, RATE)  # the demo is not sung at higher rates
+    sound = np.repeat(demo_phrase(sung).samples[sung : 5 * sung // 2].astype(np.float32), rate // sung)
+    told = clap_take(clap_host, plugin["clap"], sound, None, rate, size, tmp_path, FREEWHEEL=1)
+    wait = max(size, rate * 5 // 1000)
+    got, want = midi_of(told), expected(sound, wait, rate)
+    assert got == want and struck(want)
+    assert [words[1:] for words in told if words[0] != "midi"] == [["2", "2"], [str(rate * 50 // 1000 + wait)], ["0"]]
+
+
+def test_a_rate_at_which_nothing_can_be_heard_is_told_and_sound_passes(host, song, capfd):
+    plugin, said = host(999, 512), ""
+    plugin.set("DIRECT", 1.0)
+    end_s = time.monotonic() + START_S
+    while "must be a whole number from 1000 to 768000" not in said:
+        assert plugin.play(song[:512]) == [] and np.array_equal(plugin.out[0, :512], song[:512])
+        assert time.monotonic() < end_s, f"nothing was told but {said!r}"
+        time.sleep(0.05)
+        said += capfd.readouterr().err
+    assert "choose another sample rate in the host" in said
+
+
+def test_the_memory_has_no_name_and_no_other_user_can_open_it(host, song):
+    before = named_memory()
+    plugin = host()
+    until_a_note_sounds_in_a_bounce(plugin, song)
+    (engine,) = engines()
+    place = f"/proc/{engine}/fd/3"
+    assert os.readlink(place) == "/memfd:rt-melody (deleted)"
+    assert named_memory() == before and not shared_maps(engine) - {"/memfd:rt-melody (deleted)"}
+    look = [sys.executable, "-c", f"import os; os.open({place!r}, os.O_RDWR)"]
+    assert subprocess.run(look, capture_output=True).returncode == 0, "its own user can, or the next line shows nothing"
+    if os.geteuid() == 0:
+        refused = subprocess.run(["cat", place], user=65534, group=65534, extra_groups=[], capture_output=True, text=True)
+        assert refused.returncode and "Permission denied" in refused.stderr
+    plugin.close()
+    assert named_memory() == before and engines() == []
+
+
+def named_memory() -> set[str]:
+    """What of shared memory could be ours by its name."""
+    return {path.name for path in Path("/dev/shm").iterdir() if "rt-m" in path.name or path.name.startswith("rtm")}
+
+
+def shared_maps(pid: int) -> set[str]:
+    """The names of what a process shares by writing to it, be they of files that are no more."""
+    lines = [line.split(maxsplit=5) for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    return {words[5] for words in lines if words[1].startswith("rw-s") and len(words) == 6}
+
+
+def until_a_note_sounds_in_a_bounce(plugin: Lv2Host, song) -> int:
+    plugin.set("FREEWHEEL", 1.0)
+    return until_a_note_sounds(plugin, song)
 
 
 # ---- engines and hosts that end
@@ -404,6 +478,71 @@ def test_in_ardour_a_take_is_played_bounces_are_complete_and_the_same_and_a_proj
     assert [frame for frame, message in third if message[0] == 0x90] == [frame for frame, message in first if message[0] == 0x90]
 
 
+# ---- jalv
+
+
+class Jalv:
+    """jalv's console program with the plugin, as the JACK client `voice`; its words go to a file."""
+
+    def __init__(self, server, lv2: Path, folder: Path) -> None:
+        self._server, self._log = server, folder / "jalv.txt"
+        env = server.env | {"LV2_PATH": str(lv2.parent), "HOME": str(folder)}
+        command = [need_program("jalv"), "-x", "-n", "voice", "urn:rt-melody:voice-to-midi"]
+        with open(self._log, "wb") as log:
+            self._process = subprocess.Popen(
+                command, env=env, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=end_with_parent
+            )
+
+    def wait_until(self, condition, what: str) -> None:
+        """AssertionError with jalv's words where it has ended or it never comes to be."""
+        try:
+            wait_until(lambda: condition() or self._process.poll() is not None, START_S, what)
+        finally:
+            said = self._log.read_text(errors="replace")[-1500:]
+            assert condition(), f"{what} did not happen (jalv's status: {self._process.poll()}); it said: {said}"
+
+    def listen_to(self, source: str) -> None:
+        self.wait_until(lambda: "voice:lv2_audio_in_1" in self._server.ports(), "jalv's ports")
+        command = ["jack_connect", "-s", self._server.name, source, "voice:lv2_audio_in_1"]
+        subprocess.run(command, env=self._server.env, check=True, capture_output=True, timeout=START_S)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait(5)
+
+
+def transport(server, what: str) -> None:
+    """The transport of JACK: ``start`` or ``stop``."""
+    code = f"import jack; jack.Client('transport', no_start_server=True).transport_{what}()"
+    subprocess.run([sys.executable, "-c", code], env=server.env, check=True, capture_output=True, timeout=START_S)
+
+
+def test_in_jalv_a_voice_becomes_notes_and_a_transport_that_stops_ends_the_one_that_is_held(
+    plugin, jack_server, microphone, recorder, children, rig, song, tmp_path
+):
+    with rig():
+        jalv = Jalv(jack_server, plugin["lv2"], tmp_path)
+    children.append(jalv)
+    held = (0.1 * np.sign(np.sin(2 * np.pi * 329.63 * np.arange(30 * RATE) / RATE))).astype(np.float32)
+    sung = np.concatenate([song[: 2 * RATE], np.zeros(RATE // 4, np.float32), held])
+    mic = microphone(jack_server, sung, RATE)
+    heard = recorder(jack_server, "voice:lv2_events_out")
+    jalv.listen_to("singer:voice")
+    heard.wait_for_source(60)
+    jalv.wait_until(lambda: heard.messages, "a word of the engine's")
+    transport(jack_server, "start")
+    began = mic.play()
+    jalv.wait_until(lambda: sounding(heard.messages) == {HELD}, "the note that is held")
+    notes = [message[1] for _, message in tracked(sung[: 3 * RATE], RATE) if message[0] == 0x90]
+    assert set(struck(heard.messages)) == set(notes)
+    before = len(heard.messages)
+    transport(jack_server, "stop")
+    jalv.wait_until(lambda: any(message[:2] == bytes([0x80, HELD]) for _, message in heard.messages[before:]), "its end")
+    ended = next(frame for frame, message in heard.messages[before:] if message[:2] == bytes([0x80, HELD]))
+    assert (ended - began) % 2**32 < len(sung), "it ended with the voice"
+    jalv.wait_until(lambda: sounding(heard.messages) == {HELD}, "another note of the voice that sounds on")
+
+
 def bounced(heard, daw: Ardour, step: Path, word: str) -> list[tuple[int, bytes]]:
     """What the plugin plays in a bounce, in samples, from its first note to the end of its last. Ardour writes each message twice to
     JACK meanwhile, and at the end messages of its own."""
@@ -449,16 +588,25 @@ def clap_host(plugin, tmp_path_factory) -> Path:
 def test_the_clap_keeps_its_state_and_takes_the_band_at_its_side_chain_out(plugin, clap_host, song, tmp_path):
     song = song[: 3 * RATE]
     band = chord(len(song), RATE)
-    (song + band).tofile(tmp_path / "voice.f32")
-    band.tofile(tmp_path / "band.f32")
-    parameters = [f"{LAYOUT[f'PARAMETER_{name}']}={value}" for name, value in (("FREEWHEEL", 1), ("TRANSPOSE", -5))]
-    sounds = [str(tmp_path / name) for name in ("voice.f32", "band.f32")]
-    done = subprocess.run([str(clap_host), str(plugin["clap"]), *sounds, str(RATE), "512", *parameters], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    told = [line.split() for line in done.stdout.splitlines()]
-    got = [(int(words[1]), cut(bytes(map(int, words[2:])))) for words in told if words[0] == "midi"]
+    told = clap_take(clap_host, plugin["clap"], song + band, band, RATE, 512, tmp_path, FREEWHEEL=1, TRANSPOSE=-5)
+    got = midi_of(told)
     assert got == expected(song + band, 512, band=band, transpose=-5)
     assert [words[1:] for words in told if words[0] != "midi"] == [["2", "2"], [str(BOUND + 512)], ["0"]]
+
+
+def clap_take(program: Path, plugin: Path, voice, band, rate: int, size: int, folder: Path, **parameters) -> list[list[str]]:
+    """What the small CLAP host tells, in words."""
+    for name, sound in (("voice", voice), ("band", np.zeros(1, np.float32) if band is None else band)):
+        sound.tofile(folder / f"{name}.f32")
+    changed = [f"{LAYOUT[f'PARAMETER_{name}']}={value}" for name, value in parameters.items()]
+    command = [program, plugin, folder / "voice.f32", folder / "band.f32", str(rate), str(size), *changed]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def midi_of(told: list[list[str]]) -> list[tuple[int, bytes]]:
+    return [(int(words[1]), cut(bytes(map(int, words[2:])))) for words in told if words[0] == "midi"]
 
 
 def cut(message: bytes) -> bytes:
