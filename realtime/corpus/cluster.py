@@ -166,10 +166,15 @@ class _Hands:
 
     def __init__(self, client: Any) -> None:
         self._client, self._since_s, self._told = client, time.monotonic(), False
+        self._asked_s, self._number = -LOOK_S, 0
 
     def threads(self) -> int:
-        """How many there are, 1 where there are none; which is told when it lasts."""
-        number = sum(self._client.nthreads().values())
+        """How many there were LOOK_S ago or since, 1 where there are none; which is told when it lasts. A scheduler has better to
+        do than to count them after each task."""
+        if time.monotonic() < self._asked_s + LOOK_S:
+            return self._number or 1
+        self._asked_s, self._number = time.monotonic(), sum(self._client.nthreads().values())
+        number = self._number
         if number:
             self._since_s, self._told = time.monotonic(), False
         elif not self._told and time.monotonic() - self._since_s > PATIENCE_S:
