@@ -63,10 +63,12 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Build:
-    """A build of rt-melody, by the interpreter that it is installed for."""
+    """A build of rt-melody, by the interpreter that it is installed for. ``model``: what it hears with; empty for what it
+    hears with by itself."""
 
     name: str
     python: str
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,11 @@ class Measurer:
         return getattr(self, f"_{what}")(build)
 
     def _hop(self, build: Build) -> Figures:
-        hops_ms = 1000.0 * np.array(self._run(build, "hop", *self._hops)[0]["hops_s"])
+        hops_ms = 1000.0 * np.array(self._run(build, "hop", *self._hops(build))[0]["hops_s"])
         return {"hop_ms": float(np.median(hops_ms)), "hop_p999_ms": float(np.quantile(hops_ms, 0.999))}
 
     def _pace(self, build: Build) -> Figures:
-        told, _ = self._run(build, "pace", *self._hops)
+        told, _ = self._run(build, "pace", *self._hops(build))
         hops_ms = 1000.0 * np.array(told["hops_s"])
         share = told["cpu_share"]
         return {"paced_hop_ms": float(np.median(hops_ms)), "paced_p999_ms": float(np.quantile(hops_ms, 0.999)), "cpu_share": share}
@@ -167,12 +169,12 @@ class Measurer:
         figures |= {"file_without_start_s": long_s - short_s, "file_without_start_cpu_s": long["cpu_s"] - short["cpu_s"]}
         return figures if long["peak_mb"] is None else {**figures, "peak_mb": long["peak_mb"]}
 
-    @property
-    def _hops(self) -> tuple[str, str]:
-        return str(self._sounds.hops), str(self._sounds.rate)
+    def _hops(self, build: Build) -> list[str]:
+        return [str(self._sounds.hops), str(self._sounds.rate), *([build.model] if build.model else [])]
 
     def _command(self, build: Build, path: Path) -> tuple[dict, float]:
-        return self._run(build, "file", "--input", str(path), "--csv", str(path.with_suffix(".csv")), "--quiet")
+        model = ["--model", build.model] if build.model else []
+        return self._run(build, "file", "--input", str(path), "--csv", str(path.with_suffix(".csv")), "--quiet", *model)
 
     def _run(self, build: Build, *words: str) -> tuple[dict, float]:
         """What the child tells, and the seconds from its start to its word."""
@@ -257,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _arguments(parser, arguments)
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            then, now = install(args.commit, Path(scratch)), Build("this build", sys.executable)
+            then, now = install(args.commit, Path(scratch)), Build("this build", sys.executable, args.model)
             sounds = make_sounds(Path(scratch), args.rate, args.seconds, 60.0 * args.minutes)
             found = compare(then, now, args.only, args.rounds, Measurer(sounds, CHILD.read_text(encoding="utf-8")))
         except BuildError as error:
@@ -266,6 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = table(rows, args.commit)
     print(told)
     about = f"{args.rounds} rounds, {args.seconds:g} s of hops, a recording of {args.minutes:g} min, input at {args.rate} Hz, one thread"
+    about += f", this build with --model {args.model}" * bool(args.model)
     if args.out:
         write_result(args.out, rows, about, against=args.commit, rounds=found)
         args.out.with_suffix(".md").write_text(f"This build over {args.commit}: {about}.\n\n{told}\n", encoding="utf-8")
@@ -276,6 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--commit", required=True, help="of this repository: what this build is compared with")
+    parser.add_argument("--model", default="", metavar="NAME", help="what this build hears with, such as light")
     parser.add_argument("--only", nargs="+", choices=WHAT, default=WHAT)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="of sound for each figure of a hop")

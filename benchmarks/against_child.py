@@ -3,9 +3,9 @@
 Run as ``python -c TEXT WHAT WORDS...``; what was measured goes out as one line of JSON. It uses only what every build since
 805465d has, so that an older one can be measured as well, and is never imported: where it lies, another build may be installed.
 
-hop SOUND RATE      seconds of each hop's samples from their arrival to the notes, with nothing between
-pace SOUND RATE     the same at the true pace, asleep between the hops; and the share of a core
-file WORDS...       the command with these words: its CPU, the clock is the caller's, and its peak memory in MB
+hop SOUND RATE [MODEL]    seconds of each hop's samples from their arrival to the notes, with nothing between
+pace SOUND RATE [MODEL]   the same at the true pace, asleep between the hops; and the share of a core
+file WORDS...             the command with these words: its CPU, the clock is the caller's, and its peak memory in MB
 """
 
 import atexit
@@ -16,7 +16,7 @@ import time
 from importlib.metadata import entry_points
 
 
-def chain(rate):
+def chain(rate, *model):
     """From samples to frames and notes, as this build has it."""
     try:
         from rt_melody.realtime.melody import MelodyTracker
@@ -29,28 +29,28 @@ def chain(rate):
         performer = Performer(NoteTracker(hop_s=engine.hop_s))
         engine.warm_up()
         return lambda samples: [(frame, performer.feed(frame)) for frame in engine.feed(samples)], engine.hop_s
-    tracker = MelodyTracker.from_settings(sample_rate=rate)
+    tracker = MelodyTracker.from_settings(None, rate, *model)
     tracker.warm_up()
     return tracker.feed, tracker.hop_s
 
 
-def hops(path, rate):
+def hops(path, rate, *model):
     """The chain, and the sound in its hops."""
     import numpy as np
 
-    feed, hop_s = chain(rate)
+    feed, hop_s = chain(rate, *model)
     sound, hop = np.load(path), round(hop_s * rate)
     return feed, hop_s, [sound[start : start + hop] for start in range(0, len(sound) - hop + 1, hop)]
 
 
-def hop(path, rate):
-    feed, _, blocks = hops(path, int(rate))
+def hop(path, rate, *model):
+    feed, _, blocks = hops(path, int(rate), *model)
     gc.disable()
     return {"hops_s": [timed(feed, block) for block in blocks]}
 
 
-def pace(path, rate):
-    feed, hop_s, blocks = hops(path, int(rate))
+def pace(path, rate, *model):
+    feed, hop_s, blocks = hops(path, int(rate), *model)
     gc.disable()
     seconds, used_s, next_s = [], time.process_time(), time.perf_counter()
     began_s = next_s

@@ -24,9 +24,10 @@ from rt_melody.models.network import GRAPH_SCALE, TwoStageNet
 Left = Tuple[Tensor, Tensor, List[List[Tensor]]]
 
 
-def over_positions(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``x [hops, positions, in]`` under a kernel ``[out, in, 1, width]`` -> ``[hops, positions, out]``."""
-    y = F.conv2d(x.transpose(1, 2).unsqueeze(2), weight, bias, padding=[0, weight.size(3) // 2])
+def over_positions(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
+    """``x [hops, positions, in]`` under a kernel ``[out, in, 1, width]``, at every ``stride``-th position ->
+    ``[hops, positions / stride, out]``."""
+    y = F.conv2d(x.transpose(1, 2).unsqueeze(2), weight, bias, stride=[1, stride], padding=[0, weight.size(3) // 2])
     return y.squeeze(2).transpose(1, 2).contiguous()
 
 
@@ -117,7 +118,8 @@ class BlockStep(Constants):
         super().__init__()
         self.step = step
         shifts = torch.tensor(net.stack.shifts)
-        met = torch.arange(step.positions)[:, None] + shifts + step.before
+        self.finer, self.coarseness = net.config.positions, net.config.coarseness
+        met = torch.arange(self.finer)[:, None] + shifts + step.before
         stem_weight, stem_bias = folded_pair(net.stem)
         refine_weight, _ = folded_pair(net.refine)
         attention = net.attention.weight
@@ -145,7 +147,7 @@ class BlockStep(Constants):
         newest, held = self._levels(windows, held_before)
         gain = torch.exp(self.step.compression - held).unsqueeze(1)
 
-        x = over_positions(self._stacked(windows, gain), self.stem_weight, self.stem_bias).relu_()
+        x = over_positions(self._stacked(windows, gain), self.stem_weight, self.stem_bias, self.coarseness).relu_()
         onset, left_onset = self._onset(windows, gain, past[0])
         leaves = [left_onset]
         for i, block in enumerate(self.blocks):
@@ -169,12 +171,12 @@ class BlockStep(Constants):
         return newest, (rising - fallen)[1:].clamp_(min=step.level_floor)
 
     def _stacked(self, windows: Tensor, gain: Tensor) -> Tensor:
-        """Stage 1, long bank, harmonics lined up ``[hops, positions, harmonics]``."""
+        """Stage 1, long bank, harmonics lined up ``[hops, finer positions, harmonics]``."""
         step = self.step
         y = torch.mm(windows, step.long_bank.t()).view(windows.size(0), 2, -1)
         modulus = torch.sqrt_(y.square_().sum(1).add_(step.least_power))
         graph = torch.constant_pad_nd(torch.log1p_(modulus.mul_(gain)), [step.before, step.after])
-        return graph.index_select(1, self.stem_met).view(windows.size(0), step.positions, -1)
+        return graph.index_select(1, self.stem_met).view(windows.size(0), self.finer, -1)
 
     def _onset(self, windows: Tensor, gain: Tensor, past: List[Tensor]) -> Tuple[Tensor, List[Tensor]]:
         """The short bank's graph, condensed ``[hops, onset_size]``."""

@@ -48,6 +48,9 @@ class ModelConfig:
 
     # Stage 2: Inception blocks of 2-D kernels over the two graphs.
     stage2: str = "inception"  # or "stacked": plain 2-D convolutions, the paper's ablation
+    coarseness: int = 1  # of its positions: it keeps every so many-th of the harmonic stack's, and reads the pitch bins of all from it
+    wide_positions: int = 15  # that its widest kernel meets ...
+    narrow_positions: int = 5  # ... and the next; the others meet 3 and 1
     channels: int = 40
     branch_channels: int = 16
     dilations: tuple[int, ...] = (1, 2, 4, 8)  # in hops, one block each
@@ -61,6 +64,11 @@ class ModelConfig:
     @property
     def pitch_bins(self) -> int:
         return self.positions * self.bins_per_position
+
+    @property
+    def coarse_positions(self) -> int:
+        """Of stage 2."""
+        return self.positions // self.coarseness
 
     @property
     def bins_per_semitone(self) -> float:

@@ -28,10 +28,10 @@ class TimeFreqConv(nn.Module):
         return self.conv(x)
 
 
-def conv_bn(c_in: int, c_out: int, width: int = 1) -> nn.Sequential:
-    """One-frame convolution over frequency with batch normalisation."""
+def conv_bn(c_in: int, c_out: int, width: int = 1, stride: int = 1) -> nn.Sequential:
+    """One-frame convolution over frequency, at every ``stride``-th position, with batch normalisation."""
     return nn.Sequential(
-        nn.Conv2d(c_in, c_out, (1, width), padding=(0, width // 2), bias=False), nn.BatchNorm2d(c_out)
+        nn.Conv2d(c_in, c_out, (1, width), stride=(1, stride), padding=(0, width // 2), bias=False), nn.BatchNorm2d(c_out)
     )
 
 
@@ -41,19 +41,19 @@ class InceptionBlock(nn.Module):
     1x1 reduction, four branches on a quarter of the reduced channels each, 1x1 projection, residual.
     """
 
-    # (hops, positions): harmonic neighbourhood, partial shape, local motion, continuity
-    KERNELS = ((1, 15), (1, 5), (3, 3), (5, 1))
+    # (hops, positions): local motion, continuity
+    MOTION, HOLD = (3, 3), (5, 1)
 
-    def __init__(self, channels: int, branch_channels: int, dilation: int, causal: bool):
+    def __init__(self, channels: int, branch_channels: int, dilation: int, causal: bool, widths: Tuple[int, int] = (15, 5)):
+        """``widths``: positions that the first two branches meet, harmonic neighbourhood and partial shape."""
         super().__init__()
         b = branch_channels
         self.b = b
         self.reduce = conv_bn(channels, 4 * b)
-        wide, narrow, motion, hold = self.KERNELS
-        self.wide = TimeFreqConv(b, b, wide, dilation, causal)
-        self.narrow = TimeFreqConv(b, b, narrow, dilation, causal)
-        self.motion = TimeFreqConv(b, b, motion, dilation, causal)
-        self.hold = TimeFreqConv(b, b, hold, dilation, causal)
+        self.wide = TimeFreqConv(b, b, (1, widths[0]), dilation, causal)
+        self.narrow = TimeFreqConv(b, b, (1, widths[1]), dilation, causal)
+        self.motion = TimeFreqConv(b, b, self.MOTION, dilation, causal)
+        self.hold = TimeFreqConv(b, b, self.HOLD, dilation, causal)
         self.mix_norm = nn.BatchNorm2d(4 * b)
         self.project = conv_bn(4 * b, channels)
 
@@ -69,7 +69,7 @@ class InceptionBlock(nn.Module):
 class StackedBlock(nn.Module):
     """The ablation: plain 3x3 convolutions, one kernel size, no parallel branches."""
 
-    def __init__(self, channels: int, branch_channels: int, dilation: int, causal: bool):
+    def __init__(self, channels: int, branch_channels: int, dilation: int, causal: bool, widths: Tuple[int, int] = (3, 3)):
         super().__init__()
         self.conv = TimeFreqConv(channels, channels, (3, 3), dilation, causal)
         self.norm = nn.BatchNorm2d(channels)

@@ -258,7 +258,7 @@ class LiveStep(Constants):
         super().__init__()
         net = net.eval()
         c = net.config
-        self.context_size, self.positions = c.context_size, c.positions
+        self.context_size, self.positions = c.context_size, c.coarse_positions
         self.long_filters, self.short_filters, self.slots = c.long_filters, c.short_filters, c.short_slots
         self.short_taps, self.short_stride = c.short_taps, c.short_stride_samples
         self.tail = c.hop_samples + c.short_taps - c.short_stride_samples
@@ -270,7 +270,7 @@ class LiveStep(Constants):
         self.after = max(0, int(shifts.max()) + c.positions - c.long_filters)
         stem_weight, stem_bias = folded_pair(net.stem)
         width = stem_weight.size(3)
-        at = torch.arange(c.positions)[:, None] + torch.arange(width) - width // 2
+        at = c.coarseness * torch.arange(self.positions)[:, None] + torch.arange(width) - width // 2
         met = at[:, :, None] + shifts + self.before  # [positions, width, harmonics]
         met[(at < 0) | (at >= c.positions)] = 0
         by_position = net.onset.out.weight.unflatten(1, (-1, c.short_filters)).transpose(1, 2)
@@ -285,7 +285,7 @@ class LiveStep(Constants):
         for part, count in zip(level_parts, (c.hop_samples, LEVEL_SAMPLES)):
             part[-count:] = 1.0 / count
         self.keep(
-            level_parts=level_parts, evenly=torch.full((c.positions,), 1.0 / c.positions),
+            level_parts=level_parts, evenly=torch.full((self.positions,), 1.0 / self.positions),
             # Tensors rather than numbers, which every operation would turn into one.
             least_power=torch.tensor(1e-12), per_log_power=torch.tensor(0.5), level_fall=torch.tensor(LEVEL_FALL),
             compression=torch.tensor(math.log(COMPRESSION)),
@@ -300,8 +300,8 @@ class LiveStep(Constants):
             condition_weight=net.condition.weight, condition_bias=net.condition.bias + refine_bias,
             attention_weight=net.attention.weight[:, :, 0, 0],  # no bias: softmax over positions would undo it
             refine_weight=refine_weight[:, :, 0, 0].t(),
-            pitch_weight=net.pitch.weight[:, :, 0, 0].unflatten(0, (-1, c.bins_per_position)),
-            pitch_bias=net.pitch.bias.view(-1, c.bins_per_position).repeat(1, c.positions) + prior_bias,  # [heads, bins]
+            pitch_weight=net.pitch.weight[:, :, 0, 0].unflatten(0, (len(c.look_ahead_ms), -1)),
+            pitch_bias=net.pitch.bias.view(len(c.look_ahead_ms), -1).repeat(1, self.positions) + prior_bias,  # [heads, bins]
             prior_weight=prior_out.weight @ prior_in.weight,
         )
         self.recurrence = Recurrence(net.recurrent)

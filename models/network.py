@@ -104,7 +104,7 @@ class TwoStageNet(Network):
         self.config = config
         c, heads = config.channels, len(config.look_ahead_ms)
         self.hop, self.taps = config.hop_samples, config.long_taps
-        self.filters, self.positions = config.long_filters, config.positions
+        self.filters = config.long_filters
         self.short_taps, self.short_stride = config.short_taps, config.short_stride_samples
         self.slots, self.heads = config.short_slots, heads
 
@@ -117,9 +117,11 @@ class TwoStageNet(Network):
         self.short_bank = FilterBank(config.short_taps, centres, config.sample_rate, config.bank_init, config.response)
 
         self.stack = HarmonicStack(config.harmonics, config.bins_per_octave, config.positions)
-        self.stem = conv_bn(len(config.harmonics), c, 5)
+        if config.positions % config.coarseness:
+            raise ValueError(f"{config.positions} positions cannot be told in steps of {config.coarseness}")
+        self.stem = conv_bn(len(config.harmonics), c, 5, config.coarseness)
         block = BLOCKS[config.stage2]
-        self.blocks = nn.ModuleList([block(c, config.branch_channels, d, config.causal) for d in config.dilations])
+        self.blocks = nn.ModuleList([block(c, config.branch_channels, d, config.causal, (config.wide_positions, config.narrow_positions)) for d in config.dilations])
         self.onset = OnsetPath(config.short_slots, config.short_filters, self.ONSET_SIZE, config.causal)
 
         self.attention = nn.Conv2d(c, self.ATTENTION_HEADS, 1)
@@ -129,7 +131,7 @@ class TwoStageNet(Network):
         self.voicing = nn.Linear(2 * config.context_size, heads)
         self.condition = nn.Linear(config.context_size, c)
         self.refine = conv_bn(c, c)
-        self.pitch = nn.Conv2d(c, heads * config.bins_per_position, 1)
+        self.pitch = nn.Conv2d(c, heads * config.bins_per_position * config.coarseness, 1)
         self.pitch_prior = nn.Sequential(nn.Linear(config.context_size, 24), nn.Linear(24, config.pitch_bins))
 
     def whole(self, waveform: Tensor) -> Output:

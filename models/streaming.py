@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rt_melody.models.torchscript import SHIPPED, load_model
+from rt_melody.models.shipped import find_model
+from rt_melody.models.torchscript import load_model
 
 WARM_UP_HOPS = 5  # TorchScript settles after its third call
 
@@ -51,12 +52,12 @@ class StreamingModel:
 
     Torch's threads and denormals are left as they were found (see ``hop_computing``).
 
-    ``trust_model``: run the code of a file of another origin. Raises rt_melody.models.torchscript.ModelFileError for a
+    ``path``: of a model file, or the name of a shipped one (see ``models.shipped``). ``trust_model``: run the code of a file of another origin. Raises rt_melody.models.torchscript.ModelFileError for a
     file that is no model, or of another origin and not trusted.
     """
 
     def __init__(self, path: str | Path | None = None, trust_model: bool = False):
-        self.path = Path(path) if path else SHIPPED
+        self.path = find_model(path)
         with hop_computing():
             self._step, self.config, self.provenance = load_model(self.path, trust_model)
         self._begin()

@@ -27,13 +27,13 @@ from rt_melody.models.block_step import BlockStep, Program
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.live_step import LiveStep
 from rt_melody.models.network import TwoStageNet
+from rt_melody.models.shipped import SHIPPED_MODELS
 
 META = "rt_melody.json"
 FORMAT = 4
-SHIPPED = Path(__file__).parent / "weights" / "live.pt"
 SEAL = b"sha256:"  # begins the archive's comment
 SEAL_BYTES = len(SEAL) + 64
-MAX_BYTES = 2**28  # of a file; the shipped one has 3 MB
+MAX_BYTES = 2**28  # of a file; the shipped ones have 3 MB
 MAX_META_BYTES = 2**20
 MAX_SIZE = 2**20  # of any whole number in a configuration
 
@@ -110,9 +110,11 @@ def load_model(path: Path, trust_model: bool = False) -> tuple[torch.jit.ScriptM
     """
     data = _read(path)
     digest = hashlib.sha256(data).hexdigest()
-    ours = digest == shipped_digest()
-    if _is_shipped(path) and not ours:
-        raise ModelFileError(f"{path} is damaged: its checksum is not the one that live.yaml beside it states; install rt-melody again")
+    ours = digest in map(shipped_digest, SHIPPED_MODELS.values())
+    if (stated := _shipped_as(path)) and digest != shipped_digest(stated):
+        raise ModelFileError(
+            f"{path} is damaged: its checksum is not the one that {stated.with_suffix('.yaml').name} beside it states; install rt-melody again"
+        )
     config, provenance = _read_meta(path, data)
     if not ours:
         _check_whole(path, data)
@@ -148,19 +150,23 @@ def _read(path: Path) -> bytes:
         raise ModelFileError(f"the model file {path} cannot be read ({error.strerror}); check its permissions") from error
 
 
-def shipped_digest() -> str | None:
-    """The checksum that the shipped model's file must have; None where it is not stated."""
+def shipped_digest(path: Path) -> str | None:
+    """The checksum that a shipped model's file must have; None where it is not stated."""
     try:
-        return yaml.safe_load(SHIPPED.with_suffix(".yaml").read_text(encoding="utf-8"))["sha256"]
+        return yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))["sha256"]
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return None
 
 
-def _is_shipped(path: Path) -> bool:
-    try:
-        return os.path.samefile(path, SHIPPED)
-    except OSError:
-        return False
+def _shipped_as(path: Path) -> Path | None:
+    """Which of the shipped models' files this one is."""
+    for shipped in SHIPPED_MODELS.values():
+        try:
+            if os.path.samefile(path, shipped):
+                return shipped
+        except OSError:
+            pass  # one of the two is not there
+    return None
 
 
 def _read_meta(path: Path, data: bytes) -> tuple[ModelConfig, dict]:

@@ -23,7 +23,7 @@ import soundfile
 import torch
 from fake_audio import FakeAudio, PortAudioError
 
-from rt_melody.models.streaming import SHIPPED
+from rt_melody.models.shipped import SHIPPED
 from rt_melody.realtime import sources
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.sources.demo import demo_phrase

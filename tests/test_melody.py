@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
-from rt_melody.models.torchscript import SHIPPED, sealed
+from rt_melody.models.shipped import SHIPPED
+from rt_melody.models.torchscript import sealed
 from rt_melody.realtime.api import track
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import InputError

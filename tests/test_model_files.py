@@ -16,7 +16,8 @@ import torch
 from rt_melody.models import torchscript
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.streaming import StreamingModel, hop_computing
-from rt_melody.models.torchscript import FORMAT, META, SHIPPED, ModelFileError, load_model, quietly, sealed, store_module
+from rt_melody.models.shipped import SHIPPED, SHIPPED_MODELS
+from rt_melody.models.torchscript import FORMAT, META, ModelFileError, load_model, quietly, sealed, store_module
 
 RAN = []
 
@@ -113,7 +114,7 @@ def test_a_damaged_shipped_model_is_told_apart_from_a_foreign_one(tmp_path, monk
     damaged = tmp_path / "live.pt"
     shutil.copyfile(SHIPPED.with_suffix(".yaml"), damaged.with_suffix(".yaml"))
     damaged.write_bytes(SHIPPED.read_bytes()[:-500])
-    monkeypatch.setattr(torchscript, "SHIPPED", damaged)
+    monkeypatch.setitem(SHIPPED_MODELS, "live", damaged)
     with pytest.raises(ModelFileError, match="live.pt is damaged: its checksum .* install rt-melody again"):
         load_model(damaged)
 

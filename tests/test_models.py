@@ -16,13 +16,22 @@ from rt_melody.models.filterbank import sinusoid_kernels
 from rt_melody.models.live_step import LiveStep
 from rt_melody.models.network import HarmonicStack, TwoStageNet
 from rt_melody.models.paper import PaperNet, Stage1, Stage1Alone, peak_order
-from rt_melody.models.streaming import SHIPPED, StreamingModel
+from rt_melody.models.shipped import SHIPPED_MODELS
+from rt_melody.models.streaming import StreamingModel
 from rt_melody.models.torchscript import META, ModelFileError, load_model, save_model
 
 SMALL = ModelConfig(
     name="small", long_filters=60, positions=40, short_filters=8, channels=6, branch_channels=3,
     dilations=(1, 2, 4), context_size=12, look_ahead_ms=(0, 10, 40),
 )
+
+
+SHAPES = {
+    "inception": {},
+    "stacked": {"stage2": "stacked"},
+    "coarse": {"coarseness": 2, "wide_positions": 7, "narrow_positions": 3},
+    "coarser": {"coarseness": 4, "wide_positions": 5, "narrow_positions": 3},
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,10 +65,10 @@ def stepped(net, wave, head, state=None):
     return torch.stack(pitch), torch.stack(voicing), stream
 
 
-@pytest.mark.parametrize("stage2", ("inception", "stacked"))
+@pytest.mark.parametrize("shape", SHAPES)
 @torch.no_grad()
-def test_hop_by_hop_equals_whole(stage2):
-    net = trained(ModelConfig(**{**SMALL.to_dict(), "stage2": stage2}))
+def test_hop_by_hop_equals_whole(shape):
+    net = trained(ModelConfig(**{**SMALL.to_dict(), **SHAPES[shape]}))
     wave = torch.randn(160 * 60) * torch.linspace(1e-4, 1, 160 * 60)
     whole = net.whole(wave.unsqueeze(0))
     for head in range(3):
@@ -82,11 +91,11 @@ def by_block(net, wave, head, hops):
 
 
 @pytest.mark.parametrize("hops", (1, 2, 7, 64))
-@pytest.mark.parametrize("stage2", ("inception", "stacked"))
+@pytest.mark.parametrize("shape", SHAPES)
 @torch.no_grad()
-def test_many_hops_at_once_equal_one_by_one(stage2, hops):
+def test_many_hops_at_once_equal_one_by_one(shape, hops):
     """Whatever their number: more than a kernel reaches back, fewer, or just one; loud, and at the floor of the level."""
-    net = trained(ModelConfig(**{**SMALL.to_dict(), "stage2": stage2}))
+    net = trained(ModelConfig(**{**SMALL.to_dict(), **SHAPES[shape]}))
     wave = torch.randn(160 * 70) * torch.logspace(-6, 0, 160 * 70)
     for head in (0, 2):
         one, many = stepped(net, wave, head)[:2], by_block(net, wave, head, hops)
@@ -189,17 +198,32 @@ def test_a_saved_model_is_the_network_it_was(tmp_path):
         model.reset()
 
 
-def test_the_shipped_model_is_the_live_configuration_and_its_checksum_is_true():
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
+def test_a_shipped_model_is_the_configuration_of_its_name_and_its_checksum_is_true(name):
     import hashlib
 
     import yaml
 
-    _, config, provenance = load_model(SHIPPED)
-    assert config == load_config("live")
-    beside = yaml.safe_load(SHIPPED.with_suffix(".yaml").read_text())
-    assert beside["sha256"] == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
+    path = SHIPPED_MODELS[name]
+    _, config, provenance = load_model(path)
+    assert config == load_config(name) and StreamingModel(name).path == path
+    beside = yaml.safe_load(path.with_suffix(".yaml").read_text())
+    assert beside["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert beside["steps"] == provenance["steps"]
-    assert SHIPPED.stat().st_size < 6_000_000
+    assert path.stat().st_size < 6_000_000
+
+
+def test_models_of_all_costs_speak_of_the_same_pitches_and_moments():
+    """So that one may take the other's place: the decoder, the bounds and all that follows are the same."""
+    live, light = (load_config(name) for name in ("live", "light"))
+    np.testing.assert_array_equal(light.pitch_midi(), live.pitch_midi())
+    assert light.look_ahead_ms == live.look_ahead_ms and light.hop_samples == live.hop_samples
+    assert light.coarse_positions * 2 == light.positions == live.coarse_positions
+
+
+def test_positions_that_are_no_whole_steps_are_refused():
+    with pytest.raises(ValueError, match="40 positions cannot be told in steps of 3"):
+        build_network(ModelConfig(**{**SMALL.to_dict(), "coarseness": 3}))
 
 
 @pytest.mark.parametrize("content", (b"", b"not a model", b"PK\x03\x04 cut off"))

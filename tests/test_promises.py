@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rt_melody.models.torchscript import SHIPPED
+from rt_melody.models.shipped import SHIPPED
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.sources.demo import demo_phrase
 

@@ -49,6 +49,7 @@ from rt_melody.models.training.data import (
     refuse,
 )
 from rt_melody.models.training.losses import melody_loss
+from rt_melody.models.training.teacher import Teacher, teacher_loss
 from rt_melody.models.training.validate import Figures, validate
 
 CONFIG_DIR = Path(__file__).parent  # of the training configurations that are shipped
@@ -77,6 +78,7 @@ class TrainConfig:
     fresh_weight: float = 1.0
     unsettled_weight: float = 1.0
     beginning_weight: float = 1.0
+    teacher_weight: float = 1.0
     bf16: bool = True
     compile: bool = False
     workers: int = 0
@@ -135,6 +137,8 @@ def train(args: argparse.Namespace) -> int:
     trained = DistributedDataParallel(WholeRecording(net)) if world > 1 else WholeRecording(net)
     trained = torch.compile(trained) if config.compile else trained
 
+    teacher = Teacher(Path(args.teacher), shape) if args.teacher else None
+
     # The data.
     folder = data_folder(args.data)
     prepared = Path(args.prepared) if args.prepared else None
@@ -168,6 +172,10 @@ def train(args: argparse.Namespace) -> int:
             pitch_loss, voicing_loss = melody_loss(
                 output, pitch.to(device), shape, config.fresh_weight, config.unsettled_weight, config.beginning_weight
             )
+            if teacher:
+                taught_pitch, taught_voicing = teacher_loss(output, teacher(waveform), shape)
+                pitch_loss = pitch_loss + config.teacher_weight * taught_pitch
+                voicing_loss = voicing_loss + config.teacher_weight * taught_voicing
             optimizer.zero_grad(set_to_none=True)
             (pitch_loss + config.voicing_weight * voicing_loss).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
@@ -202,6 +210,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="folder for checkpoints and the log")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change one line of the configuration")
     parser.add_argument("--init-from", metavar="CHECKPOINT", help="begin a fresh run with the averaged weights of another")
+    parser.add_argument("--teacher", metavar="MODEL", help="learn from this exported model, too, see training.teacher")
     parser.add_argument(
         "--stage1-from", metavar="CHECKPOINT", help="begin the paper's model with these pre-trained banks, sorted by frequency"
     )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rt_melody.models.torchscript import SHIPPED
+from rt_melody.models.shipped import find_model
 from rt_melody.realtime.api import Melody, hear_file
 from rt_melody.realtime.corpus.inputs import Recording
 from rt_melody.realtime.errors import InputError, OutputError, RtMelodyError
@@ -55,7 +55,7 @@ class Extraction:
         return {**said, "settings": self._settings()}
 
     def model_sha256(self) -> str:
-        return sha256(Path(self.settings.tracking.model or SHIPPED))
+        return sha256(find_model(self.settings.tracking.model))
 
     def _settings(self) -> Entry:
         """By group and name, those that results depend on."""

@@ -31,7 +31,7 @@ class TrackingSettings(SettingsModel):
 
     latency_ms: float = option(50.0, "bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer", gt=0, le=2000, live=RESTART)
     priority: bool = option(True, "live, ask the system for real-time priority and locked memory")
-    model: Optional[FileName] = option(None, "model file; default: the one that is shipped", metavar="FILE")
+    model: Optional[FileName] = option(None, "live, which is the default, or light, which is a little less sure at half the work; or a model file", metavar="NAME|FILE")
     trust_model: bool = option(False, "run the code that a model file of another origin holds")
 
 
