@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from rt_melody.models.shipped import SHIPPED_MODELS, find_model
 from rt_melody.realtime.band import check_band
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.paths import clash
@@ -36,6 +35,7 @@ def check_all(settings: Settings, inputs: list[str], several: bool, config: str 
 
 
 def check_inputs(settings: Settings, inputs: list[str], several: bool) -> None:
+    model = settings.tracking.model
     check_band(settings, inputs)
     if several and settings.control.panel:
         raise SettingsError(f"--panel hears one input; the input is {' '.join(inputs)}")
@@ -44,15 +44,8 @@ def check_inputs(settings: Settings, inputs: list[str], several: bool) -> None:
     _check_jobs(settings, inputs)
     if "-" in inputs and sys.stdin is None:
         raise SettingsError("--input - needs a standard input, which is closed; pipe samples in")
-    check_model(settings)
-
-
-def check_model(settings: Settings) -> None:
-    """Raises SettingsError for a model that is not there."""
-    model = settings.tracking.model
-    if not os.path.isfile(find_model(model)):
-        names = " or ".join(SHIPPED_MODELS)
-        raise SettingsError(f"there is no model file {model}; leave --model out to use the one that is shipped, or say {names}")
+    if model is not None and not os.path.isfile(model):
+        raise SettingsError(f"there is no model file {model}; leave --model out to use the one that is shipped")
 
 
 def _check_jobs(settings: Settings, inputs: list[str]) -> None:
@@ -144,7 +137,7 @@ def _read(settings: Settings, inputs: list[str], config: str | None) -> dict[str
     """Every file that is read, likewise."""
     read: dict[str, str | Path] = {f"the input {name}": name for name in inputs if name not in NAMED}
     if (model := settings.tracking.model) is not None:
-        read[f"the model {model}"] = find_model(model)
+        read[f"the model {model}"] = model
     if (reference := settings.source.reference) is not None and inputs != ["mic"]:
         read[f"the reference {reference}"] = reference
     if (backing := settings.band.file) is not None:

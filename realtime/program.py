@@ -27,7 +27,7 @@ from rt_melody.realtime.errors import InputError, RtMelodyError, SettingsError, 
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.session import Session, SessionStats, close_all, closing
-from rt_melody.realtime.settings import VIRTUAL, Settings
+from rt_melody.realtime.settings import VIRTUAL, DecoderSettings, Settings, TrackingSettings
 from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
@@ -72,7 +72,7 @@ class Program:
         self.desk = Desk(self.settings)
         self.live: list[EventSink] = []
         self._live_for: object = None  # what they were made from
-        self._tracker_for: object = None  # what the tracker was made from
+        self._tracker_for: tuple[TrackingSettings, DecoderSettings, bool] | None = None  # what the tracker was made from
         self.panel: Panel | None = None
         self.session: Session | None = None  # the newest
         self.band: KnownBand | None = None  # that is taken out of the input
@@ -349,9 +349,10 @@ class Program:
             before.change(self.settings)
             self._show_tracker(before)
             return before
+        same = before and self._tracker_for and self._tracker_for[0].chosen_model == self.settings.tracking.chosen_model
+        loaded = before.engine.model if before and same else None
         self._tracker_for = wanted
-        model = before.engine.model if before else None
-        self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, model, recorded)
+        self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, loaded, recorded)
         if self.band is not None:
             tracker.know_band(*self.band)
         elif self.settings.source.reference_channel is not None:

@@ -13,13 +13,16 @@ import pytest
 from fake_session import FakeSource, Recorder, blocks, tracker
 from pythonosc.osc_message_builder import OscMessageBuilder
 
+from rt_melody.models.shipped import SHIPPED_MODELS
 from rt_melody.realtime.control.desk import ACTIONS, LIVE, Desk, needing_restart
 from rt_melody.realtime.control.osc_in import LOOPBACK, OscControl, _listen, parse_listening
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.playing.performance import Performer
+from rt_melody.realtime.program import Program
 from rt_melody.realtime.session import Session
-from rt_melody.realtime.settings import FLAT, Settings, make_settings, profiles
+from rt_melody.realtime.settings import FLAT, Settings, change_setting, make_settings, profiles
 from rt_melody.realtime.settings.base import NEXT_NOTE, NOW, RESTART
+from rt_melody.realtime.signals import stop_signals
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
@@ -96,7 +99,7 @@ def test_what_follows_from_a_setting_follows_a_change():
 def test_only_bound_device_port_and_the_like_need_a_restart():
     plain = Settings()
     assert not needing_restart(plain, make_settings({"mode": "mpe", "gate": "auto", "loudness": "cc7", "scale": "Am", "transpose": 1}))
-    for name, value in (("latency_ms", 20), ("device", 3), ("midi_out", "x")):
+    for name, value in (("latency_ms", 20), ("light", True), ("device", 3), ("midi_out", "x")):
         assert needing_restart(plain, make_settings({name: value})) == [name]
 
 
@@ -525,3 +528,17 @@ def test_a_port_that_is_taken_is_told(wired):
         taken.bind((LOOPBACK, 0))
         with pytest.raises(DeviceError, match="choose another port"):
             OscControl(Desk(), LOOPBACK, taken.getsockname()[1])
+
+
+def test_another_run_of_a_program_loads_a_model_only_where_it_is_another():
+    with stop_signals() as signals:
+        program = Program(make_settings({"quiet": True}), signals)
+    first = program._prepare_tracker(16000)
+    program.settings = change_setting(program.settings, "latency_ms", 20)
+    second = program._prepare_tracker(16000)
+    program.settings = change_setting(program.settings, "light", True)
+    third = program._prepare_tracker(16000)
+    program.background.close()
+    assert second is not first and second.engine.model.path == first.engine.model.path == SHIPPED_MODELS["live"]
+    assert second.engine.model._step is first.engine.model._step, "loaded once"
+    assert third.engine.model.path == SHIPPED_MODELS["light"] and third.latency.bound_ms == 20

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
-from rt_melody.models.shipped import SHIPPED
+from rt_melody.models.shipped import SHIPPED, SHIPPED_MODELS
 from rt_melody.models.torchscript import sealed
 from rt_melody.realtime.api import track
 from rt_melody.realtime.cli import main
-from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.errors import InputError, SettingsError
 from rt_melody.realtime.latency import LatencyPart
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import make_settings
@@ -155,3 +155,22 @@ def test_a_model_of_another_origin_is_taken_where_the_settings_trust_it(tmp_path
         MelodyTracker.from_settings(model=path)
     trusted = MelodyTracker.from_settings(make_settings({"trust_model": True}), model=path)
     assert trusted.engine.model.provenance == MelodyTracker.from_settings().engine.model.provenance
+
+
+def test_the_light_model_hears_the_same_song_and_is_another(song):
+    """By its name among the settings: the same notes of a clear voice, from other numbers."""
+    live, light = (MelodyTracker.from_settings(make_settings({"light": light}), RATE) for light in (False, True))
+    assert light.engine.model.path == SHIPPED_MODELS["light"] and live.engine.model.path == SHIPPED
+    assert light.latency.total_ms == live.latency.total_ms and light.hop_s == live.hop_s
+    frames = [[item for item in tracker.feed(song) if isinstance(item, PitchFrame)] for tracker in (live, light)]
+    f0 = np.array([[frame.f0_hz for frame in each] for each in frames])
+    both = np.all(f0 > 0, axis=0)
+    assert np.all((f0 > 0) == (f0[0] > 0), axis=0).mean() > 0.97 and not np.array_equal(*f0)
+    assert np.median(np.abs(1200 * np.log2(f0[0, both] / f0[1, both]))) < 10
+    notes = [[item.note for item in heard_by(tracker, song) if isinstance(item, NoteOn)] for tracker in (live, light)]
+    assert notes[0] == notes[1]
+
+
+def test_two_models_at_once_are_a_sentence():
+    with pytest.raises(SettingsError, match="--light is a model of its own, and --model names my.pt; leave one of the two out"):
+        make_settings({"light": True, "model": "my.pt"})

@@ -6,8 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from rt_melody.models.shipped import SHIPPED_MODELS
-from rt_melody.realtime.checks import check_model, default_jobs
+from rt_melody.realtime.checks import default_jobs
 from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extract import by_processes, extract
 from rt_melody.realtime.corpus.extraction import HEARD_BY, Extraction
@@ -61,9 +60,10 @@ def run(arguments: list[str]) -> int:
 def _absolute(settings: Settings) -> Settings:
     """With a model that is found from wherever a worker stands."""
     model = settings.tracking.model
-    check_model(settings)
-    if model is None or model in SHIPPED_MODELS:
+    if model is None:
         return settings
+    if not os.path.isfile(model):
+        raise SettingsError(f"there is no model file {model}; leave --model out to use the one that is shipped")
     return settings.changed(tracking=settings.tracking.changed(model=os.path.abspath(model)))
 
 

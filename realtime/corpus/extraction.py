@@ -33,7 +33,7 @@ PARTIAL = ".rt-melody-partial"
 Entry = dict[str, Any]
 HEARD_BY = ("tracking", "decoder", "performance", "midi", "notes")  # groups of settings that results depend on
 
-NOT_HEARD = ("tracking.model", "tracking.trust_model", "tracking.priority")  # the first has its checksum beside them
+NOT_HEARD = ("tracking.model", "tracking.light", "tracking.trust_model", "tracking.priority")  # the first has its checksum beside them
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Extraction:
         return {**said, "settings": self._settings()}
 
     def model_sha256(self) -> str:
-        return sha256(find_model(self.settings.tracking.model))
+        return sha256(find_model(self.settings.tracking.chosen_model))
 
     def _settings(self) -> Entry:
         """By group and name, those that results depend on."""
@@ -94,7 +94,7 @@ class Extractor:
         self.settings_sha256 = hashlib.sha256(repr(sorted(extraction.head()["settings"].items())).encode()).hexdigest()
         self.model_sha256 = extraction.model_sha256()
         tracking = extraction.settings.tracking
-        self.model = load_streaming_model(tracking.model, tracking.trust_model)
+        self.model = load_streaming_model(tracking.chosen_model, tracking.trust_model)
         self.trackers: dict[int, MelodyTracker] = {}
         self._tracker(self.model.config.sample_rate)
 

@@ -31,8 +31,20 @@ class TrackingSettings(SettingsModel):
 
     latency_ms: float = option(50.0, "bound in ms on how far the estimate lies behind the newest sample: less is quicker, more is surer", gt=0, le=2000, live=RESTART)
     priority: bool = option(True, "live, ask the system for real-time priority and locked memory")
-    model: Optional[FileName] = option(None, "live, which is the default, or light, which is a little less sure at half the work; or a model file", metavar="NAME|FILE")
+    model: Optional[FileName] = option(None, "model file; default: the one that is shipped", metavar="FILE")
     trust_model: bool = option(False, "run the code that a model file of another origin holds")
+    light: bool = option(False, "hear with the light model, for slow machines: half the work, a little less sure", live=RESTART)
+
+    @model_validator(mode="after")
+    def _one_model(self) -> TrackingSettings:
+        if self.light and self.model is not None:
+            raise SettingsError(f"--light is a model of its own, and --model names {self.model}; leave one of the two out")
+        return self
+
+    @property
+    def chosen_model(self) -> str | None:
+        """The name of a shipped model, or a model file; None for what is shipped."""
+        return "light" if self.light else self.model
 
 
 class DecoderSettings(SettingsModel):

@@ -222,13 +222,13 @@ const GROUPS = [
   ["Pitch", ["transpose", "octave", "scale", "snap"], ["note_range", "a4_hz"]],
   ["Playing", ["mode", "bend_range", "velocity_curve"], ["velocity_range"]],
   ["Expression", ["gate", "loudness", "brightness"], ["loudness_curve", "loudness_range", "brightness_curve", "brightness_range"]],
-  ["In and out", ["input", "device", "listen", "midi_out", "latency_ms"], ["listen_device", "channel", "channel_out", "synth", "midi_rate", "voicing_threshold", "f0_min_hz", "f0_max_hz"]],
+  ["In and out", ["input", "device", "listen", "midi_out", "latency_ms"], ["light", "listen_device", "channel", "channel_out", "synth", "midi_rate", "voicing_threshold", "f0_min_hz", "f0_max_hz"]],
 ];
 const LABELS = {
   transpose: "Transpose", octave: "Octave", scale: "Scale", snap: "Snap", note_range: "Note range", a4_hz: "Tuning A4", mode: "Mode", bend_range: "Bend range",
   velocity_curve: "Velocity", velocity_range: "Velocity range", gate: "Gate", loudness: "Loudness", brightness: "Brightness", loudness_curve: "Loudness curve",
   loudness_range: "Loudness range", brightness_curve: "Bright. curve", brightness_range: "Bright. range", input: "Listen to", device: "Microphone", listen: "Play aloud", listen_device: "Aloud on", midi_out: "MIDI port",
-  latency_ms: "Latency", channel: "Input channel", channel_out: "MIDI channel", synth: "Synthesiser", midi_rate: "MIDI rate", voicing_threshold: "Voicing from", f0_min_hz: "Lowest pitch",
+  latency_ms: "Latency", light: "Light model", channel: "Input channel", channel_out: "MIDI channel", synth: "Synthesiser", midi_rate: "MIDI rate", voicing_threshold: "Voicing from", f0_min_hz: "Lowest pitch",
   f0_max_hz: "Highest pitch",
 };
 const UNITS = { transpose: "semitones", a4_hz: "Hz", bend_range: "semitones", velocity_range: "dBFS", loudness_range: "dBFS", brightness_range: "Hz", latency_ms: "ms", f0_min_hz: "Hz", f0_max_hz: "Hz", midi_rate: "bytes/s" };
