@@ -104,7 +104,7 @@ def sound_recordings() -> list[bytes]:
 
 def sound_models() -> list[bytes]:
     """The shipped model, and an archive whose code makes a file as it is loaded."""
-    from rt_melody.models.torchscript import SHIPPED, sealed
+    from rt_melody.models.shipped import SHIPPED, sealed
 
     shipped = SHIPPED.read_bytes()
     return [shipped, shipped if shipped[-71:-64] == b"sha256:" else sealed(shipped), _archive_that_acts()]

@@ -121,7 +121,8 @@ class TwoStageNet(Network):
             raise ValueError(f"{config.positions} positions cannot be told in steps of {config.coarseness}")
         self.stem = conv_bn(len(config.harmonics), c, 5, config.coarseness)
         block = BLOCKS[config.stage2]
-        self.blocks = nn.ModuleList([block(c, config.branch_channels, d, config.causal, (config.wide_positions, config.narrow_positions)) for d in config.dilations])
+        widths = (config.wide_positions, config.narrow_positions)
+        self.blocks = nn.ModuleList([block(c, config.branch_channels, d, config.causal, widths) for d in config.dilations])
         self.onset = OnsetPath(config.short_slots, config.short_filters, self.ONSET_SIZE, config.causal)
 
         self.attention = nn.Conv2d(c, self.ATTENTION_HEADS, 1)

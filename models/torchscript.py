@@ -113,7 +113,8 @@ def load_model(path: Path, trust_model: bool = False) -> tuple[torch.jit.ScriptM
     ours = digest in map(shipped_digest, SHIPPED_MODELS.values())
     if (stated := _shipped_as(path)) and digest != shipped_digest(stated):
         raise ModelFileError(
-            f"{path} is damaged: its checksum is not the one that {stated.with_suffix('.yaml').name} beside it states; install rt-melody again"
+            f"{path} is damaged: its checksum is not the one that {stated.with_suffix('.yaml').name} beside it states; "
+            "install rt-melody again"
         )
     config, provenance = _read_meta(path, data)
     if not ours:

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from rt_melody.models.shipped import find_model
 from rt_melody.realtime.band import check_band
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.paths import clash
@@ -35,7 +36,7 @@ def check_all(settings: Settings, inputs: list[str], several: bool, config: str 
 
 
 def check_inputs(settings: Settings, inputs: list[str], several: bool) -> None:
-    model = settings.tracking.model
+    model = settings.tracking.chosen_model
     check_band(settings, inputs)
     if several and settings.control.panel:
         raise SettingsError(f"--panel hears one input; the input is {' '.join(inputs)}")
@@ -44,7 +45,7 @@ def check_inputs(settings: Settings, inputs: list[str], several: bool) -> None:
     _check_jobs(settings, inputs)
     if "-" in inputs and sys.stdin is None:
         raise SettingsError("--input - needs a standard input, which is closed; pipe samples in")
-    if model is not None and not os.path.isfile(model):
+    if not os.path.isfile(find_model(model)):
         raise SettingsError(f"there is no model file {model}; leave --model out to use the one that is shipped")
 
 

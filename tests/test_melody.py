@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import mido
 import numpy as np
 import pytest
@@ -171,6 +173,10 @@ def test_the_light_model_hears_the_same_song_and_is_another(song):
     assert notes[0] == notes[1]
 
 
-def test_two_models_at_once_are_a_sentence():
+def test_two_models_at_once_are_a_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match="--light is a model of its own, and --model names my.pt; leave one of the two out"):
-        make_settings({"light": True, "model": "my.pt"})
+        MelodyTracker.from_settings(make_settings({"light": True, "model": "my.pt"}))
+    Path("my.pt").write_bytes(b"")
+    assert main(["--input", "demo", "--light", "--model", "my.pt", "--csv", "x.csv"]) == 2
+    assert "--light is a model of its own" in capsys.readouterr().err and not Path("x.csv").exists()

@@ -15,8 +15,8 @@ import torch
 
 from rt_melody.models import torchscript
 from rt_melody.models.config import ModelConfig
-from rt_melody.models.streaming import StreamingModel, hop_computing
 from rt_melody.models.shipped import SHIPPED, SHIPPED_MODELS
+from rt_melody.models.streaming import StreamingModel, hop_computing
 from rt_melody.models.torchscript import FORMAT, META, ModelFileError, load_model, quietly, sealed, store_module
 
 RAN = []

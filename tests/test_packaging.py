@@ -17,7 +17,7 @@ ROOMS = ("realtime", "kernels", "models", "benchmarks")
 TOP_FILES = ("__main__.py", "pyproject.toml", "README.md", "LICENSE")
 MIDI_PACKAGE = "python-rtmidi" if sys.version_info < (3, 13) else "--pre supriya-midi"
 DATA = ("models/configs", "models/weights", "realtime/examples")
-FOR_TRAINING = {"models/weights/live-trainable.pt"}  # in the checkout alone
+FOR_TRAINING = {f"models/weights/{name}-trainable.pt" for name in ("live", "light")}  # in the checkout alone
 
 # Puts an importer in front of all others that knows nothing of PortAudio and RtMidi.
 WITHOUT_DEVICES = """

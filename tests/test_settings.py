@@ -42,6 +42,7 @@ OTHER = {
     "jobs": 3,
     "realtime": True,
     "latency_ms": 33.5,
+    "light": True,
     "priority": False,
     "stats": 2.5,
     "stats_file": "kept.jsonl",

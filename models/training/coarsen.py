@@ -1,4 +1,6 @@
-"""Begin a cheaper network where a trained one stands: ``python -m rt_melody.models.training.coarsen --checkpoint FINE --model light --out START``.
+"""Begin a cheaper network where a trained one stands.
+
+``python -m rt_melody.models.training.coarsen --checkpoint FINE --model light --out START``
 
 The cheaper network's second stage keeps every ``coarseness``-th position. What a kernel met between two of them is taken for the mean
 of either side, so that a kernel over fine positions becomes one over coarse ones; what has no positions is taken as it is. The
@@ -42,7 +44,7 @@ def coarsened(stored: dict, shape: ModelConfig) -> dict:
     """The averaged weights of a checkpoint's contents for a network of ``shape``. Raises DataError where that differs in more than
     the positions of its second stage."""
     source = ModelConfig.from_dict(stored["model"])
-    alike = {"name": shape.name, "coarseness": shape.coarseness, "wide_positions": shape.wide_positions, "narrow_positions": shape.narrow_positions}
+    alike = {name: getattr(shape, name) for name in ("name", "coarseness", "wide_positions", "narrow_positions")}
     if {**source.to_dict(), **alike} != shape.to_dict() or source.coarseness != FINE:
         raise DataError(f"a network {shape.name} cannot begin from one {source.name}: they differ in more than the positions of stage 2")
     wanted = TwoStageNet(shape).state_dict()

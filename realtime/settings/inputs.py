@@ -35,15 +35,11 @@ class TrackingSettings(SettingsModel):
     trust_model: bool = option(False, "run the code that a model file of another origin holds")
     light: bool = option(False, "hear with the light model, for slow machines: half the work, a little less sure", live=RESTART)
 
-    @model_validator(mode="after")
-    def _one_model(self) -> TrackingSettings:
-        if self.light and self.model is not None:
-            raise SettingsError(f"--light is a model of its own, and --model names {self.model}; leave one of the two out")
-        return self
-
     @property
     def chosen_model(self) -> str | None:
-        """The name of a shipped model, or a model file; None for what is shipped."""
+        """The name of a shipped model, or a model file; None for the surest that is shipped. Raises SettingsError for two at once."""
+        if self.light and self.model is not None:
+            raise SettingsError(f"--light is a model of its own, and --model names {self.model}; leave one of the two out")
         return "light" if self.light else self.model
 
 
