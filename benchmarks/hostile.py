@@ -104,7 +104,8 @@ def sound_recordings() -> list[bytes]:
 
 def sound_models() -> list[bytes]:
     """The shipped model, and an archive whose code makes a file as it is loaded."""
-    from rt_melody.models.shipped import SHIPPED, sealed
+    from rt_melody.models.shipped import SHIPPED
+    from rt_melody.models.torchscript import sealed
 
     shipped = SHIPPED.read_bytes()
     return [shipped, shipped if shipped[-71:-64] == b"sha256:" else sealed(shipped), _archive_that_acts()]
@@ -116,7 +117,8 @@ def _archive_that_acts() -> bytes:
 
     import torch
 
-    from rt_melody.models.torchscript import META, SHIPPED, archive_of, exported
+    from rt_melody.models.shipped import SHIPPED
+    from rt_melody.models.torchscript import META, archive_of, exported
 
     class Acting(torch.nn.Module):
         @exported

@@ -53,8 +53,8 @@ class StreamingModel:
     Torch's threads and denormals are left as they were found (see ``hop_computing``).
 
     ``path``: of a model file, or the name of a shipped one (see ``models.shipped``). ``trust_model``: run the code of a file of
-    another origin. Raises rt_melody.models.torchscript.ModelFileError for a
-    file that is no model, or of another origin and not trusted.
+    another origin. Raises rt_melody.models.torchscript.ModelFileError for a file that is no model, or of another origin and
+    not trusted.
     """
 
     def __init__(self, path: str | Path | None = None, trust_model: bool = False):
