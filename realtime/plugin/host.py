@@ -5,8 +5,9 @@ Conventions
 * It hears what the plugin writes into their memory (see memory.h), from where a stream began, in pieces that commands divide:
   so a change counts from the sample at which the host made it, and a take that is bounced twice is twice the same.
 * What comes in by the side-chain is the band (see reference/fed.py), which is taken out. None comes at no cost.
-* Live, no more sound may wait than the latency bound and the plugin's own wait; else it goes on from the newest (see
-  session.py). While the host bounces nothing is skipped.
+* It sleeps until a hop is complete, and tells the plugin when that will be (see memory.h).
+* Live, no more sound that completes a hop may wait than the latency bound and the plugin's own wait; else it goes on from the newest
+  (see session.py). While the host bounces nothing is skipped.
 * It ends with the pipe that wakes it, which the host's end closes, however that comes.
 * It says why there are no notes on stderr, which is the host's log, and in the memory.
 """
@@ -78,7 +79,7 @@ class PluginEngine:
         self._tracker: MelodyTracker | None = None
         self._sink = MidiSink(self._port)
         self._silent = True  # nothing was heard yet of this stream, and nothing said
-        self._position = shared["READ"]
+        self._position = self._due = shared["READ"]
         self._lost_seen = self._host_priority = -1
         self._piece, self._band = np.zeros(1, np.float32), np.zeros(1, np.float32)
         shared["ENGINE_VERSION"] = LAYOUT["VERSION_VALUE"]
@@ -105,12 +106,18 @@ class PluginEngine:
         self._show_life()
 
     def _is_woken(self) -> bool:
-        """Wait for sound or commands, a little; False where the host has gone."""
+        """Wait for sound that is of use or commands, a little; False where the host has gone."""
         self._show_life()
         self._follow_priority()
-        if select.select([self._pipe], [], [], LOOK_EVERY_S)[0] and not os.read(self._pipe, 65536):
+        wait_s = LOOK_EVERY_S if self._is_idle() else 0.0
+        if select.select([self._pipe], [], [], wait_s)[0] and not os.read(self._pipe, 65536):
             return False
         return time.monotonic_ns() - self._shared["HOST_BEAT"] < 1e9 * HOST_GONE_S
+
+    def _is_idle(self) -> bool:
+        """Whether there is nothing to do before more sound is there, or a command; the plugin is told how much."""
+        self._due = self._position + (1 if self._tracker is None else self._tracker.wanted_samples)
+        return self._shared.is_idle_until(self._due)
 
     def _follow_priority(self) -> None:
         """Before other programs, where the host's own thread is, and never before that: it must not wait for us."""
@@ -143,7 +150,7 @@ class PluginEngine:
                 self._reach(max(self._position, written) if self._tracker is None else self._position)
                 if command is None or command.position > self._position:
                     return
-            elif not self._shared["OFFLINE"] and written - self._position > self._most_waiting(self._tracker):
+            elif not self._shared["OFFLINE"] and written - max(self._position, self._due) > self._most_waiting(self._tracker):
                 self._skip(self._tracker, written)
             else:
                 self._hear(self._tracker, written if command is None else min(written, command.position))

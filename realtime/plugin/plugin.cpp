@@ -2,8 +2,9 @@
 // hears it there and puts MIDI events beside it, and the shell plays each at its sample. See memory.h for what they share.
 //
 // Conventions
-// - run() never allocates, takes no lock, and makes one system call, the write that wakes the engine. Where the host
-//   bounces, faster than the clock, it waits for the engine besides, so that the take is complete and always the same.
+// - run() never allocates, takes no lock, and makes one system call, the write that wakes the engine, where a block completes
+//   what that waits for (a hop of the tracker's; see RTM_DUE). Where the host bounces, faster than the clock, it waits for the
+//   engine besides, so that the take is complete and always the same.
 // - All times of a host are blocks; all times here are positions in the stream of samples (see memory.h).
 // - A thread of the shell's own, the keeper, starts the engine, starts it anew where it ended, and reaps it.
 // - The memory has no name that another program could meet: the engine inherits it, and the pipe that wakes it. It ends with
@@ -177,6 +178,9 @@ public:
             close(fd);
     }
 
+    // In sequential order with each other: what one side stored before it looks, the other side sees, or is seen by it.
+    int64_t getInOrder(const int word) const { return __atomic_load_n(words + word, __ATOMIC_SEQ_CST); }
+    void setInOrder(const int word, const int64_t value) { __atomic_store_n(words + word, value, __ATOMIC_SEQ_CST); }
     int64_t get(const int word) const { return __atomic_load_n(words + word, __ATOMIC_ACQUIRE); }
     void set(const int word, const int64_t value) { __atomic_store_n(words + word, value, __ATOMIC_RELEASE); }
     void add(const int word, const int64_t more) { set(word, get(word) + more); } // by its one writer
@@ -559,9 +563,11 @@ protected:
             fAnew = false;
             tellChanges(offset);
             const int64_t position = fMemory.get(RTM_WRITTEN);
+            const bool offline = bounces(now, frames);
             hear(in, frames, position);
-            fKeeper.wake();
-            if (bounces(now, frames))
+            if (isDue(position + frames) || offline)
+                fKeeper.wake();
+            if (offline)
                 await(position + frames - fWait);
             if (!fKeeper.alive(now) && !fOffline)
                 cut(offset);
@@ -620,10 +626,24 @@ protected:
 
     void hear(const float* const in[INPUTS], const uint32_t frames, const int64_t position)
     {
-        const bool sideChain = INPUTS > 2 && in[INPUTS - 2] != nullptr && in[INPUTS - 1] != nullptr;
         into(fMemory.voice, in[0], in[1], fHeard[0], frames, position);
-        into(fMemory.band, sideChain ? in[INPUTS - 2] : SILENCE, sideChain ? in[INPUTS - 1] : SILENCE, fHeard[1], frames, position);
-        fMemory.set(RTM_WRITTEN, position + frames);
+        const float *const left = INPUTS > 2 ? in[INPUTS - 2] : nullptr, *const right = INPUTS > 2 ? in[INPUTS - 1] : nullptr;
+        const bool sideChain = left != nullptr && right != nullptr && (sounds(left, frames) || sounds(right, frames));
+        fBandEnd = sideChain ? position + frames : fBandEnd;
+        if (position - RTM_SOUND_SAMPLES < fBandEnd) // else silence is what the ring holds there
+            into(fMemory.band, sideChain ? left : SILENCE, sideChain ? right : SILENCE, fHeard[1], frames, position);
+        fMemory.setInOrder(RTM_WRITTEN, position + frames);
+    }
+
+    // Whether the engine can do something now that it could not before: what it is woken for once.
+    bool isDue(const int64_t written)
+    {
+        const int64_t due = fMemory.getInOrder(RTM_DUE), commands = fMemory.get(RTM_COMMANDS_WRITTEN);
+        if (commands == fToldOf && (written < due || due == fWokenFor))
+            return false;
+        fToldOf = commands;
+        fWokenFor = written < due ? fWokenFor : due;
+        return true;
     }
 
     // The mean of the channels that have held sound, as everywhere in rt-melody: a silent side is no half of a voice.
@@ -811,6 +831,8 @@ private:
     float fSent[RTM_PARAMETER_COUNT]; // as the engine was told
     double fRate = getSampleRate(), fLead = 0.0;
     int64_t fBlock = getBufferSize(), fWait = 0, fLatency = 0, fStart = 0, fLastNs = 0;
+    int64_t fBandEnd = -RTM_SOUND_SAMPLES; // the last of the band that was no silence
+    int64_t fWokenFor = -1, fToldOf = 0; // the newest RTM_DUE, and the commands, for which the engine was woken
     bool fHeard[2][2] = {}, fPlaying = false, fOffline = false, fGaveUp = false, fDirect = false, fAnew = false;
     bool fNotes[16][128] = {};
     int fSounding = 0;

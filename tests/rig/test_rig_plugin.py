@@ -357,6 +357,7 @@ def test_an_engine_that_is_not_there_or_of_another_kind_is_told_and_sound_passes
 
 
 NAMED = ("WORDS", "EVENTS_WRITTEN", "EVENTS_READ", "ENGINE_VERSION", "ENGINE_STATE", "ENGINE_BEAT")
+SLEEPING = ("ENGINE_VERSION", "VERSION_VALUE", "PROCESSED", "DUE", "ENGINE_STATE", "ENGINE_BEAT")
 HOSTILE = """#!{python}
 import mmap, os, random, time
 random.seed(1)
@@ -404,6 +405,54 @@ def test_an_engine_that_writes_what_it_likes_harms_no_host(host, song, tmp_path,
     assert all(0x80 <= m[0] < 0xF0 and max(m[1:]) < 0x80 and len(m) in (2, 3) for _, m in got)
     if other_version != LAYOUT["VERSION_VALUE"]:
         assert "is of another version" in capfd.readouterr().err and engines() == []
+
+
+SLEEPER = """#!{python}
+import mmap, os, threading, time
+memory, calls = mmap.mmap(3, 0), 0
+def put(word, value):
+    memory[8 * word : 8 * word + 8] = value.to_bytes(8, "little")
+put({engine_version}, {version_value})
+put({processed}, 1 << 60)
+put({due}, 20000)
+put({engine_state}, 1)
+def live():
+    while True:
+        put({engine_beat}, time.monotonic_ns())
+        time.sleep(0.005)
+threading.Thread(target=live, daemon=True).start()
+while True:
+    calls += len(os.read(4, 65536))
+    with open("{told}.new", "w") as file:
+        file.write(str(calls))
+    os.rename("{told}.new", "{told}")
+"""
+
+
+def test_an_engine_is_woken_by_the_block_that_completes_what_it_waits_for_by_a_change_and_in_a_bounce(host, song, tmp_path, monkeypatch):
+    script, told = tmp_path / "engine", tmp_path / "calls"
+    script.write_text(SLEEPER.format(python=sys.executable, told=told, **{name.lower(): LAYOUT[name] for name in SLEEPING}))
+    script.chmod(0o755)
+    monkeypatch.setenv("RT_MELODY_PLUGIN_ENGINE", str(script))
+    plugin = host()
+
+    def woken(blocks: int, times: int) -> None:
+        for start in range(0, 64 * blocks, 64):
+            plugin.play(song[start : start + 64])
+            time.sleep(64 / RATE)  # no host that runs ahead of the clock
+        wait_until(lambda: told.exists() and int(told.read_text()) == times, START_S, f"the engine, woken {times} times")
+
+    woken(1, 2)  # by the stream that begins, and its first block
+    woken(311, 2)
+    woken(1, 3)  # 20032 samples
+    woken(100, 3)
+    plugin.set("TRANSPOSE", 12.0)
+    woken(1, 4)
+    woken(100, 4)
+    plugin.set("FREEWHEEL", 1.0)
+    woken(5, 4 + 1 + 5)  # another stream begins
+    time.sleep(0.2)
+    assert told.read_text() == "10", "it was woken more often"
 
 
 # ---- VST3
