@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ RATE, BLOCK = 48_000, 128
 SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/default-GM.sf2", "/usr/share/soundfonts/default.sf2")
 OCARINA = 79  # counted from 0
 MOST_SILENT_S = 60.0  # until a new engine plays, on a machine that is busy
+TOLD_EVERY = 10  # kills
 DIES_AWAY_S = 1.0  # its release, and what the shell needs to end it; a new engine takes longer
 HOST = Path(__file__).parent / "rig" / "plugin_host.cpp"
 
@@ -144,7 +146,8 @@ def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
                 time.sleep(0.01)
         if engines := live.engines():
             amid, before, at_ns, done = bool(live.on), synth.voices(), time.monotonic_ns(), done + 1
-            os.kill(engines[0], signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself just now
+                os.kill(engines[0], signal.SIGKILL)
             if amid:
                 time.sleep(DIES_AWAY_S)
                 stuck = bool(live.on) and min(live.on.values()) < at_ns
@@ -152,6 +155,8 @@ def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
                 took_ms += [] if stuck else [(live.off_ns - at_ns) / 1e6]
                 sounded += before > 0
                 voices += [] if live.on else [synth.voices()]  # a new engine may have begun a note already
+            if done % TOLD_EVERY == 0:
+                print(f"{done} engines killed, {sounded} while FluidSynth sounded, voices left on {sum(voices)}", file=sys.stderr, flush=True)
     times = {"median ms": round(float(np.median(took_ms)), 1), "worst ms": round(max(took_ms), 1)} if took_ms else {}
     heard = {"FluidSynth sounded before": sounded, "asked after": len(voices), "voices left on": sum(voices)}
     return {"kills": done, "amid a note": len(took_ms) + left_on, "left on": left_on, **times, **heard}

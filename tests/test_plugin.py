@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from math import nan
 from pathlib import Path
 
@@ -382,6 +383,25 @@ def test_a_place_that_cannot_be_written_is_told(home):
     (home / ".lv2").write_text("a file where a folder should be")
     with pytest.raises(OutputError, match=r"rt-melody.lv2 cannot be written .*--system"):
         installing.install(["lv2"], False, lambda line: None)
+
+
+def test_what_keeps_other_users_from_running_a_program_is_found():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve() / "of-somebody"
+        folder.mkdir()
+        program, link = folder / "rt-melody", folder.parent / "linked"
+        program.touch(mode=0o755)
+        link.symlink_to(program)
+        folder.parent.chmod(0o755)
+        folder.chmod(0o755)
+        if installing.closed_to_others(folder.parent):
+            pytest.skip("the folder for temporary files is closed to others")
+        assert installing.closed_to_others(program, link) is None
+        folder.chmod(0o700)
+        assert installing.closed_to_others(link) == folder
+        folder.chmod(0o755)
+        program.chmod(0o744)
+        assert installing.closed_to_others(link, folder) == program
 
 
 @pytest.mark.parametrize(

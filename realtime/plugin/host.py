@@ -27,7 +27,8 @@ from rt_melody.realtime.engine import load_streaming_model
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
 from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.plugin.memory import LAYOUT, Command, Shared
-from rt_melody.realtime.plugin.parameters import COUNT, is_mute, settings_of
+from rt_melody.realtime.plugin.parameters import COUNT, is_mute, settings_of, wants_panel
+from rt_melody.realtime.plugin.showing import InstancePanel
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sources.blocks import check_sample_rate
@@ -78,6 +79,7 @@ class PluginEngine:
         self._settings = Settings()
         self._tracker: MelodyTracker | None = None
         self._sink = MidiSink(self._port)
+        self._panel = InstancePanel(say)
         self._silent = True  # nothing was heard yet of this stream, and nothing said
         self._position = self._due = shared["READ"]
         self._lost_seen = self._host_priority = -1
@@ -185,6 +187,8 @@ class PluginEngine:
 
     def _give(self, heard: Sequence[Heard]) -> None:
         for item in heard:
+            if self._tracker is not None:
+                self._panel.take(self._tracker, item)
             if isinstance(item, PitchFrame):
                 self._sink.frame(item)
             else:
@@ -209,6 +213,7 @@ class PluginEngine:
         self._values = [self._shared.parameter(number) for number in range(COUNT)]
         with suppress(SettingsError):  # told by _change
             self._settings = settings_of(self._values)
+        self._show()
         if stream := self._shared["STREAM"]:
             start = self._shared["START"]
             self._begin_stream(stream, start, self._shared["RATE"])
@@ -242,6 +247,7 @@ class PluginEngine:
             self._shared.fail(str(error))
             return None
         tracker.mute(is_mute(self._values))
+        self._panel.begin()
         self._piece, self._band = (np.zeros(round(PIECE_S * rate), np.float32) for _ in range(2))
         self._shared["LATENCY"] = _samples(tracker)
         if self._shared["ENGINE_STATE"] == LAYOUT["FAILED"]:
@@ -266,6 +272,7 @@ class PluginEngine:
         except SettingsError as error:
             say(f"{error}; what was set before is kept")
             return
+        self._show()
         if tracker is None:
             return
         if before.tracking != self._settings.tracking:
@@ -279,6 +286,10 @@ class PluginEngine:
             self._sink.change(self._settings)
         if tracker is not None:
             self._give(tracker.mute(is_mute(self._values)))
+
+    def _show(self) -> None:
+        self._panel.change(self._settings)
+        self._panel.want(wants_panel(self._values))
 
 
 def _samples(tracker: MelodyTracker) -> int:

@@ -98,7 +98,8 @@ enum RtmParameter {
     RTM_PARAMETER_PANIC = 12, // at 1 all sound ends
     RTM_PARAMETER_DIRECT = 13, // 1: the sound passes at once, not in line with the notes
     RTM_PARAMETER_FREEWHEEL = 14, // 1: the host bounces, so the shell waits for the engine
-    RTM_PARAMETER_COUNT = 15,
+    RTM_PARAMETER_PANEL = 15, // 1: the engine shows what it hears in the browser
+    RTM_PARAMETER_COUNT = 16,
 };
 
 #endif

@@ -52,7 +52,7 @@ namespace {
 constexpr int64_t MS = 1000000; // ns
 constexpr int64_t LATE_NS = 60 * MS; // an engine that has not been seen for so long is late: its notes end
 constexpr int64_t HUNG_NS = 5000 * MS; // ... for so long is ended and started anew
-constexpr int64_t START_NS = 120000 * MS; // the first start of all compiles
+constexpr int64_t START_NS = 120000 * MS; // what loading may take: the first start of all compiles, and a machine may be busy
 constexpr int64_t KEEPER_NS = 10 * MS;
 constexpr int64_t LEAST_WAIT_MS = 5; // what the engine needs to compute in, where blocks are shorter
 constexpr int64_t GIVE_UP_NS = 130000 * MS; // without progress, while bouncing
@@ -97,6 +97,7 @@ const Told PARAMETERS[RTM_PARAMETER_COUNT] = {
     {"Panic", "panic", "", 0, 0, 1, kParameterIsAutomatable | kParameterIsTrigger | kParameterIsInteger, nullptr, 0},
     {"Sound", "sound", "", 0, 0, 1, WHOLE, PASSAGES, 2},
     {"Bounce: wait for the engine", "freewheel", "", 0, 0, 1, WHOLE | kParameterIsBoolean, nullptr, 0},
+    {"Panel in the browser", "panel", "", 0, 0, 1, kParameterIsInteger | kParameterIsBoolean, nullptr, 0},
 };
 
 int64_t nowNs()
@@ -299,7 +300,7 @@ private:
             fHopeless.store(true);
             fWanted.store(false);
             end();
-        } else if (now - (beat > fStartedNs ? beat : fStartedNs + START_NS) > HUNG_NS) {
+        } else if (state == RTM_STARTING ? now - fStartedNs > START_NS : now - beat > HUNG_NS) {
             say("the engine hangs; it is started anew");
             end();
             gone(now);
