@@ -52,10 +52,10 @@ namespace {
 constexpr int64_t MS = 1000000; // ns
 constexpr int64_t LATE_NS = 60 * MS; // an engine that has not been seen for so long is late: its notes end
 constexpr int64_t HUNG_NS = 5000 * MS; // ... for so long is ended and started anew
-constexpr int64_t START_NS = 120000 * MS; // what loading may take: the first start of all compiles, and a machine may be busy
+constexpr int64_t START_NS = 300000 * MS; // what loading may take: the first start of all compiles, and a machine may be slow or busy
 constexpr int64_t KEEPER_NS = 10 * MS;
 constexpr int64_t LEAST_WAIT_MS = 5; // what the engine needs to compute in, where blocks are shorter
-constexpr int64_t GIVE_UP_NS = 130000 * MS; // without progress, while bouncing
+constexpr int64_t GIVE_UP_NS = START_NS + 10000 * MS; // without progress, while bouncing
 constexpr int64_t LONGEST_BOUND_MS = 500;
 constexpr double BEHIND_S = 0.2; // a live host that stood still may make up for so much
 constexpr double AHEAD_S = 0.025; // ahead of the clock by so much and three blocks: no live host

@@ -36,7 +36,7 @@ BOUND = RATE * 50 // 1000
 MOST = 1024
 OFF_WITHIN_S = 0.1
 CLAP_HOST, ARDOUR_SCRIPT = HERE / "clap_host.cpp", Path(__file__).parent / "ardour_plugin.lua"
-START_S = 120.0  # of an engine, on a machine that is busy
+START_S = 300.0  # of an engine, on a machine that is busy
 HELD = 64  # a note that the demo song does not begin with
 
 
