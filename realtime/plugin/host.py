@@ -103,9 +103,9 @@ class PluginEngine:
         if not self._shared["STREAM"]:
             MelodyTracker.from_settings(self._settings, USUAL_RATE, self._model).warm_up()
         self._read_all_anew()
+        self._show_life()  # before it counts: loading may have taken longer than an engine may hang
         if self._shared["ENGINE_STATE"] == LAYOUT["STARTING"]:
             self._shared["ENGINE_STATE"] = LAYOUT["READY"]
-        self._show_life()
 
     def _is_woken(self) -> bool:
         """Wait for sound that is of use or commands, a little; False where the host has gone."""
