@@ -4,7 +4,8 @@ Conventions
 -----------
 * The page is served by a process of its own (see server.py), so that nothing that browsers do takes time from the music here. What
   goes there waits in a queue of ``MOST`` items, which a thread writes; what finds it full is dropped and counted.
-* The sink hands on what it heard every ``BATCH_S`` of stream time, as it is: the thread that writes makes text of it.
+* The sink hands on what it heard every ``BATCH_S`` of stream time, as it is: the thread that writes makes text of it. It is the last
+  sink, and wakes that thread when the hop is through: what is done for the page is done while the music waits for sound.
 * What comes from there is obeyed by a thread of its own, as often as the child sends, which is at most fifty times a second.
 """
 
@@ -31,8 +32,8 @@ from rt_melody.realtime.timing.background import BackgroundWriter
 from rt_melody.realtime.timing.figures import Figures
 from rt_melody.realtime.types import NoteEvent, PitchFrame
 
-BATCH_S = 0.019  # a little less than two hops
-POSTERIOR_S = 0.039  # so often the posterior is shown
+BATCH_S = 0.029  # a little less than three hops: the page moves what it has between two messages
+POSTERIOR_S = 0.059  # so often the posterior is shown: with every other message
 MOST = 200  # items on their way to the child: seconds
 SOUND_MOST = 150  # of them samples, so that the rest finds a place
 HISTOGRAM_MS = 2.0  # width of the bins of lateness that are shown
@@ -90,7 +91,7 @@ class Panel:
         if "sound" in item:
             self._waiting_sound -= 1
         try:
-            self._pipe.write(json.dumps(encoded(item), default=_plain).encode() + b"\n")
+            self._pipe.write(JSON.encode(encoded(item)).encode() + b"\n")
             self._pipe.flush()
         except (OSError, ValueError):  # it has ended, as its reader says
             pass
@@ -169,11 +170,10 @@ class Panel:
 def encoded(item: dict[str, Any]) -> dict[str, Any]:
     """An item as the wire has it: what the music's thread left to be done."""
     if "heard" in item:
-        item = {**item, "heard": [pack(one) for one in item["heard"]]}
+        item = {**item, "heard": pack(item["heard"])}
     if "posterior" in item:
         time_s, voicing, row = item["posterior"]
-        seen = (255.0 * voicing * np.frombuffer(row, np.float32)).astype(np.uint8)
-        item = {**item, "posterior": [time_s, base64.b64encode(seen.tobytes()).decode()]}
+        item = {**item, "posterior": [time_s, voicing, base64.b64encode(row).decode()]}
     if "sound" in item:
         item = {"sound": base64.b64encode(item["sound"]).decode()}
     return item
@@ -185,6 +185,9 @@ def _nothing(_: Orders) -> None: ...
 def _plain(number: Any) -> Any:
     """A number of NumPy's as one of Python's."""
     return number.item()
+
+
+JSON = json.JSONEncoder(default=_plain, separators=(",", ":"))
 
 
 def _serve(where: str, browse: bool) -> subprocess.Popen[bytes]:

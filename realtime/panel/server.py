@@ -7,8 +7,8 @@ Conventions
   cookie then remembers.
 * What a browser sends along is checked: the host that it meant, and that the page which opens the socket is ours. Messages are of
   ``LARGEST_BYTES`` at most. No script, style or picture of another origin is allowed in the page.
-* A page gets the whole state, then news ``TICKS_A_SECOND`` times a second. One that does not read misses news, and gets the whole
-  state once it reads again; nobody waits for it.
+* A page gets the whole state, then news as the music tells them, at intervals of ``TICK_S`` at least; every ``IDLE_TICK_S`` where it
+  tells none. One that does not read misses news, and gets the whole state once it reads again; nobody waits for it.
 * Of what pages send, the newest value of each setting goes on to the music, as often.
 
 aiohttp serves HTTP and web sockets in one package, which comes as a wheel for every platform that PyTorch has one for.
@@ -25,6 +25,7 @@ import re
 import secrets
 import sys
 import tempfile
+import time
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -44,11 +45,12 @@ from rt_melody.realtime.settings.profiles import own_profiles
 LOOPBACK = "127.0.0.1"
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 USUAL_PORT = 7464  # S I N G on a telephone
-TICKS_A_SECOND = 40.0
+TICK_S = 0.02
+IDLE_TICK_S = 0.05
 LARGEST_BYTES = 4096
 PAGES = 32  # open at once
 NICE = 5
-UNREAD_MOST = 40  # news that a page may leave unread: a second
+UNREAD_MOST = 40  # news that a page may leave unread: more than a second
 LINE_LIMIT = 1 << 22
 COOKIE = "rt-melody"
 HERE = Path(__file__).parent / "page"
@@ -106,6 +108,7 @@ class Server:
         self._with_sound = False
         self._looking: asyncio.Task[None] | None = None
         self._paused_for_setup = False
+        self._ticked_s = float("-inf")
 
     def application(self) -> web.Application:
         """What aiohttp serves."""
@@ -262,6 +265,13 @@ class Server:
             else:
                 self.say(send=[name, value])
 
+    def tick_after(self, interval_s: float) -> None:
+        """``tick``, where the last one is so long ago."""
+        now_s = time.monotonic()
+        if now_s - self._ticked_s >= interval_s:
+            self._ticked_s = now_s
+            self.tick()
+
     def tick(self) -> None:
         """The news to all pages, and what they ask to the music."""
         if self._paused_for_setup and not self.state.in_setup:
@@ -307,12 +317,14 @@ def _take_line(server: Server, line: bytes) -> None:
 
         item["sound"] = base64.b64decode(item["sound"])
     server.state.take(item)
+    if "heard" in item:
+        server.tick_after(TICK_S)
 
 
 async def _tick(server: Server) -> None:
     while True:
-        await asyncio.sleep(1.0 / TICKS_A_SECOND)
-        server.tick()
+        await asyncio.sleep(IDLE_TICK_S)
+        server.tick_after(IDLE_TICK_S)
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int, any_port: bool) -> int:

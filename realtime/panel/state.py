@@ -11,8 +11,11 @@ Conventions
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from typing import Any
+
+import numpy as np
 
 from rt_melody.realtime.calibration import PHASE_S, PHASES, Calibration, Guide, calibrate, tightest_bound_ms
 from rt_melody.realtime.control.desk import LIVE
@@ -65,8 +68,7 @@ class PanelState:
             self.takes.now.begin(origin_s)
 
     def _take_heard(self, heard: list[Any]) -> None:
-        for packed in heard:
-            item = unpack(packed)
+        for item in unpack(heard):
             self._show(item)
             if (take := self.takes.now) is not None:
                 take.hear(item)
@@ -108,7 +110,10 @@ class PanelState:
         new.append(row)
 
     def _take_posterior(self, told: list[Any]) -> None:
-        self._posterior = [round(told[0] + self._shift_s, 3), told[1], round(self.settings.performance.shift_semitones, 3)]
+        time_s, voicing, row = told
+        seen = (255.0 * voicing * np.frombuffer(base64.b64decode(row), np.float32)).astype(np.uint8)
+        shift = round(self.settings.performance.shift_semitones, 3)
+        self._posterior = [round(time_s + self._shift_s, 3), base64.b64encode(seen.tobytes()).decode(), shift]
 
     def _take_orders(self, orders: dict[str, Any]) -> None:
         self.settings = Settings(**orders.pop("settings"))
