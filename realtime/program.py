@@ -259,7 +259,7 @@ class Program:
         parts = [[part.name, part.ms] for part in latency.parts] + [["note confirmation", latency.confirmation_ms]]
         info = source.info if isinstance(source, MicrophoneSource) else None
         return {
-            "state": "listening", "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
+            "state": "listening", "preparing": None, "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
             "rate_hz": source.sample_rate, "hop_ms": 1000.0 * session.tracker.hop_s, "latency": parts, "bound_ms": latency.bound_ms,
             "total_ms": latency.total_ms, "least_bound_ms": session.tracker.least_bound_ms,
             "outputs": [said for sink in session.sinks if (said := sink.connected_to)],
@@ -276,8 +276,10 @@ class Program:
                 control = open_ones.enter_context(OscControl(self.desk, host, port, self._tell_loss))
                 self._tell(f"OSC at {host}, port {control.port} changes settings: /rt-melody/set/NAME VALUE")
             if (where := self.settings.control.panel) is not None:
-                self.panel = open_ones.enter_context(_open_panel(self.desk, where, self._tell_loss))
-                self._tell(f"the panel is at {self.panel.url}", always=True)
+                self.panel = open_ones.enter_context(_open_panel(self.desk, where, self._tell_loss, self._tell_url))
+                self._tell_compiling()
+                import_module("rt_melody.realtime.engine")  # and with it torch, while the process gets ready
+                _ = self.panel.url  # or why there is none
             yield
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
@@ -385,14 +387,31 @@ class Program:
         if self.panel and "\n" not in text:
             self.panel.send(**{"alert" if always else "said": text})
 
+    def _tell_url(self, url: str) -> None:
+        """Called by the panel's thread."""
+        self.say(f"the panel is at {url}")
+
     def say(self, text: str) -> None:
         """A sentence, to whoever is told."""
         say(text)
+
+    def _tell_compiling(self) -> None:
+        """Say so if the kernels are not compiled yet, as at the first start: it takes a while."""
+        from rt_melody.kernels.compiled import before_compiling
+
+        before_compiling(self._tell_first_start)
+
+    def _tell_first_start(self, kept: bool) -> None:
+        often = "only this once" if kept else "at each start"
+        self._tell(f"preparing for this machine, which takes up to a minute, {often}")
+        if self.panel:
+            self.panel.state(preparing=often)
 
     def _tell_loading(self, sinks: list[EventSink]) -> None:
         if self.panel:
             self.panel.state(state="loading")
         if self.tracker is None:
+            self._tell_compiling()
             if not self.panel and not any(sink.is_output for sink in sinks):
                 self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
             self._tell("loading, which takes a few seconds")
@@ -451,14 +470,14 @@ class Program:
             self.display.status(self.tracker.latency.total_ms, stats.skips)
 
 
-def _open_panel(desk: Desk, where: str, tell: Callable[[str], object]) -> Panel:
+def _open_panel(desk: Desk, where: str, tell: Callable[[str], object], on_url: Callable[[str], object]) -> Panel:
     """Raises SettingsError where what serves it is not installed."""
     if find_spec("aiohttp") is None:
         raise SettingsError(missing_package("--panel", "aiohttp"))
     from rt_melody.realtime.panel.link import Panel
 
     browse = sys.stderr is not None and sys.stderr.isatty()
-    return Panel(desk, where, tell, browse, meanwhile=lambda: import_module("rt_melody.realtime.engine"))  # and with it torch
+    return Panel(desk, where, tell, browse, on_url)
 
 
 def unusable_line(names: Sequence[str], number: int) -> str | None:

@@ -488,8 +488,10 @@ def test_a_port_that_is_taken_is_told(capsys, monkeypatch):
     assert "give another: --panel PORT" in json.loads(answer)["error"]
     child = [sys.executable, "-S", "-c", f"print({answer!r})"]
     monkeypatch.setattr(link, "_serve", lambda where, browse: subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-    with pytest.raises(DeviceError, match="give another"):
-        Panel(Desk(), "0")
+    told = []
+    with Panel(Desk(), "0", told.append, on_url=told.append) as panel, pytest.raises(DeviceError, match="give another"):
+        _ = panel.url
+    assert told == []
 
 
 # --- the command

@@ -41,10 +41,10 @@ GONE = "the panel's process has ended; the music goes on without it"
 
 
 class Panel:
-    """The process that serves the page, from now until ``close``. Raises DeviceError where it cannot.
+    """The process that serves the page, from now until ``close``.
 
-    ``where``: HOST:PORT, PORT, or ``auto``; ``tell`` takes a sentence from another thread; ``browse``: open a browser; ``meanwhile``: what
-    is to be done in any case, while the process gets ready.
+    ``where``: HOST:PORT, PORT, or ``auto``; ``tell`` takes a sentence from another thread, ``on_url`` the page's address likewise, as
+    soon as it can be opened; ``browse``: open a browser.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class Panel:
         where: str,
         tell: Callable[[str], object] = lambda text: None,
         browse: bool = False,
-        meanwhile: Callable[[], object] = lambda: None,
+        on_url: Callable[[str], object] = lambda url: None,
     ) -> None:
-        self._desk, self._tell = desk, tell
+        self._desk, self._tell, self._on_url = desk, tell, on_url
         self._child = _serve(where, browse)
-        meanwhile()
         assert self._child.stdin is not None and self._child.stdout is not None  # both were asked for
         self._pipe, self._answers = self._child.stdin, self._child.stdout
-        self.url = self._first_answer()
+        self._answer: dict[str, str] = {}  # the first
+        self._answered = threading.Event()
         self._writer: BackgroundWriter[dict[str, Any]] = BackgroundWriter(self._write, MOST)
         self._waiting_sound = 0
         self._sound_wanted = self._closing = False
@@ -71,13 +71,14 @@ class Panel:
         self._reader = threading.Thread(target=self._hear, name="panel", daemon=True)
         self._reader.start()
 
-    def _first_answer(self) -> str:
-        line = self._answers.readline()
-        answer = json.loads(line) if line else {"error": "the process that was to serve the panel did not start; try again"}
-        if "url" not in answer:
+    @property
+    def url(self) -> str:
+        """The page's address, which is waited for. Raises DeviceError where the page cannot be served."""
+        self._answered.wait()
+        if "url" not in self._answer:
             self._child.wait()
-            raise DeviceError(answer["error"])
-        return answer["url"]
+            raise DeviceError(self._answer["error"])
+        return self._answer["url"]
 
     # ---- to the page ---------------------------------------------------------------------------
 
@@ -129,6 +130,12 @@ class Panel:
     # ---- from the page -------------------------------------------------------------------------
 
     def _hear(self) -> None:
+        line = self._answers.readline()
+        self._answer = json.loads(line) if line else {"error": "the process that was to serve the panel did not start; try again"}
+        self._answered.set()
+        if "url" not in self._answer:
+            return
+        self._on_url(self._answer["url"])
         for line in self._answers:
             asked = json.loads(line)
             try:

@@ -50,6 +50,7 @@ IDLE_TICK_S = 0.05
 LARGEST_BYTES = 4096
 PAGES = 32  # open at once
 NICE = 5
+LOADING_STEPS, LOADING_STEP_S = 50, 0.1  # for so long devices are not looked for while the music's end gets ready
 UNREAD_MOST = 40  # news that a page may leave unread: more than a second
 LINE_LIMIT = 1 << 22
 COOKIE = "rt-melody"
@@ -248,6 +249,10 @@ class Server:
             self._looking = asyncio.create_task(self._find_devices())
 
     async def _find_devices(self) -> None:
+        for _ in range(LOADING_STEPS):  # the music comes first, for a while
+            if not self.state.is_loading:
+                break
+            await asyncio.sleep(LOADING_STEP_S)
         self.state.put("devices", await find_devices())
 
     def say(self, **item: Any) -> None:

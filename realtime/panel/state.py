@@ -152,6 +152,11 @@ class PanelState:
         return bool(self._shown.get("orders", {}).get("paused"))
 
     @property
+    def is_loading(self) -> bool:
+        """Whether the music's end is getting ready."""
+        return self._shown["state"]["state"] == "loading"
+
+    @property
     def profiles(self) -> list[str]:
         """Those that were chosen last."""
         return list(self._shown.get("orders", {}).get("profiles", []))

@@ -7,7 +7,7 @@ const PLAIN = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const FLOOR_DB = -80, SILENT_DB = -115, WINDOW_S = 8, KEEP_S = 14, BINS_PER_SEMITONE = 5, LOWEST_BIN = 33;
 
 const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null, profiles: [], setup: null };
-let frames = [], notes = [], heat = [], newest = 0, arrived = 0, socket = null, offset = null;
+let frames = [], notes = [], heat = [], newest = 0, arrived = -Infinity, socket = null, offset = null;
 
 // ---- the socket -------------------------------------------------------------------------------
 
@@ -90,12 +90,12 @@ function refresh(name, before, whole) {
 
 function show(kind) {
   const state = shown.state, paused = kind === "listening" && shown.orders.paused;
-  const words = { loading: "loading…", listening: state.source ? `listening: ${state.source}` : "listening", stopped: "stopped", lost: "the program has ended" };
+  const words = { loading: state.preparing ? "preparing…" : "loading…", listening: state.source ? `listening: ${state.source}` : "listening", stopped: "stopped", lost: "the program has ended" };
   const pill = $("state"), text = paused ? "paused: nothing is played" : words[kind] || kind;
   pill.dataset.state = paused ? "paused" : kind;
   if ($("state-text").textContent !== text) { $("state-text").textContent = text; pill.title = text; $("live").textContent = text; }
   const hints = {
-    loading: "Loading: a few seconds.", stopped: "Press Start and sing. No microphone at hand? Press Demo: the program sings to itself.",
+    loading: state.preparing ? `Preparing for this machine, ${state.preparing}. It takes up to a minute; then you can sing.` : "Loading: a few seconds.", stopped: "Press Start and sing. No microphone at hand? Press Demo: the program sings to itself.",
     lost: "The program has ended. Start rt-melody again: this page finds it.",
   };
   $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0) || !!shown.setup;
