@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from rt_melody.realtime.band import KnownBand, known_band, read_backing, said_of_backing
 from rt_melody.realtime.checks import check_all, is_paced, jobs_for, make_folders, meant, name_in_graph
 from rt_melody.realtime.console import reader_has_gone, say
-from rt_melody.realtime.control.desk import Desk, needing_restart
+from rt_melody.realtime.control.desk import Desk, Orders, needing_restart
 from rt_melody.realtime.errors import InputError, RtMelodyError, SettingsError, missing_package
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.session import Session, SessionStats, close_all, closing
 from rt_melody.realtime.settings import VIRTUAL, Settings
+from rt_melody.realtime.settings.files import Values
 from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
@@ -57,8 +58,17 @@ class Panics(Protocol):
 class Program:
     """Settings turned into a source, a tracker and sinks, input after input."""
 
-    def __init__(self, settings: Settings, signals: StopSignals, config: str | None = None, several: bool | None = None) -> None:
-        """``several``: whether what goes out is named after its input; None: where there are several."""
+    def __init__(
+        self,
+        settings: Settings,
+        signals: StopSignals,
+        config: str | None = None,
+        several: bool | None = None,
+        profiles: Sequence[str] = (),
+        asked: Values | None = None,
+    ) -> None:
+        """``several``: whether what goes out is named after its input; None: where there are several. ``profiles`` and ``asked``: see
+        ``Desk``."""
         inputs: list[str] = [name for given in settings.source.input for name in meant(given)]
         self.settings: Settings = settings.changed(source=settings.source.changed(input=inputs))
         self.inputs, self.several, self.signals = inputs, len(inputs) > 1 if several is None else several, signals
@@ -69,7 +79,8 @@ class Program:
         self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
         self.jack: JackClient | None = None
-        self.desk = Desk(self.settings)
+        known = None if asked is None else {**asked, "source": {**asked.get("source", {}), "input": inputs}}
+        self.desk = Desk(self.settings, profiles=profiles, asked=known)
         self.live: list[EventSink] = []
         self._live_for: object = None  # what they were made from
         self._tracker_for: object = None  # what the tracker was made from
@@ -148,7 +159,7 @@ class Program:
         """Whether it was heard to its end. Heard anew, to the same files, as often as the desk asks for what a run cannot change."""
         files: list[EventSink] = []
         with closing(files):
-            before: Settings | None = None
+            before: Orders | None = None
             while True:
                 try:
                     if before is not None:
@@ -163,7 +174,7 @@ class Program:
                     continue
                 if not session.restart:
                     return session.ended
-                before = self.settings
+                before = session.orders
 
     def _hear(self, name: str, files: list[EventSink]) -> Session:
         """One run of one input, or several, as long as the input stays. ``files``: its sinks, which are made where there are none."""

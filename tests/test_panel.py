@@ -164,7 +164,7 @@ def test_the_setup_guides_finds_and_keeps_while_the_music_rests(folder, tmp_path
     server._obey('{"keep": " alto "}')
     server.tick()
     told = [json.loads(line)["send"] for line in lines.getvalue().splitlines()]
-    assert told == [["pause", True], ["pause", False], ["profile", ["alto", "lead"]]]
+    assert told == [["pause", True], ["pause", False], ["profile", ["alto", "lead"]], ["follow", "alto"]]
     played = make_settings(base=profiles.profile_values(["alto"])).performance
     assert (played.lowest, played.highest) == (43, 71) and -60 < float(played.gate) < -20
     assert state.whole()["setup"] is None and ["alto", "own"] in [one[:2] for one in state.whole()["profiles"]]

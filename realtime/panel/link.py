@@ -98,7 +98,7 @@ class Panel:
             pass
 
     def _pass_on_orders(self, orders: Orders) -> None:
-        told = {name: getattr(orders, name) for name in ("paused", "panics", "running", "profiles")}
+        told = {name: getattr(orders, name) for name in ("paused", "panics", "running", "profiles", "kept")}
         self.send(orders={"settings": asked_values(orders.settings), **told})
 
     def state(self, **parts: Any) -> None:

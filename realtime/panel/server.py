@@ -34,7 +34,7 @@ from urllib.parse import quote
 
 from aiohttp import WSMsgType, web
 
-from rt_melody.realtime.control.desk import PAUSE, PROFILE
+from rt_melody.realtime.control.desk import FOLLOW, PAUSE, PROFILE
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
 from rt_melody.realtime.panel.browser import has_browser
 from rt_melody.realtime.panel.devices import find_devices
@@ -240,6 +240,7 @@ class Server:
         try:
             if self.state.keep_setup(name, datetime.date.today().isoformat()):
                 self._asked[PROFILE] = [name, *(chosen for chosen in self.state.profiles if chosen not in own_profiles())]
+                self._asked[FOLLOW] = name  # it was asked for last
         except RtMelodyError as error:
             self.state.take({"alert": str(error)})
 

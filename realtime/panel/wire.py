@@ -7,7 +7,7 @@ origin      when stream time 0 was, by ``time.perf_counter``; again after a skip
 heard       frames and events in the order in which they came: see ``pack`` and ``unpack``
 posterior   [time_s, probability of singing, base64 of a float32 a pitch bin, of the machine's own byte order]
 sound       base64 of 16-bit samples, little-endian, at the rate that ``state`` tells
-orders      {"settings": what was asked for by groups, "paused", "panics", "running", "profiles"}
+orders      {"settings": what was asked for by groups, "paused", "panics", "running", "profiles", "kept"} (see control/desk.py)
 state       what there is to show, by name, in place of what was told before
 figures     how the session keeps time (see timing/figures.py), and the spread of its lateness
 said        a sentence for the player; ``alert``: one that must not be missed

@@ -254,11 +254,12 @@ function makeControls() {
 const there = (name) => name in shown.controls.settings;
 function voiceCard() { // the singer's own profile, and a preset over it
   const card = element("div", { className: "card voice" }), button = element("button", { id: "fit", textContent: "Fit it to my voice (20 s)" });
+  const kept = element("p", { id: "kept", className: "faint" }), about = element("span"), follow = element("button", { id: "follow", textContent: "Let the profile decide" });
   card.append(element("h2", { textContent: "Voice and style" }));
   const selects = [["own", "Voice", "as usual"], ["preset", "Style", "as usual"]].map(([whose, title, none]) => {
     const box = element("div", { className: "field" }), caption = element("label", { className: "name", textContent: title }), row = element("div", { className: "row" });
     const select = tie(caption, element("select"), `profile-${whose}`);
-    listen(select, "change", () => set("profile", selects.map(([, one]) => one.value).filter(Boolean)));
+    listen(select, "change", () => set("profile", selects.flatMap(([, one]) => JSON.parse(one.value))));
     row.append(select);
     box.append(caption, row);
     card.append(box);
@@ -267,17 +268,25 @@ function voiceCard() { // the singer's own profile, and a preset over it
   fill.profile = () => {
     const chosen = shown.orders.profiles || [];
     for (const [whose, select, none] of selects) {
-      const wanted = [["", none, ""], ...shown.profiles.filter((one) => one[1] === whose).map(([name, , about]) => [name, name, about])], key = JSON.stringify(wanted);
+      const known = shown.profiles.filter((one) => one[1] === whose), now = chosen.filter((name) => known.some((one) => one[0] === name));
+      const wanted = [["[]", none, ""], ...known.map(([name, , about]) => [JSON.stringify([name]), name, about])];
+      if (now.length > 1) wanted.push([JSON.stringify(now), now.join(" + "), ""]); // as the command line may have them
+      const key = JSON.stringify(wanted);
       if (select.dataset.key !== key) {
         select.dataset.key = key;
         select.replaceChildren(...wanted.map(([value, textContent, title]) => element("option", { value, textContent, title })));
       }
-      select.value = chosen.find((name) => wanted.some(([value]) => value === name)) || "";
+      select.value = JSON.stringify(now);
       select.title = (wanted.find(([value]) => value === select.value) || ["", "", ""])[2];
     }
+    const own = shown.orders.kept || [];
+    kept.hidden = !own.length;
+    about.textContent = `As you set it: ${own.map((name) => (LABELS[name] || name).toLowerCase()).join(", ")}. `;
   };
+  follow.addEventListener("click", () => set("follow", null));
+  kept.append(about, follow);
   button.addEventListener("click", beginSetup);
-  card.append(button);
+  card.append(kept, button);
   return card;
 }
 function fillControls() {
