@@ -20,7 +20,7 @@ function send(message) { if (socket && socket.readyState === 1) socket.send(JSON
 const set = (name, value) => send({ set: [name, value] });
 
 function take(told) {
-  if (told.whole) { frames = []; notes = []; heat = []; newest = 0; offset = null; }
+  if (told.whole) { past = null; frames = []; notes = []; heat = []; newest = 0; offset = null; }
   if (told.frames) addFrames(told.frames);
   for (const event of told.events || []) addEvent(event);
   if (told.posterior) addHeat(told.posterior);
@@ -40,6 +40,7 @@ function addFrames(rows) {
 }
 function addEvent([kind, at, note, value, pitch]) {
   const last = notes.findLast((n) => n.note === note && n.off === null);
+  if (kind === "on") for (const held of notes.filter((n) => n.off === null).slice(0, -1)) held.off = at; // a voice slurs two notes at most: the end of this one was lost
   if (kind === "on") notes.push({ on: at, off: null, note, velocity: value, bends: [[at, pitch]] });
   else if (last && kind === "off") last.off = Math.max(at, last.on);
   else if (last) last.bends.push([at, note + value]);
@@ -501,13 +502,13 @@ function colour(name) {
   if (!palette.has(name)) palette.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
   return palette.get(name);
 }
-function prepare(canvas) {
+function prepare(canvas, options) {
   const ratio = Math.min(2, window.devicePixelRatio || 1), w = canvas.clientWidth, h = canvas.clientHeight;
   if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) { canvas.width = Math.round(w * ratio); canvas.height = Math.round(h * ratio); }
-  const g = canvas.getContext("2d");
+  const g = canvas.getContext("2d", options);
   g.setTransform(ratio, 0, 0, ratio, 0, 0);
-  g.clearRect(0, 0, w, h);
-  return [g, w, h];
+  if (!options) g.clearRect(0, 0, w, h);
+  return [g, w, h, ratio];
 }
 
 const view = { low: 47, high: 73 };
@@ -517,42 +518,71 @@ function follow(from) {
   for (let i = notes.length - 1; i >= 0 && (notes[i].off === null || notes[i].off > from); i--) { low = Math.min(low, notes[i].note); high = Math.max(high, notes[i].note); }
   if (low > high) return;
   const spare = Math.max(3, (22 - (high - low)) / 2);
-  view.low += 0.06 * (low - spare - view.low);
-  view.high += 0.06 * (high + spare - view.high);
+  view.low = nearer(view.low, Math.floor(low - spare));
+  view.high = nearer(view.high, Math.ceil(high + spare));
 }
+const nearer = (from, to) => (Math.abs(to - from) < 0.02 ? to : from + 0.1 * (to - from)); // it comes to rest, which spares drawing
 
-const SLOW_MS = 4, STILL_S = 1.5;
-let drawMs = 0, turn = 0;
+// A picture costs what the browser makes of it, too, which may be all of it where no graphics card draws: a message to ourselves comes
+// when that is done. A machine that is slow to draw has music to make: there are fewer pictures there.
+const SLOW_MS = 1.5, SLOWER_MS = 8, STILL_S = 1.5;
+const drawn = new MessageChannel();
+let drawMs = SLOW_MS, turn = 0, begun = 0;
+drawn.port1.onmessage = () => { drawMs += 0.1 * (performance.now() - begun - drawMs); };
 function draw() {
   requestAnimationFrame(draw);
   if (document.hidden) return;
   turn += 1;
   const still = performance.now() / 1000 - arrived > STILL_S; // nothing comes: drawn for the controls' sake alone
-  if (turn % (still ? 15 : drawMs > SLOW_MS ? 2 : 1)) return; // a machine that is slow to draw has music to make
-  const begun = performance.now();
+  if (turn % (still ? 15 : drawMs > SLOWER_MS ? 4 : drawMs > SLOW_MS ? 2 : 1)) return;
+  begun = performance.now();
   paint();
-  drawMs += 0.1 * (performance.now() - begun - drawMs);
+  drawn.port2.postMessage(0);
 }
+
+// What does not move is drawn once, on a canvas of its own; so is what was heard, on one that is shown further left in each picture and
+// goes round: only what is new is added. Both are drawn anew when the view moves.
+let back = null, past = null;
 function paint() {
-  const [g, w, h] = prepare($("roll")), keys = Math.max(34, Math.min(64, w * 0.06)), clockNow = performance.now() / 1000;
+  const canvas = $("roll"), [g, w, h, ratio] = prepare(canvas, { alpha: false }), keys = Math.max(34, Math.min(64, w * 0.06)), clockNow = performance.now() / 1000;
   const now = offset === null ? 0 : Math.min(newest + 0.15, clockNow + offset - 0.05), span = w < 500 ? WINDOW_S / 2 : WINDOW_S;
   follow(now - span);
-  const edge = w - 26, x = (at) => edge - ((now - at) / span) * (edge - keys), row = h / (view.high - view.low), y = (pitch) => h - (pitch - view.low) * row;
-  drawGrid(g, w, h, keys, row, y, now, span, x);
+  const edge = w - 26, row = h / (view.high - view.low), y = (pitch) => h - (pitch - view.low) * row, perS = (edge - keys) / span, x = (at) => edge - (now - at) * perS;
+  const place = { w, h, ratio, keys, edge, row, y, perS, now, span, key: [w, h, ratio, view.low, view.high, span, colour("--card"), colour("--voice")].join() };
+  g.setTransform(1, 0, 0, 1, 0, 0);
+  g.drawImage(drawBack(canvas, place), 0, 0);
+  g.setTransform(ratio, 0, 0, ratio, 0, 0);
+  g.fillStyle = colour("--grid");
+  for (let s = Math.ceil(now - span); s <= now; s++) g.fillRect(Math.round(x(s)), 0, 1, h);
   g.save();
   g.beginPath();
   g.rect(keys, 0, edge + 7 - keys, h);
   g.clip();
-  drawHeat(g, x, y, row, now, span, edge - keys);
   drawNotes(g, x, y, row, now, span);
-  drawTrail(g, x, y, now, span);
+  g.setTransform(1, 0, 0, 1, 0, 0);
+  drawPast(g, canvas, place);
+  g.setTransform(ratio, 0, 0, ratio, 0, 0);
+  const last = frames[frames.length - 1];
+  if (last && last[2] && now - last[0] < 0.3) { g.fillStyle = colour("--voice"); g.beginPath(); g.arc(x(last[0]), y(last[1]), 5.5, 0, 7); g.fill(); }
   g.restore();
-  drawKeys(g, h, keys, row, y);
+  if (drawMs < SLOW_MS || turn % 4 === 0 || clockNow - arrived > STILL_S) showNow(clockNow);
+}
+function drawBack(canvas, { w, h, ratio, keys, edge, row, y, key }) {
+  const sounding = new Set(notes.filter((n) => n.off === null).map((n) => n.note)), wanted = [key, shown.scale, ...sounding].join();
+  if (back && back.key === wanted) return back.canvas;
+  back = { key: wanted, canvas: (back && back.canvas) || element("canvas") };
+  if (back.canvas.width !== canvas.width || back.canvas.height !== canvas.height) { back.canvas.width = canvas.width; back.canvas.height = canvas.height; }
+  const g = back.canvas.getContext("2d", { alpha: false });
+  g.setTransform(ratio, 0, 0, ratio, 0, 0);
+  g.fillStyle = colour("--card");
+  g.fillRect(0, 0, w, h);
+  drawGrid(g, w, keys, row, y);
+  drawKeys(g, keys, row, y, sounding);
   g.fillStyle = colour("--line");
   g.fillRect(edge, 0, 1, h);
-  showNow(clockNow);
+  return back.canvas;
 }
-function drawGrid(g, w, h, keys, row, y, now, span, x) {
+function drawGrid(g, w, keys, row, y) {
   const scale = new Set(shown.scale);
   for (let note = Math.floor(view.low); note <= view.high + 1; note++) {
     const pc = ((note % 12) + 12) % 12, black = [1, 3, 6, 8, 10].includes(pc);
@@ -560,13 +590,10 @@ function drawGrid(g, w, h, keys, row, y, now, span, x) {
     if (scale.has(pc)) { g.fillStyle = colour("--target"); g.fillRect(keys, y(note) - 1, w, 2); }
     else if (pc === 0) { g.fillStyle = colour("--line"); g.fillRect(keys, y(note - 0.5), w, 1); }
   }
-  g.fillStyle = colour("--grid");
-  for (let s = Math.ceil(now - span); s <= now; s++) g.fillRect(x(s), 0, 1, h);
 }
-function drawKeys(g, h, keys, row, y) {
+function drawKeys(g, keys, row, y, sounding) {
   g.font = `600 ${Math.max(10, Math.min(15, row * 0.72))}px system-ui, sans-serif`;
   g.textBaseline = "middle";
-  const sounding = new Set(notes.filter((n) => n.off === null).map((n) => n.note));
   for (let note = Math.floor(view.low); note <= view.high + 1; note++) {
     const pc = ((note % 12) + 12) % 12, black = [1, 3, 6, 8, 10].includes(pc), top = y(note + 0.5);
     g.fillStyle = sounding.has(note) ? colour("--accent") : colour(black ? "--key-black" : "--key-white");
@@ -574,14 +601,67 @@ function drawKeys(g, h, keys, row, y) {
     if (pc === 0 || (row > 17 && !black)) { g.fillStyle = sounding.has(note) ? colour("--accent-ink") : colour("--faint"); g.textAlign = "right"; g.fillText(named(note), keys - 6, y(note)); }
   }
 }
-function drawHeat(g, x, y, row, now, span, width) {
-  const wide = Math.max(2, (0.045 / span) * width), tall = Math.max(1.5, (2 * row) / BINS_PER_SEMITONE);
-  g.fillStyle = colour("--voice");
-  for (let i = heat.length - 1; i >= 0 && heat[i].at > now - span; i--) {
-    const left = x(heat[i].at) - wide / 2;
-    for (const [pitch, value] of heat[i].cells) { g.globalAlpha = 0.55 * Math.sqrt(value); g.fillRect(left, y(pitch) - tall / 2, wide, tall); }
+const AHEAD_PX = 24; // of the round canvas, clear before the newest
+function drawPast(g, canvas, place) {
+  const { ratio, keys, edge, perS, now, span, key } = place, shownPx = Math.ceil((edge + 7 - keys) * ratio);
+  if (!past || past.key !== key || newest < past.upTo - 0.5) {
+    const layer = (past && past.layer) || element("canvas"), wide = shownPx + Math.ceil(perS * ratio) + 2 * AHEAD_PX;
+    if (layer.width !== wide || layer.height !== canvas.height) { layer.width = wide; layer.height = canvas.height; }
+    const pen = layer.getContext("2d");
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, layer.width, layer.height);
+    const from = now - span - 0.2;
+    past = { key, layer, pen, from, upTo: from, heatTo: from, clear: layer.width - AHEAD_PX };
   }
-  g.globalAlpha = 1;
+  const { layer, pen } = past, wide = layer.width, at = (s) => (s - past.from) * perS * ratio, newestPx = at(newest) + AHEAD_PX;
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  for (let left = past.clear; left < newestPx; ) { // room for what is new, over what has gone out of sight
+    const start = left % wide, much = Math.min(wide - start, Math.ceil(newestPx - left));
+    pen.clearRect(start, 0, much, layer.height);
+    left += much;
+    past.clear = left;
+  }
+  if (newest > past.upTo) {
+    const first = Math.floor(at(Math.min(past.upTo, past.heatTo) - 0.1) / wide), end = Math.floor(newestPx / wide);
+    for (let turn = Math.max(0, first); turn <= end; turn++) {
+      pen.setTransform(ratio, 0, 0, ratio, -turn * wide, 0);
+      addHeatTo(pen, (s) => (s - past.from) * perS, place);
+      addTrailTo(pen, (s) => (s - past.from) * perS, place);
+    }
+    past.upTo = newest;
+    past.heatTo = heat.length ? heat[heat.length - 1].at : past.heatTo;
+  }
+  const left = Math.round(at(now - span)), start = ((left % wide) + wide) % wide, much = Math.min(shownPx, wide - start), to = Math.round(keys * ratio);
+  g.drawImage(layer, start, 0, much, layer.height, to, 0, much, layer.height);
+  if (much < shownPx) g.drawImage(layer, 0, 0, shownPx - much, layer.height, to + much, 0, shownPx - much, layer.height);
+}
+function addHeatTo(pen, x, { perS, row, y }) {
+  const wide = Math.max(2, 0.062 * perS), tall = Math.max(1.5, (2 * row) / BINS_PER_SEMITONE);
+  pen.fillStyle = colour("--voice");
+  for (let i = heat.length - 1; i >= 0 && heat[i].at > past.heatTo; i--) {
+    const left = x(heat[i].at) - wide / 2;
+    for (const [pitch, value] of heat[i].cells) { pen.globalAlpha = 0.55 * Math.sqrt(value); pen.fillRect(left, y(pitch) - tall / 2, wide, tall); }
+  }
+  pen.globalAlpha = 1;
+}
+function addTrailTo(pen, x, { y }) {
+  pen.lineCap = pen.lineJoin = "round";
+  pen.strokeStyle = colour("--voice");
+  let i = frames.length - 1, open = "";
+  while (i > 0 && frames[i][0] > past.upTo) i--;
+  for (; i + 1 < frames.length; i++) {
+    const [at, pitch, voiced, sure, level] = frames[i], next = frames[i + 1];
+    const joined = voiced && next[2] && next[0] - at <= 0.05 && Math.abs(next[1] - pitch) <= 4;
+    const alpha = Math.round(6 * sure), width = Math.round(6 * Math.max(0, Math.min(1, (level + 50) / 45))), style = joined ? `${alpha} ${width}` : "";
+    if (style !== open) { // as long as it looks the same it is one line
+      if (open) pen.stroke();
+      open = style;
+      if (joined) { pen.globalAlpha = 0.25 + 0.125 * alpha; pen.lineWidth = 1.5 + 0.6 * width; pen.beginPath(); pen.moveTo(x(at), y(pitch)); }
+    }
+    if (joined) pen.lineTo(x(next[0]), y(next[1]));
+  }
+  if (open) pen.stroke();
+  pen.globalAlpha = 1;
 }
 function drawNotes(g, x, y, row, now, span) {
   const thick = Math.max(5, row * 0.82);
@@ -604,27 +684,8 @@ function drawNotes(g, x, y, row, now, span) {
     }
   }
 }
-function drawTrail(g, x, y, now, span) {
-  g.lineCap = g.lineJoin = "round";
-  g.strokeStyle = colour("--voice");
-  let i = frames.length - 1;
-  while (i > 0 && frames[i][0] > now - span - 0.1) i--;
-  for (; i + 1 < frames.length; i++) {
-    const [at, pitch, voiced, sure, level] = frames[i], next = frames[i + 1];
-    if (!voiced || !next[2] || next[0] - at > 0.05 || Math.abs(next[1] - pitch) > 4) continue;
-    g.globalAlpha = 0.25 + 0.75 * sure;
-    g.lineWidth = 1.5 + 3.5 * Math.max(0, Math.min(1, (level + 50) / 45));
-    g.beginPath();
-    g.moveTo(x(at), y(pitch));
-    g.lineTo(x(next[0]), y(next[1]));
-    g.stroke();
-  }
-  const last = frames[frames.length - 1];
-  if (last && last[2] && now - last[0] < 0.3) { g.globalAlpha = 1; g.fillStyle = colour("--voice"); g.beginPath(); g.arc(x(last[0]), y(last[1]), 5.5, 0, 7); g.fill(); }
-  g.globalAlpha = 1;
-}
-
-let drawnNote = "";
+const TEXT_EVERY_S = 0.08;
+let drawnNote = "", wrote = 0;
 function showNow(clockNow) {
   const last = frames[frames.length - 1], fresh = last && clockNow - arrived < 0.5, sung = fresh && last[2];
   const held = fresh ? notes.findLast((n) => n.off === null) : null, pitch = sung ? last[1] : null, note = held ? held.note : sung ? Math.round(pitch) : null;
@@ -634,22 +695,32 @@ function showNow(clockNow) {
     $("note").replaceChildren(note === null ? "–" : NAMES[((note % 12) + 12) % 12], ...(note === null ? [] : [element("sup", { textContent: String(Math.floor(note / 12) - 1) })]));
     $("note").classList.toggle("on", !!held);
   }
+  const isTime = clockNow - wrote > TEXT_EVERY_S; // what changes more often cannot be read
+  if (isTime) wrote = clockNow;
   const cents = sung && note !== null ? Math.round(100 * (pitch - note)) : null;
   $("needle").style.opacity = cents === null ? 0 : 1;
   if (cents !== null) $("needle").style.left = `${50 + Math.max(-50, Math.min(50, cents))}%`;
-  $("cents").textContent = cents === null ? "\u00a0" : `${cents > 0 ? "+" : cents < 0 ? "−" : "±"}${Math.abs(cents)} cents`;
-  meter("level", fresh ? part(last[4]) : 0, fresh ? (last[4] > SILENT_DB ? `${last[4].toFixed(0)} dBFS` : "silent") : "–", fresh ? Math.round(last[4]) : FLOOR_DB);
-  meter("sure", sung ? last[3] : 0, sung ? `${Math.round(100 * last[3])} %` : "–", sung ? Math.round(100 * last[3]) : 0);
+  if (isTime || cents === null) write("cents", cents === null ? "\u00a0" : `${cents > 0 ? "+" : cents < 0 ? "−" : "±"}${Math.abs(cents)} cents`);
+  meter(isTime, "level", fresh ? part(last[4]) : 0, fresh ? (last[4] > SILENT_DB ? `${last[4].toFixed(0)} dBFS` : "silent") : "–", fresh ? Math.round(last[4]) : FLOOR_DB);
+  meter(isTime, "sure", sung ? last[3] : 0, sung ? `${Math.round(100 * last[3])} %` : "–", sung ? Math.round(100 * last[3]) : 0);
   const gate = shown.settings.gate, opens = gate === "auto" ? (fresh ? last[5] + 12 : null) : gate === "off" || gate === undefined ? null : Number(gate);
   mark("floor", fresh ? last[5] : null);
   mark("gate-mark", opens);
 }
 const part = (db) => Math.max(0, Math.min(1, (db - FLOOR_DB) / -FLOOR_DB));
-function meter(id, share, text, value) {
-  $(id).firstElementChild.style.transform = `scaleX(${share.toFixed(3)})`;
-  if ($(`${id}-text`).textContent !== text) { $(`${id}-text`).textContent = text; $(id).setAttribute("aria-valuenow", value); $(id).setAttribute("aria-valuetext", text); }
+function write(id, text) { if ($(id).textContent !== text) $(id).textContent = text; }
+function meter(isTime, id, share, text, value) {
+  $(id).firstElementChild.style.transform = `scaleX(${share.toFixed(2)})`;
+  if (isTime && $(`${id}-text`).textContent !== text) { $(`${id}-text`).textContent = text; $(id).setAttribute("aria-valuenow", value); $(id).setAttribute("aria-valuetext", text); }
 }
-function mark(id, db) { const style = $(id).style; style.display = db === null ? "none" : "block"; if (db !== null) style.left = `calc(${(100 * part(db)).toFixed(1)}% - 1px)`; }
+const marked = {};
+function mark(id, db) {
+  const left = db === null ? "" : `calc(${(100 * part(db)).toFixed(1)}% - 1px)`;
+  if (marked[id] === left) return;
+  marked[id] = left;
+  $(id).style.display = left ? "block" : "none";
+  $(id).style.left = left;
+}
 
 function drawLatency() {
   const [g, w, h] = prepare($("latency")), f = shown.figures, base = shown.state.total_ms || 0, bound = shown.state.bound_ms || 0;
