@@ -30,6 +30,7 @@ from rt_melody.realtime.control.desk import LIVE, Desk
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.panel import browser, link
 from rt_melody.realtime.panel.describe import describe
+from rt_melody.realtime.panel.devices import measured
 from rt_melody.realtime.panel.link import MOST, Panel, PanelSink, encoded
 from rt_melody.realtime.panel.server import LARGEST_BYTES, NICE, UNREAD_MOST, Page, Server, main, parse_place
 from rt_melody.realtime.panel.state import PanelState
@@ -201,6 +202,61 @@ def test_what_is_sung_in_a_pause_is_shown(state):
     state.take({"heard": packed(*[PitchFrame(0, 0.0, 0.05, 440.0, False, 0.9, 0.9, -20.0)])})
     state.take({**paused, "heard": packed(*[PitchFrame(1, 0.01, 0.06, 440.0, False, 0.9, p, -20.0) for p in (0.9, 0.1)])})
     assert [row[2] for row in state.whole()["frames"]] == [0, 1, 0]
+
+
+# --- the round trip
+
+
+@pytest.mark.parametrize(
+    "answer, shown, noted",
+    [
+        ({"ms": 12.34}, "takes 12.3 ms: at a bound of 50 ms what is sung is heard played within 62 ms.", "takes 12.3 ms, by the output a\\x1bb."),
+        ({"ms": None}, "The microphone did not hear the output", ""),
+        ({"error": "the cable is gone"}, "the cable is gone", ""),
+    ],
+)
+def test_the_round_trip_is_measured_while_nothing_listens_and_noted_in_the_profile(folder, tmp_path, monkeypatch, answer, shown, noted):
+    asked = []
+
+    async def measure(*what):
+        asked.append((what, server.state.is_stopped))
+        return answer
+
+    async def act():
+        server._obey('{"trip": 3}')
+        server._obey('{"trip": 3}')
+        assert server.state.whole()["trip"] == {"measuring": True}
+        await asyncio.sleep(0)
+        server.tick()
+        server.state.take({"state": {"state": "stopped"}})
+        await server._measuring
+        server.tick()
+
+    monkeypatch.setattr("rt_melody.realtime.panel.server.measure_round_trip", measure)
+    server = Server(tmp_path, out=(lines := io.StringIO()))
+    state = server.state
+    state.put("devices", {"inputs": [], "outputs": [[3, "a\x1bb", True]], "midi": []})
+    state.take({"orders": {"settings": {"source": {"device": "singer"}}}, "state": {"state": "listening", "hop_ms": 10.0}})
+    asyncio.run(act())
+    assert asked == [((3, "singer", None), True)]
+    assert [json.loads(line) for line in lines.getvalue().splitlines()] == [{"run": False}, {"run": True}]
+    assert shown in str(state.whole()["trip"])
+    state.begin_setup()
+    for number, note in enumerate((0, 60, 62, 45, 69, 0)):
+        state.take({"heard": sung(number, note)})
+    state.keep_setup("alto", "today")
+    kept = (folder / "alto.yaml").read_text()
+    assert noted in kept and ("round trip" in kept) == bool(noted) and profiles.profile_values(["alto"])
+    server._obey('{"trip": null}')
+    assert state.whole()["trip"] is None
+
+
+def test_a_round_trip_without_its_devices_is_a_sentence(monkeypatch):
+    def gone(*_):
+        raise DeviceError("there is no output 9")
+
+    monkeypatch.setattr("rt_melody.realtime.sources.roundtrip.measure", gone)
+    assert measured(9, None, None) == {"error": "there is no output 9"}
 
 
 # --- takes

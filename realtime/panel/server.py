@@ -37,7 +37,7 @@ from aiohttp import WSMsgType, web
 from rt_melody.realtime.control.desk import FOLLOW, PAUSE, PROFILE
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
 from rt_melody.realtime.panel.browser import has_browser
-from rt_melody.realtime.panel.devices import find_devices
+from rt_melody.realtime.panel.devices import find_devices, measure_round_trip
 from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import Takes
 from rt_melody.realtime.settings.profiles import own_profiles
@@ -54,6 +54,8 @@ LOADING_STEPS, LOADING_STEP_S = 50, 0.1  # for so long devices are not looked fo
 UNREAD_MOST = 40  # news that a page may leave unread: more than a second
 LINE_LIMIT = 1 << 22
 COOKIE = "rt-melody"
+RUN = "\0run"  # among settings by their names: whether to listen
+STOPPING_STEPS, STOPPING_STEP_S = 100, 0.05  # for so long a session may take to end
 HERE = Path(__file__).parent / "page"
 FILES = {"/": ("index.html", "text/html"), "/panel.css": ("panel.css", "text/css"), "/panel.js": ("panel.js", "text/javascript")}
 TYPES = {"mid": "audio/midi", "csv": "text/csv", "wav": "audio/wav"}
@@ -108,6 +110,7 @@ class Server:
         self._out = out or sys.stdout
         self._with_sound = False
         self._looking: asyncio.Task[None] | None = None
+        self._measuring: asyncio.Task[None] | None = None
         self._paused_for_setup = False
         self._ticked_s = float("-inf")
 
@@ -198,6 +201,7 @@ class Server:
                 {
                     "set": self._set, "run": self._run, "record": self._record, "finish": self._finish, "rename": self._rename,
                     "remove": self._remove, "devices": self.look_for_devices, "setup": self._setup, "keep": self._keep,
+                    "trip": self._trip,
                 }[what](value)  # fmt: skip
 
     def _set(self, pair: list[Any]) -> None:
@@ -206,7 +210,7 @@ class Server:
             self._asked[name] = value
 
     def _run(self, running: Any) -> None:
-        self._asked["\0run"] = bool(running)
+        self._asked[RUN] = bool(running)
 
     def _record(self, with_sound: Any) -> None:
         self._with_sound = bool(with_sound)
@@ -244,6 +248,26 @@ class Server:
         except RtMelodyError as error:
             self.state.take({"alert": str(error)})
 
+    def _trip(self, output: Any) -> None:
+        """Measure the round trip by that output, an index or a name; None: forget what came of it."""
+        if output is None:
+            self.state.put("trip", None)
+        elif isinstance(output, (int, str)) and not self.state.in_trip:
+            self.state.begin_trip()
+            self._measuring = asyncio.create_task(self._measure_trip(output))
+
+    async def _measure_trip(self, output: int | str) -> None:
+        """While nothing else listens, since not every device lets two listen."""
+        source, began_stopped = self.state.settings.source, self.state.is_stopped
+        self._asked[RUN] = False
+        for _ in range(STOPPING_STEPS):
+            if self.state.is_stopped:
+                break
+            await asyncio.sleep(STOPPING_STEP_S)
+        self.state.end_trip(await measure_round_trip(output, source.device, source.rate), output)
+        if not began_stopped:
+            self._asked[RUN] = True
+
     def look_for_devices(self, _: Any = None) -> None:
         """What there is to listen to and to play on, now: shown once it is known."""
         if self._looking is None or self._looking.done():
@@ -266,7 +290,7 @@ class Server:
         """To the music, what pages have asked for since the last time."""
         asked, self._asked = self._asked, {}
         for name, value in asked.items():
-            if name == "\0run":
+            if name == RUN:
                 self.say(run=value)
             else:
                 self.say(send=[name, value])

@@ -6,7 +6,7 @@ const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B�
 const PLAIN = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const FLOOR_DB = -80, SILENT_DB = -115, WINDOW_S = 8, KEEP_S = 14, BINS_PER_SEMITONE = 5, LOWEST_BIN = 33;
 
-const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null, profiles: [], setup: null };
+const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], outputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null, profiles: [], setup: null, trip: null };
 let frames = [], notes = [], heat = [], newest = 0, arrived = -Infinity, socket = null, offset = null;
 
 // ---- the socket -------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ const named = (note) => `${NAMES[((note % 12) + 12) % 12]}${Math.floor(note / 12
 
 let toasting = 0;
 function toast(text) {
-  $("toast").textContent = text;
+  put("toast", text);
   $("toast").hidden = false;
   clearTimeout(toasting);
   toasting = setTimeout(() => { $("toast").hidden = true; }, 6000);
@@ -78,9 +78,10 @@ function toast(text) {
 
 function refresh(name, before, whole) {
   if (name === "controls") makeControls();
-  else if (name === "settings" || name === "devices" || name === "profiles") fillControls();
+  else if (name === "settings" || name === "devices" || name === "profiles") { fillControls(); fillOutputs(); }
   else if (name === "state" || name === "orders") { showState(); fillControls(); }
   else if (name === "setup") showSetup(before);
+  else if (name === "trip") showTrip();
   else if (name === "takes") showTakes();
   else if (name === "figures") showFigures();
   else if (name === "alert") { if (!whole && shown.alert) toast(shown.alert[1]); }
@@ -94,7 +95,7 @@ function show(kind) {
   const words = { loading: state.preparing ? "preparing…" : "loading…", listening: state.source ? `listening: ${state.source}` : "listening", stopped: "stopped", lost: "the program has ended" };
   const pill = $("state"), text = paused ? "paused: nothing is played" : words[kind] || kind;
   pill.dataset.state = paused ? "paused" : kind;
-  if ($("state-text").textContent !== text) { $("state-text").textContent = text; pill.title = text; $("live").textContent = text; }
+  if (pill.title !== seen(text)) { put("state-text", text); pill.title = seen(text); put("live", text); }
   const hints = {
     loading: state.preparing ? `Preparing for this machine, ${state.preparing}. It takes up to a minute; then you can sing.` : "Loading: a few seconds.", stopped: "Press Start and sing. No microphone at hand? Press Demo: the program sings to itself.",
     lost: "The program has ended. Start rt-melody again: this page finds it.",
@@ -102,7 +103,7 @@ function show(kind) {
   $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0) || !!shown.setup;
   $("hint").classList.toggle("aside", frames.length > 0); // what was sung is not covered
   const trouble = kind === "stopped" && state.trouble ? state.trouble[0].toUpperCase() + state.trouble.slice(1) + ". " : "";
-  $("hint-text").textContent = trouble + (hints[kind] || "");
+  put("hint-text", trouble + (hints[kind] || ""));
 }
 function showState() {
   const kind = shown.state.state, runs = shown.orders.running !== false && kind !== "stopped";
@@ -143,6 +144,33 @@ $("setup-keep").addEventListener("click", () => send({ keep: $("setup-name").val
 $("setup-name").addEventListener("keydown", (event) => { if (event.key === "Enter") send({ keep: $("setup-name").value }); });
 $("setup-again").addEventListener("click", beginSetup);
 $("setup-leave").addEventListener("click", () => send({ setup: false }));
+
+// ---- the round trip -----------------------------------------------------------------------------
+
+let tripOpen = false;
+function openTrip(open) {
+  tripOpen = open;
+  if (!open && shown.trip) send({ trip: null });
+  showTrip();
+  if (open) { $("trip-go").focus(); if (matchMedia("(max-width: 66rem)").matches) $("trip").parentElement.scrollIntoView(); }
+}
+function showTrip() {
+  const trip = shown.trip, measuring = !!trip && "measuring" in trip;
+  $("trip").hidden = !(tripOpen || trip);
+  $("trip-go").disabled = measuring;
+  $("trip-go").textContent = measuring ? "Listening…" : trip ? "Once more" : "Measure";
+  put("trip-said", !trip ? "" : measuring ? "Chirps are played." : trip.said || `That did not work: ${trip.failed}.`);
+}
+function fillOutputs() {
+  const found = shown.devices.outputs.map(([index, text, first]) => [index, text, first]), key = JSON.stringify(found), select = $("trip-output");
+  if (select.dataset.key === key) return;
+  select.dataset.key = key;
+  select.replaceChildren(...found.map(([value, textContent]) => element("option", { value: String(value), textContent })));
+  const usual = found.find(([, , first]) => first);
+  if (usual) select.value = String(usual[0]);
+}
+$("trip-go").addEventListener("click", () => { if ($("trip-output").value) send({ trip: Number($("trip-output").value) }); else put("trip-said", "There is no output to play by. Plug one in, and look for devices again (↻)."); });
+$("trip-leave").addEventListener("click", () => openTrip(false));
 
 function showFigures() {
   const f = shown.figures, state = shown.state;
@@ -228,7 +256,7 @@ const GROUPS = [
 const LABELS = {
   transpose: "Transpose", octave: "Octave", scale: "Scale", snap: "Snap", note_range: "Note range", a4_hz: "Tuning A4", mode: "Mode", bend_range: "Bend range",
   velocity_curve: "Velocity", velocity_range: "Velocity range", gate: "Gate", loudness: "Loudness", brightness: "Brightness", loudness_curve: "Loudness curve",
-  loudness_range: "Loudness range", brightness_curve: "Bright. curve", brightness_range: "Bright. range", input: "Listen to", device: "Microphone", listen: "Play aloud", listen_device: "Aloud on", midi_out: "MIDI port",
+  loudness_range: "Loudness range", brightness_curve: "Brightness curve", brightness_range: "Brightness range", input: "Listen to", device: "Microphone", listen: "Play aloud", listen_device: "Aloud on", midi_out: "MIDI port",
   latency_ms: "Latency", channel: "Input channel", channel_out: "MIDI channel", synth: "Synthesiser", midi_rate: "MIDI rate", voicing_threshold: "Voicing from", f0_min_hz: "Lowest pitch",
   f0_max_hz: "Highest pitch",
 };
@@ -254,7 +282,8 @@ function makeControls() {
 }
 const there = (name) => name in shown.controls.settings;
 function voiceCard() { // the singer's own profile, and a preset over it
-  const card = element("div", { className: "card voice" }), button = element("button", { id: "fit", textContent: "Fit it to my voice (20 s)" });
+  const card = element("div", { className: "card voice" }), button = element("button", { id: "fit", textContent: "Fit it to my voice (20 s)" }), both = element("div", { className: "both" });
+  const trip = element("button", { id: "measure", textContent: "Measure the round trip" });
   const kept = element("p", { id: "kept", className: "faint" }), about = element("span"), follow = element("button", { id: "follow", textContent: "Let the profile decide" });
   card.append(element("h2", { textContent: "Voice and style" }));
   const selects = [["own", "Voice", "as usual"], ["preset", "Style", "as usual"]].map(([whose, title, none]) => {
@@ -287,7 +316,9 @@ function voiceCard() { // the singer's own profile, and a preset over it
   follow.addEventListener("click", () => set("follow", null));
   kept.append(about, follow);
   button.addEventListener("click", beginSetup);
-  card.append(kept, button);
+  trip.addEventListener("click", () => openTrip(true));
+  both.append(button, trip);
+  card.append(kept, both);
   return card;
 }
 function fillControls() {
@@ -313,7 +344,7 @@ const NONE = { listen: "demo only" }; // what no value means, where that is not 
 function label(value, name) { return value === null ? NONE[name] || "auto" : String(value); }
 
 function choice(name, about, row) {
-  row.className = "choice";
+  row.className = about.choices.length > 4 ? "choice thirds" : "choice";
   const options = about.choices.map((value) => {
     const wrap = element("label"), input = element("input", { type: "radio", name: `set-${name}`, value: label(value, name) });
     listen(input, "change", () => set(name, value));
@@ -405,7 +436,7 @@ const SPECIAL = {
   snap(name, about, row, caption) {
     fill[name] = slider(name, row, caption, {
       min: 0, max: 100, step: 5, read: (now) => ({ off: 0, hard: 100 })[now] ?? Math.min(95, Number(now)), write: (v) => (v === 0 ? "off" : v === 100 ? "hard" : String(v)),
-      say: (v) => (v === 0 ? "off" : v === 100 ? "hard" : `${v} cents`),
+      say: (v) => (shown.settings.scale === "off" ? "no scale" : v === 0 ? "off" : v === 100 ? "hard" : `${v} cents`),
     });
   },
   gate(name, about, row, caption) {
@@ -447,6 +478,12 @@ const SPECIAL = {
     });
     row.append(again());
   },
+  listen_device(name, about, row, caption) {
+    menu(name, about, row, caption, (now) => {
+      const found = shown.devices.outputs.map(([index, text, first]) => [index, text + (first ? " (usual)" : "")]);
+      return [[null, "the usual one"], ...found, ...(now === null || found.some(([value]) => value === now) ? [] : [[now, String(now)]])];
+    });
+  },
   midi_out(name, about, row, caption) {
     menu(name, about, row, caption, (now) => {
       const found = shown.devices.midi.map((port) => [port, port]);
@@ -466,7 +503,14 @@ function number(text) {
   if (!match) return Number(text);
   return 12 * (Number(match[3]) + 1) + { C: 0, D: 2, E: 4, F: 5, G: 7, A: 9, B: 11 }[match[1]] + ({ "#": 1, "♯": 1, b: -1, "♭": -1 }[match[2]] || 0);
 }
-function element(tag, properties = {}) { return Object.assign(document.createElement(tag), properties); }
+function element(tag, properties = {}) {
+  const made = Object.assign(document.createElement(tag), properties);
+  if (properties.textContent) made.textContent = seen(properties.textContent);
+  return made;
+}
+// Names of devices, ports and files are other people's: what would turn the reading direction, or cannot be seen, is written out.
+function seen(text) { return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => (c === "\n" ? c : `\\u{${c.codePointAt(0).toString(16)}}`)); }
+function put(id, text) { $(id).textContent = seen(text); }
 
 // ---- buttons and keys -------------------------------------------------------------------------
 
@@ -598,7 +642,7 @@ function drawKeys(g, keys, row, y, sounding) {
     const pc = ((note % 12) + 12) % 12, black = [1, 3, 6, 8, 10].includes(pc), top = y(note + 0.5);
     g.fillStyle = sounding.has(note) ? colour("--accent") : colour(black ? "--key-black" : "--key-white");
     g.fillRect(0, top, keys, Math.max(1, row - 1));
-    if (pc === 0 || (row > 17 && !black)) { g.fillStyle = sounding.has(note) ? colour("--accent-ink") : colour("--faint"); g.textAlign = "right"; g.fillText(named(note), keys - 6, y(note)); }
+    if ((pc === 0 || (row > 17 && !black) || sounding.has(note)) && y(note) > 7) { g.fillStyle = sounding.has(note) ? colour("--accent-ink") : colour("--faint"); g.textAlign = "right"; g.fillText(named(note), keys - 6, y(note)); }
   }
 }
 const AHEAD_PX = 24; // of the round canvas, clear before the newest
