@@ -270,7 +270,8 @@ class Program:
         parts = [[part.name, part.ms] for part in latency.parts] + [["note confirmation", latency.confirmation_ms]]
         info = source.info if isinstance(source, MicrophoneSource) else None
         return {
-            "state": "listening", "preparing": None, "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
+            "state": "listening", "preparing": None,
+            "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
             "rate_hz": source.sample_rate, "hop_ms": 1000.0 * session.tracker.hop_s, "latency": parts, "bound_ms": latency.bound_ms,
             "total_ms": latency.total_ms, "least_bound_ms": session.tracker.least_bound_ms,
             "outputs": [said for sink in session.sinks if (said := sink.connected_to)],

@@ -210,7 +210,7 @@ def test_what_is_sung_in_a_pause_is_shown(state):
 @pytest.mark.parametrize(
     "answer, shown, noted",
     [
-        ({"ms": 12.34}, "takes 12.3 ms: at a bound of 50 ms what is sung is heard played within 62 ms.", "takes 12.3 ms, by the output a\\x1bb."),
+        ({"ms": 12.34}, "takes 12.3 ms: at a bound of 50 ms what is sung is heard played within 62 ms.", "12.3 ms, by the output a\\x1bb."),
         ({"ms": None}, "The microphone did not hear the output", ""),
         ({"error": "the cable is gone"}, "the cable is gone", ""),
     ],

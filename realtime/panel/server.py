@@ -49,6 +49,7 @@ TICK_S = 0.02
 IDLE_TICK_S = 0.05
 LARGEST_BYTES = 4096
 PAGES = 32  # open at once
+CLOSING_S = 0.5  # for which pages that are open at the end are waited for: the music's end waits for two seconds
 NICE = 5
 LOADING_STEPS, LOADING_STEP_S = 50, 0.1  # for so long devices are not looked for while the music's end gets ready
 UNREAD_MOST = 40  # news that a page may leave unread: more than a second
@@ -384,7 +385,7 @@ async def serve(where: str, browse: bool) -> None:
     own = host in ("127.0.0.1", "::1", "localhost")
     with tempfile.TemporaryDirectory(prefix="rt-melody-") as folder:
         server = Server(Path(folder), None if own else secrets.token_urlsafe(18))
-        runner = web.AppRunner(server.application(), access_log=None, handle_signals=False)
+        runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=CLOSING_S)
         await runner.setup()
         try:
             server.port = await _listen(runner, host, port, any_port)
