@@ -100,7 +100,7 @@ function show(kind) {
     loading: state.preparing ? `Preparing for this machine, ${state.preparing}. It takes up to a minute; then you can sing.` : "Loading: a few seconds.", stopped: "Press Start and sing. No microphone at hand? Press Demo: the program sings to itself.",
     lost: "The program has ended. Start rt-melody again: this page finds it.",
   };
-  $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0) || !!shown.setup;
+  $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0 && !state.preparing) || !!shown.setup || !$("trip").hidden;
   $("hint").classList.toggle("aside", frames.length > 0); // what was sung is not covered
   const trouble = kind === "stopped" && state.trouble ? state.trouble[0].toUpperCase() + state.trouble.slice(1) + ". " : "";
   put("hint-text", trouble + (hints[kind] || ""));
@@ -157,6 +157,7 @@ function openTrip(open) {
 function showTrip() {
   const trip = shown.trip, measuring = !!trip && "measuring" in trip;
   $("trip").hidden = !(tripOpen || trip);
+  show(shown.state.state);
   $("trip-go").disabled = measuring;
   $("trip-go").textContent = measuring ? "Listening…" : trip ? "Once more" : "Measure";
   put("trip-said", !trip ? "" : measuring ? "Chirps are played." : trip.said || `That did not work: ${trip.failed}.`);
