@@ -89,10 +89,10 @@ class _Announcer(numba_event.Listener):
 numba_event.register("numba:compile", _Announcer())
 
 
-def before_compiling(tell: Callable[[bool], object]) -> None:
+def before_compiling(tell: Callable[[bool], object] | None) -> None:
     """Have ``tell`` called, once, before the next kernel is compiled, which takes a while; never, where all are kept already. It is
-    told whether what is compiled can be kept for the next start."""
-    _told[:] = [tell]
+    told whether what is compiled can be kept for the next start. None: nobody any more."""
+    _told[:] = [] if tell is None else [tell]
 
 
 def cache_notice() -> str | None:

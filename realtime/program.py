@@ -85,6 +85,7 @@ class Program:
         self._live_for: object = None  # what they were made from
         self._tracker_for: object = None  # what the tracker was made from
         self.panel: Panel | None = None
+        self._first_start = False  # it was told that the kernels are compiled
         self.session: Session | None = None  # the newest
         self.band: KnownBand | None = None  # that is taken out of the input
         check_all(self.settings, inputs, self.several, config)
@@ -373,8 +374,9 @@ class Program:
         elif self.settings.source.reference is not None:
             tracker.expect_reference(one_clock=False)
         tracker.warm_up()
-        from rt_melody.kernels.compiled import cache_notice  # numba, which is loaded by now
+        from rt_melody.kernels.compiled import before_compiling, cache_notice  # numba, which is loaded by now
 
+        before_compiling(None)
         if (said := cache_notice()) and before is None:
             self._tell(said)
         latency = tracker.latency.with_output(self.jack.midi.latency) if self.jack and self.jack.midi else tracker.latency
@@ -408,13 +410,14 @@ class Program:
         say(text)
 
     def _tell_compiling(self) -> None:
-        """Say so if the kernels are not compiled yet, as at the first start: it takes a while."""
+        """Say so, once, if the kernels are not compiled yet, as at the first start: it takes a while."""
         from rt_melody.kernels.compiled import before_compiling
 
-        before_compiling(self._tell_first_start)
+        if not self._first_start:
+            before_compiling(self._tell_first_start)
 
     def _tell_first_start(self, kept: bool) -> None:
-        often = "only this once" if kept else "at each start"
+        self._first_start, often = True, "only this once" if kept else "at each start"
         self._tell(f"preparing for this machine, which takes up to a minute, {often}")
         if self.panel:
             self.panel.state(preparing=often)
