@@ -301,7 +301,7 @@ NAMES = {  # as a driver, a plugged-in device or a file may be called, and as th
 }
 
 
-def test_names_of_devices_ports_and_files_are_shown_as_text(tmp_path):
+def test_names_of_devices_ports_and_files_are_shown_as_text_and_profiles_of_the_start_too(tmp_path):
     """In a page of its own, without the music: the names come as devices.py and program.py tell them."""
     with rig_or_skip():
         browser = find_browser()
@@ -316,7 +316,8 @@ def test_names_of_devices_ports_and_files_are_shown_as_text(tmp_path):
     )
     names = list(NAMES)
     told = {"state": "stopped", "source": names[0], "outputs": names, "trouble": names[2]}
-    orders = {"settings": {"source": {"device": names[3]}}, "paused": False, "panics": 0, "running": False, "profiles": [], "kept": []}
+    orders = {"settings": {"source": {"device": names[3]}}, "paused": False, "panics": 0, "running": False}
+    orders |= {"profiles": ["lead", "strings"], "kept": ["mode"]}  # as of --profile lead strings --mode mono
     child = subprocess.Popen([sys.executable, "-c", code, json.dumps(names)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         url = json.loads(child.stdout.readline())["url"]
@@ -338,6 +339,11 @@ def test_names_of_devices_ports_and_files_are_shown_as_text(tmp_path):
         ports = browser.execute_script("return [...document.querySelectorAll('#set-midi_out option')].map((e) => JSON.parse(e.value))")
         assert ports[2:] == names, "what is asked for is the name as it is"
         assert browser.execute_script("return [window.hit, document.querySelectorAll('main img, main script').length]") == [None, 0]
+        style = "return document.getElementById('set-profile-preset').selectedOptions[0].textContent"
+        assert browser.execute_script(style) == "lead + strings"
+        assert "As you set it: mode." in browser.execute_script("return document.getElementById('kept').textContent")
+        browser.execute_script("document.getElementById('follow').click()")
+        assert json.loads(child.stdout.readline()) == {"send": ["follow", None]}
         assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
     finally:
         browser.quit()
