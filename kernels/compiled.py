@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import numba
 from numba import cfunc, njit
-from numba.core import event as numba_event
+from numba.core import event
 
+events: Any = event
 config: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]  # numba's documented name for it
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 _FOLDER = "rt-melody-kernels-{user}"
@@ -76,7 +77,7 @@ def own_folder(path: str) -> str:
     return path
 
 
-class _Announcer(numba_event.Listener):
+class _Announcer(event.Listener):
     """Hears of each function that is compiled, not of one that is loaded from where it was kept."""
 
     def on_start(self, event: Any) -> None:
@@ -86,7 +87,7 @@ class _Announcer(numba_event.Listener):
     def on_end(self, event: Any) -> None: ...
 
 
-numba_event.register("numba:compile", _Announcer())
+events.register("numba:compile", _Announcer())
 
 
 def before_compiling(tell: Callable[[bool], object] | None) -> None:
