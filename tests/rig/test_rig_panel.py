@@ -70,7 +70,7 @@ class Stage:
         env = {**self.server.env, "XDG_CONFIG_HOME": str(folder / "config")}  # where its profiles are kept
         self.program = Program([*melody_command(), *options], env, folder)
         close.append(self.program.close)
-        wait_until(lambda: "the panel is at " in self.program.stderr, 30, "the address of the panel")
+        wait_until(lambda: "the panel is at " in self.program.stderr, 120, "the address of the panel")
         self.url = self.program.stderr.split("the panel is at ")[1].split()[0]
         self.open()
 
