@@ -5,7 +5,8 @@ turns: without the panel; with its page open and drawing in headless Chromium; w
 that nobody looks at; under a flood of 1,000 messages a second over the page's own socket; with a client that opens the socket and
 never reads. It prints, for each, the median of a hop's work and its ratio to the run without the panel of the same round, deadlines
 missed and skips. ``--start N`` starts the program N times and prints when, after the start of the process, the page was drawn first, its
-level stood, and the first stretch of the trail, with the browser open already. ``--out`` writes the rows as JSON.
+level stood, and the first stretch of the trail, with the browser open already; with ``--cold`` as at the very first start, with no
+kernel compiled, and when the page said so. ``--out`` writes the rows as JSON.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from rt_melody.realtime.sources.demo import demo_phrase
 RATE_HZ = 48_000
 FLOOD_HZ = 1000.0
 SETTLE_S = 30.0  # in which what is waited for must come about
+COLD_S = 300.0  # the same where everything is compiled first
 HANDSHAKE = (
     "GET /socket HTTP/1.1\r\nHost: {place}\r\nOrigin: http://{place}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -47,6 +49,8 @@ const look = () => {
   const note = (name, is) => { if (!(name in drawn) && is) drawn[name] = Date.now(); };
   const roll = document.getElementById('roll'), level = document.getElementById('level-text');
   note('page', roll && roll.width > 300);
+  const hint = document.getElementById('hint-text');
+  if (hint && hint.textContent.includes('only this once')) note('told', true);
   note('level', level && level.textContent.endsWith('dBFS'));
   const cents = document.getElementById('cents');  // told by the same picture that has the end of the trail
   note('trail', cents && cents.textContent.endsWith('cents'));
@@ -221,19 +225,21 @@ def cost_table(rows: list[dict[str, Any]]) -> str:
 # ---- the start --------------------------------------------------------------------------------------
 
 
-def measure_start(folder: Path, driver: Any) -> dict[str, float]:
-    """Seconds from the start of the process to the page's first pictures, the browser being open."""
+def measure_start(folder: Path, driver: Any, cold: bool = False) -> dict[str, float]:
+    """Seconds from the start of the process to the page's first pictures, the browser being open. ``cold``: with no kernel compiled."""
+    settle_s = COLD_S if cold else SETTLE_S
+    environment = dict(os.environ, NUMBA_CACHE_DIR=tempfile.mkdtemp(dir=folder)) if cold else dict(os.environ)
     with socket.create_server(("127.0.0.1", 0)) as free:
         place = f"127.0.0.1:{free.getsockname()[1]}"
     begun_s = time.time()
     options = ["--panel", place.partition(":")[2], "--input", "demo", "--listen", "off"]
-    program = Program([*melody_command(), *options], dict(os.environ), folder)
+    program = Program([*melody_command(), *options], environment, folder)
     try:
-        wait_until(lambda: program.assert_running() or _answers(place), SETTLE_S, "the page")  # then the program opens a browser there
+        wait_until(lambda: program.assert_running() or _answers(place), settle_s, "the page")  # then the program opens a browser there
         served_s = time.time() - begun_s
         driver.get(f"http://{place}/")
         try:
-            drawn = wait_until(lambda: _drawn(driver), SETTLE_S, "the trail")
+            drawn = wait_until(lambda: _drawn(driver), settle_s, "the trail")
         except AssertionError as error:
             seen = driver.execute_script("return [drawn, document.getElementById('state-text').textContent, frames.length]")
             raise AssertionError(f"{error}: in the page {seen}; the program said {program.stderr[-500:]}") from None
@@ -254,14 +260,19 @@ def _answers(place: str) -> bool:
 
 def _drawn(driver: Any) -> dict[str, float] | None:
     drawn = driver.execute_script("return window.drawn || {}")
-    return drawn if len(drawn) == 3 else None
+    return drawn if "trail" in drawn else None
 
 
 def start_table(rows: list[dict[str, float]]) -> str:
     """Markdown: medians and the longest."""
-    words = {"served": "the page is served", "page": "the page is drawn", "level": "the level stands", "trail": "the trail begins"}
+    words = {
+        "served": "the page is served", "page": "the page is drawn", "told": "it says that it prepares itself", "level": "the level stands",
+        "trail": "the trail begins",
+    }  # fmt: skip
     lines = ["| | median, s | longest, s |", "|---|---|---|"]
     for name, word in words.items():
+        if not all(name in row for row in rows):
+            continue
         seconds = [row[name] for row in rows]
         lines.append(f"| {word} | {statistics.median(seconds):.2f} | {max(seconds):.2f} |")
     return "\n".join(lines)
@@ -274,6 +285,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each run")
     parser.add_argument("--only", nargs="+", metavar="KIND", help="besides the run without the panel: closed, open, asleep, flood, unread")
     parser.add_argument("--start", type=int, metavar="N", help="measure N starts instead")
+    parser.add_argument("--cold", action="store_true", help="with --start: as at the very first one")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     check_files(parser, out=args.out)
@@ -293,7 +305,7 @@ def main() -> None:
 
 def _starts(folder: Path, browser: Browser, args: argparse.Namespace) -> tuple[list[Any], str]:
     browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
-    rows = [measure_start(folder, browser.driver) for _ in range(args.start)]
+    rows = [measure_start(folder, browser.driver, args.cold) for _ in range(args.start)]
     return rows, start_table(rows)
 
 

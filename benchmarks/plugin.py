@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ from rt_melody.realtime.sources.demo import demo_phrase
 RATE, BLOCK = 48_000, 128
 SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/default-GM.sf2", "/usr/share/soundfonts/default.sf2")
 OCARINA = 79  # counted from 0
-MOST_SILENT_S = 60.0  # until a new engine plays, on a machine that is busy
+MOST_SILENT_S = 240.0  # until a new engine plays, on a machine that is very busy
+TOLD_EVERY = 10  # kills
 DIES_AWAY_S = 1.0  # its release, and what the shell needs to end it; a new engine takes longer
 HOST = Path(__file__).parent / "rig" / "plugin_host.cpp"
 
@@ -133,17 +135,19 @@ class LiveHost:
 
 
 def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
-    """At random times; how long notes went on, in ms, by the host's clock, and whether FluidSynth fell silent."""
+    """At random times, three of four amid a note; how long notes went on, in ms by the host's clock, and whether FluidSynth fell
+    silent."""
     done, took_ms, left_on, sounded, voices = 0, list[float](), 0, 0, list[int]()
     while done < count:
         time.sleep(random.uniform(0.0, 4.0))
-        if done % 2:  # every second one amid a note
+        if done % 4:
             end_s = time.monotonic() + MOST_SILENT_S
             while not live.on and time.monotonic() < end_s:
                 time.sleep(0.01)
         if engines := live.engines():
             amid, before, at_ns, done = bool(live.on), synth.voices(), time.monotonic_ns(), done + 1
-            os.kill(engines[0], signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself just now
+                os.kill(engines[0], signal.SIGKILL)
             if amid:
                 time.sleep(DIES_AWAY_S)
                 stuck = bool(live.on) and min(live.on.values()) < at_ns
@@ -151,6 +155,8 @@ def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
                 took_ms += [] if stuck else [(live.off_ns - at_ns) / 1e6]
                 sounded += before > 0
                 voices += [] if live.on else [synth.voices()]  # a new engine may have begun a note already
+            if done % TOLD_EVERY == 0:
+                print(f"{done} killed, {sounded} while FluidSynth sounded, voices left on: {sum(voices)}", file=sys.stderr, flush=True)
     times = {"median ms": round(float(np.median(took_ms)), 1), "worst ms": round(max(took_ms), 1)} if took_ms else {}
     heard = {"FluidSynth sounded before": sounded, "asked after": len(voices), "voices left on": sum(voices)}
     return {"kills": done, "amid a note": len(took_ms) + left_on, "left on": left_on, **times, **heard}
@@ -169,7 +175,6 @@ def kill_hosts(host: Path, sound: Path, count: int) -> dict:
         gone += engines
     times = {"median s": round(float(np.median(took_s)), 2), "worst s": round(max(took_s), 2)} if took_s else {}
     left = {"still there": sum(_is_there(pid) for pid in gone), "named memory left": sorted(_named() - named)}
-    return {"kills": count, "engines": len(took_s), **times, **left}
     return {"kills": count, "engines": len(took_s), **times, **left}
 
 

@@ -15,10 +15,13 @@ from typing import Any, TypeVar
 
 import numba
 from numba import cfunc, njit
+from numba.core import event
 
+events: Any = event
 config: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]  # numba's documented name for it
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 _FOLDER = "rt-melody-kernels-{user}"
+_told: list[Callable[[bool], object]] = []  # who is told, and has not been yet
 _fallen_back: set[str] = set()  # where what was compiled is kept instead; "" for nowhere
 
 
@@ -72,6 +75,25 @@ def own_folder(path: str) -> str:
     if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022)):
         raise PermissionError(f"{path} is not this user's alone")
     return path
+
+
+class _Announcer(event.Listener):
+    """Hears of each function that is compiled, not of one that is loaded from where it was kept."""
+
+    def on_start(self, event: Any) -> None:
+        while _told:
+            _told.pop()("" not in _fallen_back)
+
+    def on_end(self, event: Any) -> None: ...
+
+
+events.register("numba:compile", _Announcer())
+
+
+def before_compiling(tell: Callable[[bool], object] | None) -> None:
+    """Have ``tell`` called, once, before the next kernel is compiled, which takes a while; never, where all are kept already. It is
+    told whether what is compiled can be kept for the next start. None: nobody any more."""
+    _told[:] = [] if tell is None else [tell]
 
 
 def cache_notice() -> str | None:

@@ -1,5 +1,8 @@
 """Words of memory that two threads or processes share, for compiled code: loads with acquire, stores with release.
 
+``load_in_order`` and ``store_in_order`` stand besides in one order that all see alike: of two sides that each store a word and then
+load the other's, one sees what the other stored.
+
 Places are counted in words of 64 bits from an address, as ``address`` gives it of an array.
 """
 
@@ -40,11 +43,32 @@ def load(typing: Any, at: Any, place: Any) -> Any:
 
 
 @_inlined
+def load_in_order(typing: Any, at: Any, place: Any) -> Any:
+    """The word there, in sequential order."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_word_at(builder, *args), "seq_cst", 8)
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@_inlined
 def store(typing: Any, at: Any, place: Any, value: Any) -> Any:
     """With release."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store_atomic(args[2], _word_at(builder, *args[:2]), "release", 8)
+        return ir.Constant(ir.IntType(64), 0)
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+@_inlined
+def store_in_order(typing: Any, at: Any, place: Any, value: Any) -> Any:
+    """In sequential order."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store_atomic(args[2], _word_at(builder, *args[:2]), "seq_cst", 8)
         return ir.Constant(ir.IntType(64), 0)
 
     return types.int64(types.int64, types.int64, types.int64), codegen

@@ -23,6 +23,7 @@ from rt_melody.realtime.options import asked_for, make_parser
 from rt_melody.realtime.panel.browser import has_window
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import Settings, dump_settings, make_settings
+from rt_melody.realtime.settings.files import named_values
 from rt_melody.realtime.settings.profiles import list_profiles, profile_values
 from rt_melody.realtime.settings.synths import list_synths
 from rt_melody.realtime.signals import Stopped, stop_signals
@@ -81,7 +82,8 @@ def _run(args: argparse.Namespace) -> int:
             )
             return status if signals.came is None else 128 + signals.came  # either has an end of its own
         try:
-            return _run_program(Program(settings, signals, args.config))
+            asked = named_values(settings, asked_for(args), args.config)
+            return _run_program(Program(settings, signals, args.config, profiles=args.profile or [], asked=asked))
         except RtMelodyError:
             if signals.came is None or signals.running:
                 raise

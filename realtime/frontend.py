@@ -53,6 +53,12 @@ class FrontEnd:
         """What resampling adds to the latency."""
         return self.resampler.delay_ms
 
+    @property
+    def wanted_samples(self) -> int:
+        """How many more complete the next hop: at least 1."""
+        hop = self._written // self.hop_samples
+        return self.resampler.inputs_for((hop + 1) * self.hop_samples) - self.fed_samples
+
     def know(self, band: np.ndarray, sample_rate: int, loops: bool = False, lead_s: float = 0.0, one_clock: bool = True) -> None:
         """Take a band [shape=(n,)] out of what comes in, from stream time 0 on; see ``RecordedBand``. Resets."""
         from rt_melody.realtime.reference.recorded import RecordedBand

@@ -88,6 +88,11 @@ class MelodyTracker:
         return self.latency.total_ms - self.engine.look_ahead_ms + min(self.engine.model.heads_ms)
 
     @property
+    def wanted_samples(self) -> int:
+        """How many more complete the next hop: at least 1."""
+        return self.engine.front.wanted_samples
+
+    @property
     def key(self) -> Scale | None:
         """The key that is heard, where it is looked for; else the scale that was given."""
         return self.performer.key

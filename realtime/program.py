@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from rt_melody.realtime.band import KnownBand, known_band, read_backing, said_of_backing
 from rt_melody.realtime.checks import check_all, is_paced, jobs_for, make_folders, meant, name_in_graph
 from rt_melody.realtime.console import reader_has_gone, say
-from rt_melody.realtime.control.desk import Desk, needing_restart
+from rt_melody.realtime.control.desk import Desk, Orders, needing_restart
 from rt_melody.realtime.errors import InputError, RtMelodyError, SettingsError, missing_package
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.session import Session, SessionStats, close_all, closing
 from rt_melody.realtime.settings import VIRTUAL, DecoderSettings, Settings, TrackingSettings
+from rt_melody.realtime.settings.files import Values
 from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
@@ -57,8 +58,17 @@ class Panics(Protocol):
 class Program:
     """Settings turned into a source, a tracker and sinks, input after input."""
 
-    def __init__(self, settings: Settings, signals: StopSignals, config: str | None = None, several: bool | None = None) -> None:
-        """``several``: whether what goes out is named after its input; None: where there are several."""
+    def __init__(
+        self,
+        settings: Settings,
+        signals: StopSignals,
+        config: str | None = None,
+        several: bool | None = None,
+        profiles: Sequence[str] = (),
+        asked: Values | None = None,
+    ) -> None:
+        """``several``: whether what goes out is named after its input; None: where there are several. ``profiles`` and ``asked``: see
+        ``Desk``."""
         inputs: list[str] = [name for given in settings.source.input for name in meant(given)]
         self.settings: Settings = settings.changed(source=settings.source.changed(input=inputs))
         self.inputs, self.several, self.signals = inputs, len(inputs) > 1 if several is None else several, signals
@@ -69,11 +79,13 @@ class Program:
         self.background = BackgroundWriter(self._say_over_line)
         self.logs: list[LineLog] = []
         self.jack: JackClient | None = None
-        self.desk = Desk(self.settings)
+        known = None if asked is None else {**asked, "source": {**asked.get("source", {}), "input": inputs}}
+        self.desk = Desk(self.settings, profiles=profiles, asked=known)
         self.live: list[EventSink] = []
         self._live_for: object = None  # what they were made from
         self._tracker_for: tuple[TrackingSettings, DecoderSettings, bool] | None = None  # what the tracker was made from
         self.panel: Panel | None = None
+        self._first_start = False  # it was told that the kernels are compiled
         self.session: Session | None = None  # the newest
         self.band: KnownBand | None = None  # that is taken out of the input
         check_all(self.settings, inputs, self.several, config)
@@ -148,7 +160,7 @@ class Program:
         """Whether it was heard to its end. Heard anew, to the same files, as often as the desk asks for what a run cannot change."""
         files: list[EventSink] = []
         with closing(files):
-            before: Settings | None = None
+            before: Orders | None = None
             while True:
                 try:
                     if before is not None:
@@ -163,7 +175,7 @@ class Program:
                     continue
                 if not session.restart:
                     return session.ended
-                before = self.settings
+                before = session.orders
 
     def _hear(self, name: str, files: list[EventSink]) -> Session:
         """One run of one input, or several, as long as the input stays. ``files``: its sinks, which are made where there are none."""
@@ -259,7 +271,8 @@ class Program:
         parts = [[part.name, part.ms] for part in latency.parts] + [["note confirmation", latency.confirmation_ms]]
         info = source.info if isinstance(source, MicrophoneSource) else None
         return {
-            "state": "listening", "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
+            "state": "listening", "preparing": None,
+            "source": info.full_name if info else source.name if name in NAMED else Path(name).name,
             "rate_hz": source.sample_rate, "hop_ms": 1000.0 * session.tracker.hop_s, "latency": parts, "bound_ms": latency.bound_ms,
             "total_ms": latency.total_ms, "least_bound_ms": session.tracker.least_bound_ms,
             "outputs": [said for sink in session.sinks if (said := sink.connected_to)],
@@ -276,8 +289,10 @@ class Program:
                 control = open_ones.enter_context(OscControl(self.desk, host, port, self._tell_loss))
                 self._tell(f"OSC at {host}, port {control.port} changes settings: /rt-melody/set/NAME VALUE")
             if (where := self.settings.control.panel) is not None:
-                self.panel = open_ones.enter_context(_open_panel(self.desk, where, self._tell_loss))
-                self._tell(f"the panel is at {self.panel.url}", always=True)
+                self.panel = open_ones.enter_context(_open_panel(self.desk, where, self._tell_loss, self._tell_url))
+                self._tell_compiling()
+                import_module("rt_melody.realtime.engine")  # and with it torch, while the process gets ready
+                _ = self.panel.url  # or why there is none
             yield
 
     def _sink_request(self, name: str = "", live: bool = True) -> SinkRequest:
@@ -360,8 +375,9 @@ class Program:
         elif self.settings.source.reference is not None:
             tracker.expect_reference(one_clock=False)
         tracker.warm_up()
-        from rt_melody.kernels.compiled import cache_notice  # numba, which is loaded by now
+        from rt_melody.kernels.compiled import before_compiling, cache_notice  # numba, which is loaded by now
 
+        before_compiling(None)
         if (said := cache_notice()) and before is None:
             self._tell(said)
         latency = tracker.latency.with_output(self.jack.midi.latency) if self.jack and self.jack.midi else tracker.latency
@@ -386,14 +402,32 @@ class Program:
         if self.panel and "\n" not in text:
             self.panel.send(**{"alert" if always else "said": text})
 
+    def _tell_url(self, url: str) -> None:
+        """Called by the panel's thread."""
+        self.say(f"the panel is at {url}")
+
     def say(self, text: str) -> None:
         """A sentence, to whoever is told."""
         say(text)
+
+    def _tell_compiling(self) -> None:
+        """Say so, once, if the kernels are not compiled yet, as at the first start: it takes a while."""
+        from rt_melody.kernels.compiled import before_compiling
+
+        if not self._first_start:
+            before_compiling(self._tell_first_start)
+
+    def _tell_first_start(self, kept: bool) -> None:
+        self._first_start, often = True, "only this once" if kept else "at each start"
+        self._tell(f"preparing for this machine, which takes up to a minute, {often}")
+        if self.panel:
+            self.panel.state(preparing=often)
 
     def _tell_loading(self, sinks: list[EventSink]) -> None:
         if self.panel:
             self.panel.state(state="loading")
         if self.tracker is None:
+            self._tell_compiling()
             if not self.panel and not any(sink.is_output for sink in sinks):
                 self._tell("no output was asked for; add --midi-file, --csv, --jsonl, --midi-out or --osc to keep what is heard")
             self._tell("loading, which takes a few seconds")
@@ -452,14 +486,14 @@ class Program:
             self.display.status(self.tracker.latency.total_ms, stats.skips)
 
 
-def _open_panel(desk: Desk, where: str, tell: Callable[[str], object]) -> Panel:
+def _open_panel(desk: Desk, where: str, tell: Callable[[str], object], on_url: Callable[[str], object]) -> Panel:
     """Raises SettingsError where what serves it is not installed."""
     if find_spec("aiohttp") is None:
         raise SettingsError(missing_package("--panel", "aiohttp"))
     from rt_melody.realtime.panel.link import Panel
 
     browse = sys.stderr is not None and sys.stderr.isatty()
-    return Panel(desk, where, tell, browse, meanwhile=lambda: import_module("rt_melody.realtime.engine"))  # and with it torch
+    return Panel(desk, where, tell, browse, on_url)
 
 
 def unusable_line(names: Sequence[str], number: int) -> str | None:

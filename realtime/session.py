@@ -141,6 +141,11 @@ class Session:
         self.ended = False
         self.timing = Timing(tracker.hop_s, source.paced, timer)
 
+    @property
+    def orders(self) -> Orders | None:
+        """Those of its desk by which it plays; None without a desk."""
+        return self._orders
+
     def run(self) -> SessionStats:
         """Until the source ends or ``stop`` says so.
 

@@ -13,7 +13,8 @@ from typing import Any
 
 # What libraries load for uses that the command has not, half a second and 40 MB of its start: of torch, what traces and compiles
 # models, by the versions that were seen to do without; numba's search for a BLAS, which no kernel of ours calls.
-UNUSED_OF_TORCH, DO_WITHOUT = ("torch._meta_registrations", "torch.distributed._meta_registrations"), ("2.13.",)
+UNUSED_OF_TORCH = ("torch._meta_registrations", "torch.distributed._meta_registrations", "torch.distributions")
+DO_WITHOUT = ("2.13.",)
 UNUSED_OF_NUMBA = "scipy"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import mido
@@ -22,6 +23,7 @@ from rt_melody.realtime.program import Program
 from rt_melody.realtime.session import Session
 from rt_melody.realtime.settings import FLAT, Settings, change_setting, make_settings, profiles
 from rt_melody.realtime.settings.base import NEXT_NOTE, NOW, RESTART
+from rt_melody.realtime.settings.files import named_values
 from rt_melody.realtime.signals import stop_signals
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
@@ -431,19 +433,58 @@ def own(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_profiles_are_played_by_over_what_was_asked_for_at_first(own):
+def test_profiles_are_played_by_under_what_was_asked_for_by_name_at_the_start_and_since(own):
     desk = Desk(make_settings({"bend_range": 7, "octave": 1, "midi_out": "virtual"}))
     desk.set("transpose", 3)
     desk.set("device", "singer")
     desk.use_profiles(["alto", "lead"])
     played = desk.settings.performance
     assert (played.mode, played.gate, played.note_range) == ("legato", "-50", ["G3", "C6"]) and desk.settings.tracking.latency_ms == 20
-    assert (played.bend_range, played.octave, played.transpose) == (7, 1, 0)
+    assert (played.bend_range, played.octave, played.transpose, desk.orders.kept) == (7, 1, 3, ())
     assert (desk.settings.source.device, desk.settings.output.midi_out, desk.orders.profiles) == ("singer", "virtual", ("alto", "lead"))
     desk.use_profiles(["bass", "alto"])
-    assert (desk.settings.performance.octave, desk.settings.performance.note_range) == (-1, ["G3", "C6"])
+    assert (desk.settings.performance.octave, desk.settings.performance.note_range, desk.orders.kept) == (1, ["G3", "C6"], ("octave",))
+    assert desk.settings.tracking.latency_ms == 50, "what the profile before said goes with it"
+    desk.follow()
+    assert (desk.settings.performance.octave, desk.settings.performance.transpose, desk.orders.kept) == (-1, 3, ())
+    desk.set("gate", "-50")
+    assert desk.orders.kept == (), "what is the same is not otherwise"
+    desk.set("gate", "-30")
+    desk.set("mode", "legato")
+    desk.send("follow", "alto")
+    assert (desk.settings.performance.gate, desk.orders.kept) == ("-50", ("mode",))
+    desk.send("follow")
+    desk.set("gate", "-30")
+    assert desk.orders.kept == ("gate",)
     desk.use_profiles([])
-    assert desk.settings == make_settings({"bend_range": 7, "octave": 1, "midi_out": "virtual", "device": "singer"})
+    assert desk.settings == make_settings({"bend_range": 7, "midi_out": "virtual", "device": "singer", "transpose": 3, "gate": "-30"})
+
+
+def test_a_profile_of_the_start_and_one_of_later_come_to_the_same(own, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("performance:\n  snap: 7\n")
+    options = {"mode": "mono", "transpose": 2}
+    begun = make_settings(options, file, base=profiles.profile_values(["alto", "bass"]))
+    at_start = Desk(begun, profiles=["alto", "bass"], asked=named_values(begun, options, file))
+    plain = make_settings(options, file)
+    later = Desk(plain, asked=named_values(plain, options, file))
+    later.use_profiles(["alto", "bass"])
+    assert at_start.orders == later.orders and at_start.orders.kept == ("snap",)
+    for desk in (at_start, later):
+        desk.use_profiles([])
+        assert desk.settings == plain
+    assert plain.performance.snap == "7" and begun.performance.octave == -1
+
+
+def test_orders_that_are_put_back_are_those_of_before(own):
+    desk = Desk(make_settings({"mode": "mono"}))
+    desk.use_profiles(["lead"])
+    before = desk.orders
+    desk.use_profiles(["bass"])
+    desk.set("device", "gone")
+    desk.pause()
+    desk.put(before)
+    assert desk.orders == replace(before, paused=True)
 
 
 @pytest.mark.parametrize(

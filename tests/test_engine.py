@@ -167,6 +167,16 @@ def test_no_frame_is_later_than_the_bound(model, rate, bound_ms):
             assert 1000 * (fed_samples / rate - newest_given) <= bound_ms + 7000 / rate
 
 
+@pytest.mark.parametrize("rate, bound_ms", [(8_000, 50), (RATE, 50), (RATE, 20), (44_100, 50), (48_000, 20), (384_000, 50)])
+def test_a_hop_is_complete_by_the_very_sample_that_is_wanted(model, rate, bound_ms):
+    engine = Engine(rate, bound_ms, model)
+    engine.feed(np.zeros(rate // 10 + 7, np.float32))
+    for _ in range(20):
+        wanted = engine.front.wanted_samples
+        assert engine.feed(np.zeros(wanted - 1, np.float32)) == [] and engine.front.wanted_samples == 1
+        assert len(engine.feed(np.zeros(1, np.float32))) == 1
+
+
 def test_every_moment_of_the_recording_gets_one_row(model):
     frames = fed(Engine(RATE, 100, model), np.zeros(12345, np.float32), [500])
     first_s = 0.01 * 9 - 0.089  # the first hop's end whose look-ahead of 89 ms does not lead before the beginning

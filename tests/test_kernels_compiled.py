@@ -154,3 +154,22 @@ def test_nobody_without_a_home_can_import_it(open_folder):
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout and "NUMBA_CACHE_DIR" in done.stdout
+
+
+def test_who_waits_is_told_once_before_a_kernel_is_compiled_and_not_of_one_that_was_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    told = []
+    room.before_compiling(told.append)
+    doubled()
+    assert told == [True]
+    room.before_compiling(told.append)
+    doubled()
+    assert told == [True]
+
+
+def test_who_waits_is_told_that_nothing_can_be_kept(homeless, monkeypatch):
+    monkeypatch.setattr(room.tempfile, "gettempdir", lambda: "/dev/null")
+    told = []
+    room.before_compiling(told.append)
+    doubled()
+    assert told == [False]

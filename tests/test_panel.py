@@ -30,6 +30,7 @@ from rt_melody.realtime.control.desk import LIVE, Desk
 from rt_melody.realtime.errors import DeviceError, SettingsError
 from rt_melody.realtime.panel import browser, link
 from rt_melody.realtime.panel.describe import describe
+from rt_melody.realtime.panel.devices import measured
 from rt_melody.realtime.panel.link import MOST, Panel, PanelSink, encoded
 from rt_melody.realtime.panel.server import LARGEST_BYTES, NICE, UNREAD_MOST, Page, Server, main, parse_place
 from rt_melody.realtime.panel.state import PanelState
@@ -51,7 +52,7 @@ def frame(i, voiced=True):
 
 def packed(*items):
     """As it comes through the pipe."""
-    return json.loads(json.dumps([pack(item) for item in items]))
+    return json.loads(json.dumps(pack(items)))
 
 
 def song(first=0, notes=3):
@@ -79,7 +80,7 @@ def state(tmp_path):
 
 def test_what_goes_through_the_pipe_is_the_same_again():
     items = [frame(3), NoteOn(0.1, 0.15, 60, 90, 60.25, -20.5, None, True), NoteOff(0.2, 0.25, 60), PitchBend(0.2, 0.2, 60, -0.5)]
-    assert [unpack(item) for item in packed(*items)] == items
+    assert list(unpack(packed(*items))) == items
     settings = make_settings({"mode": "mpe", "scale": "D minor", "loudness": "off", "notes": {"on_ms": 30}, "osc": ["127.0.0.1:9000"]})
     assert type(settings)(**json.loads(json.dumps(asked_values(settings)))) == settings
 
@@ -164,7 +165,7 @@ def test_the_setup_guides_finds_and_keeps_while_the_music_rests(folder, tmp_path
     server._obey('{"keep": " alto "}')
     server.tick()
     told = [json.loads(line)["send"] for line in lines.getvalue().splitlines()]
-    assert told == [["pause", True], ["pause", False], ["profile", ["alto", "lead"]]]
+    assert told == [["pause", True], ["pause", False], ["profile", ["alto", "lead"]], ["follow", "alto"]]
     played = make_settings(base=profiles.profile_values(["alto"])).performance
     assert (played.lowest, played.highest) == (43, 71) and -60 < float(played.gate) < -20
     assert state.whole()["setup"] is None and ["alto", "own"] in [one[:2] for one in state.whole()["profiles"]]
@@ -201,6 +202,61 @@ def test_what_is_sung_in_a_pause_is_shown(state):
     state.take({"heard": packed(*[PitchFrame(0, 0.0, 0.05, 440.0, False, 0.9, 0.9, -20.0)])})
     state.take({**paused, "heard": packed(*[PitchFrame(1, 0.01, 0.06, 440.0, False, 0.9, p, -20.0) for p in (0.9, 0.1)])})
     assert [row[2] for row in state.whole()["frames"]] == [0, 1, 0]
+
+
+# --- the round trip
+
+
+@pytest.mark.parametrize(
+    "answer, shown, noted",
+    [
+        ({"ms": 12.34}, "takes 12.3 ms: at a bound of 50 ms what is sung is heard played within 62 ms.", "12.3 ms, by the output a\\x1bb."),
+        ({"ms": None}, "The microphone did not hear the output", ""),
+        ({"error": "the cable is gone"}, "the cable is gone", ""),
+    ],
+)
+def test_the_round_trip_is_measured_while_nothing_listens_and_noted_in_the_profile(folder, tmp_path, monkeypatch, answer, shown, noted):
+    asked = []
+
+    async def measure(*what):
+        asked.append((what, server.state.is_stopped))
+        return answer
+
+    async def act():
+        server._obey('{"trip": 3}')
+        server._obey('{"trip": 3}')
+        assert server.state.whole()["trip"] == {"measuring": True}
+        await asyncio.sleep(0)
+        server.tick()
+        server.state.take({"state": {"state": "stopped"}})
+        await server._measuring
+        server.tick()
+
+    monkeypatch.setattr("rt_melody.realtime.panel.server.measure_round_trip", measure)
+    server = Server(tmp_path, out=(lines := io.StringIO()))
+    state = server.state
+    state.put("devices", {"inputs": [], "outputs": [[3, "a\x1bb", True]], "midi": []})
+    state.take({"orders": {"settings": {"source": {"device": "singer"}}}, "state": {"state": "listening", "hop_ms": 10.0}})
+    asyncio.run(act())
+    assert asked == [((3, "singer", None), True)]
+    assert [json.loads(line) for line in lines.getvalue().splitlines()] == [{"run": False}, {"run": True}]
+    assert shown in str(state.whole()["trip"])
+    state.begin_setup()
+    for number, note in enumerate((0, 60, 62, 45, 69, 0)):
+        state.take({"heard": sung(number, note)})
+    state.keep_setup("alto", "today")
+    kept = (folder / "alto.yaml").read_text()
+    assert noted in kept and ("round trip" in kept) == bool(noted) and profiles.profile_values(["alto"])
+    server._obey('{"trip": null}')
+    assert state.whole()["trip"] is None
+
+
+def test_a_round_trip_without_its_devices_is_a_sentence(monkeypatch):
+    def gone(*_):
+        raise DeviceError("there is no output 9")
+
+    monkeypatch.setattr("rt_melody.realtime.sources.roundtrip.measure", gone)
+    assert measured(9, None, None) == {"error": "there is no output 9"}
 
 
 # --- takes
@@ -423,15 +479,15 @@ def test_what_is_no_place_is_refused(text):
 # --- the music's end
 
 
-def test_the_sink_hands_on_what_it_heard_every_two_hops():
+def test_the_sink_hands_on_what_it_heard_every_three_hops():
     sent = []
     sink = PanelSink(lambda **item: sent.append(item))
     sink.start(7.0)
     for item in song(0, 1):
         sink.event(item) if not isinstance(item, PitchFrame) else sink.frame(item)
     sink.close()
-    assert sent[0] == {"origin": 7.0} and 10 <= len(sent) <= 12
-    assert [unpack(one) for item in sent[1:] for one in json.loads(json.dumps(encoded(item)))["heard"]] == song(0, 1)
+    assert sent[0] == {"origin": 7.0} and 7 <= len(sent) <= 9
+    assert [one for item in sent[1:] for one in unpack(json.loads(json.dumps(encoded(item)))["heard"])] == song(0, 1)
 
 
 def fetch(url):
@@ -488,8 +544,10 @@ def test_a_port_that_is_taken_is_told(capsys, monkeypatch):
     assert "give another: --panel PORT" in json.loads(answer)["error"]
     child = [sys.executable, "-S", "-c", f"print({answer!r})"]
     monkeypatch.setattr(link, "_serve", lambda where, browse: subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-    with pytest.raises(DeviceError, match="give another"):
-        Panel(Desk(), "0")
+    told = []
+    with Panel(Desk(), "0", told.append, on_url=told.append) as panel, pytest.raises(DeviceError, match="give another"):
+        _ = panel.url
+    assert told == []
 
 
 # --- the command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from math import nan
 from pathlib import Path
 
@@ -157,6 +158,42 @@ def test_a_band_at_the_side_chain_is_taken_out(shell, song, whole):
     assert got == tracked(song + band, RATE, band) != tracked(song + band, RATE)
     sung, played, deaf = ({m[1] for _, m in on(events)} for events in (whole, got, tracked(song + band, RATE)))
     assert played == sung != deaf
+
+
+@pytest.mark.parametrize("rate, size", [(8_000, 100), (RATE, 64), (44_100, 128), (48_000, 128), (48_000, 1000)])
+def test_an_engine_that_is_woken_when_it_said_plays_each_event_in_the_block_by_which_it_is_known(shell, rate, size):
+    sound = demo_phrase(rate).samples[: 3 * rate // 2]
+    engine, calls, got = engine_of(shell), 0, []
+    shell.begin_stream(rate)
+    engine._catch_up()
+    for start in range(0, len(sound) - size, size):
+        assert engine._is_idle()
+        shell.write(sound[start : start + size])
+        if shell.get("WRITTEN") >= shell.get("DUE"):
+            calls += 1
+            engine._catch_up()
+        new = [(position, message) for position, _, message in shell.events()]
+        assert all(start < position <= start + size for position, _ in new if position)
+        got += new
+    want = tracked(sound[: shell.get("READ")], rate)
+    assert got == want and on(want) and shell.get("SKIPS") == 0
+    assert calls <= 150  # hops in a second and a half
+
+
+def test_an_engine_does_not_sleep_while_there_is_something_to_do(shell, song):
+    engine = engine_of(shell)
+    shell.begin_stream(RATE)
+    assert not engine._is_idle()  # a command waits
+    engine._catch_up()
+    assert engine._is_idle() and shell.get("DUE") == 160
+    shell.write(song[:159])
+    assert engine._is_idle()
+    shell.write(song[159:160])
+    assert not engine._is_idle()
+    engine._catch_up()
+    assert engine._is_idle() and shell.get("DUE") == 320
+    shell.set("TRANSPOSE", 12.0)
+    assert not engine._is_idle()
 
 
 def test_what_the_host_has_not_waited_for_is_skipped_live_and_the_note_ends(shell, song):
@@ -346,6 +383,25 @@ def test_a_place_that_cannot_be_written_is_told(home):
     (home / ".lv2").write_text("a file where a folder should be")
     with pytest.raises(OutputError, match=r"rt-melody.lv2 cannot be written .*--system"):
         installing.install(["lv2"], False, lambda line: None)
+
+
+def test_what_keeps_other_users_from_running_a_program_is_found():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve() / "of-somebody"
+        folder.mkdir()
+        program, link = folder / "rt-melody", folder.parent / "linked"
+        program.touch(mode=0o755)
+        link.symlink_to(program)
+        folder.parent.chmod(0o755)
+        folder.chmod(0o755)
+        if installing.closed_to_others(folder.parent):
+            pytest.skip("the folder for temporary files is closed to others")
+        assert installing.closed_to_others(program, link) is None
+        folder.chmod(0o700)
+        assert installing.closed_to_others(link) == folder
+        folder.chmod(0o755)
+        program.chmod(0o744)
+        assert installing.closed_to_others(link, folder) == program
 
 
 @pytest.mark.parametrize(

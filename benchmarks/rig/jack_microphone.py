@@ -1,7 +1,8 @@
 """A microphone made of software: a JACK client whose output port plays a recording, once or over and over.
 
 Run as a process of its own, so that nothing in the tests can make it late:
-``python jack_microphone.py CLIENT_NAME RECORDING.npy [TIMES]``. The recording is mono float32 at the server's rate.
+``python jack_microphone.py CLIENT_NAME RECORDING.npy [TIMES]``. The recording is float32 at the server's rate: mono, at the port
+`voice`, or of two channels, the second at the port `band`.
 
 Conversation, one JSON object or word a line: it says ``{"state": "ready"}``, then ``"connected"`` when
 somebody listens; told ``play`` on stdin it plays and says ``{"state": "playing", "frame": N}``, N being the
@@ -27,17 +28,19 @@ class Microphone:
     """Plays ``samples``, ``times`` times, from the first process cycle after ``play`` was set."""
 
     def __init__(self, name: str, samples: np.ndarray, times: int) -> None:
-        self.samples, self.length = samples, times * len(samples)
+        self.samples, self.length = samples.reshape(len(samples), -1), times * len(samples)
         self.play = False
         self.first_frame: int | None = None
         self.position = 0
         self.client = jack.Client(name, use_exact_name=True, no_start_server=True)
-        self.port = cast("jack.OwnPort", self.client.outports.register("voice"))
+        names = ("voice", "band")[: self.samples.shape[1]]
+        self.ports = [cast("jack.OwnPort", self.client.outports.register(name)) for name in names]
         self.client.set_process_callback(self.process)
 
     def process(self, frames: int) -> None:
-        out = self.port.get_array()
-        out[:] = 0.0
+        out = [port.get_array() for port in self.ports]
+        for channel in out:
+            channel[:] = 0.0
         if not self.play or self.ended:
             return
         if self.first_frame is None:
@@ -47,7 +50,8 @@ class Microphone:
         while filled < frames and not self.ended:
             at = self.position % len(self.samples)
             block = self.samples[at : at + frames - filled]
-            out[filled : filled + len(block)] = block
+            for number, channel in enumerate(out):
+                channel[filled : filled + len(block)] = block[:, number]
             filled += len(block)
             self.position += len(block)
 
@@ -79,7 +83,7 @@ def main(name: str, path: str, times: str = "1") -> None:
     threading.Thread(target=obey, args=(microphone, leave), daemon=True).start()
     with microphone.client:
         say(state="ready")
-        wait_for(lambda: microphone.port.number_of_connections > 0, leave)
+        wait_for(lambda: microphone.ports[0].number_of_connections > 0, leave)
         say(state="connected")
         wait_for(lambda: microphone.first_frame is not None, leave)
         say(state="playing", frame=microphone.first_frame)

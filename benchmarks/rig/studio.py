@@ -197,7 +197,8 @@ class JackServer:
 
 
 class VirtualMicrophone(Talker):
-    """An input device called ``name`` that plays ``samples [shape=(n,)]``, float32 at ``SAMPLE_RATE``, ``times`` times."""
+    """An input device called ``name`` that plays ``samples``, float32 at ``SAMPLE_RATE``, ``times`` times [shape=(n,), or (n, 2) with a
+    band at another port]."""
 
     def __init__(self, server: JackServer, samples: np.ndarray, folder: Path, name: str = "singer", times: int = 1) -> None:
         path = folder / f"{name}.npy"

@@ -11,7 +11,7 @@ import numpy as np
 
 from rt_melody.realtime.calibration import PHASE_S, TRIES, Calibration, Guide, Taken, calibrate
 from rt_melody.realtime.commands.arguments import CommandParser
-from rt_melody.realtime.console import print_text, visible
+from rt_melody.realtime.console import print_text
 from rt_melody.realtime.errors import DeviceError, InputError, SettingsError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import make_settings
@@ -126,17 +126,12 @@ class _Ear:
 
 def round_trip(output: str, device: str | None, say: Say, backend: Any = None) -> str:
     """Measure it, by a cable or through the air, and say it; what stands of it in the profile. Raises DeviceError as the devices do."""
-    from rt_melody.realtime.sources.roundtrip import measure
+    from rt_melody.realtime.sources.roundtrip import measure, note_of, told_of
 
     say("Chirps are played: leave the loudspeaker and the microphone where they are.")
     found = measure(output, device, backend=backend)
-    if found is None:
-        say("The microphone did not hear the output, so the round trip is not known; turn it up, or loop a cable back.")
-        return ""
-    bound_ms = make_settings().tracking.latency_ms
-    said = f"The round trip from output to input takes {found.ms:.1f} ms"
-    say(f"{said}: at a bound of {bound_ms:g} ms what is sung is heard played within {found.ms + bound_ms:.0f} ms.")
-    return f"# {said}, by the output {visible(output, kept='')}.\n"
+    say(told_of(found.ms if found else None, make_settings().tracking.latency_ms))
+    return note_of(found.ms, output) if found else ""
 
 
 def recommended_bound_ms(rate_hz: int) -> int | None:

@@ -9,24 +9,28 @@ Conventions
 * ``Desk.take`` neither waits nor takes a lock that a sender holds. Senders, of any thread, wait for each other alone.
 * A setting declares how it takes effect (``live``): at once, from the next note on, or by a restart of the engine, which the
   session then asks of whoever runs it.
+* Who wins is the same at the start and later: a default, over it a profile, over that what was asked for by name, on the command
+  line, in a file, or since. So a profile puts nothing back that a player has turned; ``Orders.kept`` says what it then does not set,
+  and ``follow`` lets it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings import FLAT, Settings, change_setting
 from rt_melody.realtime.settings.base import RESTART, did_you_mean
-from rt_melody.realtime.settings.profiles import with_profiles
+from rt_melody.realtime.settings.files import Values, asked_values
+from rt_melody.realtime.settings.profiles import over_profiles, overruled, profile_values
 
 LIVE = {name: place.live for name, place in FLAT.items() if place.live}  # flat name -> how it takes effect
-PANIC, PAUSE, PROFILE = "panic", "pause", "profile"
-ACTIONS = (PANIC, PAUSE, PROFILE)  # silence everything; play nothing, with a value of 0 play on; play by these profiles
-KEPT = ("source", "output", "band", "report", "control")  # groups that a choice of profiles does not put back
+PANIC, PAUSE, PROFILE, FOLLOW = "panic", "pause", "profile", "follow"
+# Silence everything; play nothing, with a value of 0 play on; play by these profiles; let them set what they say.
+ACTIONS = (PANIC, PAUSE, PROFILE, FOLLOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +41,28 @@ class Orders:
     paused: bool = False
     panics: int = 0
     running: bool = True  # whether there should be a session at all
-    profiles: tuple[str, ...] = ()  # that were chosen last, of settings that may have been changed since
+    profiles: tuple[str, ...] = ()  # that are played by, the later over the earlier
+    asked: Values = field(default_factory=dict[str, dict[str, Any]])  # by groups, what was asked for by name: it wins over profiles
+    kept: tuple[str, ...] = ()  # flat names of what the profiles would have otherwise
 
 
 class Desk:
-    """Where changes come in and a session takes them. ``on_change`` is called with the new orders, in the sender's thread."""
+    """Where changes come in and a session takes them. ``on_change`` is called with the new orders, in the sender's thread.
 
-    def __init__(self, settings: Settings | None = None, on_change: Callable[[Orders], object] = lambda orders: None) -> None:
-        self._orders = self._taken = Orders(settings or Settings())
-        self._at_first = self._orders.settings
+    ``settings`` are those at first; ``profiles`` the names of those that are in them; ``asked`` what in them was asked for by name, by
+    groups: None where all that they do not leave to defaults was. Raises SettingsError for a profile that cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        on_change: Callable[[Orders], object] = lambda orders: None,
+        profiles: Sequence[str] = (),
+        asked: Values | None = None,
+    ) -> None:
+        settings = settings or Settings()
+        asked = asked_values(settings) if asked is None else asked
+        self._orders = self._taken = _played_by(Orders(settings, asked=asked), profiles, settings)
         self._among_senders = threading.Lock()
         self.on_change = on_change
 
@@ -72,6 +89,8 @@ class Desk:
             self.pause(_as_bool(value))
         elif name == PROFILE:
             self.use_profiles(_as_names(value))
+        elif name == FOLLOW:
+            self.follow(_as_names(value))
         else:
             self.set(name, value)
 
@@ -79,25 +98,25 @@ class Desk:
         """Change a setting by its flat name."""
         if name not in LIVE:
             raise SettingsError(_not_live(name))
-        self._give(lambda now: replace(now, settings=change_setting(now.settings, name, value)))
+        self._give(lambda now: _turned(now, name, value))
 
     def use_profiles(self, names: Sequence[str]) -> None:
-        """Play by what was asked for at first and these profiles over it, a later one over an earlier: what was changed since is put
-        back, but for what comes in and goes out. Raises SettingsError where one is not there or sets what cannot be changed now."""
+        """Play by these profiles, a later one over an earlier. What was asked for by name, at the start or since, stays: ``orders.kept``
+        says what of it they would have otherwise. Raises SettingsError where one is not there or sets what cannot be changed now."""
+        self._give(lambda now: _played_by(now, names))
+
+    def follow(self, names: Sequence[str] = ()) -> None:
+        """Let the profiles that are played by set what they say, whatever was asked for by name; with names those alone."""
 
         def change(now: Orders) -> Orders:
-            kept = {group: getattr(now.settings, group) for group in KEPT}
-            settings = with_profiles(self._at_first.changed(**kept), names)
-            if fixed := [name for name in FLAT if name not in LIVE and settings.flat(name) != now.settings.flat(name)]:
-                said = f"profile {' '.join(names)} sets {', '.join(fixed)}, which cannot be changed while it plays"
-                raise SettingsError(f"{said}; give it at the start, --profile {' '.join(names)}")
-            return replace(now, settings=settings, profiles=tuple(names))
+            let_go = overruled(profile_values(names or now.profiles), now.asked, now.settings)
+            return _played_by(replace(now, asked=_without(now.asked, let_go)), now.profiles)
 
         self._give(change)
 
-    def put(self, settings: Settings) -> None:
-        """All settings at once, as after a restart that could not be."""
-        self._give(lambda now: replace(now, settings=settings, profiles=()))
+    def put(self, orders: Orders) -> None:
+        """The settings of these orders again, as after a restart that could not be."""
+        self._give(lambda now: replace(now, settings=orders.settings, profiles=orders.profiles, asked=orders.asked, kept=orders.kept))
 
     def run(self, running: bool = True) -> None:
         """Begin to listen, or end the session. Of use where somebody waits for it to begin, as with the panel."""
@@ -129,6 +148,33 @@ class Desk:
 def needing_restart(before: Settings, after: Settings) -> list[str]:
     """The names of what has changed and needs another engine, device or port."""
     return [name for name, how in LIVE.items() if how == RESTART and before.flat(name) != after.flat(name)]
+
+
+def _turned(now: Orders, name: str, value: Any) -> Orders:
+    """With that setting changed."""
+    settings, place = change_setting(now.settings, name, value), FLAT[name]
+    asked = {**now.asked, place.group: {**now.asked.get(place.group, {}), place.name: getattr(getattr(settings, place.group), place.name)}}
+    return replace(now, settings=settings, asked=asked, kept=_kept(now.profiles, asked, settings))
+
+
+def _played_by(now: Orders, names: Sequence[str], settings: Settings | None = None) -> Orders:
+    """With those profiles; ``settings``: what comes of it, where that is known."""
+    if settings is None:
+        settings = over_profiles(profile_values(names), now.asked)
+        if fixed := [name for name in FLAT if name not in LIVE and settings.flat(name) != now.settings.flat(name)]:
+            said = f"profile {' '.join(names)} sets {', '.join(fixed)}, which cannot be changed while it plays"
+            raise SettingsError(f"{said}; give it at the start, --profile {' '.join(names)}")
+    return replace(now, settings=settings, profiles=tuple(names), kept=_kept(names, now.asked, settings))
+
+
+def _kept(names: Sequence[str], asked: Values, settings: Settings) -> tuple[str, ...]:
+    return tuple(overruled(profile_values(names), asked, settings)) if names else ()
+
+
+def _without(asked: Values, names: Sequence[str]) -> Values:
+    """But for these flat names."""
+    left = {(FLAT[name].group, FLAT[name].name) for name in names}
+    return {group: {name: value for name, value in values.items() if (group, name) not in left} for group, values in asked.items()}
 
 
 def _as_names(value: Any) -> list[str]:

@@ -6,7 +6,8 @@ address                 arguments
 /rt-melody/set/NAME     the value of the setting of that flat name, in one argument or several
 /rt-melody/panic        none
 /rt-melody/pause        1, or none: play nothing; 0: play on
-/rt-melody/profile      names of profiles, the later over the earlier; none: as at the start
+/rt-melody/profile      names of profiles, the later over the earlier; none: by none
+/rt-melody/follow       none: let them set what was asked for otherwise; or names: those alone
 ======================  ========================================================================
 
 Conventions

@@ -4,7 +4,8 @@ Conventions
 -----------
 * The page is served by a process of its own (see server.py), so that nothing that browsers do takes time from the music here. What
   goes there waits in a queue of ``MOST`` items, which a thread writes; what finds it full is dropped and counted.
-* The sink hands on what it heard every ``BATCH_S`` of stream time, as it is: the thread that writes makes text of it.
+* The sink hands on what it heard every ``BATCH_S`` of stream time, as it is: the thread that writes makes text of it. It is the last
+  sink, and wakes that thread when the hop is through: what is done for the page is done while the music waits for sound.
 * What comes from there is obeyed by a thread of its own, as often as the child sends, which is at most fifty times a second.
 """
 
@@ -31,8 +32,8 @@ from rt_melody.realtime.timing.background import BackgroundWriter
 from rt_melody.realtime.timing.figures import Figures
 from rt_melody.realtime.types import NoteEvent, PitchFrame
 
-BATCH_S = 0.019  # a little less than two hops
-POSTERIOR_S = 0.039  # so often the posterior is shown
+BATCH_S = 0.029  # a little less than three hops: the page moves what it has between two messages
+POSTERIOR_S = 0.059  # so often the posterior is shown: with every other message
 MOST = 200  # items on their way to the child: seconds
 SOUND_MOST = 150  # of them samples, so that the rest finds a place
 HISTOGRAM_MS = 2.0  # width of the bins of lateness that are shown
@@ -40,10 +41,10 @@ GONE = "the panel's process has ended; the music goes on without it"
 
 
 class Panel:
-    """The process that serves the page, from now until ``close``. Raises DeviceError where it cannot.
+    """The process that serves the page, from now until ``close``.
 
-    ``where``: HOST:PORT, PORT, or ``auto``; ``tell`` takes a sentence from another thread; ``browse``: open a browser; ``meanwhile``: what
-    is to be done in any case, while the process gets ready.
+    ``where``: HOST:PORT, PORT, or ``auto``; ``tell`` takes a sentence from another thread, ``on_url`` the page's address likewise, as
+    soon as it can be opened; ``browse``: open a browser.
     """
 
     def __init__(
@@ -52,14 +53,14 @@ class Panel:
         where: str,
         tell: Callable[[str], object] = lambda text: None,
         browse: bool = False,
-        meanwhile: Callable[[], object] = lambda: None,
+        on_url: Callable[[str], object] = lambda url: None,
     ) -> None:
-        self._desk, self._tell = desk, tell
+        self._desk, self._tell, self._on_url = desk, tell, on_url
         self._child = _serve(where, browse)
-        meanwhile()
         assert self._child.stdin is not None and self._child.stdout is not None  # both were asked for
         self._pipe, self._answers = self._child.stdin, self._child.stdout
-        self.url = self._first_answer()
+        self._answer: dict[str, str] = {}  # the first
+        self._answered = threading.Event()
         self._writer: BackgroundWriter[dict[str, Any]] = BackgroundWriter(self._write, MOST)
         self._waiting_sound = 0
         self._sound_wanted = self._closing = False
@@ -70,13 +71,14 @@ class Panel:
         self._reader = threading.Thread(target=self._hear, name="panel", daemon=True)
         self._reader.start()
 
-    def _first_answer(self) -> str:
-        line = self._answers.readline()
-        answer = json.loads(line) if line else {"error": "the process that was to serve the panel did not start; try again"}
-        if "url" not in answer:
+    @property
+    def url(self) -> str:
+        """The page's address, which is waited for. Raises DeviceError where the page cannot be served."""
+        self._answered.wait()
+        if "url" not in self._answer:
             self._child.wait()
-            raise DeviceError(answer["error"])
-        return answer["url"]
+            raise DeviceError(self._answer["error"])
+        return self._answer["url"]
 
     # ---- to the page ---------------------------------------------------------------------------
 
@@ -90,13 +92,13 @@ class Panel:
         if "sound" in item:
             self._waiting_sound -= 1
         try:
-            self._pipe.write(json.dumps(encoded(item), default=_plain).encode() + b"\n")
+            self._pipe.write(JSON.encode(encoded(item)).encode() + b"\n")
             self._pipe.flush()
         except (OSError, ValueError):  # it has ended, as its reader says
             pass
 
     def _pass_on_orders(self, orders: Orders) -> None:
-        told = {name: getattr(orders, name) for name in ("paused", "panics", "running", "profiles")}
+        told = {name: getattr(orders, name) for name in ("paused", "panics", "running", "profiles", "kept")}
         self.send(orders={"settings": asked_values(orders.settings), **told})
 
     def state(self, **parts: Any) -> None:
@@ -128,6 +130,12 @@ class Panel:
     # ---- from the page -------------------------------------------------------------------------
 
     def _hear(self) -> None:
+        line = self._answers.readline()
+        self._answer = json.loads(line) if line else {"error": "the process that was to serve the panel did not start; try again"}
+        self._answered.set()
+        if "url" not in self._answer:
+            return
+        self._on_url(self._answer["url"])
         for line in self._answers:
             asked = json.loads(line)
             try:
@@ -169,11 +177,10 @@ class Panel:
 def encoded(item: dict[str, Any]) -> dict[str, Any]:
     """An item as the wire has it: what the music's thread left to be done."""
     if "heard" in item:
-        item = {**item, "heard": [pack(one) for one in item["heard"]]}
+        item = {**item, "heard": pack(item["heard"])}
     if "posterior" in item:
         time_s, voicing, row = item["posterior"]
-        seen = (255.0 * voicing * np.frombuffer(row, np.float32)).astype(np.uint8)
-        item = {**item, "posterior": [time_s, base64.b64encode(seen.tobytes()).decode()]}
+        item = {**item, "posterior": [time_s, voicing, base64.b64encode(row).decode()]}
     if "sound" in item:
         item = {"sound": base64.b64encode(item["sound"]).decode()}
     return item
@@ -185,6 +192,9 @@ def _nothing(_: Orders) -> None: ...
 def _plain(number: Any) -> Any:
     """A number of NumPy's as one of Python's."""
     return number.item()
+
+
+JSON = json.JSONEncoder(default=_plain, separators=(",", ":"))
 
 
 def _serve(where: str, browse: bool) -> subprocess.Popen[bytes]:

@@ -7,8 +7,8 @@ Conventions
   cookie then remembers.
 * What a browser sends along is checked: the host that it meant, and that the page which opens the socket is ours. Messages are of
   ``LARGEST_BYTES`` at most. No script, style or picture of another origin is allowed in the page.
-* A page gets the whole state, then news ``TICKS_A_SECOND`` times a second. One that does not read misses news, and gets the whole
-  state once it reads again; nobody waits for it.
+* A page gets the whole state, then news as the music tells them, at intervals of ``TICK_S`` at least; every ``IDLE_TICK_S`` where it
+  tells none. One that does not read misses news, and gets the whole state once it reads again; nobody waits for it.
 * Of what pages send, the newest value of each setting goes on to the music, as often.
 
 aiohttp serves HTTP and web sockets in one package, which comes as a wheel for every platform that PyTorch has one for.
@@ -25,6 +25,7 @@ import re
 import secrets
 import sys
 import tempfile
+import time
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -33,10 +34,10 @@ from urllib.parse import quote
 
 from aiohttp import WSMsgType, web
 
-from rt_melody.realtime.control.desk import PAUSE, PROFILE
+from rt_melody.realtime.control.desk import FOLLOW, PAUSE, PROFILE
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
 from rt_melody.realtime.panel.browser import has_browser
-from rt_melody.realtime.panel.devices import find_devices
+from rt_melody.realtime.panel.devices import find_devices, measure_round_trip
 from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import Takes
 from rt_melody.realtime.settings.profiles import own_profiles
@@ -44,13 +45,18 @@ from rt_melody.realtime.settings.profiles import own_profiles
 LOOPBACK = "127.0.0.1"
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 USUAL_PORT = 7464  # S I N G on a telephone
-TICKS_A_SECOND = 40.0
+TICK_S = 0.02
+IDLE_TICK_S = 0.05
 LARGEST_BYTES = 4096
 PAGES = 32  # open at once
+CLOSING_S = 0.5  # for which pages that are open at the end are waited for: the music's end waits for two seconds
 NICE = 5
-UNREAD_MOST = 40  # news that a page may leave unread: a second
+LOADING_STEPS, LOADING_STEP_S = 50, 0.1  # for so long devices are not looked for while the music's end gets ready
+UNREAD_MOST = 40  # news that a page may leave unread: more than a second
 LINE_LIMIT = 1 << 22
 COOKIE = "rt-melody"
+RUN = "\0run"  # among settings by their names: whether to listen
+STOPPING_STEPS, STOPPING_STEP_S = 100, 0.05  # for so long a session may take to end
 HERE = Path(__file__).parent / "page"
 FILES = {"/": ("index.html", "text/html"), "/panel.css": ("panel.css", "text/css"), "/panel.js": ("panel.js", "text/javascript")}
 TYPES = {"mid": "audio/midi", "csv": "text/csv", "wav": "audio/wav"}
@@ -105,7 +111,9 @@ class Server:
         self._out = out or sys.stdout
         self._with_sound = False
         self._looking: asyncio.Task[None] | None = None
+        self._measuring: asyncio.Task[None] | None = None
         self._paused_for_setup = False
+        self._ticked_s = float("-inf")
 
     def application(self) -> web.Application:
         """What aiohttp serves."""
@@ -194,6 +202,7 @@ class Server:
                 {
                     "set": self._set, "run": self._run, "record": self._record, "finish": self._finish, "rename": self._rename,
                     "remove": self._remove, "devices": self.look_for_devices, "setup": self._setup, "keep": self._keep,
+                    "trip": self._trip,
                 }[what](value)  # fmt: skip
 
     def _set(self, pair: list[Any]) -> None:
@@ -202,7 +211,7 @@ class Server:
             self._asked[name] = value
 
     def _run(self, running: Any) -> None:
-        self._asked["\0run"] = bool(running)
+        self._asked[RUN] = bool(running)
 
     def _record(self, with_sound: Any) -> None:
         self._with_sound = bool(with_sound)
@@ -236,8 +245,29 @@ class Server:
         try:
             if self.state.keep_setup(name, datetime.date.today().isoformat()):
                 self._asked[PROFILE] = [name, *(chosen for chosen in self.state.profiles if chosen not in own_profiles())]
+                self._asked[FOLLOW] = name  # it was asked for last
         except RtMelodyError as error:
             self.state.take({"alert": str(error)})
+
+    def _trip(self, output: Any) -> None:
+        """Measure the round trip by that output, an index or a name; None: forget what came of it."""
+        if output is None:
+            self.state.put("trip", None)
+        elif isinstance(output, (int, str)) and not self.state.in_trip:
+            self.state.begin_trip()
+            self._measuring = asyncio.create_task(self._measure_trip(output))
+
+    async def _measure_trip(self, output: int | str) -> None:
+        """While nothing else listens, since not every device lets two listen."""
+        source, began_stopped = self.state.settings.source, self.state.is_stopped
+        self._asked[RUN] = False
+        for _ in range(STOPPING_STEPS):
+            if self.state.is_stopped:
+                break
+            await asyncio.sleep(STOPPING_STEP_S)
+        self.state.end_trip(await measure_round_trip(output, source.device, source.rate), output)
+        if not began_stopped:
+            self._asked[RUN] = True
 
     def look_for_devices(self, _: Any = None) -> None:
         """What there is to listen to and to play on, now: shown once it is known."""
@@ -245,6 +275,10 @@ class Server:
             self._looking = asyncio.create_task(self._find_devices())
 
     async def _find_devices(self) -> None:
+        for _ in range(LOADING_STEPS):  # the music comes first, for a while
+            if not self.state.is_loading:
+                break
+            await asyncio.sleep(LOADING_STEP_S)
         self.state.put("devices", await find_devices())
 
     def say(self, **item: Any) -> None:
@@ -257,10 +291,17 @@ class Server:
         """To the music, what pages have asked for since the last time."""
         asked, self._asked = self._asked, {}
         for name, value in asked.items():
-            if name == "\0run":
+            if name == RUN:
                 self.say(run=value)
             else:
                 self.say(send=[name, value])
+
+    def tick_after(self, interval_s: float) -> None:
+        """``tick``, where the last one is so long ago."""
+        now_s = time.monotonic()
+        if now_s - self._ticked_s >= interval_s:
+            self._ticked_s = now_s
+            self.tick()
 
     def tick(self) -> None:
         """The news to all pages, and what they ask to the music."""
@@ -307,12 +348,14 @@ def _take_line(server: Server, line: bytes) -> None:
 
         item["sound"] = base64.b64decode(item["sound"])
     server.state.take(item)
+    if "heard" in item:
+        server.tick_after(TICK_S)
 
 
 async def _tick(server: Server) -> None:
     while True:
-        await asyncio.sleep(1.0 / TICKS_A_SECOND)
-        server.tick()
+        await asyncio.sleep(IDLE_TICK_S)
+        server.tick_after(IDLE_TICK_S)
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int, any_port: bool) -> int:
@@ -342,7 +385,7 @@ async def serve(where: str, browse: bool) -> None:
     own = host in ("127.0.0.1", "::1", "localhost")
     with tempfile.TemporaryDirectory(prefix="rt-melody-") as folder:
         server = Server(Path(folder), None if own else secrets.token_urlsafe(18))
-        runner = web.AppRunner(server.application(), access_log=None, handle_signals=False)
+        runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=CLOSING_S)
         await runner.setup()
         try:
             server.port = await _listen(runner, host, port, any_port)

@@ -11,8 +11,11 @@ Conventions
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from typing import Any
+
+import numpy as np
 
 from rt_melody.realtime.calibration import PHASE_S, PHASES, Calibration, Guide, calibrate, tightest_bound_ms
 from rt_melody.realtime.control.desk import LIVE
@@ -22,11 +25,13 @@ from rt_melody.realtime.panel.wire import unpack
 from rt_melody.realtime.playing.gate import Gate
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.settings.profiles import told_profiles, write_profile
+from rt_melody.realtime.sources.roundtrip import note_of, told_of
 from rt_melody.realtime.types import KeyHeard, NoteOff, NoteOn, PitchBend, PitchFrame, hz_to_midi
 
 REMEMBERED_FRAMES = 2400  # 12 to 24 s
 REMEMBERED_EVENTS = 2000
 SAID = 6  # sentences that are shown
+MEASURING = {"measuring": True}
 SURE_TURNS = 500  # of the session, for its figures to say what bound the machine keeps
 
 
@@ -37,10 +42,10 @@ class PanelState:
         self.takes, self.settings = takes, Settings()
         self._frames: deque[list[Any]] = deque(maxlen=REMEMBERED_FRAMES)
         self._events: deque[list[Any]] = deque(maxlen=REMEMBERED_EVENTS)
-        devices: dict[str, Any] = {"inputs": [], "midi": []}
+        devices: dict[str, Any] = {"inputs": [], "outputs": [], "midi": []}
         self._shown: dict[str, Any] = {
             "controls": describe(), "state": {"state": "loading"}, "said": [], "devices": devices, "profiles": told_profiles(),
-            "setup": None,
+            "setup": None, "trip": None,
         }  # fmt: skip
         self._changed: set[str] = set()
         self._new_frames: list[list[Any]] = []
@@ -49,6 +54,7 @@ class PanelState:
         self._room = Gate()
         self._guide: Guide | None = None  # through the setup, while one is under way
         self._found: Calibration | None = None  # by the newest, until it is kept or thrown away
+        self._trip_note = ""  # of the round trip, once it is measured, for the profile that is kept next
         self._first_origin_s: float | None = None
         self.origin_s = self._shift_s = 0.0
 
@@ -65,8 +71,7 @@ class PanelState:
             self.takes.now.begin(origin_s)
 
     def _take_heard(self, heard: list[Any]) -> None:
-        for packed in heard:
-            item = unpack(packed)
+        for item in unpack(heard):
             self._show(item)
             if (take := self.takes.now) is not None:
                 take.hear(item)
@@ -108,7 +113,10 @@ class PanelState:
         new.append(row)
 
     def _take_posterior(self, told: list[Any]) -> None:
-        self._posterior = [round(told[0] + self._shift_s, 3), told[1], round(self.settings.performance.shift_semitones, 3)]
+        time_s, voicing, row = told
+        seen = (255.0 * voicing * np.frombuffer(base64.b64decode(row), np.float32)).astype(np.uint8)
+        shift = round(self.settings.performance.shift_semitones, 3)
+        self._posterior = [round(time_s + self._shift_s, 3), base64.b64encode(seen.tobytes()).decode(), shift]
 
     def _take_orders(self, orders: dict[str, Any]) -> None:
         self.settings = Settings(**orders.pop("settings"))
@@ -147,6 +155,16 @@ class PanelState:
         return bool(self._shown.get("orders", {}).get("paused"))
 
     @property
+    def is_loading(self) -> bool:
+        """Whether the music's end is getting ready."""
+        return self._shown["state"]["state"] == "loading"
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing is listened to."""
+        return self._shown["state"]["state"] == "stopped"
+
+    @property
     def profiles(self) -> list[str]:
         """Those that were chosen last."""
         return list(self._shown.get("orders", {}).get("profiles", []))
@@ -172,7 +190,7 @@ class PanelState:
         """Write what was found as a profile; whether there was anything. Raises RtMelodyError where that cannot be."""
         if self._found is None:
             return False
-        write_profile(name, self._found.profile(f"rt-melody profile {name}: made in the panel on {day}"))
+        write_profile(name, self._found.profile(f"rt-melody profile {name}: made in the panel on {day}") + self._trip_note)
         self.put("profiles", told_profiles())
         self.cancel_setup()
         return True
@@ -206,6 +224,26 @@ class PanelState:
             return None
         worst_ms = figures["work_ms"]["median"] + figures["lateness_ms"]["p99.9"]
         return tightest_bound_ms(max(state["least_bound_ms"], worst_ms + state["hop_ms"]))
+
+    # ---- the round trip ------------------------------------------------------------------------
+
+    @property
+    def in_trip(self) -> bool:
+        """Whether it is being measured."""
+        return self._shown["trip"] == MEASURING
+
+    def begin_trip(self) -> None:
+        """Say that it is being measured."""
+        self.put("trip", MEASURING)
+
+    def end_trip(self, answer: dict[str, Any], output: Any) -> None:
+        """What came of it (see devices.py), by that output; and remember it."""
+        if "error" in answer:
+            self.put("trip", {"failed": answer["error"]})
+            return
+        names = {number: name for number, name, _ in self._shown["devices"]["outputs"]}
+        self._trip_note = note_of(answer["ms"], str(names.get(output, output))) if answer["ms"] is not None else ""
+        self.put("trip", {"said": told_of(answer["ms"], self.settings.tracking.latency_ms)})
 
     def put(self, name: str, value: Any) -> None:
         """Show this by that name."""

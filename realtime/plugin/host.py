@@ -5,8 +5,9 @@ Conventions
 * It hears what the plugin writes into their memory (see memory.h), from where a stream began, in pieces that commands divide:
   so a change counts from the sample at which the host made it, and a take that is bounced twice is twice the same.
 * What comes in by the side-chain is the band (see reference/fed.py), which is taken out. None comes at no cost.
-* Live, no more sound may wait than the latency bound and the plugin's own wait; else it goes on from the newest (see
-  session.py). While the host bounces nothing is skipped.
+* It sleeps until a hop is complete, and tells the plugin when that will be (see memory.h).
+* Live, no more sound that completes a hop may wait than the latency bound and the plugin's own wait; else it goes on from the newest
+  (see session.py). While the host bounces nothing is skipped.
 * It ends with the pipe that wakes it, which the host's end closes, however that comes.
 * It says why there are no notes on stderr, which is the host's log, and in the memory.
 """
@@ -26,7 +27,8 @@ from rt_melody.realtime.engine import load_streaming_model
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
 from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.plugin.memory import LAYOUT, Command, Shared
-from rt_melody.realtime.plugin.parameters import COUNT, is_mute, settings_of
+from rt_melody.realtime.plugin.parameters import COUNT, is_mute, settings_of, wants_panel
+from rt_melody.realtime.plugin.showing import InstancePanel
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sources.blocks import check_sample_rate
@@ -77,8 +79,9 @@ class PluginEngine:
         self._settings = Settings()
         self._tracker: MelodyTracker | None = None
         self._sink = MidiSink(self._port)
+        self._panel = InstancePanel(say)
         self._silent = True  # nothing was heard yet of this stream, and nothing said
-        self._position = shared["READ"]
+        self._position = self._due = shared["READ"]
         self._lost_seen = self._host_priority = -1
         self._piece, self._band = np.zeros(1, np.float32), np.zeros(1, np.float32)
         shared["ENGINE_VERSION"] = LAYOUT["VERSION_VALUE"]
@@ -100,17 +103,23 @@ class PluginEngine:
         if not self._shared["STREAM"]:
             MelodyTracker.from_settings(self._settings, USUAL_RATE, self._model).warm_up()
         self._read_all_anew()
+        self._show_life()  # before it counts: loading may have taken longer than an engine may hang
         if self._shared["ENGINE_STATE"] == LAYOUT["STARTING"]:
             self._shared["ENGINE_STATE"] = LAYOUT["READY"]
-        self._show_life()
 
     def _is_woken(self) -> bool:
-        """Wait for sound or commands, a little; False where the host has gone."""
+        """Wait for sound that is of use or commands, a little; False where the host has gone."""
         self._show_life()
         self._follow_priority()
-        if select.select([self._pipe], [], [], LOOK_EVERY_S)[0] and not os.read(self._pipe, 65536):
+        wait_s = LOOK_EVERY_S if self._is_idle() else 0.0
+        if select.select([self._pipe], [], [], wait_s)[0] and not os.read(self._pipe, 65536):
             return False
         return time.monotonic_ns() - self._shared["HOST_BEAT"] < 1e9 * HOST_GONE_S
+
+    def _is_idle(self) -> bool:
+        """Whether there is nothing to do before more sound is there, or a command; the plugin is told how much."""
+        self._due = self._position + (1 if self._tracker is None else self._tracker.wanted_samples)
+        return self._shared.is_idle_until(self._due)
 
     def _follow_priority(self) -> None:
         """Before other programs, where the host's own thread is, and never before that: it must not wait for us."""
@@ -143,7 +152,7 @@ class PluginEngine:
                 self._reach(max(self._position, written) if self._tracker is None else self._position)
                 if command is None or command.position > self._position:
                     return
-            elif not self._shared["OFFLINE"] and written - self._position > self._most_waiting(self._tracker):
+            elif not self._shared["OFFLINE"] and written - max(self._position, self._due) > self._most_waiting(self._tracker):
                 self._skip(self._tracker, written)
             else:
                 self._hear(self._tracker, written if command is None else min(written, command.position))
@@ -178,6 +187,8 @@ class PluginEngine:
 
     def _give(self, heard: Sequence[Heard]) -> None:
         for item in heard:
+            if self._tracker is not None:
+                self._panel.take(self._tracker, item)
             if isinstance(item, PitchFrame):
                 self._sink.frame(item)
             else:
@@ -202,6 +213,7 @@ class PluginEngine:
         self._values = [self._shared.parameter(number) for number in range(COUNT)]
         with suppress(SettingsError):  # told by _change
             self._settings = settings_of(self._values)
+        self._show()
         if stream := self._shared["STREAM"]:
             start = self._shared["START"]
             self._begin_stream(stream, start, self._shared["RATE"])
@@ -235,6 +247,7 @@ class PluginEngine:
             self._shared.fail(str(error))
             return None
         tracker.mute(is_mute(self._values))
+        self._panel.begin()
         self._piece, self._band = (np.zeros(round(PIECE_S * rate), np.float32) for _ in range(2))
         self._shared["LATENCY"] = _samples(tracker)
         if self._shared["ENGINE_STATE"] == LAYOUT["FAILED"]:
@@ -259,6 +272,7 @@ class PluginEngine:
         except SettingsError as error:
             say(f"{error}; what was set before is kept")
             return
+        self._show()
         if tracker is None:
             return
         if before.tracking != self._settings.tracking:
@@ -272,6 +286,10 @@ class PluginEngine:
             self._sink.change(self._settings)
         if tracker is not None:
             self._give(tracker.mute(is_mute(self._values)))
+
+    def _show(self) -> None:
+        self._panel.change(self._settings)
+        self._panel.want(wants_panel(self._values))
 
 
 def _samples(tracker: MelodyTracker) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rt_melody.realtime.errors import DeviceError, OutputError
-from rt_melody.realtime.plugin.building import FORMATS, build, bundle_name
+from rt_melody.realtime.plugin.building import FORMATS, build, bundle_name, find_engine
 
 # What hosts search by their formats' own definitions: (for a user, for all users).
 LINUX = {"lv2": ("~/.lv2", "/usr/local/lib/lv2"), "vst3": ("~/.vst3", "/usr/local/lib/vst3"), "clap": ("~/.clap", "/usr/lib/clap")}
@@ -37,7 +38,19 @@ def install(kinds: Sequence[str], system: bool, tell: Callable[[str], object]) -
             built = build(kind, Path(folder))
             _put(built, target, system)
         tell(f"{kind:<5} {target}")
+    if system and (closed := closed_to_others(Path(find_engine()), Path(sys.executable))):
+        tell(f"other users will hear no notes: they may not enter or run {closed}; install rt-melody where they may, and this again")
     tell(NEXT.strip("\n"))
+
+
+def closed_to_others(*programs: Path) -> Path | None:
+    """What keeps other users from running one of these, a folder or the program itself; None where nothing does."""
+    for program in programs:
+        for path in (program, program.resolve()):
+            for each in (*reversed(path.parents), path):
+                if not each.stat().st_mode & stat.S_IXOTH:
+                    return each
+    return None
 
 
 def _put(built: Path, target: Path, system: bool) -> None:

@@ -14,6 +14,9 @@
  * - Commands, 16 bytes each: int64 position, int32 what, float32 value. Each holds from that sample on.
  * - Events, 16 bytes each: int64 position, uint8 length (1 to 3), uint8 stream (its count modulo 256), uint8 MIDI[6].
  *   The position is that of the first sample that was not needed to know the event. The shell plays it RTM_WAIT later.
+ * - The engine sleeps until RTM_DUE is written. It stores that word and then looks at RTM_WRITTEN once more; the shell stores
+ *   RTM_WRITTEN and then looks at RTM_DUE, and wakes it by a byte in the pipe once for each RTM_DUE that it has reached. Both
+ *   do so in sequential order, so one of them sees what the other stored. Commands, and any sound while RTM_OFFLINE, wake it too.
  * - Times are nanoseconds of CLOCK_MONOTONIC.
  */
 #ifndef RT_MELODY_MEMORY_H
@@ -21,7 +24,7 @@
 
 enum RtmConstant {
     RTM_MAGIC_VALUE = 0x79646F6C656D7472, // "rtmelody"
-    RTM_VERSION_VALUE = 2, // goes up whenever anything here changes its meaning
+    RTM_VERSION_VALUE = 3, // goes up whenever anything here changes its meaning
     RTM_WORDS = 96, // of 8 bytes
     RTM_SOUND_SAMPLES = 524288, // of either ring; 1.3 s at 384 kHz
     RTM_COMMANDS_SIZE = 1024,
@@ -63,6 +66,7 @@ enum RtmWord {
     RTM_LATENCY = 56, // samples from a sound to its pitch, by the engine's arithmetic
     RTM_SKIPS = 57, // how often it fell behind, and went on from the newest sound
     RTM_ENGINE_PID = 58,
+    RTM_DUE = 59, // position that completes what the engine waits for
     RTM_TEXT = 64, // RTM_TEXT_BYTES of UTF-8: why RTM_ENGINE_STATE is RTM_FAILED
 };
 
@@ -94,7 +98,8 @@ enum RtmParameter {
     RTM_PARAMETER_PANIC = 12, // at 1 all sound ends
     RTM_PARAMETER_DIRECT = 13, // 1: the sound passes at once, not in line with the notes
     RTM_PARAMETER_FREEWHEEL = 14, // 1: the host bounces, so the shell waits for the engine
-    RTM_PARAMETER_COUNT = 15,
+    RTM_PARAMETER_PANEL = 15, // 1: the engine shows what it hears in the browser
+    RTM_PARAMETER_COUNT = 16,
 };
 
 #endif

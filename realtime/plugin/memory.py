@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rt_melody.kernels.compiled import compiled
-from rt_melody.realtime.atomic import address, load, store
+from rt_melody.realtime.atomic import address, load, load_in_order, store, store_in_order
 from rt_melody.realtime.errors import DeviceError
 
 HEADER = Path(__file__).with_name("memory.h")
@@ -84,6 +84,11 @@ class Shared:
         _copy(self._band, position, band)
         return bool(_read(self.words, self._voice, position, voice))
 
+    def is_idle_until(self, due: int) -> bool:
+        """Tell the plugin that nothing can be done before the samples up to ``due`` are written; False where they are already, or a
+        command waits."""
+        return bool(_is_idle_until(self.words, due))
+
     # ---- commands ------------------------------------------------------------------------------
 
     def next_command(self) -> Command | None:
@@ -142,7 +147,8 @@ def _as_float(bits: int) -> float:
 
 
 _WRITTEN, _EVENTS_READ, _EVENTS_WRITTEN = LAYOUT["WRITTEN"], LAYOUT["EVENTS_READ"], LAYOUT["EVENTS_WRITTEN"]
-_MOST_SAMPLES = LAYOUT["MOST_SAMPLES"]
+_MOST_SAMPLES, _DUE = LAYOUT["MOST_SAMPLES"], LAYOUT["DUE"]
+_COMMANDS_READ, _COMMANDS_WRITTEN = LAYOUT["COMMANDS_READ"], LAYOUT["COMMANDS_WRITTEN"]
 
 
 @compiled("int64(int64[::1], int64)")
@@ -153,6 +159,13 @@ def _loaded(words: np.ndarray, place: int) -> int:
 @compiled("void(int64[::1], int64, int64)")
 def _stored(words: np.ndarray, place: int, value: int) -> None:
     store(address(words), place, value)
+
+
+@compiled("boolean(int64[::1], int64)")
+def _is_idle_until(words: np.ndarray, due: int) -> bool:
+    here = address(words)
+    store_in_order(here, _DUE, due)
+    return load_in_order(here, _WRITTEN) < due and load(here, _COMMANDS_WRITTEN) == words[_COMMANDS_READ]
 
 
 @compiled("void(float32[::1], int64, float32[::1])")

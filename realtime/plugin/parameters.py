@@ -43,6 +43,11 @@ def is_mute(values: Sequence[float]) -> bool:
     return values[LAYOUT["PARAMETER_LOWEST"]] > values[LAYOUT["PARAMETER_HIGHEST"]]
 
 
+def wants_panel(values: Sequence[float]) -> bool:
+    """Whether what is heard is to be shown in the browser."""
+    return values[LAYOUT["PARAMETER_PANEL"]] > 0.5
+
+
 def _is_parameter(name: str) -> bool:
     return name.startswith("PARAMETER_") and name != "PARAMETER_COUNT"
 

@@ -2,8 +2,9 @@
 // hears it there and puts MIDI events beside it, and the shell plays each at its sample. See memory.h for what they share.
 //
 // Conventions
-// - run() never allocates, takes no lock, and makes one system call, the write that wakes the engine. Where the host
-//   bounces, faster than the clock, it waits for the engine besides, so that the take is complete and always the same.
+// - run() never allocates, takes no lock, and makes one system call, the write that wakes the engine, where a block completes
+//   what that waits for (a hop of the tracker's; see RTM_DUE). Where the host bounces, faster than the clock, it waits for the
+//   engine besides, so that the take is complete and always the same.
 // - All times of a host are blocks; all times here are positions in the stream of samples (see memory.h).
 // - A thread of the shell's own, the keeper, starts the engine, starts it anew where it ended, and reaps it.
 // - The memory has no name that another program could meet: the engine inherits it, and the pipe that wakes it. It ends with
@@ -51,10 +52,10 @@ namespace {
 constexpr int64_t MS = 1000000; // ns
 constexpr int64_t LATE_NS = 60 * MS; // an engine that has not been seen for so long is late: its notes end
 constexpr int64_t HUNG_NS = 5000 * MS; // ... for so long is ended and started anew
-constexpr int64_t START_NS = 120000 * MS; // the first start of all compiles
+constexpr int64_t START_NS = 300000 * MS; // what loading may take: the first start of all compiles, and a machine may be slow or busy
 constexpr int64_t KEEPER_NS = 10 * MS;
 constexpr int64_t LEAST_WAIT_MS = 5; // what the engine needs to compute in, where blocks are shorter
-constexpr int64_t GIVE_UP_NS = 130000 * MS; // without progress, while bouncing
+constexpr int64_t GIVE_UP_NS = START_NS + 10000 * MS; // without progress, while bouncing
 constexpr int64_t LONGEST_BOUND_MS = 500;
 constexpr double BEHIND_S = 0.2; // a live host that stood still may make up for so much
 constexpr double AHEAD_S = 0.025; // ahead of the clock by so much and three blocks: no live host
@@ -96,6 +97,7 @@ const Told PARAMETERS[RTM_PARAMETER_COUNT] = {
     {"Panic", "panic", "", 0, 0, 1, kParameterIsAutomatable | kParameterIsTrigger | kParameterIsInteger, nullptr, 0},
     {"Sound", "sound", "", 0, 0, 1, WHOLE, PASSAGES, 2},
     {"Bounce: wait for the engine", "freewheel", "", 0, 0, 1, WHOLE | kParameterIsBoolean, nullptr, 0},
+    {"Panel in the browser", "panel", "", 0, 0, 1, kParameterIsInteger | kParameterIsBoolean, nullptr, 0},
 };
 
 int64_t nowNs()
@@ -177,6 +179,9 @@ public:
             close(fd);
     }
 
+    // In sequential order with each other: what one side stored before it looks, the other side sees, or is seen by it.
+    int64_t getInOrder(const int word) const { return __atomic_load_n(words + word, __ATOMIC_SEQ_CST); }
+    void setInOrder(const int word, const int64_t value) { __atomic_store_n(words + word, value, __ATOMIC_SEQ_CST); }
     int64_t get(const int word) const { return __atomic_load_n(words + word, __ATOMIC_ACQUIRE); }
     void set(const int word, const int64_t value) { __atomic_store_n(words + word, value, __ATOMIC_RELEASE); }
     void add(const int word, const int64_t more) { set(word, get(word) + more); } // by its one writer
@@ -295,7 +300,7 @@ private:
             fHopeless.store(true);
             fWanted.store(false);
             end();
-        } else if (now - (beat > fStartedNs ? beat : fStartedNs + START_NS) > HUNG_NS) {
+        } else if (state == RTM_STARTING ? now - fStartedNs > START_NS : now - beat > HUNG_NS) {
             say("the engine hangs; it is started anew");
             end();
             gone(now);
@@ -559,9 +564,11 @@ protected:
             fAnew = false;
             tellChanges(offset);
             const int64_t position = fMemory.get(RTM_WRITTEN);
+            const bool offline = bounces(now, frames);
             hear(in, frames, position);
-            fKeeper.wake();
-            if (bounces(now, frames))
+            if (isDue(position + frames) || offline)
+                fKeeper.wake();
+            if (offline)
                 await(position + frames - fWait);
             if (!fKeeper.alive(now) && !fOffline)
                 cut(offset);
@@ -620,10 +627,24 @@ protected:
 
     void hear(const float* const in[INPUTS], const uint32_t frames, const int64_t position)
     {
-        const bool sideChain = INPUTS > 2 && in[INPUTS - 2] != nullptr && in[INPUTS - 1] != nullptr;
         into(fMemory.voice, in[0], in[1], fHeard[0], frames, position);
-        into(fMemory.band, sideChain ? in[INPUTS - 2] : SILENCE, sideChain ? in[INPUTS - 1] : SILENCE, fHeard[1], frames, position);
-        fMemory.set(RTM_WRITTEN, position + frames);
+        const float *const left = INPUTS > 2 ? in[INPUTS - 2] : nullptr, *const right = INPUTS > 2 ? in[INPUTS - 1] : nullptr;
+        const bool sideChain = left != nullptr && right != nullptr && (sounds(left, frames) || sounds(right, frames));
+        fBandEnd = sideChain ? position + frames : fBandEnd;
+        if (position - RTM_SOUND_SAMPLES < fBandEnd) // else silence is what the ring holds there
+            into(fMemory.band, sideChain ? left : SILENCE, sideChain ? right : SILENCE, fHeard[1], frames, position);
+        fMemory.setInOrder(RTM_WRITTEN, position + frames);
+    }
+
+    // Whether the engine can do something now that it could not before: what it is woken for once.
+    bool isDue(const int64_t written)
+    {
+        const int64_t due = fMemory.getInOrder(RTM_DUE), commands = fMemory.get(RTM_COMMANDS_WRITTEN);
+        if (commands == fToldOf && (written < due || due == fWokenFor))
+            return false;
+        fToldOf = commands;
+        fWokenFor = written < due ? fWokenFor : due;
+        return true;
     }
 
     // The mean of the channels that have held sound, as everywhere in rt-melody: a silent side is no half of a voice.
@@ -811,6 +832,8 @@ private:
     float fSent[RTM_PARAMETER_COUNT]; // as the engine was told
     double fRate = getSampleRate(), fLead = 0.0;
     int64_t fBlock = getBufferSize(), fWait = 0, fLatency = 0, fStart = 0, fLastNs = 0;
+    int64_t fBandEnd = -RTM_SOUND_SAMPLES; // the last of the band that was no silence
+    int64_t fWokenFor = -1, fToldOf = 0; // the newest RTM_DUE, and the commands, for which the engine was woken
     bool fHeard[2][2] = {}, fPlaying = false, fOffline = false, fGaveUp = false, fDirect = false, fAnew = false;
     bool fNotes[16][128] = {};
     int fSounding = 0;

@@ -77,6 +77,16 @@ def asked_values(settings: Settings) -> Values:
     return {name: values for name, values in asked.items() if values}
 
 
+def named_values(settings: Settings, options: dict[str, Any], path: str | Path | None = None) -> Values:
+    """Of ``settings``, by groups, what flat ``options`` and a YAML file name."""
+    asked, written = _grouped(options, None), _grouped({} if path is None else _brought_up_to_date(read_yaml(path), path, _nobody), path)
+    named = {group: {**written.get(group, {}), **asked.get(group, {})} for group in {**written, **asked}}
+    return {group: {name: getattr(getattr(settings, group), name) for name in names} for group, names in named.items()}
+
+
+def _nobody(_: str) -> None: ...
+
+
 def change_setting(settings: Settings, name: str, value: Any) -> Settings:
     """The same settings but for one, by its flat name. Raises SettingsError, naming value, place and rule."""
     if name not in FLAT:

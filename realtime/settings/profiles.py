@@ -13,14 +13,14 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from platformdirs import user_config_path
 
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.settings.base import nearest
-from rt_melody.realtime.settings.files import asked_values, make_settings, read_yaml
-from rt_melody.realtime.settings.root import Settings
+from rt_melody.realtime.settings.files import Values, asked_values, make_settings, read_yaml
+from rt_melody.realtime.settings.root import FLAT, Settings
 
 PRESETS = Path(__file__).parent / "presets"
 NAME = re.compile(r"[\w-]{1,40}")
@@ -60,20 +60,28 @@ def find_profile(name: str) -> Path:
     return paths[name]
 
 
-def profile_values(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def profile_values(names: Sequence[str]) -> Values:
     """What profiles say, by group and setting, the later over the earlier. Raises SettingsError for one that does not fit."""
-    values: dict[str, dict[str, Any]] = {}
+    values: Values = {}
     for name in names:
         for group, asked in asked_values(make_settings(path=find_profile(name))).items():
             values.setdefault(group, {}).update(asked)
     return values
 
 
-def with_profiles(settings: Settings, names: Sequence[str]) -> Settings:
-    """Settings with what profiles say over what they asked for. Raises SettingsError for a profile that there is not or does not fit."""
-    said, asked = profile_values(names), asked_values(settings)
-    values: dict[str, Any] = {group: {**asked.get(group, {}), **said.get(group, {})} for group in {**asked, **said}}
+def over_profiles(said: Values, asked: Values) -> Settings:
+    """Settings of what profiles say (``profile_values``) and, over it, what is asked for besides. Raises SettingsError where the two do
+    not go together."""
+    values: dict[str, Any] = {group: {**said.get(group, {}), **asked.get(group, {})} for group in {**said, **asked}}
     return Settings(**values)
+
+
+def overruled(said: Values, asked: Values, settings: Settings) -> list[str]:
+    """The flat names of what profiles say and ``settings``, of these two, have otherwise."""
+    alone = Settings(**cast("dict[str, Any]", said))
+    places = {(place.group, place.name): flat for flat, place in FLAT.items()}
+    both = [places[group, name] for group in said for name in said[group] if name in asked.get(group, {}) and (group, name) in places]
+    return [flat for flat in both if alone.flat(flat) != settings.flat(flat)]
 
 
 def own_profiles() -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rt_melody.realtime.console import visible
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.sources.devices import find_input, find_output, load_backend
 
@@ -21,6 +22,7 @@ FROM_HZ, TO_HZ = 500.0, 6000.0
 PEAK = 0.3  # of full scale
 ABOVE_NOISE = 8.0  # times the RMS of the correlation, for a peak to count
 AGREE_S = 0.001
+TAKES = "The round trip from output to input takes"
 RING_S = 0.1  # for which a room answers a chirp
 
 
@@ -46,6 +48,17 @@ def probe_signal(sample_rate: int) -> np.ndarray:
     slot[: len(sound)] = sound
     return np.tile(slot, CHIRPS)
 
+
+def told_of(ms: float | None, bound_ms: float) -> str:
+    """In a sentence or two what a round trip means to a player; of None that it was not heard."""
+    if ms is None:
+        return "The microphone did not hear the output, so the round trip is not known; turn it up, or loop a cable back."
+    return f"{TAKES} {ms:.1f} ms: at a bound of {bound_ms:g} ms what is sung is heard played within {ms + bound_ms:.0f} ms."
+
+
+def note_of(ms: float, output: str) -> str:
+    """The same as a comment in a profile."""
+    return f"# {TAKES} {ms:.1f} ms, by the output {visible(output, kept='')}.\n"
 
 
 def find_delays(recorded: np.ndarray, sample_rate: int) -> list[int]:

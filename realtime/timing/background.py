@@ -31,13 +31,14 @@ class BackgroundWriter(Generic[T]):
         self._write, self._most = write, most
         self._items: queue.SimpleQueue[tuple[Any, bool]] = queue.SimpleQueue()  # whose put takes no lock that a reader could hold
         self._thread: threading.Thread | None = None
+        self._is_first = False  # whether the thread has been given what the system grants
         self._starting = threading.Lock()
 
     def take(self, item: T) -> bool:
         """Queue ``item`` to be written; never waits. False where too many wait already."""
         if self._items.qsize() >= self._most:
             return False
-        self._items.put((item, runs_first()))
+        self._items.put((item, not self._is_first and runs_first()))  # the system is asked no more often than it must be
         if self._thread is None:
             self._start()
         return True
@@ -45,17 +46,17 @@ class BackgroundWriter(Generic[T]):
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
+                self._is_first = False
                 self._thread = threading.Thread(target=self._run, name="background-writer", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
-        first = False
         while True:
             item, urgent = self._items.get()
             if item is END:
                 return
-            if urgent and not first:
-                first = run_first() or True
+            if urgent and not self._is_first:
+                self._is_first = run_first() or True
             self._write(item)
 
     def close(self, timeout_s: float = 1.0) -> bool:

@@ -1,8 +1,9 @@
 -- The plugin in a studio without a screen: it stands on the audio track "voice", a MIDI track records what it plays. Each step
 -- waits for a file of its name in the folder $STEPS: a take, and two bounces, before it is transposed by an octave and saved.
--- Where $AGAIN is set the session $SESSION is loaded, and bounced once more.
+-- Where $BAND is a port of JACK an audio track "band" records it, and the plugin's side-chain hears that track. Where $AGAIN is set the session $SESSION is loaded, and bounced once more.
 local ms = 1000  -- LuaAPI.usleep counts microseconds
-local source, steps, folder = os.getenv("SOURCE"), os.getenv("STEPS"), os.getenv("SESSION")
+local source, beside = os.getenv("SOURCE"), os.getenv("BAND")
+local steps, folder = os.getenv("STEPS"), os.getenv("SESSION")
 local transpose = 4  -- as Ardour counts its parameters
 local input, disk, ui = 1, 2, ARDOUR.TransportRequestSource.TRS_UI
 
@@ -52,6 +53,7 @@ local one_midi, order = ARDOUR.ChanCount(ARDOUR.DataType("midi"), 1), ARDOUR.Pre
 local voice = last(session:new_audio_track(1, 2, nil, 1, "voice", order, ARDOUR.TrackMode.Normal, true))
 local melody = last(session:new_midi_track(one_midi, one_midi, true, ARDOUR.PluginInfo(), nil, nil, 1, "melody", order,
   ARDOUR.TrackMode.Normal, true))
+local band = beside and last(session:new_audio_track(1, 2, nil, 1, "band", order, ARDOUR.TrackMode.Normal, true))
 local plugin = ARDOUR.LuaAPI.new_plugin(session, "urn:rt-melody:voice-to-midi", ARDOUR.PluginType.LV2, "")
 assert(not plugin:isnil(), "Ardour does not find the plugin")
 assert(voice:add_processor_by_index(plugin, 0, nil, true) == 0)
@@ -59,6 +61,17 @@ assert(voice:output():n_ports():n_midi() == 1, "the plugin's MIDI does not leave
 ARDOUR.LuaAPI.usleep(500 * ms)
 assert(voice:input():audio(0):connect(source) == 0, "no such port: " .. source)
 assert(melody:input():midi(0):connect(voice:output():midi(0):name()) == 0)
+if band then
+  assert(voice:add_sidechain(plugin), "the plugin takes no side-chain")
+  assert(band:input():audio(0):connect(beside) == 0, "no such port: " .. beside)
+  local heard = plugin:to_plugininsert():sidechain_input()
+  say("sidechain", heard:n_ports():n_audio())
+  for n = 0, heard:n_ports():n_audio() - 1 do
+    assert(heard:audio(n):connect(band:output():audio(n):name()) == 0)
+  end
+  set(band:monitoring_control(), input)
+  set(band:to_track():rec_enable_control(), 1)
+end
 set(voice:monitoring_control(), input)
 set(voice:to_track():rec_enable_control(), 1)
 set(melody:to_track():rec_enable_control(), 1)
@@ -76,6 +89,10 @@ ARDOUR.LuaAPI.usleep(1500 * ms)
 set(voice:to_track():rec_enable_control(), 0)
 set(melody:to_track():rec_enable_control(), 0)
 set(voice:monitoring_control(), disk)
+if band then
+  set(band:to_track():rec_enable_control(), 0)
+  set(band:monitoring_control(), disk)
+end
 say("taken")
 
 step("bounce")

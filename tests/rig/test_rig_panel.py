@@ -9,6 +9,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -68,7 +70,7 @@ class Stage:
         env = {**self.server.env, "XDG_CONFIG_HOME": str(folder / "config")}  # where its profiles are kept
         self.program = Program([*melody_command(), *options], env, folder)
         close.append(self.program.close)
-        wait_until(lambda: "the panel is at " in self.program.stderr, 30, "the address of the panel")
+        wait_until(lambda: "the panel is at " in self.program.stderr, 120, "the address of the panel")
         self.url = self.program.stderr.split("the panel is at ")[1].split()[0]
         self.open()
 
@@ -247,9 +249,9 @@ def test_the_setup_in_the_page_fits_a_profile_to_the_voice_in_the_microphone(sta
     lowest, highest = (round(note) for note in stage.js("return shown.settings.note_range.map(number)"))
     assert abs(lowest - (LOWEST - 2)) <= 1 and abs(highest - (HIGHEST + 2)) <= 1
     assert ROOM_DB + 3 < float(stage.js("return shown.settings.gate")) < SOFT_DB - 3
-    assert stage.js("return document.getElementById('set-profile-own').value") == "alto"
+    assert stage.js("return document.getElementById('set-profile-own').value") == '["alto"]'
     stage.open()
-    stage.wait("document.getElementById('set-profile-own') && document.getElementById('set-profile-own').value === 'alto'")
+    stage.wait("document.getElementById('set-profile-own') && document.getElementById('set-profile-own').value.includes('alto')")
     stage.js("set('profile', []); set('input', ['demo']); set('device', null)")
     stage.wait("shown.orders.profiles.length === 0 && shown.settings.gate === 'off'")
 
@@ -286,3 +288,64 @@ def test_when_the_program_ends_the_page_says_so(stage):
     stage.program.signal()
     assert stage.program.wait() == 0
     wait_until(lambda: "has ended" in stage.js("return document.getElementById('state-text').textContent"), 10, "the page's word")
+
+
+NAMES = {  # as a driver, a plugged-in device or a file may be called, and as the page shows it
+    "<img src=x onerror='window.hit=1'>": "<img src=x onerror='window.hit=1'>",
+    "</option></select><script>window.hit=1</script>": "</option></select><script>window.hit=1</script>",
+    "evil\x1b[31m\x07 bell": "evil\\u{1b}[31m\\u{7} bell",
+    "speaker \u202eenohporcim": "speaker \\u{202e}enohporcim",
+    "two\u2028lines": "two\\u{2028}lines",
+    "Mikrofon Übung 東京 ☃": "Mikrofon Übung 東京 ☃",
+    '"&amp;${1+1}': '"&amp;${1+1}',
+}
+
+
+def test_names_of_devices_ports_and_files_are_shown_as_text_and_profiles_of_the_start_too(tmp_path):
+    """In a page of its own, without the music: the names come as devices.py and program.py tell them."""
+    with rig_or_skip():
+        browser = find_browser()
+    code = (
+        "import asyncio, json, sys\n"
+        "from rt_melody.realtime.panel import server\n"
+        "names = json.loads(sys.argv[1])\n"
+        "async def found(): return {'inputs': [[i, n, i == 0] for i, n in enumerate(names)], "
+        "'outputs': [[i, n, i == 0] for i, n in enumerate(names)], 'midi': names}\n"
+        "server.find_devices = found\n"
+        "asyncio.run(server.serve('0', False))\n"
+    )
+    names = list(NAMES)
+    told = {"state": "stopped", "source": names[0], "outputs": names, "trouble": names[2]}
+    orders = {"settings": {"source": {"device": names[3]}}, "paused": False, "panics": 0, "running": False}
+    orders |= {"profiles": ["lead", "strings"], "kept": ["mode"]}  # as of --profile lead strings --mode mono
+    child = subprocess.Popen([sys.executable, "-c", code, json.dumps(names)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        url = json.loads(child.stdout.readline())["url"]
+        for item in ({"orders": orders}, {"state": told}, *({"said": name} for name in names)):
+            child.stdin.write(json.dumps(item).encode() + b"\n")
+        child.stdin.flush()
+        browser.get(url)
+        texts = "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)"
+        wait_until(lambda: len(browser.execute_script(texts, "#set-device option")) > len(names), 60, "the devices")
+        wait_until(lambda: len(browser.execute_script(texts, "#outputs li")) == len(names), 60, "the outputs")
+        seen = list(NAMES.values())
+        devices = browser.execute_script(texts, "#set-device option")
+        assert devices[1 : len(names) + 1] == [seen[0] + " (usual)", *seen[1:]] and devices[-1] == seen[3]
+        assert browser.execute_script(texts, "#set-midi_out option")[2:] == seen
+        assert browser.execute_script(texts, "#trip-output option") == seen
+        assert browser.execute_script(texts, "#outputs li") == seen
+        assert browser.execute_script(texts, "#said li") == seen[-4:]
+        assert seen[2] in browser.execute_script("return document.getElementById('hint-text').textContent").replace("Evil", "evil")
+        ports = browser.execute_script("return [...document.querySelectorAll('#set-midi_out option')].map((e) => JSON.parse(e.value))")
+        assert ports[2:] == names, "what is asked for is the name as it is"
+        assert browser.execute_script("return [window.hit, document.querySelectorAll('main img, main script').length]") == [None, 0]
+        style = "return document.getElementById('set-profile-preset').selectedOptions[0].textContent"
+        assert browser.execute_script(style) == "lead + strings"
+        assert "As you set it: mode." in browser.execute_script("return document.getElementById('kept').textContent")
+        browser.execute_script("document.getElementById('follow').click()")
+        assert json.loads(child.stdout.readline()) == {"send": ["follow", None]}
+        assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
+    finally:
+        browser.quit()
+        child.stdin.close()
+        child.wait(60)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import threading
 import time
+from contextlib import suppress
 from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_plugin import chord, tracked
+from numba.core.caching import _CacheLocator
 from rig_ardour import Ardour, find_ardour
 from rig_fluidsynth import messages_of
 
+from rt_melody import kernels
 from rt_melody.benchmarks.rig.studio import HERE, RigMissing, end_with_parent, need_program, wait_until
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.plugin import building
@@ -30,7 +36,7 @@ BOUND = RATE * 50 // 1000
 MOST = 1024
 OFF_WITHIN_S = 0.1
 CLAP_HOST, ARDOUR_SCRIPT = HERE / "clap_host.cpp", Path(__file__).parent / "ardour_plugin.lua"
-START_S = 120.0  # of an engine, on a machine that is busy
+START_S = 300.0  # of an engine, on a machine that is busy
 HELD = 64  # a note that the demo song does not begin with
 
 
@@ -225,6 +231,97 @@ def test_the_memory_has_no_name_and_no_other_user_can_open_it(host, song):
     assert named_memory() == before and engines() == []
 
 
+OTHER_USER = 65534  # nobody
+OTHERS_ENGINE = """#!{python}
+import site, sys
+site.addsitedir({packages!r})
+sys.argv[0] = "rt-melody"
+from rt_melody.realtime.start import main
+sys.exit(main())
+"""
+OTHERS_HOST = """
+import os, site, sys
+packages, binary, sound, engine = sys.argv[1:]
+site.addsitedir(packages)
+from pathlib import Path
+import numpy as np
+from rt_melody.realtime.plugin.lv2_host import Lv2Host
+host = Lv2Host(Path(binary), 48000, 512)
+host.set("FREEWHEEL", 1.0)
+song = np.fromfile(sound, np.float32)
+for start in range(0, len(song), 512):
+    for sample, message in host.play(song[start : start + 512]):
+        print(sample, message.hex(), flush=True)
+for reach in ("fd/3", "mem", "kill"):
+    try:
+        os.kill(int(engine), 9) if reach == "kill" else os.open(f"/proc/{engine}/{reach}", os.O_RDWR)
+    except PermissionError:
+        print("refused", flush=True)
+print("done", flush=True)
+sys.stdin.read()
+host.close()
+"""
+
+
+def test_two_users_at_once_play_each_by_himself_and_neither_reaches_the_memory_of_the_other(plugin, host, song):
+    if os.geteuid() != 0:
+        pytest.skip("root alone can start the programs of another user")
+    before, packages = named_memory(), sysconfig.get_paths()["purelib"]
+    with tempfile.TemporaryDirectory(prefix="rtm-") as name:  # tmp_path is closed to others
+        folder, home = Path(name), Path(name) / "home"
+        folder.chmod(0o755)
+        home.mkdir()
+        os.chown(home, OTHER_USER, OTHER_USER)
+        shutil.copytree(plugin["lv2"], folder / "rt-melody.lv2")
+        song.tofile(folder / "song.f32")
+        other = {"user": OTHER_USER, "group": OTHER_USER, "extra_groups": [], "cwd": "/"}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)}
+        environment["RT_MELODY_PLUGIN_ENGINE"] = str(folder / "engine")
+        environment["NUMBA_CACHE_DIR"] = str(copied_kernels(home))
+        python = python_of_others(packages, env=environment, **other)
+        (folder / "engine").write_text(OTHERS_ENGINE.format(python=python, packages=packages))
+        (folder / "engine").chmod(0o755)
+        ours = host(RATE, 512)
+        until_a_note_sounds_in_a_bounce(ours, song)
+        (engine,) = engines()
+        words = [packages, str(folder / "rt-melody.lv2" / "rt-melody.so"), str(folder / "song.f32"), str(engine)]
+        command = [python, "-c", OTHERS_HOST, *words]
+        theirs = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **other)
+        assert theirs.stdin is not None and theirs.stdout is not None
+        told = [line.split() for line in iter(theirs.stdout.readline, "done\n") if line]
+        assert anew((int(words[0]), bytes.fromhex(words[1])) for words in told if len(words) == 2) == expected(song, 512)
+        assert told[-3:] == [["refused"]] * 3
+        their_engine = int(subprocess.run(["pgrep", "-P", str(theirs.pid)], capture_output=True, text=True).stdout)
+        assert os.stat(f"/proc/{their_engine}").st_uid == OTHER_USER
+        assert os.stat(f"/proc/{their_engine}/fd/3").st_ino != os.stat(f"/proc/{engine}/fd/3").st_ino
+        ours.restart()
+        assert bounce(ours, song, [512])[0] == expected(song, 512)
+        theirs.stdin.close()
+        theirs.wait(START_S)
+        assert not Path(f"/proc/{their_engine}").exists() and engines() == [engine] and named_memory() == before
+
+
+def copied_kernels(home: Path) -> Path:
+    """What was compiled, as if the other user had played before; without it his first start takes a minute."""
+    for compiled in Path(kernels.__file__).parents[1].rglob("__pycache__/*.nb?"):
+        target = home / _CacheLocator.get_suitable_cache_subpath(str(compiled.parents[1] / "any.py"))
+        target.mkdir(exist_ok=True)
+        shutil.copy(compiled, target)
+    for path in home.rglob("*"):
+        os.chown(path, OTHER_USER, OTHER_USER)
+    return home
+
+
+def python_of_others(packages: str, **other) -> str:
+    """An interpreter that another user can run, and that finds rt-melody; a skip where there is none."""
+    look = ["-c", f"import site; site.addsitedir({packages!r}); import rt_melody.realtime.start"]
+    for path in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+        with suppress(OSError):  # it is closed to others, or not there
+            if subprocess.run([path, *look], capture_output=True, **other).returncode == 0:
+                return path
+    pytest.skip("another user can run no Python here that finds rt-melody")
+
+
 def named_memory() -> set[str]:
     """What of shared memory could be ours by its name."""
     return {path.name for path in Path("/dev/shm").iterdir() if "rt-m" in path.name or path.name.startswith("rtm")}
@@ -357,6 +454,7 @@ def test_an_engine_that_is_not_there_or_of_another_kind_is_told_and_sound_passes
 
 
 NAMED = ("WORDS", "EVENTS_WRITTEN", "EVENTS_READ", "ENGINE_VERSION", "ENGINE_STATE", "ENGINE_BEAT")
+SLEEPING = ("ENGINE_VERSION", "VERSION_VALUE", "PROCESSED", "DUE", "ENGINE_STATE", "ENGINE_BEAT")
 HOSTILE = """#!{python}
 import mmap, os, random, time
 random.seed(1)
@@ -406,6 +504,54 @@ def test_an_engine_that_writes_what_it_likes_harms_no_host(host, song, tmp_path,
         assert "is of another version" in capfd.readouterr().err and engines() == []
 
 
+SLEEPER = """#!{python}
+import mmap, os, threading, time
+memory, calls = mmap.mmap(3, 0), 0
+def put(word, value):
+    memory[8 * word : 8 * word + 8] = value.to_bytes(8, "little")
+put({engine_version}, {version_value})
+put({processed}, 1 << 60)
+put({due}, 20000)
+put({engine_state}, 1)
+def live():
+    while True:
+        put({engine_beat}, time.monotonic_ns())
+        time.sleep(0.005)
+threading.Thread(target=live, daemon=True).start()
+while True:
+    calls += len(os.read(4, 65536))
+    with open("{told}.new", "w") as file:
+        file.write(str(calls))
+    os.rename("{told}.new", "{told}")
+"""
+
+
+def test_an_engine_is_woken_by_the_block_that_completes_what_it_waits_for_by_a_change_and_in_a_bounce(host, song, tmp_path, monkeypatch):
+    script, told = tmp_path / "engine", tmp_path / "calls"
+    script.write_text(SLEEPER.format(python=sys.executable, told=told, **{name.lower(): LAYOUT[name] for name in SLEEPING}))
+    script.chmod(0o755)
+    monkeypatch.setenv("RT_MELODY_PLUGIN_ENGINE", str(script))
+    plugin = host()
+
+    def woken(blocks: int, times: int) -> None:
+        for start in range(0, 64 * blocks, 64):
+            plugin.play(song[start : start + 64])
+            time.sleep(64 / RATE)  # no host that runs ahead of the clock
+        wait_until(lambda: told.exists() and int(told.read_text()) == times, START_S, f"the engine, woken {times} times")
+
+    woken(1, 2)  # by the stream that begins, and its first block
+    woken(311, 2)
+    woken(1, 3)  # 20032 samples
+    woken(100, 3)
+    plugin.set("TRANSPOSE", 12.0)
+    woken(1, 4)
+    woken(100, 4)
+    plugin.set("FREEWHEEL", 1.0)
+    woken(5, 4 + 1 + 5)  # another stream begins
+    time.sleep(0.2)
+    assert told.read_text() == "10", "it was woken more often"
+
+
 # ---- VST3
 
 
@@ -449,15 +595,7 @@ def test_in_ardour_a_take_is_played_bounces_are_complete_and_the_same_and_a_proj
     children.append(daw)
     daw.begin("standing")
     heard = recorder(jack_server, "ardour:voice/midi_out 1")
-    heard.wait_for_source(60)
-    wait_until(lambda: heard.messages, START_S, "a word of the engine's")
-    (tmp_path / "take").touch()
-    daw.expect("recording")
-    mic.play()
-    mic.wait_for_end()
-    wait_until(lambda: sounding(heard.messages) == set(), 20, "the end of the last note")
-    (tmp_path / "stop").touch()
-    daw.expect("taken")
+    take(heard, daw, mic, tmp_path)
     notes = [message[1] for _, message in tracked(sung, RATE) if message[0] == 0x90]
     assert struck(heard.messages) == notes
     assert [message[1] for message in mido_notes(daw.session)] == notes
@@ -476,6 +614,39 @@ def test_in_ardour_a_take_is_played_bounces_are_complete_and_the_same_and_a_proj
     third = bounced(heard, again, tmp_path / "again", "bounced-third")
     assert struck(third) == [note + 12 for note in notes]
     assert [frame for frame, message in third if message[0] == 0x90] == [frame for frame, message in first if message[0] == 0x90]
+
+
+def test_in_ardour_a_band_on_a_track_of_its_own_is_taken_out_of_the_voice_in_a_take_and_in_a_bounce(
+    plugin, jack_server, microphone, recorder, children, rig, song, tmp_path
+):
+    with rig():
+        find_ardour()
+    sung = song[: 5 * RATE // 2]
+    band = chord(len(sung), RATE)
+    mic = microphone(jack_server, np.stack([sung + band, band], axis=1), RATE)
+    told = {"STEPS": str(tmp_path), "LV2_PATH": str(plugin["lv2"].parent), "SECONDS": "4", "BAND": "singer:band"}
+    daw = Ardour(jack_server, tmp_path, ARDOUR_SCRIPT, SOURCE="singer:voice", **told)
+    children.append(daw)
+    daw.begin("standing")
+    heard = recorder(jack_server, "ardour:voice/midi_out 1")
+    take(heard, daw, mic, tmp_path)
+    notes, deaf = struck(tracked(sung, RATE)), struck(tracked(sung + band, RATE))
+    assert struck(heard.messages) == [message[1] for message in mido_notes(daw.session)]
+    again = struck(bounced(heard, daw, tmp_path / "bounce", "bounced-first"))
+    assert not deaf and set(struck(heard.messages)) & set(notes) and set(again) & set(notes)  # which of them hangs on where hops begin
+
+
+def take(heard, daw: Ardour, mic, steps: Path) -> None:
+    """Record what the microphone plays, with the plugin's engine at work, until the last note has ended."""
+    heard.wait_for_source(60)
+    wait_until(lambda: heard.messages, START_S, "a word of the engine's")
+    (steps / "take").touch()
+    daw.expect("recording")
+    mic.play()
+    mic.wait_for_end()
+    wait_until(lambda: sounding(heard.messages) == set(), 20, "the end of the last note")
+    (steps / "stop").touch()
+    daw.expect("taken")
 
 
 # ---- jalv

@@ -6,8 +6,8 @@ const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B�
 const PLAIN = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const FLOOR_DB = -80, SILENT_DB = -115, WINDOW_S = 8, KEEP_S = 14, BINS_PER_SEMITONE = 5, LOWEST_BIN = 33;
 
-const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null, profiles: [], setup: null };
-let frames = [], notes = [], heat = [], newest = 0, arrived = 0, socket = null, offset = null;
+const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], outputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null, profiles: [], setup: null, trip: null };
+let frames = [], notes = [], heat = [], newest = 0, arrived = -Infinity, socket = null, offset = null;
 
 // ---- the socket -------------------------------------------------------------------------------
 
@@ -20,7 +20,7 @@ function send(message) { if (socket && socket.readyState === 1) socket.send(JSON
 const set = (name, value) => send({ set: [name, value] });
 
 function take(told) {
-  if (told.whole) { frames = []; notes = []; heat = []; newest = 0; offset = null; }
+  if (told.whole) { past = null; frames = []; notes = []; heat = []; newest = 0; offset = null; }
   if (told.frames) addFrames(told.frames);
   for (const event of told.events || []) addEvent(event);
   if (told.posterior) addHeat(told.posterior);
@@ -40,6 +40,7 @@ function addFrames(rows) {
 }
 function addEvent([kind, at, note, value, pitch]) {
   const last = notes.findLast((n) => n.note === note && n.off === null);
+  if (kind === "on") for (const held of notes.filter((n) => n.off === null).slice(0, -1)) held.off = at; // a voice slurs two notes at most: the end of this one was lost
   if (kind === "on") notes.push({ on: at, off: null, note, velocity: value, bends: [[at, pitch]] });
   else if (last && kind === "off") last.off = Math.max(at, last.on);
   else if (last) last.bends.push([at, note + value]);
@@ -67,7 +68,7 @@ const named = (note) => `${NAMES[((note % 12) + 12) % 12]}${Math.floor(note / 12
 
 let toasting = 0;
 function toast(text) {
-  $("toast").textContent = text;
+  put("toast", text);
   $("toast").hidden = false;
   clearTimeout(toasting);
   toasting = setTimeout(() => { $("toast").hidden = true; }, 6000);
@@ -77,9 +78,10 @@ function toast(text) {
 
 function refresh(name, before, whole) {
   if (name === "controls") makeControls();
-  else if (name === "settings" || name === "devices" || name === "profiles") fillControls();
+  else if (name === "settings" || name === "devices" || name === "profiles") { fillControls(); fillOutputs(); }
   else if (name === "state" || name === "orders") { showState(); fillControls(); }
   else if (name === "setup") showSetup(before);
+  else if (name === "trip") showTrip();
   else if (name === "takes") showTakes();
   else if (name === "figures") showFigures();
   else if (name === "alert") { if (!whole && shown.alert) toast(shown.alert[1]); }
@@ -90,18 +92,18 @@ function refresh(name, before, whole) {
 
 function show(kind) {
   const state = shown.state, paused = kind === "listening" && shown.orders.paused;
-  const words = { loading: "loading…", listening: state.source ? `listening: ${state.source}` : "listening", stopped: "stopped", lost: "the program has ended" };
+  const words = { loading: state.preparing ? "preparing…" : "loading…", listening: state.source ? `listening: ${state.source}` : "listening", stopped: "stopped", lost: "the program has ended" };
   const pill = $("state"), text = paused ? "paused: nothing is played" : words[kind] || kind;
   pill.dataset.state = paused ? "paused" : kind;
-  if ($("state-text").textContent !== text) { $("state-text").textContent = text; pill.title = text; $("live").textContent = text; }
+  if (pill.title !== seen(text)) { put("state-text", text); pill.title = seen(text); put("live", text); }
   const hints = {
-    loading: "Loading: a few seconds.", stopped: "Press Start and sing. No microphone at hand? Press Demo: the program sings to itself.",
+    loading: state.preparing ? `Preparing for this machine, ${state.preparing}. It takes up to a minute; then you can sing.` : "Loading: a few seconds.", stopped: "Press Start and sing. No microphone at hand? Press Demo: the program sings to itself.",
     lost: "The program has ended. Start rt-melody again: this page finds it.",
   };
-  $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0) || !!shown.setup;
+  $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0 && !state.preparing) || !!shown.setup || !$("trip").hidden;
   $("hint").classList.toggle("aside", frames.length > 0); // what was sung is not covered
   const trouble = kind === "stopped" && state.trouble ? state.trouble[0].toUpperCase() + state.trouble.slice(1) + ". " : "";
-  $("hint-text").textContent = trouble + (hints[kind] || "");
+  put("hint-text", trouble + (hints[kind] || ""));
 }
 function showState() {
   const kind = shown.state.state, runs = shown.orders.running !== false && kind !== "stopped";
@@ -142,6 +144,34 @@ $("setup-keep").addEventListener("click", () => send({ keep: $("setup-name").val
 $("setup-name").addEventListener("keydown", (event) => { if (event.key === "Enter") send({ keep: $("setup-name").value }); });
 $("setup-again").addEventListener("click", beginSetup);
 $("setup-leave").addEventListener("click", () => send({ setup: false }));
+
+// ---- the round trip -----------------------------------------------------------------------------
+
+let tripOpen = false;
+function openTrip(open) {
+  tripOpen = open;
+  if (!open && shown.trip) send({ trip: null });
+  showTrip();
+  if (open) { $("trip-go").focus(); if (matchMedia("(max-width: 66rem)").matches) $("trip").parentElement.scrollIntoView(); }
+}
+function showTrip() {
+  const trip = shown.trip, measuring = !!trip && "measuring" in trip;
+  $("trip").hidden = !(tripOpen || trip);
+  show(shown.state.state);
+  $("trip-go").disabled = measuring;
+  $("trip-go").textContent = measuring ? "Listening…" : trip ? "Once more" : "Measure";
+  put("trip-said", !trip ? "" : measuring ? "Chirps are played." : trip.said || `That did not work: ${trip.failed}.`);
+}
+function fillOutputs() {
+  const found = shown.devices.outputs.map(([index, text, first]) => [index, text, first]), key = JSON.stringify(found), select = $("trip-output");
+  if (select.dataset.key === key) return;
+  select.dataset.key = key;
+  select.replaceChildren(...found.map(([value, textContent]) => element("option", { value: String(value), textContent })));
+  const usual = found.find(([, , first]) => first);
+  if (usual) select.value = String(usual[0]);
+}
+$("trip-go").addEventListener("click", () => { if ($("trip-output").value) send({ trip: Number($("trip-output").value) }); else put("trip-said", "There is no output to play by. Plug one in, and look for devices again (↻)."); });
+$("trip-leave").addEventListener("click", () => openTrip(false));
 
 function showFigures() {
   const f = shown.figures, state = shown.state;
@@ -227,7 +257,7 @@ const GROUPS = [
 const LABELS = {
   transpose: "Transpose", octave: "Octave", scale: "Scale", snap: "Snap", note_range: "Note range", a4_hz: "Tuning A4", mode: "Mode", bend_range: "Bend range",
   velocity_curve: "Velocity", velocity_range: "Velocity range", gate: "Gate", loudness: "Loudness", brightness: "Brightness", loudness_curve: "Loudness curve",
-  loudness_range: "Loudness range", brightness_curve: "Bright. curve", brightness_range: "Bright. range", input: "Listen to", device: "Microphone", listen: "Play aloud", listen_device: "Aloud on", midi_out: "MIDI port",
+  loudness_range: "Loudness range", brightness_curve: "Brightness curve", brightness_range: "Brightness range", input: "Listen to", device: "Microphone", listen: "Play aloud", listen_device: "Aloud on", midi_out: "MIDI port",
   latency_ms: "Latency", light: "Light model", channel: "Input channel", channel_out: "MIDI channel", synth: "Synthesiser", midi_rate: "MIDI rate", voicing_threshold: "Voicing from", f0_min_hz: "Lowest pitch",
   f0_max_hz: "Highest pitch",
 };
@@ -253,12 +283,14 @@ function makeControls() {
 }
 const there = (name) => name in shown.controls.settings;
 function voiceCard() { // the singer's own profile, and a preset over it
-  const card = element("div", { className: "card voice" }), button = element("button", { id: "fit", textContent: "Fit it to my voice (20 s)" });
+  const card = element("div", { className: "card voice" }), button = element("button", { id: "fit", textContent: "Fit it to my voice (20 s)" }), both = element("div", { className: "both" });
+  const trip = element("button", { id: "measure", textContent: "Measure the round trip" });
+  const kept = element("p", { id: "kept", className: "faint" }), about = element("span"), follow = element("button", { id: "follow", textContent: "Let the profile decide" });
   card.append(element("h2", { textContent: "Voice and style" }));
   const selects = [["own", "Voice", "as usual"], ["preset", "Style", "as usual"]].map(([whose, title, none]) => {
     const box = element("div", { className: "field" }), caption = element("label", { className: "name", textContent: title }), row = element("div", { className: "row" });
     const select = tie(caption, element("select"), `profile-${whose}`);
-    listen(select, "change", () => set("profile", selects.map(([, one]) => one.value).filter(Boolean)));
+    listen(select, "change", () => set("profile", selects.flatMap(([, one]) => JSON.parse(one.value))));
     row.append(select);
     box.append(caption, row);
     card.append(box);
@@ -267,17 +299,27 @@ function voiceCard() { // the singer's own profile, and a preset over it
   fill.profile = () => {
     const chosen = shown.orders.profiles || [];
     for (const [whose, select, none] of selects) {
-      const wanted = [["", none, ""], ...shown.profiles.filter((one) => one[1] === whose).map(([name, , about]) => [name, name, about])], key = JSON.stringify(wanted);
+      const known = shown.profiles.filter((one) => one[1] === whose), now = chosen.filter((name) => known.some((one) => one[0] === name));
+      const wanted = [["[]", none, ""], ...known.map(([name, , about]) => [JSON.stringify([name]), name, about])];
+      if (now.length > 1) wanted.push([JSON.stringify(now), now.join(" + "), ""]); // as the command line may have them
+      const key = JSON.stringify(wanted);
       if (select.dataset.key !== key) {
         select.dataset.key = key;
         select.replaceChildren(...wanted.map(([value, textContent, title]) => element("option", { value, textContent, title })));
       }
-      select.value = chosen.find((name) => wanted.some(([value]) => value === name)) || "";
+      select.value = JSON.stringify(now);
       select.title = (wanted.find(([value]) => value === select.value) || ["", "", ""])[2];
     }
+    const own = shown.orders.kept || [];
+    kept.hidden = !own.length;
+    about.textContent = `As you set it: ${own.map((name) => (LABELS[name] || name).toLowerCase()).join(", ")}. `;
   };
+  follow.addEventListener("click", () => set("follow", null));
+  kept.append(about, follow);
   button.addEventListener("click", beginSetup);
-  card.append(button);
+  trip.addEventListener("click", () => openTrip(true));
+  both.append(button, trip);
+  card.append(kept, both);
   return card;
 }
 function fillControls() {
@@ -303,7 +345,7 @@ const NONE = { listen: "demo only" }; // what no value means, where that is not 
 function label(value, name) { return value === null ? NONE[name] || "auto" : String(value); }
 
 function choice(name, about, row) {
-  row.className = "choice";
+  row.className = about.choices.length > 4 ? "choice thirds" : "choice";
   const options = about.choices.map((value) => {
     const wrap = element("label"), input = element("input", { type: "radio", name: `set-${name}`, value: label(value, name) });
     listen(input, "change", () => set(name, value));
@@ -395,7 +437,7 @@ const SPECIAL = {
   snap(name, about, row, caption) {
     fill[name] = slider(name, row, caption, {
       min: 0, max: 100, step: 5, read: (now) => ({ off: 0, hard: 100 })[now] ?? Math.min(95, Number(now)), write: (v) => (v === 0 ? "off" : v === 100 ? "hard" : String(v)),
-      say: (v) => (v === 0 ? "off" : v === 100 ? "hard" : `${v} cents`),
+      say: (v) => (shown.settings.scale === "off" ? "no scale" : v === 0 ? "off" : v === 100 ? "hard" : `${v} cents`),
     });
   },
   gate(name, about, row, caption) {
@@ -437,6 +479,12 @@ const SPECIAL = {
     });
     row.append(again());
   },
+  listen_device(name, about, row, caption) {
+    menu(name, about, row, caption, (now) => {
+      const found = shown.devices.outputs.map(([index, text, first]) => [index, text + (first ? " (usual)" : "")]);
+      return [[null, "the usual one"], ...found, ...(now === null || found.some(([value]) => value === now) ? [] : [[now, String(now)]])];
+    });
+  },
   midi_out(name, about, row, caption) {
     menu(name, about, row, caption, (now) => {
       const found = shown.devices.midi.map((port) => [port, port]);
@@ -456,7 +504,14 @@ function number(text) {
   if (!match) return Number(text);
   return 12 * (Number(match[3]) + 1) + { C: 0, D: 2, E: 4, F: 5, G: 7, A: 9, B: 11 }[match[1]] + ({ "#": 1, "♯": 1, b: -1, "♭": -1 }[match[2]] || 0);
 }
-function element(tag, properties = {}) { return Object.assign(document.createElement(tag), properties); }
+function element(tag, properties = {}) {
+  const made = Object.assign(document.createElement(tag), properties);
+  if (properties.textContent) made.textContent = seen(properties.textContent);
+  return made;
+}
+// Names of devices, ports and files are other people's: what would turn the reading direction, or cannot be seen, is written out.
+function seen(text) { return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => (c === "\n" ? c : `\\u{${c.codePointAt(0).toString(16)}}`)); }
+function put(id, text) { $(id).textContent = seen(text); }
 
 // ---- buttons and keys -------------------------------------------------------------------------
 
@@ -492,13 +547,13 @@ function colour(name) {
   if (!palette.has(name)) palette.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
   return palette.get(name);
 }
-function prepare(canvas) {
+function prepare(canvas, options) {
   const ratio = Math.min(2, window.devicePixelRatio || 1), w = canvas.clientWidth, h = canvas.clientHeight;
   if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) { canvas.width = Math.round(w * ratio); canvas.height = Math.round(h * ratio); }
-  const g = canvas.getContext("2d");
+  const g = canvas.getContext("2d", options);
   g.setTransform(ratio, 0, 0, ratio, 0, 0);
-  g.clearRect(0, 0, w, h);
-  return [g, w, h];
+  if (!options) g.clearRect(0, 0, w, h);
+  return [g, w, h, ratio];
 }
 
 const view = { low: 47, high: 73 };
@@ -508,42 +563,71 @@ function follow(from) {
   for (let i = notes.length - 1; i >= 0 && (notes[i].off === null || notes[i].off > from); i--) { low = Math.min(low, notes[i].note); high = Math.max(high, notes[i].note); }
   if (low > high) return;
   const spare = Math.max(3, (22 - (high - low)) / 2);
-  view.low += 0.06 * (low - spare - view.low);
-  view.high += 0.06 * (high + spare - view.high);
+  view.low = nearer(view.low, Math.floor(low - spare));
+  view.high = nearer(view.high, Math.ceil(high + spare));
 }
+const nearer = (from, to) => (Math.abs(to - from) < 0.02 ? to : from + 0.1 * (to - from)); // it comes to rest, which spares drawing
 
-const SLOW_MS = 4, STILL_S = 1.5;
-let drawMs = 0, turn = 0;
+// A picture costs what the browser makes of it, too, which may be all of it where no graphics card draws: a message to ourselves comes
+// when that is done. A machine that is slow to draw has music to make: there are fewer pictures there.
+const SLOW_MS = 1.5, SLOWER_MS = 8, STILL_S = 1.5;
+const drawn = new MessageChannel();
+let drawMs = SLOW_MS, turn = 0, begun = 0;
+drawn.port1.onmessage = () => { drawMs += 0.1 * (performance.now() - begun - drawMs); };
 function draw() {
   requestAnimationFrame(draw);
   if (document.hidden) return;
   turn += 1;
   const still = performance.now() / 1000 - arrived > STILL_S; // nothing comes: drawn for the controls' sake alone
-  if (turn % (still ? 15 : drawMs > SLOW_MS ? 2 : 1)) return; // a machine that is slow to draw has music to make
-  const begun = performance.now();
+  if (turn % (still ? 15 : drawMs > SLOWER_MS ? 4 : drawMs > SLOW_MS ? 2 : 1)) return;
+  begun = performance.now();
   paint();
-  drawMs += 0.1 * (performance.now() - begun - drawMs);
+  drawn.port2.postMessage(0);
 }
+
+// What does not move is drawn once, on a canvas of its own; so is what was heard, on one that is shown further left in each picture and
+// goes round: only what is new is added. Both are drawn anew when the view moves.
+let back = null, past = null;
 function paint() {
-  const [g, w, h] = prepare($("roll")), keys = Math.max(34, Math.min(64, w * 0.06)), clockNow = performance.now() / 1000;
+  const canvas = $("roll"), [g, w, h, ratio] = prepare(canvas, { alpha: false }), keys = Math.max(34, Math.min(64, w * 0.06)), clockNow = performance.now() / 1000;
   const now = offset === null ? 0 : Math.min(newest + 0.15, clockNow + offset - 0.05), span = w < 500 ? WINDOW_S / 2 : WINDOW_S;
   follow(now - span);
-  const edge = w - 26, x = (at) => edge - ((now - at) / span) * (edge - keys), row = h / (view.high - view.low), y = (pitch) => h - (pitch - view.low) * row;
-  drawGrid(g, w, h, keys, row, y, now, span, x);
+  const edge = w - 26, row = h / (view.high - view.low), y = (pitch) => h - (pitch - view.low) * row, perS = (edge - keys) / span, x = (at) => edge - (now - at) * perS;
+  const place = { w, h, ratio, keys, edge, row, y, perS, now, span, key: [w, h, ratio, view.low, view.high, span, colour("--card"), colour("--voice")].join() };
+  g.setTransform(1, 0, 0, 1, 0, 0);
+  g.drawImage(drawBack(canvas, place), 0, 0);
+  g.setTransform(ratio, 0, 0, ratio, 0, 0);
+  g.fillStyle = colour("--grid");
+  for (let s = Math.ceil(now - span); s <= now; s++) g.fillRect(Math.round(x(s)), 0, 1, h);
   g.save();
   g.beginPath();
   g.rect(keys, 0, edge + 7 - keys, h);
   g.clip();
-  drawHeat(g, x, y, row, now, span, edge - keys);
   drawNotes(g, x, y, row, now, span);
-  drawTrail(g, x, y, now, span);
+  g.setTransform(1, 0, 0, 1, 0, 0);
+  drawPast(g, canvas, place);
+  g.setTransform(ratio, 0, 0, ratio, 0, 0);
+  const last = frames[frames.length - 1];
+  if (last && last[2] && now - last[0] < 0.3) { g.fillStyle = colour("--voice"); g.beginPath(); g.arc(x(last[0]), y(last[1]), 5.5, 0, 7); g.fill(); }
   g.restore();
-  drawKeys(g, h, keys, row, y);
+  if (drawMs < SLOW_MS || turn % 4 === 0 || clockNow - arrived > STILL_S) showNow(clockNow);
+}
+function drawBack(canvas, { w, h, ratio, keys, edge, row, y, key }) {
+  const sounding = new Set(notes.filter((n) => n.off === null).map((n) => n.note)), wanted = [key, shown.scale, ...sounding].join();
+  if (back && back.key === wanted) return back.canvas;
+  back = { key: wanted, canvas: (back && back.canvas) || element("canvas") };
+  if (back.canvas.width !== canvas.width || back.canvas.height !== canvas.height) { back.canvas.width = canvas.width; back.canvas.height = canvas.height; }
+  const g = back.canvas.getContext("2d", { alpha: false });
+  g.setTransform(ratio, 0, 0, ratio, 0, 0);
+  g.fillStyle = colour("--card");
+  g.fillRect(0, 0, w, h);
+  drawGrid(g, w, keys, row, y);
+  drawKeys(g, keys, row, y, sounding);
   g.fillStyle = colour("--line");
   g.fillRect(edge, 0, 1, h);
-  showNow(clockNow);
+  return back.canvas;
 }
-function drawGrid(g, w, h, keys, row, y, now, span, x) {
+function drawGrid(g, w, keys, row, y) {
   const scale = new Set(shown.scale);
   for (let note = Math.floor(view.low); note <= view.high + 1; note++) {
     const pc = ((note % 12) + 12) % 12, black = [1, 3, 6, 8, 10].includes(pc);
@@ -551,28 +635,78 @@ function drawGrid(g, w, h, keys, row, y, now, span, x) {
     if (scale.has(pc)) { g.fillStyle = colour("--target"); g.fillRect(keys, y(note) - 1, w, 2); }
     else if (pc === 0) { g.fillStyle = colour("--line"); g.fillRect(keys, y(note - 0.5), w, 1); }
   }
-  g.fillStyle = colour("--grid");
-  for (let s = Math.ceil(now - span); s <= now; s++) g.fillRect(x(s), 0, 1, h);
 }
-function drawKeys(g, h, keys, row, y) {
+function drawKeys(g, keys, row, y, sounding) {
   g.font = `600 ${Math.max(10, Math.min(15, row * 0.72))}px system-ui, sans-serif`;
   g.textBaseline = "middle";
-  const sounding = new Set(notes.filter((n) => n.off === null).map((n) => n.note));
   for (let note = Math.floor(view.low); note <= view.high + 1; note++) {
     const pc = ((note % 12) + 12) % 12, black = [1, 3, 6, 8, 10].includes(pc), top = y(note + 0.5);
     g.fillStyle = sounding.has(note) ? colour("--accent") : colour(black ? "--key-black" : "--key-white");
     g.fillRect(0, top, keys, Math.max(1, row - 1));
-    if (pc === 0 || (row > 17 && !black)) { g.fillStyle = sounding.has(note) ? colour("--accent-ink") : colour("--faint"); g.textAlign = "right"; g.fillText(named(note), keys - 6, y(note)); }
+    if ((pc === 0 || (row > 17 && !black) || sounding.has(note)) && y(note) > 7) { g.fillStyle = sounding.has(note) ? colour("--accent-ink") : colour("--faint"); g.textAlign = "right"; g.fillText(named(note), keys - 6, y(note)); }
   }
 }
-function drawHeat(g, x, y, row, now, span, width) {
-  const wide = Math.max(2, (0.045 / span) * width), tall = Math.max(1.5, (2 * row) / BINS_PER_SEMITONE);
-  g.fillStyle = colour("--voice");
-  for (let i = heat.length - 1; i >= 0 && heat[i].at > now - span; i--) {
-    const left = x(heat[i].at) - wide / 2;
-    for (const [pitch, value] of heat[i].cells) { g.globalAlpha = 0.55 * Math.sqrt(value); g.fillRect(left, y(pitch) - tall / 2, wide, tall); }
+const AHEAD_PX = 24; // of the round canvas, clear before the newest
+function drawPast(g, canvas, place) {
+  const { ratio, keys, edge, perS, now, span, key } = place, shownPx = Math.ceil((edge + 7 - keys) * ratio);
+  if (!past || past.key !== key || newest < past.upTo - 0.5) {
+    const layer = (past && past.layer) || element("canvas"), wide = shownPx + Math.ceil(perS * ratio) + 2 * AHEAD_PX;
+    if (layer.width !== wide || layer.height !== canvas.height) { layer.width = wide; layer.height = canvas.height; }
+    const pen = layer.getContext("2d");
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, layer.width, layer.height);
+    const from = now - span - 0.2;
+    past = { key, layer, pen, from, upTo: from, heatTo: from, clear: layer.width - AHEAD_PX };
   }
-  g.globalAlpha = 1;
+  const { layer, pen } = past, wide = layer.width, at = (s) => (s - past.from) * perS * ratio, newestPx = at(newest) + AHEAD_PX;
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  for (let left = past.clear; left < newestPx; ) { // room for what is new, over what has gone out of sight
+    const start = left % wide, much = Math.min(wide - start, Math.ceil(newestPx - left));
+    pen.clearRect(start, 0, much, layer.height);
+    left += much;
+    past.clear = left;
+  }
+  if (newest > past.upTo) {
+    const first = Math.floor(at(Math.min(past.upTo, past.heatTo) - 0.1) / wide), end = Math.floor(newestPx / wide);
+    for (let turn = Math.max(0, first); turn <= end; turn++) {
+      pen.setTransform(ratio, 0, 0, ratio, -turn * wide, 0);
+      addHeatTo(pen, (s) => (s - past.from) * perS, place);
+      addTrailTo(pen, (s) => (s - past.from) * perS, place);
+    }
+    past.upTo = newest;
+    past.heatTo = heat.length ? heat[heat.length - 1].at : past.heatTo;
+  }
+  const left = Math.round(at(now - span)), start = ((left % wide) + wide) % wide, much = Math.min(shownPx, wide - start), to = Math.round(keys * ratio);
+  g.drawImage(layer, start, 0, much, layer.height, to, 0, much, layer.height);
+  if (much < shownPx) g.drawImage(layer, 0, 0, shownPx - much, layer.height, to + much, 0, shownPx - much, layer.height);
+}
+function addHeatTo(pen, x, { perS, row, y }) {
+  const wide = Math.max(2, 0.062 * perS), tall = Math.max(1.5, (2 * row) / BINS_PER_SEMITONE);
+  pen.fillStyle = colour("--voice");
+  for (let i = heat.length - 1; i >= 0 && heat[i].at > past.heatTo; i--) {
+    const left = x(heat[i].at) - wide / 2;
+    for (const [pitch, value] of heat[i].cells) { pen.globalAlpha = 0.55 * Math.sqrt(value); pen.fillRect(left, y(pitch) - tall / 2, wide, tall); }
+  }
+  pen.globalAlpha = 1;
+}
+function addTrailTo(pen, x, { y }) {
+  pen.lineCap = pen.lineJoin = "round";
+  pen.strokeStyle = colour("--voice");
+  let i = frames.length - 1, open = "";
+  while (i > 0 && frames[i][0] > past.upTo) i--;
+  for (; i + 1 < frames.length; i++) {
+    const [at, pitch, voiced, sure, level] = frames[i], next = frames[i + 1];
+    const joined = voiced && next[2] && next[0] - at <= 0.05 && Math.abs(next[1] - pitch) <= 4;
+    const alpha = Math.round(6 * sure), width = Math.round(6 * Math.max(0, Math.min(1, (level + 50) / 45))), style = joined ? `${alpha} ${width}` : "";
+    if (style !== open) { // as long as it looks the same it is one line
+      if (open) pen.stroke();
+      open = style;
+      if (joined) { pen.globalAlpha = 0.25 + 0.125 * alpha; pen.lineWidth = 1.5 + 0.6 * width; pen.beginPath(); pen.moveTo(x(at), y(pitch)); }
+    }
+    if (joined) pen.lineTo(x(next[0]), y(next[1]));
+  }
+  if (open) pen.stroke();
+  pen.globalAlpha = 1;
 }
 function drawNotes(g, x, y, row, now, span) {
   const thick = Math.max(5, row * 0.82);
@@ -595,27 +729,8 @@ function drawNotes(g, x, y, row, now, span) {
     }
   }
 }
-function drawTrail(g, x, y, now, span) {
-  g.lineCap = g.lineJoin = "round";
-  g.strokeStyle = colour("--voice");
-  let i = frames.length - 1;
-  while (i > 0 && frames[i][0] > now - span - 0.1) i--;
-  for (; i + 1 < frames.length; i++) {
-    const [at, pitch, voiced, sure, level] = frames[i], next = frames[i + 1];
-    if (!voiced || !next[2] || next[0] - at > 0.05 || Math.abs(next[1] - pitch) > 4) continue;
-    g.globalAlpha = 0.25 + 0.75 * sure;
-    g.lineWidth = 1.5 + 3.5 * Math.max(0, Math.min(1, (level + 50) / 45));
-    g.beginPath();
-    g.moveTo(x(at), y(pitch));
-    g.lineTo(x(next[0]), y(next[1]));
-    g.stroke();
-  }
-  const last = frames[frames.length - 1];
-  if (last && last[2] && now - last[0] < 0.3) { g.globalAlpha = 1; g.fillStyle = colour("--voice"); g.beginPath(); g.arc(x(last[0]), y(last[1]), 5.5, 0, 7); g.fill(); }
-  g.globalAlpha = 1;
-}
-
-let drawnNote = "";
+const TEXT_EVERY_S = 0.08;
+let drawnNote = "", wrote = 0;
 function showNow(clockNow) {
   const last = frames[frames.length - 1], fresh = last && clockNow - arrived < 0.5, sung = fresh && last[2];
   const held = fresh ? notes.findLast((n) => n.off === null) : null, pitch = sung ? last[1] : null, note = held ? held.note : sung ? Math.round(pitch) : null;
@@ -625,22 +740,32 @@ function showNow(clockNow) {
     $("note").replaceChildren(note === null ? "–" : NAMES[((note % 12) + 12) % 12], ...(note === null ? [] : [element("sup", { textContent: String(Math.floor(note / 12) - 1) })]));
     $("note").classList.toggle("on", !!held);
   }
+  const isTime = clockNow - wrote > TEXT_EVERY_S; // what changes more often cannot be read
+  if (isTime) wrote = clockNow;
   const cents = sung && note !== null ? Math.round(100 * (pitch - note)) : null;
   $("needle").style.opacity = cents === null ? 0 : 1;
   if (cents !== null) $("needle").style.left = `${50 + Math.max(-50, Math.min(50, cents))}%`;
-  $("cents").textContent = cents === null ? "\u00a0" : `${cents > 0 ? "+" : cents < 0 ? "−" : "±"}${Math.abs(cents)} cents`;
-  meter("level", fresh ? part(last[4]) : 0, fresh ? (last[4] > SILENT_DB ? `${last[4].toFixed(0)} dBFS` : "silent") : "–", fresh ? Math.round(last[4]) : FLOOR_DB);
-  meter("sure", sung ? last[3] : 0, sung ? `${Math.round(100 * last[3])} %` : "–", sung ? Math.round(100 * last[3]) : 0);
+  if (isTime || cents === null) write("cents", cents === null ? "\u00a0" : `${cents > 0 ? "+" : cents < 0 ? "−" : "±"}${Math.abs(cents)} cents`);
+  meter(isTime, "level", fresh ? part(last[4]) : 0, fresh ? (last[4] > SILENT_DB ? `${last[4].toFixed(0)} dBFS` : "silent") : "–", fresh ? Math.round(last[4]) : FLOOR_DB);
+  meter(isTime, "sure", sung ? last[3] : 0, sung ? `${Math.round(100 * last[3])} %` : "–", sung ? Math.round(100 * last[3]) : 0);
   const gate = shown.settings.gate, opens = gate === "auto" ? (fresh ? last[5] + 12 : null) : gate === "off" || gate === undefined ? null : Number(gate);
   mark("floor", fresh ? last[5] : null);
   mark("gate-mark", opens);
 }
 const part = (db) => Math.max(0, Math.min(1, (db - FLOOR_DB) / -FLOOR_DB));
-function meter(id, share, text, value) {
-  $(id).firstElementChild.style.transform = `scaleX(${share.toFixed(3)})`;
-  if ($(`${id}-text`).textContent !== text) { $(`${id}-text`).textContent = text; $(id).setAttribute("aria-valuenow", value); $(id).setAttribute("aria-valuetext", text); }
+function write(id, text) { if ($(id).textContent !== text) $(id).textContent = text; }
+function meter(isTime, id, share, text, value) {
+  $(id).firstElementChild.style.transform = `scaleX(${share.toFixed(2)})`;
+  if (isTime && $(`${id}-text`).textContent !== text) { $(`${id}-text`).textContent = text; $(id).setAttribute("aria-valuenow", value); $(id).setAttribute("aria-valuetext", text); }
 }
-function mark(id, db) { const style = $(id).style; style.display = db === null ? "none" : "block"; if (db !== null) style.left = `calc(${(100 * part(db)).toFixed(1)}% - 1px)`; }
+const marked = {};
+function mark(id, db) {
+  const left = db === null ? "" : `calc(${(100 * part(db)).toFixed(1)}% - 1px)`;
+  if (marked[id] === left) return;
+  marked[id] = left;
+  $(id).style.display = left ? "block" : "none";
+  $(id).style.left = left;
+}
 
 function drawLatency() {
   const [g, w, h] = prepare($("latency")), f = shown.figures, base = shown.state.total_ms || 0, bound = shown.state.bound_ms || 0;
