@@ -298,7 +298,8 @@ class Program:
         source, port = self.settings.source, self.settings.output.midi_out
         sinks = [] if port in (None, VIRTUAL) else [port]
         self.jack = JackClient(
-            "rt-melody", "mic" in self.inputs, port is not None, name_in_graph(self.settings), source.channel, sinks, tell=self._tell_loss
+            "rt-melody", "mic" in self.inputs, port is not None, name_in_graph(self.settings), source.channel, sinks, tell=self._tell_loss,
+            reconnect=source.reconnect,
         )
         with self.jack.open():
             yield

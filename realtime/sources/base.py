@@ -11,6 +11,10 @@ from rt_melody.realtime.errors import DeviceError
 Source = TypeVar("Source", bound="AudioSource")
 
 
+class DeviceLost(DeviceError):
+    """A live input went away while it was in use. All that it had captured was read before this."""
+
+
 class RateChanged(DeviceError):
     """A live input now has another sample rate than it said. All of the old rate was read; ``follow_rate`` goes on."""
 
