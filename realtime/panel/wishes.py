@@ -34,13 +34,15 @@ def read_wishes(text: str) -> tuple[list[tuple[str, Any]], list[str]]:
         return [], [f"a message was passed over: it must be an object such as {{\"set\": [\"octave\", 1]}}, and is {_shown(asked)}"]
     wishes: list[tuple[str, Any]] = []
     refused: list[str] = []
+    names = [*ACTIONS, *LIVE]
     for what, value in cast("dict[str, Any]", asked).items():
         if what not in WISHES:
             refused.append(f"{_shown(what)} is nothing that the panel does; {did_you_mean(what[:SHOWN], WISHES)}")
         elif not WISHES[what].fits(value):
             refused.append(f"{what} {_shown(value)} was passed over: it must be {WISHES[what].rule}")
-        elif what == "set" and value[0] not in (*ACTIONS, *LIVE):
-            refused.append(f"{_shown(value[0])} is nothing that can be changed while it plays; {did_you_mean(value[0][:SHOWN], [*ACTIONS, *LIVE])}")
+        elif what == "set" and value[0] not in names:
+            way_out = did_you_mean(value[0][:SHOWN], names)
+            refused.append(f"{_shown(value[0])} is nothing that can be changed while it plays; {way_out}")
         else:
             wishes.append((what, value))
     return wishes, refused
