@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rt_melody.realtime.band import KnownBand, known_band, read_backing, said_of_backing
+from rt_melody.realtime.band import KnownBand, known_band, read_backing, read_reference, said_of_backing
 from rt_melody.realtime.checks import check_all, is_paced, jobs_for, make_folders, meant, name_in_graph
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.control.desk import Desk, needing_restart
@@ -175,8 +175,9 @@ class Program:
         try:
             if not files:
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
+            beside = read_reference(source, self.settings.source, self.signals.stop)
             with source:
-                self.band = known_band(source, self.settings.source, self.signals.stop)
+                self.band = known_band(source, self.settings.source, self.signals.stop, beside)
                 self._tell_loading([*self.live, *files])
                 while session is None or self._goes_on(session):
                     session = self._listen(name, source, files, session)

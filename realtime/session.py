@@ -304,7 +304,7 @@ class Session:
             trouble = self.source.trouble
             if (kind := NUMBERS.sub("", trouble or "")) != self._trouble:
                 self._trouble = kind
-                self.tell(trouble or f"the {self.source.name} gives sound again")
+                self.tell(trouble or self.source.relief)
 
     def _go_on(self, block_samples: int) -> None:
         """The next sample that the tracker gets, the first of the block in hand, stands where time has come to."""

@@ -100,6 +100,11 @@ class AudioSource:
         return None
 
     @property
+    def relief(self) -> str:
+        """What is said when the newest trouble is over."""
+        return f"the {self.name} gives sound again"
+
+    @property
     def measured_rate_hz(self) -> float | None:
         """Samples a second as they truly come, over the last seconds; None where no clock drives, or too little came."""
         return None

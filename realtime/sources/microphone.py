@@ -299,15 +299,21 @@ class MicrophoneSource(AudioSource):
             if self._reconnect:
                 self._await_return()
                 return
-            way_out = "start it" if self._loss == LEFT_GRAPH else "plug it in or start its sound service"
-            raise DeviceLost(
-                f"the audio input {self._opened_input().full_name!r} was lost: {self._loss}; {way_out} again, then run rt-melody again"
-            )
+            raise DeviceLost(self._said_of_end(f"{self._opened_input().full_name!r} was lost: {self._loss}"))
+
+    def _said_of_end(self, lost: str) -> str:
+        """The sentence for an input that was lost for good: which, and why."""
+        way_out = "start it" if self._loss == LEFT_GRAPH else "plug it in or start its sound service"
+        return f"the audio input {lost}; {way_out} again, then run rt-melody again"
+
+    def _said_of_absence(self, lost: str) -> str:
+        """That for one that is waited for."""
+        return f"the audio input {lost}; singing is heard again once it is back"
 
     def _await_return(self) -> None:
         """Let go of the device, and have a process of its own look for it, which will hear it."""
         name, stream = self._opened_input().full_name, self._stream
-        self._away = f"the audio input {name!r} was lost: {self._loss}; singing is heard again once it is back"
+        self._away = self._said_of_absence(f"{name!r} was lost: {self._loss}")
         self._breaks += 1
         self._let_go(stream)
         self._loss, self._finished, self._latency = "", False, "high"
