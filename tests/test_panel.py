@@ -381,7 +381,8 @@ def test_what_no_page_of_ours_sends_is_passed_over_and_told_to_whoever_sent_it(t
             client.ws_connect("/socket", headers=ours(client)) as page,
             client.ws_connect("/socket", headers=ours(client)) as other,
         ):
-            await told(page), await told(other)
+            await told(page)
+            await told(other)
             server.state.news()  # of the beginning
             await (page.send_bytes(sent) if isinstance(sent, bytes) else page.send_str(sent))
             await page.send_str('{"set": ["octave", -1]}')
