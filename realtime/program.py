@@ -144,6 +144,11 @@ class Program:
         self._tell(f"stopped by {signal_name(number)} before the end of {left[0]}: what was heard of it is kept{others}", always=True)
         return 128 + number
 
+    def tell_unheard(self, number: int) -> None:
+        """Say that signal ``number`` came before anything was heard of inputs that have an end of their own."""
+        if self.inputs not in (["mic"], ["-"]):
+            self._tell(f"stopped by {signal_name(number)} before anything of {', '.join(self.inputs)} was heard", always=True)
+
     def _run_one(self, name: str) -> bool:
         """Whether it was heard to its end. Heard anew, to the same files, as often as the desk asks for what a run cannot change."""
         files: list[EventSink] = []
