@@ -99,6 +99,10 @@ def _check_channel(settings: Settings, inputs: list[str]) -> None:
         raise SettingsError(f"--reference-channel {wanted} is for a microphone or one recording; the input is {' '.join(inputs)}")
     if inputs != ["mic"] and source.channel is None:
         raise SettingsError(f"--reference-channel {wanted} of a recording leaves open which channel the voice is; say so by --channel")
+    if inputs != ["mic"] and os.path.exists(inputs[0]) and not os.path.isfile(inputs[0]) and not os.path.isdir(inputs[0]):
+        raise SettingsError(
+            f"--reference-channel {wanted} of {inputs[0]}, which is no file and can be read but once; write the recording to a file first"
+        )
 
 
 def _check_backing(backing: BandSettings, inputs: list[str], jack: bool) -> None:
@@ -143,6 +147,9 @@ def known_band(source: AudioSource, settings: SourceSettings, stop: Stop, beside
     """What ``source``, which is open, plays; the other channel of a recording; else what stands ``beside`` it, which must last
     as long as the recording does. Raises InputError."""
     if isinstance(source, FileSource) and settings.reference_channel is not None:
+        if settings.reference_channel > source.channels:
+            has = f"{source.channels} channel{'s' * (source.channels > 1)}"
+            raise InputError(f"{source.path} has {has}, and --reference-channel {settings.reference_channel} is none of them; give another")
         with FileSource(source.path, channel=settings.reference_channel, stop=stop) as file:
             return KnownBand(file.whole(), file.sample_rate)
     if isinstance(source, BackedMicrophone):

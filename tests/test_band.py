@@ -45,7 +45,8 @@ def song(tmp_path, monkeypatch):
         (["--reference", "monitor", "--jack"], "--reference monitor is an input that PortAudio opens; leave --jack out"),
         (["--reference-channel", "2", "--input", "demo"], "is for a microphone or one recording; the input is demo"),
         (["--reference-channel", "2", "--input", "song.wav"], "leaves open which channel the voice is; say so by --channel"),
-        (["--reference-channel", "7", "--channel", "1", "--input", "song.wav"], "has 2 channels"),
+        (["--reference-channel", "7", "--channel", "1", "--input", "song.wav"], "song.wav has 2 channels, and --reference-channel 7 is"),
+        (["--reference-channel", "2", "--channel", "1", "--input", "pipe.wav"], "pipe.wav, which is no file and can be read but once"),
         (["--reference-channel", "5"], "reference channel 5 does not exist: 'mic, ALSA' has channels 1 to 1"),
         (["--reference-channel", "1"], "has one channel, which cannot be voice and reference"),
         (["--reference", "gone"], "the reference cannot be heard: no audio input has 'gone' in its name"),
@@ -73,7 +74,11 @@ def test_what_cannot_be_is_told_in_one_sentence(song, arguments, said, monkeypat
     with open("text.wav", "w", encoding="utf-8") as file:
         file.write("no sound" * 100)
     os.link("song.wav", "hard.wav")
-    os.symlink("song.wav", "link.wav")
+    if sys.platform != "win32":
+        os.mkfifo("pipe.wav")
+        os.symlink("song.wav", "link.wav")
+    elif {"link.wav", "pipe.wav"} & set(arguments):
+        pytest.skip("no pipe with a name there, and links are for administrators")
     read = []
     stdin = open("song.wav", "rb", buffering=0)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(read=read.append, fileno=stdin.fileno), fileno=stdin.fileno))
