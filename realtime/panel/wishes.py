@@ -75,7 +75,8 @@ def _is_plain(value: Any) -> bool:
 
 
 def _is_pair(value: Any, first: Callable[[Any], bool], second: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and len(cast("list[Any]", value)) == 2 and first(value[0]) and second(value[1])
+    pair = cast("list[Any]", value)
+    return isinstance(value, list) and len(pair) == 2 and first(pair[0]) and second(pair[1])
 
 
 def _is_take(value: Any) -> bool:
