@@ -83,18 +83,30 @@ def _is_take(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < LARGEST_NUMBER
 
 
+def _is_setting(value: Any) -> bool:
+    return _is_pair(value, _is_text, _is_plain)
+
+
+def _is_name_of_take(value: Any) -> bool:
+    return _is_pair(value, _is_take, _is_text)
+
+
+def _is_anything(_: Any) -> bool:
+    return True
+
+
 def _is_bool(value: Any) -> bool:
     return isinstance(value, bool)
 
 
 WISHES = {
-    "set": Wish(lambda value: _is_pair(value, _is_text, _is_plain), "a name and a value: a word, a number or a few of them"),
+    "set": Wish(_is_setting, "a name and a value: a word, a number or a few of them"),
     "run": Wish(_is_bool, "true or false"),
     "record": Wish(_is_bool, "true or false"),
-    "finish": Wish(lambda value: True, "anything"),
-    "rename": Wish(lambda value: _is_pair(value, _is_take, _is_text), "the number of a take and a name"),
+    "finish": Wish(_is_anything, "anything"),
+    "rename": Wish(_is_name_of_take, "the number of a take and a name"),
     "remove": Wish(_is_take, "the number of a take"),
-    "devices": Wish(lambda value: True, "anything"),
+    "devices": Wish(_is_anything, "anything"),
     "setup": Wish(_is_bool, "true or false"),
     "keep": Wish(_is_text, "a name"),
 }
