@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from rt_melody.realtime.errors import InputError, SettingsError
+from rt_melody.realtime.paths import identity, stream_identity
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.settings.band import BandSettings
 from rt_melody.realtime.settings.inputs import SourceSettings
@@ -58,6 +60,28 @@ def _check_reference(reference: str, inputs: list[str], jack: bool) -> None:
             f"--reference {reference} is an input that PortAudio opens; leave --jack out, and choose JACK's devices by --device and "
             "--reference"
         )
+    if inputs != ["mic"]:
+        _check_recording(reference, inputs[0])
+
+
+def _check_recording(reference: str, name: str) -> None:
+    """Beside a recording the band is another one, and no device."""
+    if not os.path.exists(reference):
+        raise SettingsError(
+            f"--reference {reference}: there is no such file, and beside {name} the band is a recording that begins with it; give its path"
+        )
+    if _is_same(name, reference):
+        raise SettingsError(
+            f"--reference {reference} is the input {name} itself, of which nothing would be left; give the band alone, or where this file "
+            "holds voice and band apart --channel and --reference-channel"
+        )
+
+
+def _is_same(name: str, reference: str) -> bool:
+    """Whether the input is that file, by whatever path."""
+    if name == "-":
+        return (ours := stream_identity(sys.stdin)) is not None and ours == identity(reference)
+    return name != "demo" and os.path.exists(name) and os.path.samefile(name, reference)
 
 
 def _check_channel(settings: Settings, inputs: list[str]) -> None:
@@ -75,6 +99,10 @@ def _check_channel(settings: Settings, inputs: list[str]) -> None:
         raise SettingsError(f"--reference-channel {wanted} is for a microphone or one recording; the input is {' '.join(inputs)}")
     if inputs != ["mic"] and source.channel is None:
         raise SettingsError(f"--reference-channel {wanted} of a recording leaves open which channel the voice is; say so by --channel")
+    if inputs != ["mic"] and os.path.exists(inputs[0]) and not os.path.isfile(inputs[0]) and not os.path.isdir(inputs[0]):
+        raise SettingsError(
+            f"--reference-channel {wanted} of {inputs[0]}, which is no file and can be read but once; write the recording to a file first"
+        )
 
 
 def _check_backing(backing: BandSettings, inputs: list[str], jack: bool) -> None:
@@ -107,26 +135,34 @@ def read_backing(backing: BandSettings, tell: Callable[[str], None], stop: Stop)
     return Backing(played(samples, backing.gain_db), rate, backing.device, backing.loop, backing.delay_s)
 
 
-def known_band(source: AudioSource, settings: SourceSettings, stop: Stop) -> KnownBand | None:
-    """What ``source``, which is open, plays; the other channel of a recording; else the whole of --reference, which must last
-    as long as the recording beside which it stands. Raises InputError."""
-    reference = None if isinstance(source, MicrophoneSource) else settings.reference
+def read_reference(source: AudioSource, settings: SourceSettings, stop: Stop) -> KnownBand | None:
+    """The whole of --reference, where it stands beside a recording; read before that one is opened. Raises InputError."""
+    if settings.reference is None or isinstance(source, MicrophoneSource):
+        return None
+    with FileSource(settings.reference, stop=stop) as file:
+        return KnownBand(file.whole(), file.sample_rate)
+
+
+def known_band(source: AudioSource, settings: SourceSettings, stop: Stop, beside: KnownBand | None = None) -> KnownBand | None:
+    """What ``source``, which is open, plays; the other channel of a recording; else what stands ``beside`` it, which must last
+    as long as the recording does. Raises InputError."""
     if isinstance(source, FileSource) and settings.reference_channel is not None:
+        if settings.reference_channel > source.channels:
+            has = f"{source.channels} channel{'s' * (source.channels > 1)}"
+            raise InputError(f"{source.path} has {has}, and --reference-channel {settings.reference_channel} is none of them; give another")
         with FileSource(source.path, channel=settings.reference_channel, stop=stop) as file:
             return KnownBand(file.whole(), file.sample_rate)
     if isinstance(source, BackedMicrophone):
         song = source.backing
         return KnownBand(song.samples, song.sample_rate, song.loops, source.reference_lead_s, source.one_clock)
-    if reference is None:
+    if beside is None:
         return None
-    with FileSource(reference, stop=stop) as file:
-        band = KnownBand(file.whole(), file.sample_rate)
-    band_s, input_s = len(band.samples) / band.sample_rate, getattr(source, "duration_s", 0.0)
+    band_s, input_s = len(beside.samples) / beside.sample_rate, getattr(source, "duration_s", 0.0)
     if band_s < input_s - SHORTER_S:
         raise InputError(
-            f"--reference {reference} lasts {band_s:.1f} s and the input {input_s:.1f} s; give the whole band, or leave it out"
+            f"--reference {settings.reference} lasts {band_s:.1f} s and the input {input_s:.1f} s; give the whole band, or leave it out"
         )
-    return band
+    return beside
 
 
 def said_of_backing(source: BackedMicrophone, path: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rt_melody.realtime.band import KnownBand, known_band, read_backing, said_of_backing
+from rt_melody.realtime.band import KnownBand, known_band, read_backing, read_reference, said_of_backing
 from rt_melody.realtime.checks import check_all, is_paced, jobs_for, make_folders, meant, name_in_graph
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.control.desk import Desk, Orders, needing_restart
@@ -156,6 +156,11 @@ class Program:
         self._tell(f"stopped by {signal_name(number)} before the end of {left[0]}: what was heard of it is kept{others}", always=True)
         return 128 + number
 
+    def tell_unheard(self, number: int) -> None:
+        """Say that signal ``number`` came before anything was heard of inputs that have an end of their own."""
+        if self.inputs not in (["mic"], ["-"]):
+            self._tell(f"stopped by {signal_name(number)} before anything of {', '.join(self.inputs)} was heard", always=True)
+
     def _run_one(self, name: str) -> bool:
         """Whether it was heard to its end. Heard anew, to the same files, as often as the desk asks for what a run cannot change."""
         files: list[EventSink] = []
@@ -187,8 +192,9 @@ class Program:
         try:
             if not files:
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
+            beside = read_reference(source, self.settings.source, self.signals.stop)
             with source:
-                self.band = known_band(source, self.settings.source, self.signals.stop)
+                self.band = known_band(source, self.settings.source, self.signals.stop, beside)
                 self._tell_loading([*self.live, *files])
                 while session is None or self._goes_on(session):
                     session = self._listen(name, source, files, session)
@@ -313,7 +319,8 @@ class Program:
         source, port = self.settings.source, self.settings.output.midi_out
         sinks = [] if port in (None, VIRTUAL) else [port]
         self.jack = JackClient(
-            "rt-melody", "mic" in self.inputs, port is not None, name_in_graph(self.settings), source.channel, sinks, tell=self._tell_loss
+            "rt-melody", "mic" in self.inputs, port is not None, name_in_graph(self.settings), source.channel, sinks, tell=self._tell_loss,
+            reconnect=source.reconnect,
         )
         with self.jack.open():
             yield

@@ -9,7 +9,8 @@ Conventions
   waits, the session skips to the newest audio, ends the sounding note, has the tracker go on at that stream time
   and counts it: latency never accumulates, and stream time goes on.
 * A live source that breaks off and comes back ends the note and has the tracker go on at the time that it is then. One
-  that changes its sample rate gets a tracker for the new one. Either is told, and what was heard is kept.
+  that changes its sample rate gets a tracker for the new one. Either is told, and what was heard is kept. So is what is wrong
+  with it, once, and again where it turns into something else.
 * Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
   Where the input ended, even badly, or a sink failed, the frames that the tracker still holds come first.
 * Between two blocks the session looks whether ``desk`` has other orders (see control/desk.py), and never waits for them. What
@@ -20,6 +21,7 @@ Conventions
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -44,6 +46,7 @@ READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
 TELL_EVERY_S = 3.0  # a loss is told at most so often
 LOOK_EVERY_S = 0.25  # whether the source is in trouble
 RESTART_AFTER_S = 0.5  # a run lasts so long at least, however often its desk is asked for another
+NUMBERS = re.compile(r"\d+(\.\d+)?")
 RETIME_S = 0.02  # samples lost unheard move the times of outputs once they come to so much: less is the clock's jitter
 
 
@@ -180,7 +183,7 @@ class Session:
         self._error: Exception | None = None  # that ends the run, raised when all is closed
         self._origin_s: float | None = None
         self._told_s = self._looked_s = float("-inf")
-        self._troubled = False
+        self._trouble = ""  # the one that was told last, without its numbers, which change while it lasts
         self._bound_samples = int(self.tracker.latency.bound_ms / 1000.0 * self.source.sample_rate)
 
     def _begin(self) -> None:
@@ -304,9 +307,9 @@ class Session:
         if self.source.live and (now_s := self._timer()) - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = now_s
             trouble = self.source.trouble
-            if bool(trouble) != self._troubled:
-                self._troubled = bool(trouble)
-                self.tell(trouble or f"the {self.source.name} gives sound again")
+            if (kind := NUMBERS.sub("", trouble or "")) != self._trouble:
+                self._trouble = kind
+                self.tell(trouble or self.source.relief)
 
     def _go_on(self, block_samples: int) -> None:
         """The next sample that the tracker gets, the first of the block in hand, stands where time has come to."""

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from fake_jack import FakeServer, attach
 
+from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.jack import process
 from rt_melody.realtime.jack.client import fitting
 from rt_melody.realtime.jack.port import JackPort
 from rt_melody.realtime.jack.process import Exchange
 from rt_melody.realtime.jack.source import JackSource
-from rt_melody.realtime.sources.base import RateChanged
+from rt_melody.realtime.sinks.midi import MidiSink
+from rt_melody.realtime.sources.base import DeviceLost, RateChanged
 from rt_melody.realtime.sources.wakeup import WakeupPipe
+from rt_melody.realtime.types import PitchFrame
 
 ON, OFF = bytes([0x90, 60, 100]), bytes([0x80, 60, 0])
 
@@ -28,7 +31,7 @@ class Client:
         self.server, self.wakeup = server, WakeupPipe()
         self.exchange = Exchange(server.rate_hz, 10 * server.rate_hz, events, self.wakeup.notifier_fd)
         attach(self.exchange, server)
-        self.away, self.returns, self.break_at, self.connected, self.released = False, 0, None, True, []
+        self.away, self.lost, self.returns, self.break_at, self.connected, self.released = False, "", 0, None, True, []
         self.sound, self.midi = JackSource(self), JackPort(self)
 
     @property
@@ -254,3 +257,16 @@ def test_a_server_that_stands_still_is_told(client, monkeypatch):
 )
 def test_what_is_equal_beats_what_contains(wanted, found):
     assert fitting(wanted, ["system:capture_1", "my system:a", "system:capture_10"]) == found
+
+
+def test_what_is_not_waited_for_is_lost_once_all_was_read(client):
+    client.play(2)
+    client.lost = "singer:out left the JACK graph"
+    assert len(client.sound.read(0.0)) == 256
+    with pytest.raises(DeviceLost, match="singer:out left the JACK graph; start it again, then run"):
+        client.sound.read(0.0)
+    assert client.midi.lost == "", "the server is there: the note that sounds is ended"
+    client.away, client.lost = True, "the JACK server is gone"
+    sink = MidiSink(client.midi)
+    with pytest.raises(OutputError, match="the JACK server is gone"):
+        sink.frame(PitchFrame(0, 0.0, 0.0, 0.0, False, 0.0, 0.0, -60.0, 0.0))

@@ -7,6 +7,8 @@ Conventions
 * A thread of its own, ``jack-watch``, connects what appears and makes the client anew when the server has gone: neither
   JACK's thread nor the one that computes ever waits for it.
 * The memory shared with the callback outlives the client: what was sung is kept, and times go on.
+* Without ``reconnect`` a server or a source that goes is waited for no more than by PortAudio: ``lost`` says what went, and the
+  source and the port raise it. A MIDI input that was named is waited for all the same, as any named output is.
 * Another process stands by for our death (see guardian.py), one for each time that the graph is joined.
 """
 
@@ -41,6 +43,7 @@ class JackClient:
     ``source``: what to listen to: a part of a port's or a client's name; None for the first capture device, "" for
     nothing yet. ``channel``: one of its ports alone, from 1. ``sinks``: names of MIDI inputs to play on; whoever wants to
     listen besides is connected by hand. ``tell`` takes a sentence when the server goes and returns, from a thread that must not wait.
+    ``reconnect``: wait for a server, or a source, that went.
 
     ``sound`` is the ``JackSource``, ``midi`` the ``JackPort``; the client lives from ``open`` until each was closed.
     """
@@ -56,17 +59,19 @@ class JackClient:
         server: str | None = None,
         tell: Callable[[str], object] = lambda text: None,
         library: Library | None = None,
+        reconnect: bool = True,
     ) -> None:
         from rt_melody.realtime.jack.port import JackPort
         from rt_melody.realtime.jack.source import JackSource
 
         self.name, self._server, self._tell = name, server, tell
         self._wanted_source, self._channel, self._wanted_sinks = source, channel, list(sinks)
-        self._given_library = library
+        self._given_library, self._reconnect = library, reconnect
         self._client: Client | None = None
         self._audio_in, self._midi_out = audio_in, midi_out
         self.joined = False  # once; from then on there are ``exchange`` and ``wakeup``
         self.away = False  # the server is
+        self.lost = ""  # what went and is not waited for
         self.returns = 0  # of the server, or of a MIDI input that is played on
         self.break_at: int | None = None  # the sample with which sound began anew
         self._holders: set[str] = set()
@@ -247,6 +252,10 @@ class JackClient:
             if cycles != (newest := self.exchange[process.CYCLES]) or self.away:
                 cycles, moved_s = newest, now_s
             if self.away or now_s - moved_s > STILL_S:
+                self.away = True
+                if not self._reconnect:
+                    self._lose("the JACK server is gone")
+                    return
                 self._come_back()
                 cycles, moved_s = -1, time.monotonic()
             else:
@@ -262,6 +271,11 @@ class JackClient:
         if (client := self._client) is not None:
             with suppress(self._library.module.JackError):
                 self._connect(client)
+
+    def _lose(self, what: str) -> None:
+        """It is not waited for: who reads is told, and where the server went who sends."""
+        self.lost = self.lost or what
+        self.wakeup.notify()
 
     def _come_back(self) -> None:
         """The server is gone: leave what is left of it, and wait for the next one."""
@@ -301,7 +315,7 @@ class JackClient:
     def _connect(self, client: Client) -> None:
         """Whatever is wanted, is there, and is not connected yet."""
         there: set[str] = {port.name for port in client.get_ports(is_audio=True, is_output=True)} if self._sources else set()
-        self._tell_gone(self._sources, there)
+        self._tell_gone(self._sources, there, self._reconnect)
         for source, port in zip(self._sources, self._inputs):
             if source in there and not port.is_connected_to(source):
                 client.connect(source, port)
@@ -326,10 +340,11 @@ class JackClient:
             self.returns += 1
         self._tell_back([name], [name])
 
-    def _tell_gone(self, names: Sequence[str], there: Collection[str]) -> None:
+    def _tell_gone(self, names: Sequence[str], there: Collection[str], awaited: bool = True) -> None:
         if gone := [name for name in names if name in self._known and name not in there]:
             self._known.difference_update(gone)
-            self._tell(f"{' and '.join(gone)} left the JACK graph; the music goes on once it is back")
+            what = f"{' and '.join(gone)} left the JACK graph"
+            self._tell(f"{what}; the music goes on once it is back") if awaited else self._lose(what)
 
     def _tell_back(self, names: Sequence[str], there: Collection[str]) -> None:
         back = [name for name in names if name not in self._known and name in there]

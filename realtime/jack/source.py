@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from rt_melody.realtime.jack.process import PERIOD, Exchange
-from rt_melody.realtime.sources.base import AudioSource, RateChanged
+from rt_melody.realtime.sources.base import AudioSource, DeviceLost, RateChanged
 from rt_melody.realtime.sources.rate_meter import RateMeter
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 
@@ -22,6 +22,7 @@ class SoundClient(Protocol):
 
     name: str
     away: bool
+    lost: str
     break_at: int | None
 
     @property
@@ -44,7 +45,8 @@ class JackSource(AudioSource):
     """The audio input of a ``JackClient``, live.
 
     A server that goes is no end: ``read`` gives nothing until it is back, ``breaks`` counts where sound broke off and
-    began, and the time in between is counted in ``lost_samples``. A graph that changes its rate raises ``RateChanged``
+    began, and the time in between is counted in ``lost_samples``. Where the client waits for nobody, ``read`` raises DeviceLost
+    once all was read, as it does then for a source that left the graph. A graph that changes its rate raises ``RateChanged``
     once all that came before was read; ``follow_rate`` goes on.
     """
 
@@ -95,6 +97,7 @@ class JackSource(AudioSource):
             if given:
                 self._start_clock_if_asked(given)
                 return self._block[:given]
+            self._raise_if_lost()
             self._raise_if_rate_changed()
             left_s = deadline_s - time.monotonic()
             if left_s <= 0.0:
@@ -133,6 +136,10 @@ class JackSource(AudioSource):
             ago_s = 1e-6 * (self._client.time_us() - arrived.at_us)
             self._origin_s = time.perf_counter() - ago_s - arrived.written / self.sample_rate
             self._lost_at_origin = arrived.lost
+
+    def _raise_if_lost(self) -> None:
+        if lost := self._client.lost:
+            raise DeviceLost(f"the {self.name} was lost: {lost}; start it again, then run rt-melody again")
 
     def _raise_if_rate_changed(self) -> None:
         rate_hz = self._exchange.changed_rate

@@ -34,7 +34,7 @@ def _microphone(request: SourceRequest) -> sources.AudioSource:
     if s.reference_channel is not None:
         return sources.ReferencedMicrophone(s.reference_channel, s.device, s.rate, s.channel)
     if s.reference is not None and request.jack is None:
-        return sources.TwoInputMicrophone(s.reference, s.device, s.rate, s.channel)
+        return sources.TwoInputMicrophone(s.reference, s.device, s.rate, s.channel, reconnect=s.reconnect)
     if request.backing is not None:
         return sources.BackedMicrophone(request.backing, s.device, s.rate, s.channel)
     return request.jack or sources.MicrophoneSource(s.device, s.rate, s.channel, ask_others=True, reconnect=s.reconnect)
