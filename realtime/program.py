@@ -371,7 +371,6 @@ class Program:
     def _show_tracker(self, tracker: MelodyTracker) -> None:
         if self.display:
             self.display.status(tracker.latency.total_ms, 0)
-            self.display.band = tracker.band.brief if tracker.band else None
         if self.panel:
             self.panel.watch(tracker)
 
