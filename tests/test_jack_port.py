@@ -321,3 +321,21 @@ def test_a_song_that_loops_never_ends_and_one_that_is_begun_again_begins_at_its_
             assert source.read(0.0) is not None
     client.play()
     assert not client.server.played[-1].any(), "closed, it is silent"
+
+
+def test_what_comes_while_the_stream_waits_for_its_beginning_is_no_part_of_it(monkeypatch):
+    client = Client(FakeServer(), backing=True)
+    client.sound.backing = Backing(np.arange(1, 4801, dtype=np.float32), 48000)
+    skip = client.exchange.skip
+
+    def skip_and_hear(*most):
+        skipped = skip(*most)
+        client.play()
+        return skipped
+
+    monkeypatch.setattr(client.exchange, "skip", skip_and_hear)
+    with client.sound as source:
+        source.start_clock()
+        while not len(source.read(0.0)):
+            pass
+        assert source.reference[0] == 1.0

@@ -128,8 +128,7 @@ class JackSource(AudioSource):
             if self._ends is not None and self.position_samples >= self._ends:
                 return None
             self._note_breaks()
-            self._exchange.skip(max(0, self._gate - self._exchange.position))
-            given = self._given = self._exchange.read(self._block[: self._until_break()], self._beside)
+            given = self._given = self._read_from_gate()
             if given:
                 self._start_clock_if_asked(given)
                 return self._block[:given]
@@ -138,6 +137,13 @@ class JackSource(AudioSource):
             if left_s <= 0.0:
                 return self._block[:0]
             self._client.wakeup.wait(left_s)
+
+    def _read_from_gate(self) -> int:
+        if self._exchange.position < self._gate:
+            self._exchange.skip(self._gate - self._exchange.position)
+            if self._exchange.position < self._gate:  # what comes meanwhile is before it too
+                return 0
+        return self._exchange.read(self._block[: self._until_break()], self._beside)
 
     def _until_break(self) -> int:
         """How many samples one read may give: what came before the server went, and after, are two blocks."""
