@@ -66,7 +66,8 @@ def _check_channel(settings: Settings, inputs: list[str]) -> None:
         raise SettingsError(f"--reference-channel {wanted} is the channel of the voice too; choose another for one of them")
     if source.jack:
         raise SettingsError(
-            f"--reference-channel {wanted} is of a device that PortAudio opens; with --jack say by --reference what in the graph gives the band"
+            f"--reference-channel {wanted} is of a device that PortAudio opens; with --jack say by --reference what in the graph gives "
+            "the band"
         )
     if len(inputs) > 1 or inputs[0] in ("demo", "-"):
         raise SettingsError(f"--reference-channel {wanted} is for a microphone or one recording; the input is {' '.join(inputs)}")

@@ -407,8 +407,7 @@ class Program:
         if isinstance(source, MicrophoneSource):
             beside = f" and, for the band, to {source.band.full_name}" if isinstance(source, TwoInputMicrophone) and source.band else ""
             self._tell(f"listening to {source.info.full_name if source.info else source.name}{beside}; Ctrl-C ends")
-        elif self.jack is not None and source is self.jack.sound:
-            sound = self.jack.sound
+        elif self.jack is not None and (sound := self.jack.sound) is not None and source is sound:
             if sound.backing is not None:
                 self._tell(said_of_backing(sound.backing, str(self.settings.band.file), sound.played_on))
             self._tell(f"listening to {sound.heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")

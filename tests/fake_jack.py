@@ -71,8 +71,9 @@ class FakeServer:
 
 
 def exchange(
-    server: FakeServer, ports: int = 1, ring: int = 4096, events: int = 64, midi: bool = True, reference: bool = False, backing: bool = False
-) -> p.Exchange:
+    server: FakeServer, ports: int = 1, ring: int = 4096, events: int = 64, midi: bool = True,
+    reference: bool = False, backing: bool = False,
+) -> p.Exchange:  # fmt: skip
     """The memory, attached to a client of that server; its bell rings in ``bell``."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

@@ -223,6 +223,14 @@ def _play_song(state: np.ndarray, out: np.ndarray, frames: Word, begin: Word) ->
 
 
 @_part
+def _play_nothing(state: np.ndarray, frames: Any) -> None:
+    if state[BACKING_PORT] != 0:
+        out = carray(_pointer(_get_buffer(state[GET_BUFFER], state[BACKING_PORT], frames)), (frames,), np.float32)
+        for i in range(frames):
+            out[i] = np.float32(0.0)
+
+
+@_part
 def _note_offset(state: np.ndarray, here: Word, written: Word) -> None:
     offsets = carray(_pointer(state[OFFSET_RING]), (OFFSETS, 2), np.int64)
     count, offset = state[OFFSETS_WRITTEN], state[CYCLE_FRAME] - written
@@ -314,8 +322,7 @@ def _cycle(state: np.ndarray, frames: Word) -> None:
         _take_sound(state, here, frames, gap, now_us)
     else:
         _store(here, CHANGED_RATE, rate)
-        if state[BACKING_PORT] != 0:
-            _play_song(state, carray(_pointer(_get_buffer(state[GET_BUFFER], state[BACKING_PORT], frames)), (frames,), np.float32), frames, -NEVER)
+        _play_nothing(state, frames)
     if state[MIDI_PORT] != 0:
         _give_events(state, here, frames, anew)
     state[ANEW] = 0
