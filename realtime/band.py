@@ -12,7 +12,7 @@ from rt_melody.realtime.paths import identity, stream_identity
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.settings.band import BandSettings
 from rt_melody.realtime.settings.inputs import SourceSettings
-from rt_melody.realtime.sources import AudioSource, BackedMicrophone, Backing, FileSource, MicrophoneSource
+from rt_melody.realtime.sources import AudioSource, BackedMicrophone, Backing, FileSource
 from rt_melody.realtime.sources.backed import played
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def check_band(settings: Settings, inputs: list[str]) -> None:
         raise SettingsError(f"--backing {song} is the band that is taken out; leave --reference {reference} out")
     _check_channel(settings, inputs)
     if reference is not None:
-        _check_reference(reference, inputs, settings.source.jack)
+        _check_reference(reference, inputs)
     _check_backing(settings.band, inputs, settings.source.jack)
 
 
-def _check_reference(reference: str, inputs: list[str], jack: bool) -> None:
+def _check_reference(reference: str, inputs: list[str]) -> None:
     if len(inputs) > 1:
         raise SettingsError(
             f"--reference {reference} is for the microphone or for one recording, whose band it holds; the input is {' '.join(inputs)}"
@@ -54,11 +54,6 @@ def _check_reference(reference: str, inputs: list[str], jack: bool) -> None:
         raise SettingsError(
             f"--reference {reference} is a file, and the input is the microphone; to sing over it give --backing {reference}, for "
             f"what another program plays the input on which it comes, and for a recording of a singer --input FILE"
-        )
-    if inputs == ["mic"] and jack:
-        raise SettingsError(
-            f"--reference {reference} is an input that PortAudio opens; leave --jack out, and choose JACK's devices by --device and "
-            "--reference"
         )
     if inputs != ["mic"]:
         _check_recording(reference, inputs[0])
@@ -94,7 +89,10 @@ def _check_channel(settings: Settings, inputs: list[str]) -> None:
     if source.channel == wanted:
         raise SettingsError(f"--reference-channel {wanted} is the channel of the voice too; choose another for one of them")
     if source.jack:
-        raise SettingsError(f"--reference-channel {wanted} is of a device that PortAudio opens; leave --jack out")
+        raise SettingsError(
+            f"--reference-channel {wanted} is of a device that PortAudio opens; with --jack say by --reference what in the graph gives "
+            "the band"
+        )
     if len(inputs) > 1 or inputs[0] in ("demo", "-"):
         raise SettingsError(f"--reference-channel {wanted} is for a microphone or one recording; the input is {' '.join(inputs)}")
     if inputs != ["mic"] and source.channel is None:
@@ -115,10 +113,9 @@ def _check_backing(backing: BandSettings, inputs: list[str], jack: bool) -> None
             f"--backing {backing.file} is played to a singer at the microphone, and the input is {' '.join(inputs)}; give --input mic, "
             f"or for a recording of a singer --reference {backing.file}"
         )
-    elif jack:
+    elif jack and isinstance(backing.device, int):
         raise SettingsError(
-            f"--backing {backing.file} is played through PortAudio and not by --jack; leave --jack out, and choose JACK's devices "
-            "by --device and --output-device"
+            f"--output-device {backing.device} is a number of PortAudio's; with --jack give a part of a name in the graph"
         )
 
 
@@ -137,7 +134,7 @@ def read_backing(backing: BandSettings, tell: Callable[[str], None], stop: Stop)
 
 def read_reference(source: AudioSource, settings: SourceSettings, stop: Stop) -> KnownBand | None:
     """The whole of --reference, where it stands beside a recording; read before that one is opened. Raises InputError."""
-    if settings.reference is None or isinstance(source, MicrophoneSource):
+    if settings.reference is None or source.brings_reference:
         return None
     with FileSource(settings.reference, stop=stop) as file:
         return KnownBand(file.whole(), file.sample_rate)
@@ -165,9 +162,8 @@ def known_band(source: AudioSource, settings: SourceSettings, stop: Stop, beside
     return beside
 
 
-def said_of_backing(source: BackedMicrophone, path: str) -> str:
+def said_of_backing(song: Backing, path: str, on: str, one_clock: bool = True) -> str:
     """What is played, on what, and when, in one sentence."""
-    song, on = source.backing, source.output.full_name if source.output else "nothing"
     begins = f"; it begins in {song.delay_s:g} s" if song.delay_s else ""
-    apart = "" if source.one_clock else "; output and input do not open together, so that each has a clock of its own"
+    apart = "" if one_clock else "; output and input do not open together, so that each has a clock of its own"
     return f"playing {path} ({song.seconds:.0f} s{', over and over' * song.loops}) on {on}{begins}{apart}"

@@ -188,6 +188,8 @@ class Program:
         backing = read_backing(self.settings.band, self._tell, self.signals.stop)
         paced = is_paced(self.settings, self.aloud)
         source = make_source(SourceRequest(name, self.settings.source, paced, self.signals.stop, jack, backing))
+        if jack is not None:
+            jack.backing = backing
         session: Session | None = None
         try:
             if not files:
@@ -316,12 +318,12 @@ class Program:
             return
         from rt_melody.realtime.jack.client import JackClient
 
-        source, port = self.settings.source, self.settings.output.midi_out
+        source, port, song, hears = self.settings.source, self.settings.output.midi_out, self.settings.band, "mic" in self.inputs
         sinks = [] if port in (None, VIRTUAL) else [port]
         self.jack = JackClient(
-            "rt-melody", "mic" in self.inputs, port is not None, name_in_graph(self.settings), source.channel, sinks, tell=self._tell_loss,
-            reconnect=source.reconnect,
-        )
+            "rt-melody", hears, port is not None, name_in_graph(self.settings), source.channel, sinks, source.reference if hears else None,
+            song.file is not None, None if song.device is None else str(song.device), tell=self._tell_loss, reconnect=source.reconnect,
+        )  # fmt: skip
         with self.jack.open():
             yield
 
@@ -376,10 +378,10 @@ class Program:
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, model, recorded)
         if self.band is not None:
             tracker.know_band(*self.band)
-        elif self.settings.source.reference_channel is not None:
+        elif self.settings.source.reference_channel is not None or self.settings.band.file is not None:
             tracker.expect_reference()
         elif self.settings.source.reference is not None:
-            tracker.expect_reference(one_clock=False)
+            tracker.expect_reference(one_clock=self.jack is not None)
         tracker.warm_up()
         from rt_melody.kernels.compiled import before_compiling, cache_notice  # numba, which is loaded by now
 
@@ -394,7 +396,6 @@ class Program:
     def _show_tracker(self, tracker: MelodyTracker) -> None:
         if self.display:
             self.display.status(tracker.latency.total_ms, 0)
-            self.display.band = tracker.band.brief if tracker.band else None
         if self.panel:
             self.panel.watch(tracker)
 
@@ -441,13 +442,15 @@ class Program:
     def _tell_input(self, name: str, source: AudioSource) -> None:
         """What is heard from now on, where somebody waits for it."""
         if isinstance(source, BackedMicrophone):
-            self._tell(said_of_backing(source, str(self.settings.band.file)))
+            on = source.output.full_name if source.output else "nothing"
+            self._tell(said_of_backing(source.backing, str(self.settings.band.file), on, source.one_clock))
         if isinstance(source, MicrophoneSource):
             beside = f" and, for the band, to {source.band.full_name}" if isinstance(source, TwoInputMicrophone) and source.band else ""
             self._tell(f"listening to {source.info.full_name if source.info else source.name}{beside}; Ctrl-C ends")
-        elif self.jack is not None and source is self.jack.sound:
-            heard = self.jack.heard or "nothing yet"
-            self._tell(f"listening to {heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
+        elif self.jack is not None and (sound := self.jack.sound) is not None and source is sound:
+            if sound.backing is not None:
+                self._tell(said_of_backing(sound.backing, str(self.settings.band.file), sound.played_on))
+            self._tell(f"listening to {sound.heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
         elif source.paced:
             self._tell(f"listening to {SPOKEN.get(name, name)}; Ctrl-C ends")
         if source.remark:

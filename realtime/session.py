@@ -40,6 +40,7 @@ from rt_melody.realtime.types import NoteOn, PitchFrame
 if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need not wait for
     import numpy as np
 
+    from rt_melody.realtime.reference import BandCanceller
     from rt_melody.realtime.sources.base import AudioSource
 
 READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
@@ -176,6 +177,7 @@ class Session:
                 f"{self.source.sample_rate} Hz; make one for that rate"
             )
         self.tracker.reset()
+        self._tell_of_band()
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self._hearing = list(self.sinks)  # those that have not failed
         self.failures = []  # of those that have
@@ -185,6 +187,16 @@ class Session:
         self._told_s = self._looked_s = float("-inf")
         self._trouble = ""  # the one that was told last, without its numbers, which change while it lasts
         self._bound_samples = int(self.tracker.latency.bound_ms / 1000.0 * self.source.sample_rate)
+
+    def _tell_of_band(self) -> None:
+        """Whom the sinks may ask how the band is taken out."""
+        self._told_band = self._band
+        for sink in self.sinks:
+            sink.band = self._told_band
+
+    @property
+    def _band(self) -> BandCanceller | None:
+        return getattr(self.tracker, "band", None)  # which a stand-in for a tracker need not have
 
     def _begin(self) -> None:
         """Of a live source, forget what came while the program was getting ready."""
@@ -334,6 +346,8 @@ class Session:
             self._skip(len(block))
         else:
             self._give(self.tracker.feed(block, self.source.reference))
+            if self._told_band is not self._band:  # it came with the first block, or with another tracker
+                self._tell_of_band()
             self._account(len(block))
 
     def _account(self, block_samples: int) -> None:
@@ -374,8 +388,7 @@ class Session:
     def figures(self) -> Figures:
         """How the newest run keeps time (see timing/figures.py), what it lost, and what the system granted it."""
         lost = {name: getattr(self.stats, name) for name in ("skips", "skipped_s", "lost_s", "overflows")}
-        band = getattr(self.tracker, "band", None)  # which a stand-in for a tracker need not have
-        known = {} if band is None else {"band": band.figures()}
+        known = {} if self._band is None else {"band": self._band.figures()}
         return {**self.timing.figures(), **lost, "scheduling": self.scheduling.line(), **known}
 
     # ---- what goes out -------------------------------------------------------------------------

@@ -95,6 +95,11 @@ class AudioSource:
         return None
 
     @property
+    def brings_reference(self) -> bool:
+        """Whether it is this source that tells what is known of the band, block by block."""
+        return False
+
+    @property
     def trouble(self) -> str | None:
         """One sentence on what is wrong with a live input now; None where all is well. It comes and goes."""
         return None

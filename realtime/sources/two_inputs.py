@@ -14,12 +14,13 @@ Conventions
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Union
 
 import numpy as np
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.sources.base import RateChanged
+from rt_melody.realtime.sources.beside import WithReference
 from rt_melody.realtime.sources.microphone import READ_S, STILL_S, MicrophoneSource
 
 LOOK_S = 0.5
@@ -91,31 +92,19 @@ class SecondInput(MicrophoneSource):
         return self._opened_input().full_name
 
 
-class TwoInputMicrophone(MicrophoneSource):
-    """An audio input of this machine, live, beside another, ``reference_device``, on which the band comes; see
-    MicrophoneSource. ``open`` raises DeviceError for either."""
+class TwoInputMicrophone(WithReference[Union[str, int]]):
+    """An audio input of this machine, live, beside another, the device ``known_by``, on which the band comes; see BesideBand.
+    ``open`` raises DeviceError for either."""
 
-    def __init__(
-        self,
-        reference_device: str | int,
-        device: str | int | None = None,
-        sample_rate: int | None = None,
-        channel: int | None = None,
-        block_samples: int = 0,
-        backend: Any = None,
-        reconnect: bool = False,
-    ) -> None:
-        super().__init__(device, sample_rate, channel, block_samples, backend, reconnect=reconnect)
-        self.reference_device = reference_device
-        self.band: SecondInput | None = None
-        self.slips, self._lost = 0, ""
-        self._of_band = False  # whether the newest trouble was the band's
+    band: SecondInput | None = None
+    slips, _lost = 0, ""
+    _of_band = False  # whether the newest trouble was the band's
 
     def open(self) -> None:
         """As MicrophoneSource, and the other input. Raises DeviceError."""
         super().open()
         band = SecondInput(
-            self.reference_device, self.sample_rate, block_samples=self._block_samples, backend=self._backend, reconnect=self._reconnect
+            self.known_by, self.sample_rate, block_samples=self._block_samples, backend=self._backend, reconnect=self._reconnect
         )
         try:
             band.open_beside(self)
@@ -144,7 +133,6 @@ class TwoInputMicrophone(MicrophoneSource):
 
     def read(self, timeout_s: float = 0.1) -> np.ndarray | None:
         block = super().read(timeout_s)
-        self._given = 0 if block is None else len(block)
         if self._given and not self._lost:
             self._pair(self._given)
         return block
@@ -209,9 +197,8 @@ class TwoInputMicrophone(MicrophoneSource):
 
     # ------------------------------------------------------------------ what is known
 
-    @property
-    def reference(self) -> np.ndarray | None:
-        return None if self._lost or not self._ring else self._beside[: self._given]
+    def _heard_beside(self) -> np.ndarray | None:
+        return None if self._lost else self._beside
 
     @property
     def trouble(self) -> str | None:
