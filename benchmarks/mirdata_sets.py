@@ -37,7 +37,7 @@ def open_set(name: str, home: str | None) -> Any:
     try:
         import mirdata  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError as error:
-        raise DataError("data sets by name need mirdata: pip install '.[datasets]'") from error
+        raise DataError("data sets by name need mirdata: pip install 'rt-melody[datasets]'") from error
     names = mirdata.list_datasets()
     if name not in names:
         raise DataError(f"mirdata has no data set {name}; {did_you_mean(name, names)}")

@@ -68,7 +68,7 @@ def find_browser() -> Any:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
     except ImportError as error:
-        raise RigMissing("selenium is not installed (pip install '.[rig]')") from error
+        raise RigMissing("selenium is not installed (pip install 'rt-melody[rig]')") from error
     for name in ("chromium", "chromedriver"):
         if shutil.which(name) is None:
             raise RigMissing(f"{name} is not installed (Debian: chromium, chromium-driver)")

@@ -17,7 +17,10 @@ down the rows; it leaves the places in an order of its own, which the mirrored t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import njit
 
 from rt_melody.kernels.compiled import compiled
 
@@ -41,98 +44,158 @@ WHOLE = "int64[::1]"
 # ---- transforms --------------------------------------------------------------------------------
 
 
-@compiled(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", FAST)
-def down_rows(re: np.ndarray, im: np.ndarray, rows: int, cos: np.ndarray, sin: np.ndarray) -> None:
+# Two of the usual stages at a time, so that memory is gone through half as often. How many lie side by side, and how far apart
+# what meets is, are constants, without which the compiler has to look each time whether places overlap.
+
+_part = njit(fastmath=set(FAST))  # compiled into what calls it and kept with it
+
+
+def _twice_down(quarter: int, rows: int, width: int) -> Any:
+    """Two stages of decimation in frequency, of halves of 2 * ``quarter`` and ``quarter`` rows."""
+    apart = quarter * width
+
+    @_part
+    def stages(re: np.ndarray, im: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+        for start in range(0, rows, 4 * quarter):
+            for j in range(quarter):
+                c1, s1, c2, s2 = cos[2 * quarter + j], sin[2 * quarter + j], cos[quarter + j], sin[quarter + j]
+                c3, s3 = c1 * c2 - s1 * s2, c1 * s2 + s1 * c2
+                for i in range((start + j) * width, (start + j + 1) * width):
+                    ra, rb, rc, rd = re[i], re[i + apart], re[i + 2 * apart], re[i + 3 * apart]
+                    ia, ib, ic, id = im[i], im[i + apart], im[i + 2 * apart], im[i + 3 * apart]
+                    rp, ip, rm, im_ = ra + rc, ia + ic, ra - rc, ia - ic
+                    rq, iq, rn, in_ = rb + rd, ib + id, rb - rd, ib - id
+                    re[i], im[i] = rp + rq, ip + iq
+                    rx, ix, ry, iy, rz, iz = rp - rq, ip - iq, rm + in_, im_ - rn, rm - in_, im_ + rn
+                    re[i + apart], im[i + apart] = rx * c2 - ix * s2, rx * s2 + ix * c2
+                    re[i + 2 * apart], im[i + 2 * apart] = ry * c1 - iy * s1, ry * s1 + iy * c1
+                    re[i + 3 * apart], im[i + 3 * apart] = rz * c3 - iz * s3, rz * s3 + iz * c3
+
+    return stages
+
+
+def _twice_up(quarter: int, rows: int, width: int) -> Any:
+    """Two stages of decimation in time, of halves of ``quarter`` and 2 * ``quarter`` rows."""
+    apart = quarter * width
+
+    @_part
+    def stages(re: np.ndarray, im: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+        for start in range(0, rows, 4 * quarter):
+            for j in range(quarter):
+                c1, s1, c2, s2 = cos[2 * quarter + j], sin[2 * quarter + j], cos[quarter + j], sin[quarter + j]
+                c3, s3 = c1 * c2 - s1 * s2, c1 * s2 + s1 * c2
+                for i in range((start + j) * width, (start + j + 1) * width):
+                    ra, ia = re[i], im[i]
+                    rb, ib = re[i + apart] * c2 - im[i + apart] * s2, re[i + apart] * s2 + im[i + apart] * c2
+                    rc, ic = re[i + 2 * apart] * c1 - im[i + 2 * apart] * s1, re[i + 2 * apart] * s1 + im[i + 2 * apart] * c1
+                    rd, id = re[i + 3 * apart] * c3 - im[i + 3 * apart] * s3, re[i + 3 * apart] * s3 + im[i + 3 * apart] * c3
+                    rp, ip, rm, im_ = ra + rb, ia + ib, ra - rb, ia - ib
+                    rq, iq, rn, in_ = rc + rd, ic + id, rc - rd, ic - id
+                    re[i], im[i] = rp + rq, ip + iq
+                    re[i + apart], im[i + apart] = rm + in_, im_ - rn
+                    re[i + 2 * apart], im[i + 2 * apart] = rp - rq, ip - iq
+                    re[i + 3 * apart], im[i + 3 * apart] = rm - in_, im_ + rn
+
+    return stages
+
+
+def _once(rows: int, width: int, down: bool) -> Any:
+    """The stage of halves of all the rows: the first of decimation in frequency (``down``), the last of that in time."""
+    half, apart = rows // 2, rows // 2 * width
+
+    @_part
+    def stage(re: np.ndarray, im: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+        for j in range(half):
+            c, s = cos[half + j], sin[half + j]
+            for i in range(j * width, (j + 1) * width):
+                ra, ia, rb, ib = re[i], im[i], re[i + apart], im[i + apart]
+                if down:
+                    re[i], im[i] = ra + rb, ia + ib
+                    re[i + apart], im[i + apart] = (ra - rb) * c - (ia - ib) * s, (ra - rb) * s + (ia - ib) * c
+                else:
+                    rt, it = rb * c - ib * s, rb * s + ib * c
+                    re[i], im[i], re[i + apart], im[i + apart] = ra + rt, ia + it, ra - rt, ia - it
+
+    return stage
+
+
+def _down_rows(rows: int, width: int) -> Any:
     """FFT in place down the rows of [rows, width] by decimation in frequency: natural order to bit-reversed."""
-    width, half = re.shape[0] // rows, rows // 2
-    while half >= 1:
-        for start in range(0, rows, 2 * half):
-            for j in range(half):
-                a, b = (start + j) * width, (start + j + half) * width
-                ra, ia, rb, ib = re[a : a + width], im[a : a + width], re[b : b + width], im[b : b + width]
-                c, s = cos[half + j], sin[half + j]
-                for i in range(width):
-                    dr, di = ra[i] - rb[i], ia[i] - ib[i]
-                    ra[i] += rb[i]
-                    ia[i] += ib[i]
-                    rb[i] = dr * c - di * s
-                    ib[i] = dr * s + di * c
-        half //= 2
+    once, first, second = _once(rows, width, True), _twice_down(4, rows, width), _twice_down(1, rows, width)
+
+    @_part
+    def down(re: np.ndarray, im: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+        if rows == TURNED:
+            once(re, im, cos, sin)
+        first(re, im, cos, sin)
+        second(re, im, cos, sin)
+
+    return down
 
 
-@compiled(f"void({LINE}, {LINE}, int64, {LINE}, {LINE})", FAST)
-def up_rows(re: np.ndarray, im: np.ndarray, rows: int, cos: np.ndarray, sin: np.ndarray) -> None:
+def _up_rows(rows: int, width: int) -> Any:
     """FFT in place down the rows by decimation in time: bit-reversed order to natural."""
-    width, half = re.shape[0] // rows, 1
-    while half < rows:
-        for start in range(0, rows, 2 * half):
-            for j in range(half):
-                a, b = (start + j) * width, (start + j + half) * width
-                ra, ia, rb, ib = re[a : a + width], im[a : a + width], re[b : b + width], im[b : b + width]
-                c, s = cos[half + j], sin[half + j]
-                for i in range(width):
-                    br, bi = rb[i] * c - ib[i] * s, rb[i] * s + ib[i] * c
-                    rb[i] = ra[i] - br
-                    ib[i] = ia[i] - bi
-                    ra[i] += br
-                    ia[i] += bi
-        half *= 2
+    first, second, once = _twice_up(1, rows, width), _twice_up(4, rows, width), _once(rows, width, False)
+
+    @_part
+    def up(re: np.ndarray, im: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+        first(re, im, cos, sin)
+        second(re, im, cos, sin)
+        if rows == TURNED:
+            once(re, im, cos, sin)
+
+    return up
 
 
-@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {CUBE})", FAST)
-def turn(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, twiddle: np.ndarray) -> None:
+def _turn(rows: int, columns: int, width: int) -> Any:
     """[rows, columns, width] to [columns, rows, width], each place times its twiddle factor [2, rows, columns]."""
-    _, rows, columns = twiddle.shape
-    width = re.shape[0] // (rows * columns)
-    if width == 1:  # without slices, which take longer than their single places
+
+    @_part
+    def turn(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, twiddle: np.ndarray) -> None:
         for q in range(columns):
             for r in range(rows):
-                fr_one, fi_one, c, s = re[r * columns + q], im[r * columns + q], twiddle[0, r, q], twiddle[1, r, q]
-                to_re[q * rows + r] = fr_one * c - fi_one * s
-                to_im[q * rows + r] = fr_one * s + fi_one * c
-        return
-    for r in range(rows):
-        for q in range(columns):
-            a, b = (r * columns + q) * width, (q * rows + r) * width
-            fr, fi, tr, ti = re[a : a + width], im[a : a + width], to_re[b : b + width], to_im[b : b + width]
-            c, s = twiddle[0, r, q], twiddle[1, r, q]
-            for i in range(width):
-                tr[i] = fr[i] * c - fi[i] * s
-            for i in range(width):
-                ti[i] = fr[i] * s + fi[i] * c
+                c, s, a, b = twiddle[0, r, q], twiddle[1, r, q], (r * columns + q) * width, (q * rows + r) * width
+                for i in range(width):
+                    to_re[b + i] = re[a + i] * c - im[a + i] * s
+                    to_im[b + i] = re[a + i] * s + im[a + i] * c
+
+    return turn
 
 
-@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
-def transform(
-    re: np.ndarray,
-    im: np.ndarray,
-    to_re: np.ndarray,
-    to_im: np.ndarray,
-    roots: np.ndarray,
-    twiddle: np.ndarray,
-) -> None:
-    """FFT of each column of [FFT, width], used up; from natural order to ``order_of_transform``.
+def _transform(width: int) -> Any:
+    """See ``transform``."""
+    down, turn, down_turned = _down_rows(ROWS, TURNED * width), _turn(ROWS, TURNED, width), _down_rows(TURNED, ROWS * width)
 
-    With real and imaginary part exchanged, going in and coming out, it is FFT times the inverse.
-    """
-    down_rows(re, im, ROWS, roots[0], roots[1])
-    turn(re, im, to_re, to_im, twiddle)
-    down_rows(to_re, to_im, TURNED, roots[0], roots[1])
+    @compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+    def transform(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle: np.ndarray) -> None:
+        """FFT of each column of [FFT, width], used up; from natural order to ``order_of_transform``.
+
+        With real and imaginary part exchanged, going in and coming out, it is FFT times the inverse.
+        """
+        down(re, im, roots[0], roots[1])
+        turn(re, im, to_re, to_im, twiddle)
+        down_turned(to_re, to_im, roots[0], roots[1])
+
+    return transform
 
 
-@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
-def transform_ordered(
-    re: np.ndarray,
-    im: np.ndarray,
-    to_re: np.ndarray,
-    to_im: np.ndarray,
-    roots: np.ndarray,
-    twiddle_back: np.ndarray,
-) -> None:
-    """FFT of each column of [FFT, width], used up; from ``order_of_transform`` to natural order."""
-    up_rows(re, im, TURNED, roots[0], roots[1])
-    turn(re, im, to_re, to_im, twiddle_back)
-    up_rows(to_re, to_im, ROWS, roots[0], roots[1])
+def _transform_ordered(width: int) -> Any:
+    """See ``transform_ordered``."""
+    up, turn, up_turned = _up_rows(TURNED, ROWS * width), _turn(TURNED, ROWS, width), _up_rows(ROWS, TURNED * width)
+
+    @compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+    def transform_ordered(
+        re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle_back: np.ndarray
+    ) -> None:
+        """FFT of each column of [FFT, width], used up; from ``order_of_transform`` to natural order."""
+        up(re, im, roots[0], roots[1])
+        turn(re, im, to_re, to_im, twiddle_back)
+        up_turned(to_re, to_im, roots[0], roots[1])
+
+    return transform_ordered
+
+
+transform, transform_wide, transform_wide_ordered = _transform(1), _transform(COLUMNS), _transform_ordered(COLUMNS)
 
 
 def transform_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -291,12 +354,12 @@ def constrain(
     """Leave of the weights of a group what is a response of BLOCK samples a partition; to those of the first add so much of
     ``step``."""
     pack(step if group == 0 else weights, group, natural[0], natural[1])
-    transform(natural[1], natural[0], ordered[1], ordered[0], roots, twiddle)
+    transform_wide(natural[1], natural[0], ordered[1], ordered[0], roots, twiddle)
     for place in range(FFT):
         if order[place] >= BLOCK:
             ordered[0, place * COLUMNS : (place + 1) * COLUMNS] = np.float32(0.0)
             ordered[1, place * COLUMNS : (place + 1) * COLUMNS] = np.float32(0.0)
-    transform_ordered(ordered[0], ordered[1], natural[0], natural[1], roots, twiddle_back)
+    transform_wide_ordered(ordered[0], ordered[1], natural[0], natural[1], roots, twiddle_back)
     unpack(natural[0], natural[1], group, weights, np.float32(1.0 if group == 0 else 0.0))
 
 

@@ -81,21 +81,26 @@ def _run(args: argparse.Namespace) -> int:
                 else _self_test(settings, args.self_test, args.loopback, signals.stop)
             )
             return status if signals.came is None else 128 + signals.came  # either has an end of its own
-        try:
-            asked = named_values(settings, asked_for(args), args.config)
-            return _run_program(Program(settings, signals, args.config, profiles=args.profile or [], asked=asked))
-        except RtMelodyError:
-            if signals.came is None or signals.running:
-                raise
-            raise Stopped(signals.came) from None  # what was raised at the signal was lost in a library
+        asked = named_values(settings, asked_for(args), args.config)
+        return _run_program(Program(settings, signals, args.config, profiles=args.profile or [], asked=asked))
 
 
 def _run_program(program: Program) -> int:
-    if program.jobs > 1:
-        from rt_melody.realtime.corpus.several import run_side_by_side
+    signals = program.signals
+    try:
+        if program.jobs > 1:
+            from rt_melody.realtime.corpus.several import run_side_by_side
 
-        return run_side_by_side(program)
-    return program.run()
+            return run_side_by_side(program)
+        return program.run()
+    except Stopped as stopped:
+        program.tell_unheard(stopped.number)
+        raise
+    except RtMelodyError:
+        if signals.came is None or signals.running:
+            raise
+        program.tell_unheard(signals.came)
+        raise Stopped(signals.came) from None  # what was raised at the signal was lost in a library
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

@@ -128,7 +128,7 @@ def _lock(number: int) -> bool:
 
 
 def _why_not(path: str | Path, error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and not os.path.isdir(Path(path).parent):
         return f"{path} cannot be written: there is no folder {Path(path).parent}; create it first"
     if os.path.isdir(path):
         return f"{path} cannot be written: it is a folder; give the name of a file"

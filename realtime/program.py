@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rt_melody.realtime.band import KnownBand, known_band, read_backing, said_of_backing
+from rt_melody.realtime.band import KnownBand, known_band, read_backing, read_reference, said_of_backing
 from rt_melody.realtime.checks import check_all, is_paced, jobs_for, make_folders, meant, name_in_graph
 from rt_melody.realtime.console import reader_has_gone, say
 from rt_melody.realtime.control.desk import Desk, Orders, needing_restart
@@ -156,6 +156,11 @@ class Program:
         self._tell(f"stopped by {signal_name(number)} before the end of {left[0]}: what was heard of it is kept{others}", always=True)
         return 128 + number
 
+    def tell_unheard(self, number: int) -> None:
+        """Say that signal ``number`` came before anything was heard of inputs that have an end of their own."""
+        if self.inputs not in (["mic"], ["-"]):
+            self._tell(f"stopped by {signal_name(number)} before anything of {', '.join(self.inputs)} was heard", always=True)
+
     def _run_one(self, name: str) -> bool:
         """Whether it was heard to its end. Heard anew, to the same files, as often as the desk asks for what a run cannot change."""
         files: list[EventSink] = []
@@ -183,12 +188,15 @@ class Program:
         backing = read_backing(self.settings.band, self._tell, self.signals.stop)
         paced = is_paced(self.settings, self.aloud)
         source = make_source(SourceRequest(name, self.settings.source, paced, self.signals.stop, jack, backing))
+        if jack is not None:
+            jack.backing = backing
         session: Session | None = None
         try:
             if not files:
                 make_sinks(FILES, self._sink_request(name, source.paced), files)
+            beside = read_reference(source, self.settings.source, self.signals.stop)
             with source:
-                self.band = known_band(source, self.settings.source, self.signals.stop)
+                self.band = known_band(source, self.settings.source, self.signals.stop, beside)
                 self._tell_loading([*self.live, *files])
                 while session is None or self._goes_on(session):
                     session = self._listen(name, source, files, session)
@@ -310,11 +318,12 @@ class Program:
             return
         from rt_melody.realtime.jack.client import JackClient
 
-        source, port = self.settings.source, self.settings.output.midi_out
+        source, port, song, hears = self.settings.source, self.settings.output.midi_out, self.settings.band, "mic" in self.inputs
         sinks = [] if port in (None, VIRTUAL) else [port]
         self.jack = JackClient(
-            "rt-melody", "mic" in self.inputs, port is not None, name_in_graph(self.settings), source.channel, sinks, tell=self._tell_loss
-        )
+            "rt-melody", hears, port is not None, name_in_graph(self.settings), source.channel, sinks, source.reference if hears else None,
+            song.file is not None, None if song.device is None else str(song.device), tell=self._tell_loss, reconnect=source.reconnect,
+        )  # fmt: skip
         with self.jack.open():
             yield
 
@@ -370,10 +379,10 @@ class Program:
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, loaded, recorded)
         if self.band is not None:
             tracker.know_band(*self.band)
-        elif self.settings.source.reference_channel is not None:
+        elif self.settings.source.reference_channel is not None or self.settings.band.file is not None:
             tracker.expect_reference()
         elif self.settings.source.reference is not None:
-            tracker.expect_reference(one_clock=False)
+            tracker.expect_reference(one_clock=self.jack is not None)
         tracker.warm_up()
         from rt_melody.kernels.compiled import before_compiling, cache_notice  # numba, which is loaded by now
 
@@ -388,7 +397,6 @@ class Program:
     def _show_tracker(self, tracker: MelodyTracker) -> None:
         if self.display:
             self.display.status(tracker.latency.total_ms, 0)
-            self.display.band = tracker.band.brief if tracker.band else None
         if self.panel:
             self.panel.watch(tracker)
 
@@ -435,13 +443,15 @@ class Program:
     def _tell_input(self, name: str, source: AudioSource) -> None:
         """What is heard from now on, where somebody waits for it."""
         if isinstance(source, BackedMicrophone):
-            self._tell(said_of_backing(source, str(self.settings.band.file)))
+            on = source.output.full_name if source.output else "nothing"
+            self._tell(said_of_backing(source.backing, str(self.settings.band.file), on, source.one_clock))
         if isinstance(source, MicrophoneSource):
             beside = f" and, for the band, to {source.band.full_name}" if isinstance(source, TwoInputMicrophone) and source.band else ""
             self._tell(f"listening to {source.info.full_name if source.info else source.name}{beside}; Ctrl-C ends")
-        elif self.jack is not None and source is self.jack.sound:
-            heard = self.jack.heard or "nothing yet"
-            self._tell(f"listening to {heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
+        elif self.jack is not None and (sound := self.jack.sound) is not None and source is sound:
+            if sound.backing is not None:
+                self._tell(said_of_backing(sound.backing, str(self.settings.band.file), sound.played_on))
+            self._tell(f"listening to {sound.heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
         elif source.paced:
             self._tell(f"listening to {SPOKEN.get(name, name)}; Ctrl-C ends")
         if source.remark:

@@ -9,7 +9,8 @@ Conventions
   waits, the session skips to the newest audio, ends the sounding note, has the tracker go on at that stream time
   and counts it: latency never accumulates, and stream time goes on.
 * A live source that breaks off and comes back ends the note and has the tracker go on at the time that it is then. One
-  that changes its sample rate gets a tracker for the new one. Either is told, and what was heard is kept.
+  that changes its sample rate gets a tracker for the new one. Either is told, and what was heard is kept. So is what is wrong
+  with it, once, and again where it turns into something else.
 * Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
   Where the input ended, even badly, or a sink failed, the frames that the tracker still holds come first.
 * Between two blocks the session looks whether ``desk`` has other orders (see control/desk.py), and never waits for them. What
@@ -20,6 +21,7 @@ Conventions
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -38,12 +40,14 @@ from rt_melody.realtime.types import NoteOn, PitchFrame
 if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need not wait for
     import numpy as np
 
+    from rt_melody.realtime.reference import BandCanceller
     from rt_melody.realtime.sources.base import AudioSource
 
 READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
 TELL_EVERY_S = 3.0  # a loss is told at most so often
 LOOK_EVERY_S = 0.25  # whether the source is in trouble
 RESTART_AFTER_S = 0.5  # a run lasts so long at least, however often its desk is asked for another
+NUMBERS = re.compile(r"\d+(\.\d+)?")
 RETIME_S = 0.02  # samples lost unheard move the times of outputs once they come to so much: less is the clock's jitter
 
 
@@ -173,6 +177,7 @@ class Session:
                 f"{self.source.sample_rate} Hz; make one for that rate"
             )
         self.tracker.reset()
+        self._tell_of_band()
         self.stats, self.scheduling = SessionStats(), NOT_LIVE
         self._hearing = list(self.sinks)  # those that have not failed
         self.failures = []  # of those that have
@@ -180,8 +185,18 @@ class Session:
         self._error: Exception | None = None  # that ends the run, raised when all is closed
         self._origin_s: float | None = None
         self._told_s = self._looked_s = float("-inf")
-        self._troubled = False
+        self._trouble = ""  # the one that was told last, without its numbers, which change while it lasts
         self._bound_samples = int(self.tracker.latency.bound_ms / 1000.0 * self.source.sample_rate)
+
+    def _tell_of_band(self) -> None:
+        """Whom the sinks may ask how the band is taken out."""
+        self._told_band = self._band
+        for sink in self.sinks:
+            sink.band = self._told_band
+
+    @property
+    def _band(self) -> BandCanceller | None:
+        return getattr(self.tracker, "band", None)  # which a stand-in for a tracker need not have
 
     def _begin(self) -> None:
         """Of a live source, forget what came while the program was getting ready."""
@@ -304,9 +319,9 @@ class Session:
         if self.source.live and (now_s := self._timer()) - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = now_s
             trouble = self.source.trouble
-            if bool(trouble) != self._troubled:
-                self._troubled = bool(trouble)
-                self.tell(trouble or f"the {self.source.name} gives sound again")
+            if (kind := NUMBERS.sub("", trouble or "")) != self._trouble:
+                self._trouble = kind
+                self.tell(trouble or self.source.relief)
 
     def _go_on(self, block_samples: int) -> None:
         """The next sample that the tracker gets, the first of the block in hand, stands where time has come to."""
@@ -331,6 +346,8 @@ class Session:
             self._skip(len(block))
         else:
             self._give(self.tracker.feed(block, self.source.reference))
+            if self._told_band is not self._band:  # it came with the first block, or with another tracker
+                self._tell_of_band()
             self._account(len(block))
 
     def _account(self, block_samples: int) -> None:
@@ -371,8 +388,7 @@ class Session:
     def figures(self) -> Figures:
         """How the newest run keeps time (see timing/figures.py), what it lost, and what the system granted it."""
         lost = {name: getattr(self.stats, name) for name in ("skips", "skipped_s", "lost_s", "overflows")}
-        band = getattr(self.tracker, "band", None)  # which a stand-in for a tracker need not have
-        known = {} if band is None else {"band": band.figures()}
+        known = {} if self._band is None else {"band": self._band.figures()}
         return {**self.timing.figures(), **lost, "scheduling": self.scheduling.line(), **known}
 
     # ---- what goes out -------------------------------------------------------------------------

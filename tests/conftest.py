@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +16,13 @@ ROOMS = ("realtime", "kernels", "models", "benchmarks")
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: of tests side by side each computes on one core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RT_MELODY_SILENT", "1")  # on a machine with a loudspeaker: demos take their time there
+
+
+with suppress(ModuleNotFoundError):  # how long a case takes is the machine's matter
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
 
 
 def pytest_configure():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,19 +38,27 @@ def song(tmp_path, monkeypatch):
         (["--backing", "gone.wav"], "gone.wav does not exist"),
         (["--backing", "text.wav"], "text.wav is not audio that can be read"),
         (["--backing", "song.wav", "--reference", "song.wav"], "leave --reference song.wav out"),
-        (["--backing", "song.wav", "--jack"], "is played through PortAudio and not by --jack"),
+        (["--backing", "song.wav", "--jack", "--output-device", "2"], "--output-device 2 is a number of PortAudio's"),
         (["--reference-channel", "2", "--channel", "2"], "--reference-channel 2 is the channel of the voice too"),
         (["--reference-channel", "2", "--backing", "song.wav"], "--reference-channel 2 and --backing both say what the band is"),
         (["--reference-channel", "2", "--jack"], "--reference-channel 2 is of a device that PortAudio opens"),
-        (["--reference", "monitor", "--jack"], "--reference monitor is an input that PortAudio opens; leave --jack out"),
         (["--reference-channel", "2", "--input", "demo"], "is for a microphone or one recording; the input is demo"),
         (["--reference-channel", "2", "--input", "song.wav"], "leaves open which channel the voice is; say so by --channel"),
-        (["--reference-channel", "7", "--channel", "1", "--input", "song.wav"], "has 2 channels"),
+        (["--reference-channel", "7", "--channel", "1", "--input", "song.wav"], "song.wav has 2 channels, and --reference-channel 7 is"),
+        (["--reference-channel", "2", "--channel", "1", "--input", "pipe.wav"], "pipe.wav, which is no file and can be read but once"),
         (["--reference-channel", "5"], "reference channel 5 does not exist: 'mic, ALSA' has channels 1 to 1"),
         (["--reference-channel", "1"], "has one channel, which cannot be voice and reference"),
         (["--reference", "gone"], "the reference cannot be heard: no audio input has 'gone' in its name"),
         (["--reference", "mic"], "--reference mic is the microphone itself"),
         (["--reference", "mic", "--reference-channel", "2"], "--reference-channel 2 and --reference both say what the band is"),
+        (["--input", "song.wav", "--reference", "gone"], "--reference gone: there is no such file, and beside song.wav the band is a rec"),
+        (["--input", "-", "--reference", "monitor"], "--reference monitor: there is no such file, and beside - the band is a recording"),
+        (["--input", "-", "--reference", "text.wav"], "text.wav is not audio that can be read"),
+        (["--input", "demo", "--reference", "mic"], "--reference mic: there is no such file"),
+        (["--input", "song.wav", "--reference", "./song.wav"], "--reference ./song.wav is the input song.wav itself, of which nothing"),
+        (["--input", "song.wav", "--reference", "link.wav"], "--reference link.wav is the input song.wav itself"),
+        (["--input", "hard.wav", "--reference", "link.wav"], "--reference link.wav is the input hard.wav itself"),
+        (["--input", "-", "--reference", "link.wav"], "--reference link.wav is the input - itself"),
         (["--backing-loop"], "--backing-loop is about a song that is played; name it by --backing FILE"),
         (["--backing-gain-db", "3"], "--backing-gain-db is about a song"),
         (["--backing", "song.wav", "--backing-gain-db", "90"], "it must be at most 40"),
@@ -61,9 +72,20 @@ def test_what_cannot_be_is_told_in_one_sentence(song, arguments, said, monkeypat
     monkeypatch.setattr(microphone_module, "load_backend", devices.load_backend)
     with open("text.wav", "w", encoding="utf-8") as file:
         file.write("no sound" * 100)
+    os.link("song.wav", "hard.wav")
+    if sys.platform != "win32":
+        os.mkfifo("pipe.wav")
+        os.symlink("song.wav", "link.wav")
+    elif {"link.wav", "pipe.wav"} & set(arguments):
+        pytest.skip("no pipe with a name there, and links are for administrators")
+    read = []
+    stdin = open("song.wav", "rb", buffering=0)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(read=read.append, fileno=stdin.fileno), fileno=stdin.fileno))
     assert main([*arguments, "--quiet"]) == 2
     err = capsys.readouterr().err
-    assert said in err and "Traceback" not in err
+    assert said in err and "Traceback" not in err and err.count("\n") == 1 + err.count("\n*") + err.count("\n ")
+    assert stdin.tell() == 0 and not read, "refused before a sample is read"
+    stdin.close()
 
 
 def test_a_song_is_read_as_it_will_be_played(song):

@@ -65,7 +65,7 @@ def test_sets_that_cannot_be_scored(dataset, monkeypatch):
     with pytest.raises(DataError, match="mirdata has no data set vocaditto; did you mean vocadito"):
         mirdata_sets.open_set("vocaditto", None)
     monkeypatch.setitem(sys.modules, "mirdata", None)
-    with pytest.raises(DataError, match=r"pip install '.\[datasets\]'"):
+    with pytest.raises(DataError, match=r"pip install 'rt-melody\[datasets\]'"):
         mirdata_sets.open_set("vocadito", None)
 
 

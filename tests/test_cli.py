@@ -328,7 +328,8 @@ def test_a_signal_whose_exception_a_library_swallowed_is_still_what_ended_the_st
         raise DeviceError("the server took long, and refused")
 
     monkeypatch.setattr(program.Program, "run", opening)
-    assert said(capsys, "--input", "demo", "--quiet") == (128 + signal.SIGTERM, "", "")
+    told = "rt-melody: stopped by SIGTERM before anything of demo was heard\n"
+    assert said(capsys, "--input", "demo", "--quiet") == (128 + signal.SIGTERM, "", told)
 
 
 @pytest.mark.slow

@@ -134,3 +134,16 @@ def test_the_picture_names_the_classes_that_are_there():
     for name, path in boxes:
         if name[0].isupper() and name not in ("MIDI", "OSC", "CSV"):
             assert f"class {name}" in (CHECKOUT / path).read_text(encoding="utf-8"), f"{path} has no {name}"
+
+
+def test_what_is_added_to_an_installed_program_is_named_as_pip_knows_it():
+    """``'.[EXTRA]'`` is right in the program's folder alone, ``'rt-melody[EXTRA]'`` wherever it was installed from."""
+    pages = [CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("**/*.md"), *(CHECKOUT / "docs").glob("*.ipynb")]
+    modules = [path for room in ("realtime", "models", "kernels", "benchmarks") for path in (CHECKOUT / room).glob("**/*.py")]
+    lines = [line for path in [*pages, *modules] for line in path.read_text(encoding="utf-8").splitlines() if "'.[" in line]
+    there = ("'.[dev]'", "in the program's folder", "'.[train,plot]'` in a")  # a checkout, says the next line
+    assert [line for line in lines if not any(word in line for word in there)] == []
+    extras = set(re.findall(r"^(\w+) = \[", (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"), flags=re.M))
+    given = re.findall(r"rt-melody\[([\w,]+)\]", "".join(path.read_text(encoding="utf-8") for path in pages))
+    named = {name for names in given for name in names.split(",")}
+    assert named and named <= extras

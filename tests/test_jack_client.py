@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.jack import process
 from rt_melody.realtime.jack.client import JackClient
 from rt_melody.realtime.signals import Stopped, stop_signals
 
@@ -56,3 +57,55 @@ def test_a_server_that_refuses_is_a_sentence():
 def test_a_defect_shows_itself():
     with pytest.raises(ZeroDivisionError):
         client(lambda *_, **__: 1 / 0).open()
+
+
+class Connected:
+    """A port of the graph, or of ours: all of them connected."""
+
+    def __init__(self, name: str = "rt-melody:in"):
+        self.name = name
+
+    def is_connected_to(self, other: object) -> bool:
+        return True
+
+
+@pytest.fixture
+def joined(request):
+    """A client that listens to the singer's port and plays on the synthesiser's: (it, what is there, what it told)."""
+    told: list[str] = []
+    made = JackClient(sinks=["synth"], tell=told.append, library=SimpleNamespace(), reconnect=request.param)
+    audio, midi = [Connected("singer:out")], [Connected("synth:in")]
+    graph = SimpleNamespace(get_ports=lambda is_audio=False, **_: audio if is_audio else midi)
+    made._sources, made._inputs, made._output, made._client = ["singer:out"], [Connected()], Connected(), graph
+    made._played_on, made.wakeup = {"synth:in"}, SimpleNamespace(notify=lambda: None)
+    made._known.update(["singer:out", "synth:in"])
+    made._holders = {"sound"}
+    yield made, audio, midi, told
+
+
+@pytest.mark.parametrize("joined", [True], indirect=True)
+def test_a_source_that_leaves_is_told_at_once_and_waited_for(joined):
+    client, audio, _, told = joined
+    audio.clear()
+    client._connect(client._client)
+    assert told == ["singer:out left the JACK graph; the music goes on once it is back"] and client.lost == ""
+
+
+@pytest.mark.parametrize("joined", [False], indirect=True)
+def test_without_reconnect_a_source_that_leaves_is_lost_and_a_named_output_is_waited_for(joined):
+    client, audio, midi, told = joined
+    midi.clear()
+    client._connect(client._client)
+    assert told == ["synth:in left the JACK graph; the music goes on once it is back"] and client.lost == ""
+    audio.clear()
+    client._connect(client._client)
+    assert client.lost == "singer:out left the JACK graph" and len(told) == 1 and not client.away
+
+
+@pytest.mark.parametrize("joined", [False], indirect=True)
+def test_without_reconnect_a_server_that_goes_is_lost(joined):
+    client, _, _, told = joined
+    client.exchange = {process.CYCLES: 1}
+    client._on_shutdown(None, "the end")
+    client._watch()
+    assert client.lost == "the JACK server is gone" and client.away and told == []

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from fake_jack import FakeServer, attach
 
+from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.jack import process
 from rt_melody.realtime.jack.client import fitting
 from rt_melody.realtime.jack.port import JackPort
 from rt_melody.realtime.jack.process import Exchange
-from rt_melody.realtime.jack.source import JackSource
-from rt_melody.realtime.sources.base import RateChanged
+from rt_melody.realtime.jack.source import START_S, JackSource
+from rt_melody.realtime.sinks.midi import MidiSink
+from rt_melody.realtime.sources.backed import TAIL_S, Backing
+from rt_melody.realtime.sources.base import DeviceLost, RateChanged
 from rt_melody.realtime.sources.wakeup import WakeupPipe
+from rt_melody.realtime.types import PitchFrame
 
 ON, OFF = bytes([0x90, 60, 100]), bytes([0x80, 60, 0])
 
@@ -24,11 +28,14 @@ class Client:
 
     name, heard, joined = "melody", "singer", True
 
-    def __init__(self, server: FakeServer, events: int = 64) -> None:
+    reference, speaker, trip = "player", "speakers", 0
+
+    def __init__(self, server: FakeServer, events: int = 64, reference: bool = False, backing: bool = False) -> None:
         self.server, self.wakeup = server, WakeupPipe()
-        self.exchange = Exchange(server.rate_hz, 10 * server.rate_hz, events, self.wakeup.notifier_fd)
-        attach(self.exchange, server)
-        self.away, self.returns, self.break_at, self.connected, self.released = False, 0, None, True, []
+        self.knows_band = reference or backing
+        self.exchange = Exchange(server.rate_hz, 10 * server.rate_hz, events, self.wakeup.notifier_fd, self.knows_band)
+        attach(self.exchange, server, reference=reference, backing=backing)
+        self.away, self.lost, self.returns, self.break_at, self.connected, self.released = False, "", 0, None, True, []
         self.sound, self.midi = JackSource(self), JackPort(self)
 
     @property
@@ -44,9 +51,12 @@ class Client:
     def release(self, holder):
         self.released.append(holder)
 
+    def round_trip_samples(self):
+        return self.trip
+
     def play(self, cycles: int = 1, value: float = 0.5, period: int = 128):
         for _ in range(cycles):
-            self.server.cycle(self.exchange, np.full(period, value, np.float32))
+            self.server.cycle(self.exchange, np.full(period, value, np.float32), np.full(period, -value, np.float32))
 
     def restart(self, server: FakeServer):
         """As the watching thread does when another server answers."""
@@ -254,3 +264,94 @@ def test_a_server_that_stands_still_is_told(client, monkeypatch):
 )
 def test_what_is_equal_beats_what_contains(wanted, found):
     assert fitting(wanted, ["system:capture_1", "my system:a", "system:capture_10"]) == found
+
+
+def test_what_is_not_waited_for_is_lost_once_all_was_read(client):
+    client.play(2)
+    client.lost = "singer:out left the JACK graph"
+    assert len(client.sound.read(0.0)) == 256
+    with pytest.raises(DeviceLost, match="singer:out left the JACK graph; start it again, then run"):
+        client.sound.read(0.0)
+    assert client.midi.lost == "", "the server is there: the note that sounds is ended"
+    client.away, client.lost = True, "the JACK server is gone"
+    sink = MidiSink(client.midi)
+    with pytest.raises(OutputError, match="the JACK server is gone"):
+        sink.frame(PitchFrame(0, 0.0, 0.0, 0.0, False, 0.0, 0.0, -60.0, 0.0))
+
+
+# ---- the band ----------------------------------------------------------------------------------
+
+
+def test_what_comes_by_the_port_for_the_band_is_given_beside_each_block():
+    client = Client(FakeServer(), reference=True)
+    with client.sound as source:
+        assert source.brings_reference and source.heard == "singer and, for the band, to player"
+        client.play(3)
+        block = source.read(0.0)
+        np.testing.assert_array_equal(source.reference, -block)
+        assert len(block) == 384 and len(source.read(0.0)) == len(source.reference) == 0
+
+
+def test_without_a_band_nothing_is_told_of_one(client):
+    client.play()
+    assert len(client.sound.read(0.0)) and client.sound.reference is None and not client.sound.brings_reference
+
+
+@pytest.mark.parametrize(("rate_hz", "delay_s"), [(48000, 0.0), (48000, 0.25), (24000, 0.0)])
+def test_the_stream_begins_with_the_first_sample_that_can_hold_the_song_and_ends_after_it(rate_hz, delay_s):
+    client = Client(FakeServer(), backing=True)
+    client.trip = 700
+    song = (0.1 + 0.5 * np.arange(rate_hz // 2) / rate_hz).astype(np.float32)
+    with client.sound as source:
+        pass
+    client.sound.backing = Backing(song, rate_hz, delay_s=delay_s)
+    with client.sound as source:
+        client.play(2)
+        source.start_clock()
+        source.skip_to_newest()
+        first, heard, beside = source.position_samples, [], []
+        while (block := source.read(0.0)) is not None:
+            heard.append(len(block))
+            beside.append(source.reference.copy())
+            client.play()
+        assert first == 256 + round((START_S + delay_s) * 48000) + 700
+        assert source.position_samples - first == sum(heard) == pytest.approx(48000 * (0.5 + TAIL_S), abs=128)
+    before = np.concatenate(client.server.played[2:])[: first - 256 - 700]
+    assert not before.any(), "nothing is played before its time"
+    known = np.concatenate(beside)
+    late = (np.arange(700, 20000) / 48000).astype(np.float32)
+    np.testing.assert_allclose(known[: len(late)], 0.1 + 0.5 * late, atol=2e-3)
+
+
+def test_a_song_that_loops_never_ends_and_one_that_is_begun_again_begins_at_its_beginning():
+    client = Client(FakeServer(), backing=True)
+    client.sound.backing = Backing(np.arange(1, 4801, dtype=np.float32), 48000, loops=True)
+    with client.sound as source:
+        for _ in range(2):
+            source.start_clock()
+            source.skip_to_newest()
+            client.play(150)
+            block = source.read(0.0)
+            assert source.reference[0] == 1.0 and len(block) == len(source.reference)
+            client.play(200)
+            assert source.read(0.0) is not None
+    client.play()
+    assert not client.server.played[-1].any(), "closed, it is silent"
+
+
+def test_what_comes_while_the_stream_waits_for_its_beginning_is_no_part_of_it(monkeypatch):
+    client = Client(FakeServer(), backing=True)
+    client.sound.backing = Backing(np.arange(1, 4801, dtype=np.float32), 48000)
+    skip = client.exchange.skip
+
+    def skip_and_hear(*most):
+        skipped = skip(*most)
+        client.play()
+        return skipped
+
+    monkeypatch.setattr(client.exchange, "skip", skip_and_hear)
+    with client.sound as source:
+        source.start_clock()
+        while not len(source.read(0.0)):
+            pass
+        assert source.reference[0] == 1.0

@@ -43,6 +43,71 @@ def test_samples_come_out_as_they_went_in_whatever_is_read_when(cycles, ports):
     assert made.arrived().lost == lost and made.arrived().written == sum(map(len, played))
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([16, 64, 256]), st.integers(0, 300)), min_size=1, max_size=60))
+def test_what_comes_by_the_port_for_the_band_lies_beside_the_voice(cycles):
+    """Whatever is read when, and whatever is lost of a ring that is full."""
+    server = FakeServer()
+    made = exchange(server, ring=512, reference=True)
+    rng = np.random.default_rng(1)
+    for frames, wanted in cycles:
+        sound = rng.standard_normal(frames).astype(np.float32)
+        server.cycle(made, sound, 2.0 * sound)
+        out, beside = np.zeros(wanted, np.float32), np.zeros(wanted, np.float32)
+        given = made.read(out, beside)
+        np.testing.assert_array_equal(beside[:given], 2.0 * out[:given])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([16, 64, 100]), min_size=1, max_size=40), st.integers(-300, 900), st.booleans())
+def test_a_song_is_played_from_its_sample_on_and_lies_beside_what_was_heard_meanwhile(periods, at, loops):
+    server, song = FakeServer(), np.arange(1, 301, dtype=np.float32)
+    made = exchange(server, backing=True)
+    made.have_song(song, loops)
+    made.play_song(at)
+    for period in periods:
+        server.cycle(made, silence(period))
+    played, n = np.concatenate(server.played), np.arange(sum(periods)) - at
+    inside = (n >= 0) & (loops | (n < len(song)))
+    np.testing.assert_array_equal(played, np.where(inside, song[n % len(song)], 0.0))
+    out, beside = np.zeros(len(played), np.float32), np.zeros(len(played), np.float32)
+    assert made.read(out, beside) == len(played)
+    np.testing.assert_array_equal(beside, played)
+
+
+def test_a_song_that_does_not_play_is_silence_also_while_the_graph_has_another_rate():
+    server, song = FakeServer(), np.ones(10_000, np.float32)
+    made = exchange(server, backing=True)
+    made.have_song(song, True)
+    server.cycle(made, silence(64))
+    made.play_song(0)
+    server.cycle(made, silence(64))
+    made.play_song(None)
+    server.cycle(made, silence(64))
+    made.play_song(0)
+    server.rate_hz = 44100
+    server.cycle(made, silence(64))
+    assert [float(block.mean()) for block in server.played] == [0.0, 1.0, 0.0, 0.0]
+
+
+def test_a_song_goes_on_where_it_was_after_cycles_that_were_missed_and_at_another_rate():
+    server, song = FakeServer(), np.arange(1000, dtype=np.float32)
+    made = exchange(server, backing=True)
+    made.have_song(song, False)
+    made.play_song(60)
+    server.cycle(made, silence(120))
+    server.pass_by(480)
+    server.cycle(made, silence(120))
+    assert server.played[1][0] == 60.0
+    server.rate_hz = 24000
+    server.cycle(made, silence(60))
+    made.have_song(song[::2], False)
+    made.skip()
+    made.follow_rate(24000)
+    server.cycle(made, silence(60))
+    assert server.played[3][0] == 180.0, "half as many samples of a song of half as many"
+
+
 def test_the_bell_rings_once_a_cycle_and_never_stops_it():
     server = FakeServer()
     made = exchange(server)

@@ -39,21 +39,27 @@ def db(part, whole):
 # ---- transforms --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", (1, 3, c.COLUMNS))
-def test_the_transforms_are_numpys(columns):
+@pytest.mark.parametrize("columns, transform", ((1, c.transform), (c.COLUMNS, c.transform_wide)))
+def test_the_transforms_are_numpys(columns, transform):
     rng = np.random.default_rng(columns)
     signals = rng.standard_normal((c.FFT, columns)) + 1j * rng.standard_normal((c.FFT, columns))
-    roots, twiddle, twiddle_back = c.transform_tables()
-    order, wanted = c.order_of_transform(), np.fft.fft(signals, axis=0)
-    re, im, to_re, to_im = (
-        np.ascontiguousarray(part.ravel(), np.float32) for part in (signals.real, signals.imag, signals.real, signals.imag)
-    )
-    c.transform(re, im, to_re, to_im, roots, twiddle)
-    np.testing.assert_allclose((to_re + 1j * to_im).reshape(c.FFT, columns), wanted[order], atol=1e-4)
-    placed = signals[order]
+    roots, twiddle, _ = c.transform_tables()
+    to = np.zeros((2, c.FFT * columns), np.float32)
+    re, im = (np.ascontiguousarray(part.ravel(), np.float32) for part in (signals.real, signals.imag))
+    transform(re, im, *to, roots, twiddle)
+    wanted = np.fft.fft(signals, axis=0)[c.order_of_transform()]
+    np.testing.assert_allclose((to[0] + 1j * to[1]).reshape(c.FFT, columns), wanted, atol=1e-4)
+
+
+def test_the_mirrored_transform_takes_the_order_that_the_other_leaves():
+    rng = np.random.default_rng(7)
+    signals = rng.standard_normal((c.FFT, c.COLUMNS)) + 1j * rng.standard_normal((c.FFT, c.COLUMNS))
+    roots, _, twiddle_back = c.transform_tables()
+    to = np.zeros((2, c.FFT * c.COLUMNS), np.float32)
+    placed = signals[c.order_of_transform()]
     re, im = (np.ascontiguousarray(part.ravel(), np.float32) for part in (placed.real, placed.imag))
-    c.transform_ordered(re, im, to_re, to_im, roots, twiddle_back)
-    np.testing.assert_allclose((to_re + 1j * to_im).reshape(c.FFT, columns), wanted, atol=1e-4)
+    c.transform_wide_ordered(re, im, *to, roots, twiddle_back)
+    np.testing.assert_allclose((to[0] + 1j * to[1]).reshape(c.FFT, c.COLUMNS), np.fft.fft(signals, axis=0), atol=1e-4)
 
 
 def test_exchanging_the_parts_gives_the_inverse():

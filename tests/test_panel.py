@@ -407,33 +407,78 @@ def test_a_message_that_is_too_large_closes_its_socket_and_nothing_else(tmp_path
     asyncio.run(act())
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "no JSON", "[]", "3", '{"set": 1}', '{"set": ["a"]}', '{"set": [1, 2]}', '{"set": ["scale", {"a": 1}]}', '{"_say": 1}',
-        '{"set": ["note_range", ["C3", "C4", 1, 2, 3]]}', '{"rename": ["x", "y"]}', '{"remove": null}', '{"__class__": 1}',
-        '{"set": ["scale", [[1]]]}',
-    ],
-)  # fmt: skip
-def test_what_no_page_of_ours_sends_is_passed_over(tmp_path, text):
+HUGE = "9" * 3000
+REFUSED = [
+    ("", "no JSON"), ("no JSON", "no JSON"), ('{"set": ["octave", 1]', "no JSON"), ("[" * 4000, "no JSON"), ('{"a":' * 800, "no JSON"),
+    ('{"set": ["gate", NaN]}', "no JSON"), ("[]", "must be an object"), ("3", "must be an object"), ('"run"', "must be an object"),
+    ('{"_say": 1}', "nothing that the panel does"), ('{"__class__": 1}', "nothing that the panel does"),
+    ('{"set": 1}', "set 1 was passed over: it must be a name and a value"), ('{"set": ["a"]}', "a name and a value"),
+    ('{"set": [1, 2]}', "a name and a value"), ('{"set": ["scale", {"a": 1}]}', "a name and a value"),
+    ('{"set": ["note_range", ["C3", "C4", 1, 2, 3]]}', "a name and a value"), ('{"set": ["scale", [[1]]]}', "a name and a value"),
+    ('{"set": ["transpose", 1e999]}', "a name and a value"), (f'{{"set": ["transpose", {HUGE}]}}', "a name and a value"),
+    (r'{"set": ["scale", "\ud800"]}', "a name and a value"), (r'{"keep": "\ud800"}', "a name"), (r'{"rename": [1, "\udfff"]}', "a name"),
+    ('{"set": ["midi_file", "/etc/x"]}', "nothing that can be changed while it plays"), ('{"set": ["octav", 1]}', "did you mean octave"),
+    ('{"set": ["transpose", "high"]}', "transpose high cannot be used"), ('{"set": ["transpose", 99]}', "at most 60"),
+    ('{"set": ["mode", null]}', "mode None cannot be used"), ('{"run": "no"}', "true or false"), ('{"record": 1}', "true or false"),
+    ('{"setup": []}', "true or false"), ('{"rename": ["1", "y"]}', "the number of a take"), ('{"rename": ["x", "y"]}', "number of a take"),
+    ('{"rename": [true, "y"]}', "the number of a take"), ('{"remove": null}', "the number of a take"),
+    ('{"remove": 1e999}', "the number of a take"), ('{"remove": "1"}', "the number of a take"), ('{"remove": 1.5}', "the number of a take"),
+    (b'{"set": ["octave", 1]}', "must be text"), (b"\xff\x00", "must be text"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)))
+def test_what_no_page_of_ours_sends_is_passed_over_and_told_to_whoever_sent_it(tmp_path, number):
+    sent, word = REFUSED[number]
+
     async def act():
-        async with served(tmp_path) as (client, server, lines), client.ws_connect("/socket", headers=ours(client)) as page:
+        async with (
+            served(tmp_path) as (client, server, lines),
+            client.ws_connect("/socket", headers=ours(client)) as page,
+            client.ws_connect("/socket", headers=ours(client)) as other,
+        ):
             await told(page)
-            await page.send_str(text)
+            await told(other)
+            server.state.news()  # of the beginning
+            await (page.send_bytes(sent) if isinstance(sent, bytes) else page.send_str(sent))
             await page.send_str('{"set": ["octave", -1]}')
             await asyncio.sleep(0.05)
             server.tick()
-            assert lines() == [{"send": ["octave", -1]}]
+            assert lines() == [{"send": ["octave", -1]}], "the page is open, and goes on"
+            answer = await told(page)
+            assert list(answer) == ["refused"] and word in answer["refused"] and len(answer["refused"]) <= 300
+            server.state.put("key", "C major")
+            server.tick()
+            assert "refused" not in (await told(other)), "nobody else hears of it"
+            assert server.state.takes.now is None
 
     asyncio.run(act())
+
+
+def test_a_wish_that_is_none_costs_no_other_wish(tmp_path):
+    server, page = Server(tmp_path, out=(lines := io.StringIO())), Page()
+    page.is_behind = False
+    server._obey('{"remove": "x", "set": ["transpose", 3], "nothing": 1, "run": true}', page)
+    server.tick()
+    assert [json.loads(line) for line in lines.getvalue().splitlines()] == [{"send": ["transpose", 3]}, {"run": True}]
+    assert page.unread.qsize() == 2
+
+
+def test_two_settings_that_fit_only_together_are_judged_in_their_order(tmp_path):
+    server, page = Server(tmp_path, out=(lines := io.StringIO())), Page()
+    page.is_behind = False
+    for name, value in (("f0_max_hz", 900), ("f0_min_hz", 800), ("f0_max_hz", 850)):
+        server._obey(json.dumps({"set": [name, value]}), page)
+    server.tick()
+    assert len(lines.getvalue().splitlines()) == 2 and page.unread.empty()
 
 
 def test_of_a_flood_the_music_gets_the_newest_value_once_a_tick(tmp_path):
     server = Server(tmp_path, out=(lines := io.StringIO()))
     for semitones in range(1000):
-        server._obey(json.dumps({"set": ["transpose", semitones]}))
+        server._obey(json.dumps({"set": ["transpose", semitones % 60]}))
     server.tick()
-    assert [json.loads(line) for line in lines.getvalue().splitlines()] == [{"send": ["transpose", 999]}]
+    assert [json.loads(line) for line in lines.getvalue().splitlines()] == [{"send": ["transpose", 999 % 60]}]
 
 
 def test_a_page_that_does_not_read_misses_news_and_then_gets_the_whole():
@@ -522,11 +567,11 @@ def test_a_page_reaches_the_desk_and_a_refusal_the_page_and_that_it_is_gone_is_t
         host = panel.url.strip("/")
         async with aiohttp.ClientSession() as session, session.ws_connect(f"{host}/socket", headers={"Origin": host}) as page:
             assert (await told(page))["whole"]
-            for pair in (["scale", "D minor"], ["transpose", 99]):
+            for pair in (["scale", "D minor"], ["profile", "no-such-voice"]):
                 await page.send_str(json.dumps({"set": pair}))
             while "alert" not in (news := await told(page)):
                 pass
-            assert "at most 60" in news["alert"][1]
+            assert "there is no profile no-such-voice" in news["alert"][1]
             assert desk.settings.performance.scale == "D minor"
 
     desk, said = Desk(), []
@@ -535,6 +580,15 @@ def test_a_page_reaches_the_desk_and_a_refusal_the_page_and_that_it_is_gone_is_t
         panel._child.kill()
         assert any(said or time.sleep(0.01) for _ in range(1000)) and "goes on without it" in said[0]
         panel.send(said="nobody hears this")
+
+
+@pytest.mark.parametrize("word", [b'{"send": ["octave", ', b""])
+def test_a_process_that_is_killed_amid_a_word_is_told_as_gone(monkeypatch, word):
+    child = [sys.executable, "-S", "-c", f"import sys; sys.stdout.buffer.write(b'{{\"url\": \"x\"}}\\n' + {word!r})"]
+    monkeypatch.setattr(link, "_serve", lambda where, browse: subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    said = []
+    with Panel(Desk(), "0", said.append):
+        assert any(said or time.sleep(0.01) for _ in range(1000)) and "goes on without it" in said[0]
 
 
 def test_a_port_that_is_taken_is_told(capsys, monkeypatch):

@@ -113,3 +113,9 @@ def test_figures_that_a_full_disk_swallowed_are_said_and_end_nothing():
     good.take("1")
     good.close()
     assert good.failure is None and open("good").read() == "1\n"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no /proc there")
+def test_a_folder_that_takes_no_files_is_not_said_to_be_missing():
+    with pytest.raises(OutputError, match=r"/proc/x\.csv cannot be written \(No such file or directory\); choose another place"):
+        open_to_write("/proc/x.csv")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import yaml
 
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.settings import make_settings, profiles
-from rt_melody.realtime.settings.profiles import PRESETS, find_profile, profile_values, write_profile
+from rt_melody.realtime.settings.profiles import PRESETS, find_profile, profile_values, told_profiles, write_profile
 
 NAMES = ("bass", "flute-like", "karaoke", "lead", "mpe", "strings")
 pytestmark = pytest.mark.usefixtures("in_folder")
@@ -58,6 +60,41 @@ def test_the_list_has_all_with_their_first_line(folder, capsys):
     assert main(["--profile", "list"]) == 0
     told = capsys.readouterr().out
     assert "  mine           of an alto\n" in told and all(f"  {name}" in told for name in NAMES) and str(folder) in told
+
+
+BROKEN = {
+    "no-yaml.yaml": "performance: [", "no-mapping.yaml": "- 1\n", "no-setting.yaml": "performance: {octav: 1}\n",
+    "no-value.yaml": "performance: {octave: high}\n", "a name.yaml": "performance: {octave: 1}\n", "list.yaml": "",
+    "a\nb.yaml": "", "much.yaml": "#" * 40_000, "bytes.yaml": "\0\x9f", "bass.yaml": "performance: {octave: 99}\n",
+}  # fmt: skip
+
+
+def test_what_cannot_be_chosen_is_offered_nowhere_and_the_list_says_why(folder, capsys):
+    folder.mkdir()
+    for name, text in BROKEN.items():
+        (folder / name).write_text(text, encoding="latin-1")
+    (folder / "folder.yaml").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.yaml")
+    write_profile("mine", "# of an alto\nperformance: {octave: 1}\n")
+    assert main(["--profile", "list"]) == 0
+    usable, _, faults = capsys.readouterr().out.partition("These cannot be used:\n")
+    offered = [line.split()[0] for line in usable.splitlines() if line.startswith("  ")]
+    assert offered == [told[0] for told in told_profiles()] == sorted([*NAMES, "mine"])[1:], "bass is the user's own now, which is damaged"
+    for name in offered:
+        profile_values([name])
+    reasons = [*BROKEN, "folder.yaml", *(["pipe.yaml"] if hasattr(os, "mkfifo") else [])]
+    assert len(faults.splitlines()) == len(reasons)
+    assert all(f"  {name.encode('unicode_escape').decode()}: " in faults for name in reasons)
+    assert "bass.yaml: performance.octave: 99" in faults and "it must be letters, digits" in faults
+    with pytest.raises(SettingsError, match="choose from flute-like"):
+        profile_values(["xyzzy"])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no endless file there")
+def test_a_settings_file_without_an_end_is_refused():
+    with pytest.raises(SettingsError, match="/dev/zero cannot be used: it has more than 32768 bytes"):
+        make_settings(path="/dev/zero")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from fake_audio import FakeAudio
 from fake_session import HOP, RATE, FakeEngine, FakeSource, Recorder, assert_no_note_left_on, blocks, played, tracker
 
-from rt_melody.realtime.session import run
+from rt_melody.realtime import session
+from rt_melody.realtime.session import Session, run
+from rt_melody.realtime.sources import MicrophoneSource, microphone
 from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.types import NoteOff, NoteOn, PitchFrame
 
@@ -70,3 +76,33 @@ def test_trouble_is_told_once_and_its_end_too():
     words = [*blocks(3), ("trouble", "no sound 1"), *blocks(2), ("trouble", "no sound 2"), *blocks(3), ("trouble", None), *blocks(3)]
     played(Device(words), Recorder(), tell=told.append, timer=lambda: next(clock))
     assert told == ["no sound 1", "the source gives sound again"]
+
+
+def test_trouble_that_turns_into_another_is_told_again():
+    """A microphone that sends zeros, then calls no more, then is lost; its end is told once."""
+    told, clock = [], iter(np.arange(0.0, 1000.0, 0.3))
+    stages = ["nothing but zeros comes from mic 2", "nothing comes from mic 2 any more", "mic 2 was lost: nothing came for 2.1 s"]
+    words = [word for stage in stages for word in (("trouble", stage), *blocks(3))]
+    played(Device([*blocks(3), *words, ("trouble", None), *blocks(3)]), Recorder(), tell=told.append, timer=lambda: next(clock))
+    assert told == [*stages, "the source gives sound again"]
+
+
+def test_a_microphone_that_falls_still_and_is_lost_has_both_told(monkeypatch):
+    clock = SimpleNamespace(now_s=1000.0)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now_s)
+    monkeypatch.setattr(session, "READ_TIMEOUT_S", 0.0)  # by a clock that stands meanwhile
+    monkeypatch.setattr(microphone, "ReturningInput", lambda *_: SimpleNamespace(active=True, close=lambda: None))
+    audio, told = FakeAudio([("mic", 0, 1, float(RATE))]), []
+    source = MicrophoneSource(sample_rate=RATE, backend=audio, reconnect=True)
+    monkeypatch.setattr(microphone, "check_sample_rate", lambda rate, *_: rate)
+
+    def stop() -> bool:
+        """Asked once a turn, which stands for 50 ms; sound for a second, then nothing."""
+        clock.now_s += 0.05
+        if clock.now_s < 1001.0:
+            audio.stream.play(np.full((50, 1), 0.1))
+        return clock.now_s > 1006.0
+
+    with source:
+        Session(source, tracker(FakeEngine()), [Recorder()], stop, told.append, timer=lambda: clock.now_s, priority=False).run()
+    assert len(told) == 2 and told[0] == "nothing comes from the audio input 'mic, ALSA' any more" and "was lost" in told[1]

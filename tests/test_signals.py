@@ -14,6 +14,9 @@ import pytest
 import soundfile
 
 from rt_melody.realtime import signals
+from rt_melody.realtime.cli import main
+from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.program import Program
 from rt_melody.realtime.signals import Stopped, stop_signals
 from rt_melody.realtime.sources.demo import demo_phrase
 
@@ -165,3 +168,26 @@ def test_ctrl_z_ends_the_note_and_goes_on_later(song):
     running.send_signal(signal.SIGCONT)
     rest = running.stdout.read()
     assert running.wait(timeout=20) == 0 and rest.count("note_on") == rest.count("note_off") >= 1
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["a.wav", "b.wav", "--jobs", "1"], "rt-melody: stopped by SIGTERM before anything of a.wav, b.wav was heard\n"),
+        (["a.wav"], "rt-melody: stopped by SIGTERM before anything of a.wav was heard\n"),
+        (["mic"], ""),
+    ],
+)
+@pytest.mark.parametrize("lost", [False, True])
+def test_recordings_that_a_signal_stops_in_the_start_are_named_in_quiet_too(all_by_default, monkeypatch, capsys, arguments, said, lost):
+    def starts(self):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Stopped:
+            if not lost:
+                raise
+            raise DeviceError("what a library made of it") from None
+
+    monkeypatch.setattr(Program, "_make_live", starts)
+    assert main(["--input", *arguments, "--quiet", "--csv", "out"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == said

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import mido
 import numpy as np
@@ -441,6 +442,22 @@ def test_jsonl_without_frames_holds_notes_only():
     assert [json.loads(line)["type"] for line in stream.getvalue().splitlines()] == [
         "note_on", "loudness", "note_off",
     ]  # fmt: skip
+
+
+def test_jsonl_tells_once_a_second_how_the_band_is_taken_out():
+    stream = io.StringIO()
+    with JsonlSink(stream) as sink:
+        sink.start(0.0)
+        sink.frame(frame(150))  # nobody knows of a band
+        sink.band = SimpleNamespace(over_voice_db=4.04, removed_db=16.16)
+        for index in (199, 200, 201, 299, 300, 301):
+            sink.frame(frame(index))
+        sink.start(5.0)  # time begins anew
+        for index in (99, 100, 150):
+            sink.frame(frame(index))
+    said = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.pop("time_s") for line in said] == pytest.approx([1.99, 2.0, 3.0, 6.0])
+    assert all(line.pop("available_s") and line == {"type": "band", "over_voice_db": 4.0, "removed_db": 16.2} for line in said)
 
 
 def test_a_reader_that_does_not_read_holds_nobody_up():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_the_line_shows_level_note_cents_f0_latency_and_skips():
 def test_how_the_band_is_taken_out_stands_at_the_end():
     sink = TerminalSink(Terminal(), clock=Clock())
     assert "band" not in sink.line(frame(69.0))
-    sink.band = lambda: "band +4 dB, 16 dB out"
+    sink.band = SimpleNamespace(brief=lambda: "band +4 dB, 16 dB out")
     assert sink.line(frame(69.0)).endswith("skips 0  band +4 dB, 16 dB out")
 
 

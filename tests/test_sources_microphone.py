@@ -256,7 +256,8 @@ def at_pace(monkeypatch, source, audio, seconds: float, true_hz: float, value: f
         now_s += 480 / true_hz
         monkeypatch.setattr(time, "perf_counter", lambda now_s=now_s: now_s)
         audio.stream.play(np.full((480, 1), value))
-        source.read(0.0), source.read(0.0)
+        source.read(0.0)
+        source.read(0.0)
     return now_s
 
 

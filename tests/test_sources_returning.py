@@ -14,7 +14,7 @@ import pytest
 from fake_audio import FakeAudio, PortAudioError
 
 from rt_melody.realtime.errors import DeviceError
-from rt_melody.realtime.sources import devices, microphone, returning, returning_child
+from rt_melody.realtime.sources import DeviceLost, devices, microphone, returning, returning_child
 from rt_melody.realtime.sources.microphone import MicrophoneSource
 from rt_melody.realtime.sources.returning import HEADER, ReturningInput, Wanted
 
@@ -112,23 +112,82 @@ def test_a_stream_whose_jack_server_has_died_is_never_closed(monkeypatch, clock)
     source.close()
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_under_jack_silence_asks_whether_the_client_has_left(monkeypatch, clock, there):
-    asked = []
-    watch = SimpleNamespace(has_client=lambda name: asked.append(name) or there, close=lambda: asked.append("closed"))
-    monkeypatch.setattr(microphone, "watch_jack", lambda: watch)
+class Graph:
+    """In place of a JackWatch: the clients that are there, and how often it was asked."""
+
+    gone = closed = False
+
+    def __init__(self, monkeypatch, *names: str):
+        self.names, self.asked, self.opened = set(names), [], 0
+        monkeypatch.setattr(microphone, "watch_jack", self.watch)
+        monkeypatch.setattr(microphone, "ASK_GRAPH_S", 0.01)
+
+    def watch(self):
+        self.opened += 1
+        return self
+
+    def has_client(self, name):
+        self.asked.append(name)
+        return name in self.names
+
+    def close(self):
+        self.closed = True
+
+
+def in_graph(monkeypatch, clock, reconnect: bool):
+    """A microphone that hears a client of JACK's, and what gives it so many seconds of one value."""
     monkeypatch.setattr(microphone, "ReturningInput", Waiting)
     audio = FakeAudio([("singer", 0, 1, float(RATE))], host_apis=("JACK Audio Connection Kit",))
-    source = MicrophoneSource(backend=audio, reconnect=True)
+    source = MicrophoneSource(backend=audio, reconnect=reconnect)
     source.open()
-    for _ in range(100):
-        clock.now_s += 0.01
-        audio.stream.play(np.zeros((480, 1)))
+
+    def give(seconds, value=0.0):
+        for _ in range(round(100 * seconds)):
+            clock.now_s += 0.01
+            audio.stream.play(np.full((480, 1), value))
+            source.read(0.0)
+            source.read(0.0)  # finds nothing, and looks why
+
+    return source, audio, give
+
+
+@pytest.mark.parametrize("reconnect", [True, False])
+def test_under_jack_a_client_that_was_silent_for_long_and_leaves_is_lost(monkeypatch, clock, reconnect):
+    graph = Graph(monkeypatch, "singer")
+    source, audio, give = in_graph(monkeypatch, clock, reconnect)
+    give(10.0)
+    assert eventually(lambda: len(graph.asked) > 3) and graph.opened == 1, "it is there, and is asked for again"
+    assert not source._away and source.breaks == 0
+    graph.names.clear()
+    assert eventually(lambda: source._graph._silence.has_left)
+    if reconnect:
         source.read(0.0)
-        source.read(0.0)  # finds nothing, and looks why
-    assert eventually(lambda: len(asked) == 2 and (there or source._graph._left)) and asked == ["singer", "closed"], "once"
-    source.read(0.0)
-    assert bool(source._away) is not there and audio.stream.closed is not there
+        assert "it left the JACK graph" in source.trouble and source.breaks == 1
+    else:
+        with pytest.raises(DeviceLost, match="'singer, .*' was lost: it left the JACK graph; start it again"):
+            source.read(0.0)
+    source.close()
+    assert eventually(lambda: graph.closed) and audio.stream.closed, "PortAudio's client is still in the graph, and can be closed"
+
+
+@pytest.mark.parametrize("ends", ["sound", "close"])
+def test_once_it_is_heard_or_closed_the_graph_is_asked_no_more(monkeypatch, clock, ends):
+    graph = Graph(monkeypatch, "singer")
+    source, _, give = in_graph(monkeypatch, clock, reconnect=False)
+    give(1.0)
+    assert eventually(lambda: graph.asked)
+    give(0.1, value=0.1) if ends == "sound" else source.close()
+    assert eventually(lambda: graph.closed)
+    source.close()
+
+
+def test_a_server_that_dies_is_no_client_that_left(monkeypatch, clock):
+    graph = Graph(monkeypatch)
+    graph.gone = True
+    source, _, give = in_graph(monkeypatch, clock, reconnect=False)
+    give(1.0)
+    assert eventually(lambda: graph.closed) and graph.asked == []
+    give(1.0)
     source.close()
 
 

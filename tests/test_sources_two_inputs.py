@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fake_audio import FakeAudio, PortAudioError
+from fake_audio import FakeAudio, FakeStream, PortAudioError
 
 from rt_melody.realtime.errors import DeviceError
-from rt_melody.realtime.sources import TwoInputMicrophone
+from rt_melody.realtime.sources import TwoInputMicrophone, microphone
 from rt_melody.realtime.sources.two_inputs import HELD_S, LOOK_S, PILE_S, SLIP_S, SPARE_S
 
 RATE = 8000
@@ -96,12 +96,58 @@ def test_a_reference_that_goes_is_told_and_the_microphone_goes_on(goes, monkeypa
     mic.play(np.ones((80, 1)))
     assert len(source.read(0.0)) == 80
     assert source.reference is None
-    assert source.trouble.startswith("the band is not taken out any more: the audio input 'monitor, ALSA' was lost: ")
-    assert source.notice.startswith("the band was not taken out to the end: the audio input 'monitor, ALSA' was lost")
+    assert source.trouble.startswith("the band is not taken out any more: the reference 'monitor, ALSA' was lost: ")
+    assert source.trouble.endswith("; the music goes on, and rt-melody started anew takes it out again")
+    assert source.notice.startswith("the band was not taken out to the end: the reference 'monitor, ALSA' was lost")
     mic.play(np.ones((80, 1)))
     assert len(source.read(0.0)) == 80 and source.reference is None
     source.close()
     assert mic.closed and monitor.closed
+
+
+class Waiting:
+    """In place of a ReturningInput: it returns when the test says so."""
+
+    active, latency = True, 0.003
+
+    def __init__(self, wanted, callback, on_return, on_finished):
+        self.wanted, self.settings, self.on_return = wanted, {"callback": callback}, on_return
+
+    play = FakeStream.play
+
+    def close(self): ...
+
+
+@pytest.mark.parametrize("lost", ["microphone", "reference"])
+def test_either_is_waited_for_and_its_place_beside_the_other_is_found_anew(lost, monkeypatch):
+    monkeypatch.setattr(microphone, "ReturningInput", Waiting)
+    fake = FakeAudio(DEVICES)
+    source = TwoInputMicrophone("monitor", backend=fake, reconnect=True)
+    source.open()
+    mic, monitor = fake.inputs
+    voices, references = heard(source, mic, monitor, played(2.0))
+    assert references[-1] > 0
+    (mic if lost == "microphone" else monitor).unplug()
+    for _ in range(20):  # the other one goes on
+        (monitor if lost == "microphone" else mic).play(np.full((80, 1), 0.25))
+        block = source.read(0.0)
+        assert len(block) == (0 if lost == "microphone" else 80)
+        assert source.reference is not None and not source.reference.any()
+    if lost == "microphone":
+        assert source.trouble.startswith("the audio input 'mic, ALSA' was lost: ") and source.breaks == 1
+        back = mic = source._stream
+    else:
+        assert source.trouble == source.notice
+        assert source.trouble.startswith("the band is not taken out: the reference 'monitor, ALSA' was lost: ")
+        assert source.trouble.endswith("; the music goes on, and the band is taken out once it is back") and source.breaks == 0
+        back = monitor = source.band._stream
+    back.on_return()
+    voices, references = heard(source, mic, monitor, played(2.0))
+    begins = np.flatnonzero(references)[0]
+    assert np.ptp(references[begins:] - voices[begins:]) == 0 and begins <= (LOOK_S + 0.1) * RATE
+    assert source.trouble is None and source.notice is None
+    assert source.relief == f"the {lost} gives sound again"
+    source.close()
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def need_jack_client() -> None:
     try:
         import jack  # noqa: F401
     except (ImportError, OSError) as error:
-        raise RigMissing(f"JACK-Client cannot be used (pip install '.[rig]', apt-get install jackd2): {error}") from error
+        raise RigMissing(f"JACK-Client cannot be used (pip install 'rt-melody[rig]', apt-get install jackd2): {error}") from error
 
 
 def wait_until(condition, timeout_s: float, what: str):

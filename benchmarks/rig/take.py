@@ -96,7 +96,8 @@ def take(
         wait_until(lambda: program.assert_running() or bool(recorder.messages), START_S, "the stream to begin")
         for _ in range(hogs):
             hog = subprocess.Popen([sys.executable, "-c", HOG], preexec_fn=end_with_parent)
-            ends.callback(hog.wait), ends.callback(hog.kill)
+            ends.callback(hog.wait)
+            ends.callback(hog.kill)
         yield Take(microphone, recorder, program, microphone.play(), folder)
 
 

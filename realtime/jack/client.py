@@ -4,9 +4,12 @@ Conventions
 -----------
 * What is heard and played is named by the whole name of a port or a client, or a part of it, upper or lower case alike;
   what is equal beats what contains. A client of several ports is heard on all of them, averaged.
+* The band comes in by one port, ``reference``, in which JACK sums what is connected, or the song goes out by one, ``backing``.
 * A thread of its own, ``jack-watch``, connects what appears and makes the client anew when the server has gone: neither
   JACK's thread nor the one that computes ever waits for it.
 * The memory shared with the callback outlives the client: what was sung is kept, and times go on.
+* Without ``reconnect`` a server or a source that goes is waited for no more than by PortAudio: ``lost`` says what went, and the
+  source and the port raise it. A MIDI input that was named is waited for all the same, as any named output is.
 * Another process stands by for our death (see guardian.py), one for each time that the graph is joined.
 """
 
@@ -32,6 +35,8 @@ LOOK_EVERY_S = 0.5  # for a server, while there is none
 STILL_S = 2.0  # without a cycle, the server is taken for dead though nobody said so
 CLOSE_S = 1.0  # how long the graph may take to send what waits
 ACTIVATE_S = 5.0
+MOST_SPEAKERS = 2
+PLAUSIBLE_S = 1.0  # for sound to go out and come in again
 LINK_S = 0.1  # PipeWire says of a connection that it is there, and makes it a little later
 
 
@@ -40,7 +45,9 @@ class JackClient:
 
     ``source``: what to listen to: a part of a port's or a client's name; None for the first capture device, "" for
     nothing yet. ``channel``: one of its ports alone, from 1. ``sinks``: names of MIDI inputs to play on; whoever wants to
-    listen besides is connected by hand. ``tell`` takes a sentence when the server goes and returns, from a thread that must not wait.
+    listen besides is connected by hand. ``reference``: a part of a name of what gives the band; ``backing``: whether a song is played,
+    on what is called ``speaker``, None for the first playback devices. ``tell`` takes a sentence when the server goes and returns,
+    from a thread that must not wait. ``reconnect``: wait for a server, or a source, that went.
 
     ``sound`` is the ``JackSource``, ``midi`` the ``JackPort``; the client lives from ``open`` until each was closed.
     """
@@ -53,20 +60,26 @@ class JackClient:
         source: str | None = None,
         channel: int | None = None,
         sinks: Sequence[str] = (),
+        reference: str | None = None,
+        backing: bool = False,
+        speaker: str | None = None,
         server: str | None = None,
         tell: Callable[[str], object] = lambda text: None,
         library: Library | None = None,
+        reconnect: bool = True,
     ) -> None:
         from rt_melody.realtime.jack.port import JackPort
         from rt_melody.realtime.jack.source import JackSource
 
         self.name, self._server, self._tell = name, server, tell
         self._wanted_source, self._channel, self._wanted_sinks = source, channel, list(sinks)
-        self._given_library = library
+        self._wanted_reference, self._backing_out, self._wanted_speaker = reference, backing, speaker
+        self._given_library, self._reconnect = library, reconnect
         self._client: Client | None = None
         self._audio_in, self._midi_out = audio_in, midi_out
         self.joined = False  # once; from then on there are ``exchange`` and ``wakeup``
         self.away = False  # the server is
+        self.lost = ""  # what went and is not waited for
         self.returns = 0  # of the server, or of a MIDI input that is played on
         self.break_at: int | None = None  # the sample with which sound began anew
         self._holders: set[str] = set()
@@ -86,10 +99,13 @@ class JackClient:
         self._client = client = self._join()
         try:
             self._sources = self._find_sources(client) if self._audio_in else []
+            self._references = self._find_reference(client) if self._wanted_reference is not None else []
+            self._speakers = self._find_speakers(client) if self._backing_out else []
             for wanted in self._wanted_sinks:
                 self._find_sink(client, wanted)
             self.wakeup = WakeupPipe()
-            self.exchange = Exchange(client.samplerate, int(RING_S * client.samplerate), EVENTS, self.wakeup.notifier_fd)
+            ring_samples = int(RING_S * client.samplerate)
+            self.exchange = Exchange(client.samplerate, ring_samples, EVENTS, self.wakeup.notifier_fd, self.knows_band)
             self.joined = True
             self._register(client)
             client.activate()
@@ -141,10 +157,10 @@ class JackClient:
         names = ["in"] if number == 1 else [f"in_{i + 1}" for i in range(number)]
         self._inputs: list[Port] = [client.inports.register(name) for name in names] if self._audio_in else []
         self._output: Port | None = client.midi_outports.register("out") if self._midi_out else None
-        self.exchange.attach(
-            library.functions, library.pointer(client), [library.pointer(port) for port in self._inputs],
-            library.pointer(self._output) if self._output else 0,
-        )
+        self._reference: Port | None = client.inports.register("reference") if self._wanted_reference is not None else None
+        self._backing: Port | None = client.outports.register("backing") if self._backing_out else None
+        others = (library.pointer(port) if port else 0 for port in (self._output, self._reference, self._backing))
+        self.exchange.attach(library.functions, library.pointer(client), [library.pointer(port) for port in self._inputs], *others)
         library.set_process(client, self.exchange)
         client.set_shutdown_callback(self._on_shutdown)
         client.set_port_registration_callback(lambda port, register: self._look.set(), only_available=False)
@@ -204,16 +220,24 @@ class JackClient:
         """The audio outputs to be heard."""
         if self._wanted_source == "":
             return []
-        ports = [p.name for p in client.get_ports(is_audio=True, is_output=True)]
+        ports = _names(client, is_output=True)
         if self._wanted_source is None:
-            first = [p.name for p in client.get_ports(is_audio=True, is_output=True, is_physical=True)] or _monitors_last(ports)
-            return first[:1]
-        found = fitting(self._wanted_source, ports)
-        if not found:
-            raise DeviceError(f"nothing in the JACK graph that gives sound is called {self._wanted_source!r}; there is: {_listing(ports)}")
-        if len({_client_of(name) for name in found}) > 1:
-            raise DeviceError(f"{self._wanted_source!r} fits several in the JACK graph; give more of the name: {_listing(found)}")
-        return self._chosen(found)
+            return (_names(client, is_output=True, is_physical=True) or _monitors_last(ports))[:1]
+        return self._chosen(_of_one_client(self._wanted_source, ports, "gives sound"))
+
+    def _find_reference(self, client: Client) -> list[str]:
+        """The audio outputs that give the band, none of which is heard for the voice."""
+        wanted = self._wanted_reference or ""
+        found = _of_one_client(wanted, _names(client, is_output=True), "gives sound")[:MOST_PORTS]
+        if both := [name for name in found if name in self._sources]:
+            raise DeviceError(f"--reference {wanted} is {both[0]}, which is heard for the voice; give more of another name, or --device")
+        return found
+
+    def _find_speakers(self, client: Client) -> list[str]:
+        """The audio inputs that the song is played on."""
+        if self._wanted_speaker is None:
+            return _names(client, is_input=True, is_physical=True)[:MOST_SPEAKERS]
+        return _of_one_client(self._wanted_speaker, _names(client, is_input=True), "takes sound")[:MOST_SPEAKERS]
 
     def _chosen(self, found: list[str]) -> list[str]:
         if self._channel is None:
@@ -247,6 +271,10 @@ class JackClient:
             if cycles != (newest := self.exchange[process.CYCLES]) or self.away:
                 cycles, moved_s = newest, now_s
             if self.away or now_s - moved_s > STILL_S:
+                self.away = True
+                if not self._reconnect:
+                    self._lose("the JACK server is gone")
+                    return
                 self._come_back()
                 cycles, moved_s = -1, time.monotonic()
             else:
@@ -262,6 +290,11 @@ class JackClient:
         if (client := self._client) is not None:
             with suppress(self._library.module.JackError):
                 self._connect(client)
+
+    def _lose(self, what: str) -> None:
+        """It is not waited for: who reads is told, and where the server went who sends."""
+        self.lost = self.lost or what
+        self.wakeup.notify()
 
     def _come_back(self) -> None:
         """The server is gone: leave what is left of it, and wait for the next one."""
@@ -300,12 +333,18 @@ class JackClient:
 
     def _connect(self, client: Client) -> None:
         """Whatever is wanted, is there, and is not connected yet."""
-        there: set[str] = {port.name for port in client.get_ports(is_audio=True, is_output=True)} if self._sources else set()
-        self._tell_gone(self._sources, there)
-        for source, port in zip(self._sources, self._inputs):
+        incoming = [*zip(self._sources, self._inputs), *((name, self._reference) for name in self._references if self._reference)]
+        wanted = [*dict.fromkeys([*self._sources, *self._references]), *self._speakers]
+        there = {name for kind in ("is_output", "is_input") for name in _names(client, **{kind: True})} if wanted else set[str]()
+        self._tell_gone(self._sources, there, self._reconnect)
+        self._tell_gone([name for name in wanted if name not in self._sources], there)
+        for source, port in incoming:
             if source in there and not port.is_connected_to(source):
                 client.connect(source, port)
-        self._tell_back(self._sources, there)
+        for speaker in self._speakers:
+            if self._backing is not None and speaker in there and not self._backing.is_connected_to(speaker):
+                client.connect(self._backing, speaker)
+        self._tell_back(wanted, there)
         if self._output is not None and self._wanted_sinks:
             self._connect_sinks(client, self._output)
 
@@ -326,10 +365,11 @@ class JackClient:
             self.returns += 1
         self._tell_back([name], [name])
 
-    def _tell_gone(self, names: Sequence[str], there: Collection[str]) -> None:
+    def _tell_gone(self, names: Sequence[str], there: Collection[str], awaited: bool = True) -> None:
         if gone := [name for name in names if name in self._known and name not in there]:
             self._known.difference_update(gone)
-            self._tell(f"{' and '.join(gone)} left the JACK graph; the music goes on once it is back")
+            what = f"{' and '.join(gone)} left the JACK graph"
+            self._tell(f"{what}; the music goes on once it is back") if awaited else self._lose(what)
 
     def _tell_back(self, names: Sequence[str], there: Collection[str]) -> None:
         back = [name for name in names if name not in self._known and name in there]
@@ -349,6 +389,31 @@ class JackClient:
         """What is listened to, for people."""
         return _client_of(self._sources[0]) if self._sources else ""
 
+    @property
+    def knows_band(self) -> bool:
+        """Whether it is known what the band plays: it comes in, or is played."""
+        return self._wanted_reference is not None or self._backing_out
+
+    @property
+    def reference(self) -> str:
+        """What gives the band, for people."""
+        return _client_of(self._references[0]) if self._references else ""
+
+    @property
+    def speaker(self) -> str:
+        """What the song is played on, for people."""
+        return _client_of(self._speakers[0]) if self._speakers else ""
+
+    def round_trip_samples(self) -> int:
+        """How long the song takes through the graph and in again, by what JACK says of it at its least, where that makes sense."""
+        module, port = self._library.module, self._backing
+        if port is None or not self._inputs:
+            return 0
+        with suppress(Exception):
+            out, back = port.get_latency_range(module.PLAYBACK)[0], self._inputs[0].get_latency_range(module.CAPTURE)[0]
+            return out + back if 0 <= out + back < PLAUSIBLE_S * self.rate_hz else 0
+        return 0
+
     def is_heard(self) -> bool:
         """Whether anything is connected to our audio input, as far as JACK answers."""
         with suppress(Exception):
@@ -357,6 +422,21 @@ class JackClient:
 
     def time_us(self) -> int:
         return self._library.time_us()
+
+
+def _names(client: Client, **kind: bool) -> list[str]:
+    """Audio ports of a kind."""
+    return [port.name for port in client.get_ports(is_audio=True, **kind)]
+
+
+def _of_one_client(wanted: str, ports: list[str], does: str) -> list[str]:
+    """Those that fit, all of one client. Raises DeviceError."""
+    found = fitting(wanted, ports)
+    if not found:
+        raise DeviceError(f"nothing in the JACK graph that {does} is called {wanted!r}; there is: {_listing(ports)}")
+    if len({_client_of(name) for name in found}) > 1:
+        raise DeviceError(f"{wanted!r} fits several in the JACK graph; give more of the name: {_listing(found)}")
+    return found
 
 
 def fitting(wanted: str, ports: list[str]) -> list[str]:

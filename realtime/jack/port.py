@@ -6,6 +6,7 @@ Conventions
   So the delay is the same for each, and a note lies as evenly as it was sung.
 * Whoever sends never waits. While the server is away what is sent is dropped, since a note that comes late is worse
   than none; ``returns`` goes up when it is back, and whoever sends tells the receiver then what it must know.
+* A server that is not waited for is ``lost``, which whoever plays looks at.
 * At the close everything that still waits is sent, and whatever sounds is ended.
 """
 
@@ -32,6 +33,7 @@ class PortClient(Protocol):
     name: str
     returns: int
     away: bool
+    lost: str
 
     @property
     def joined(self) -> bool: ...
@@ -43,7 +45,7 @@ class PortClient(Protocol):
 
 
 class JackPort:
-    """What a ``MidiSink`` plays on. Raises nothing: a port that was lost comes back."""
+    """What a ``MidiSink`` plays on. Raises nothing: a port that was lost comes back, or is ``lost``."""
 
     def __init__(self, client: PortClient) -> None:
         self._client = client
@@ -59,6 +61,11 @@ class JackPort:
     def returns(self) -> int:
         """How often the receiver may have missed something."""
         return self._client.returns + self._crowds
+
+    @property
+    def lost(self) -> str:
+        """Why nothing can be sent any more; empty where it can, or will."""
+        return self._client.lost if self._client.away else ""
 
     def send_message(self, message: bytes) -> None:
         """As soon as possible: at the beginning of the next period."""

@@ -8,6 +8,8 @@ Conventions
   stores its index last, with release, and the other loads it with acquire.
 * A frame is a count of JACK's clock, here without the wrap at 2**32. Sample n of the stream lies at frame
   n + offset; the offset moves where sound was lost, by as much as was lost.
+* A second ring of the same indices holds what is known of the band: what came in by the port ``reference``, or the song as
+  it was played. Sample n of the ring lies beside sample n - SONG_AT of the song, whatever was lost meanwhile.
 * Sound that JACK ran without us is counted by its frames; over a pause of the server it is counted by its clock.
 """
 
@@ -44,6 +46,7 @@ FAR_S = 10  # an event so far ahead, or a clock that leapt so far, is of another
     GET_BUFFER, LAST_FRAME_TIME, GET_TIME, GET_RATE, MIDI_CLEAR, MIDI_WRITE, SEND,  # addresses of functions
     CLIENT, AUDIO_PORTS, MIDI_PORT, WAKEUP_FD, SEND_FLAGS,
     RING, RING_SIZE, EVENTS, EVENTS_SIZE, OFFSET_RING, SOUNDING, MESSAGE,  # addresses of memory, and how much
+    BESIDE, REFERENCE_PORT, BACKING_PORT, SONG, SONG_SIZE, SONG_LOOPS,  # 0: there is none
     RATE,  # of the samples in the ring
     ANEW,  # the next cycle is the first of a new client
     CLOSING,  # end what sounds
@@ -54,10 +57,11 @@ FAR_S = 10  # an event so far ahead, or a clock that leapt so far, is of another
     CYCLE_FRAME, PERIOD, CYCLES, LAST_SOUND, OFFSETS_WRITTEN, LATE_EVENTS, MOST_LATE, CLOSED,
     EVENTS_READ,
     # written by the other thread
-    READ, EVENTS_WRITTEN,
+    READ, EVENTS_WRITTEN, SONG_AT,
     PORTS,  # MOST_PORTS addresses
-) = range(40)
+) = range(47)
 FIELDS = PORTS + MOST_PORTS
+NEVER = 1 << 62  # where a song lies that does not play
 
 Word = int | np.int64  # in the compiled code one and the same
 
@@ -162,6 +166,7 @@ def _take_sound(state: np.ndarray, here: Word, frames: Any, gap: Word, now_us: W
             if at == size:
                 at = 0
     _finish_mix(state, ring, written, taken, ports)
+    _take_beside(state, here, frames, written, taken)
     sequence = state[SEQUENCE]
     _store(here, SEQUENCE, sequence + 1)
     _store(here, LOST, state[LOST] + gap + frames - taken)
@@ -186,6 +191,43 @@ def _finish_mix(state: np.ndarray, ring: np.ndarray, written: Word, taken: Word,
             at = 0
     if last >= 0:
         state[LAST_SOUND] = written + last + 1
+
+
+@_part
+def _take_beside(state: np.ndarray, here: Word, frames: Any, written: Word, taken: Word) -> None:
+    """What is known of the band, played first where it is the song, beside the samples that were taken."""
+    port = state[BACKING_PORT] if state[BACKING_PORT] != 0 else state[REFERENCE_PORT]
+    if port == 0:
+        return
+    sound, size = carray(_pointer(_get_buffer(state[GET_BUFFER], port, frames)), (frames,), np.float32), state[RING_SIZE]
+    if state[BACKING_PORT] != 0:
+        _play_song(state, sound, frames, written - _load(here, SONG_AT))
+    beside, at = carray(_pointer(state[BESIDE]), (size,), np.float32), written % size
+    for i in range(taken):
+        beside[at] = sound[i]
+        at += 1
+        if at == size:
+            at = 0
+
+
+@_part
+def _play_song(state: np.ndarray, out: np.ndarray, frames: Word, begin: Word) -> None:
+    """The song from its sample ``begin`` on; silence before and after."""
+    count = state[SONG_SIZE]
+    song = carray(_pointer(state[SONG]), (count,), np.float32)
+    for i in range(frames):
+        n = begin + i
+        if state[SONG_LOOPS] != 0 and n >= count > 0:
+            n %= count
+        out[i] = song[n] if 0 <= n < count else np.float32(0.0)
+
+
+@_part
+def _play_nothing(state: np.ndarray, frames: Any) -> None:
+    if state[BACKING_PORT] != 0:
+        out = carray(_pointer(_get_buffer(state[GET_BUFFER], state[BACKING_PORT], frames)), (frames,), np.float32)
+        for i in range(frames):
+            out[i] = np.float32(0.0)
 
 
 @_part
@@ -280,6 +322,7 @@ def _cycle(state: np.ndarray, frames: Word) -> None:
         _take_sound(state, here, frames, gap, now_us)
     else:
         _store(here, CHANGED_RATE, rate)
+        _play_nothing(state, frames)
     if state[MIDI_PORT] != 0:
         _give_events(state, here, frames, anew)
     state[ANEW] = 0
@@ -298,14 +341,16 @@ def process(frames: int, argument: Any) -> np.int32:
 # ---- the other side ----------------------------------------------------------------------------
 
 
-@compiled("int64(int64[::1], float32[::1], float32[::1])")
-def _read(state: np.ndarray, ring: np.ndarray, out: np.ndarray) -> int:
+@compiled("int64(int64[::1], float32[::1], float32[::1], float32[::1], float32[::1])")
+def _read(state: np.ndarray, ring: np.ndarray, out: np.ndarray, others: np.ndarray, beside: np.ndarray) -> int:
     here, size = _address(state), ring.shape[0]
     begin = state[READ]
     given = min(out.shape[0], _load(here, WRITTEN) - begin)
     at = begin % size
     for i in range(given):
         out[i] = ring[at]
+        if others.shape[0] > 0:
+            beside[i] = others[at]
         at += 1
         if at == size:
             at = 0
@@ -369,11 +414,13 @@ def _shared_bytes(count: int) -> tuple[np.ndarray, int | None]:
 
 class Exchange:
     """The memory that JACK's thread and ours share, and our side of it. One thread reads, one thread sends. ``notes_fd``: a
-    file descriptor of 2048 bytes, one for each note of each channel, not 0 while it sounds; None on Windows."""
+    file descriptor of 2048 bytes, one for each note of each channel, not 0 while it sounds; None on Windows. ``knows_band``: there
+    is room for what is known of the band."""
 
-    def __init__(self, rate_hz: int, ring_samples: int, events: int, wakeup_fd: int) -> None:
+    def __init__(self, rate_hz: int, ring_samples: int, events: int, wakeup_fd: int, knows_band: bool = False) -> None:
         self.state = np.zeros(FIELDS, np.int64)
-        self._ring = np.full(ring_samples, 0.0, np.float32)
+        self._ring, self._others = np.full(ring_samples, 0.0, np.float32), np.full(ring_samples * knows_band, 0.0, np.float32)
+        self._nothing, self._song = np.zeros(0, np.float32), np.zeros(1, np.float32)
         self._events = np.full((events, 2), 0, np.int64)
         self._offsets = np.full((OFFSETS, 2), 0, np.int64)
         self._message = np.full(8, 0, np.uint8)
@@ -383,6 +430,7 @@ class Exchange:
         memory = {RING: self._ring, EVENTS: self._events, OFFSET_RING: self._offsets, SOUNDING: self._sounding, MESSAGE: self._message}
         for place, array in memory.items():
             self.state[place] = array.ctypes.data
+        self.state[BESIDE], self.state[SONG], self.state[SONG_AT] = self._others.ctypes.data, self._song.ctypes.data, NEVER
         self.state[RING_SIZE], self.state[EVENTS_SIZE] = ring_samples, events
         self.state[RATE], self.state[WAKEUP_FD] = rate_hz, wakeup_fd
         self.state[SEND], self.state[SEND_FLAGS] = send_function()
@@ -392,14 +440,18 @@ class Exchange:
         """The argument of ``process``."""
         return self.state.ctypes.data
 
-    def attach(self, functions: dict[int, int], client: int, audio_ports: list[int], midi_port: int) -> None:
-        """Addresses of a client that does not run yet; ``functions`` by their places."""
+    def attach(
+        self, functions: dict[int, int], client: int, audio_ports: list[int], midi_port: int, reference_port: int = 0, backing_port: int = 0
+    ) -> None:
+        """Addresses of a client that does not run yet; ``functions`` by their places; 0: there is no such port. Where there is one for
+        the band, ``knows_band`` must have been said."""
         if len(audio_ports) > MOST_PORTS:
             raise ValueError(f"{len(audio_ports)} audio ports; {MOST_PORTS} at most")
         for place, function in functions.items():
             self.state[place] = function
         self.state[CLIENT], self.state[MIDI_PORT], self.state[AUDIO_PORTS] = client, midi_port, len(audio_ports)
         self.state[PORTS : PORTS + len(audio_ports)] = audio_ports
+        self.state[REFERENCE_PORT], self.state[BACKING_PORT] = reference_port, backing_port
         self.state[CLOSED] = self.state[CLOSING] = self.state[CHANGED_RATE] = 0
         self.state[ANEW] = 1
 
@@ -423,13 +475,17 @@ class Exchange:
 
     # ---- sound ---------------------------------------------------------------------------------
 
-    def read(self, out: np.ndarray) -> int:
-        """Move the oldest samples to the front of ``out``, float32; how many."""
-        return _read(self.state, self._ring, out)
+    def read(self, out: np.ndarray, beside: np.ndarray | None = None) -> int:
+        """Move the oldest samples to the front of ``out``, and what is known of the band by then to that of ``beside``, which is as
+        long; float32; how many."""
+        if beside is None:
+            return _read(self.state, self._ring, out, self._nothing, self._nothing)
+        return _read(self.state, self._ring, out, self._others, beside)
 
-    def skip(self) -> int:
-        """Drop what was not read; how many samples."""
-        skipped = self[WRITTEN] - self[READ]
+    def skip(self, most: int | None = None) -> int:
+        """Drop what was not read, ``most`` of it; how many samples."""
+        waiting = self[WRITTEN] - self[READ]
+        skipped = waiting if most is None else min(waiting, most)
         _stored(self.state, READ, self[READ] + skipped)
         return skipped
 
@@ -445,10 +501,25 @@ class Exchange:
             if sequence % 2 == 0 and self[SEQUENCE] == sequence:
                 return found
 
+    # ---- the song ------------------------------------------------------------------------------
+
+    def have_song(self, samples: np.ndarray, loops: bool) -> None:
+        """What is to be played [shape=(n,)], float32 at the rate of the ring; only while none plays or the callback keeps away."""
+        self._song = np.ascontiguousarray(samples, np.float32)
+        self.state[SONG], self.state[SONG_SIZE], self.state[SONG_LOOPS] = self._song.ctypes.data, len(self._song), loops
+
+    def play_song(self, at: int | None) -> None:
+        """Its first sample is played beside the sample of the ring of that index; None: it is not played."""
+        _stored(self.state, SONG_AT, NEVER if at is None else at)
+
+    # ---- another rate --------------------------------------------------------------------------
+
     def follow_rate(self, rate_hz: int) -> None:
         """The ring takes samples of another rate from the next cycle on, and indices go on as if they always had. Only
         while ``CHANGED_RATE`` is set, so that the callback keeps away, and after all was read."""
         ratio = rate_hz / self[RATE]
+        if self[SONG_AT] != NEVER:
+            self.state[SONG_AT] = round(self[SONG_AT] * ratio)
         now = round(self[WRITTEN] * ratio)
         self.state[WRITTEN] = self.state[READ] = now
         self.state[LAST_SOUND] = round(self[LAST_SOUND] * ratio)

@@ -1,4 +1,8 @@
-"""Sound from the JACK graph, its samples counted in JACK's frames."""
+"""Sound from the JACK graph, its samples counted in JACK's frames, and beside it what is known of the band.
+
+A song that is played begins START_S after it was asked to, or after its delay. What was heard before the first sample that can
+hold the song's first, by JACK's account of the latencies, is dropped: the stream's time is the song's.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,15 @@ from typing import Protocol
 import numpy as np
 
 from rt_melody.realtime.jack.process import PERIOD, Exchange
-from rt_melody.realtime.sources.base import AudioSource, RateChanged
+from rt_melody.realtime.sources.backed import TAIL_S, Backing
+from rt_melody.realtime.sources.base import AudioSource, DeviceLost, RateChanged
 from rt_melody.realtime.sources.rate_meter import RateMeter
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 
 READ_S = 0.1  # the most that one read gives
 ZEROS_S = 3.0  # exact zeros for so long are no room that is quiet
 STILL_S = 1.0  # without a cycle
+START_S = 0.2  # longer than any period
 
 
 class SoundClient(Protocol):
@@ -22,6 +28,7 @@ class SoundClient(Protocol):
 
     name: str
     away: bool
+    lost: str
     break_at: int | None
 
     @property
@@ -34,6 +41,13 @@ class SoundClient(Protocol):
     def rate_hz(self) -> int: ...
     @property
     def heard(self) -> str: ...
+    @property
+    def knows_band(self) -> bool: ...
+    @property
+    def reference(self) -> str: ...
+    @property
+    def speaker(self) -> str: ...
+    def round_trip_samples(self) -> int: ...
     def open(self) -> object: ...
     def is_heard(self) -> bool: ...
     def time_us(self) -> int: ...
@@ -44,8 +58,11 @@ class JackSource(AudioSource):
     """The audio input of a ``JackClient``, live.
 
     A server that goes is no end: ``read`` gives nothing until it is back, ``breaks`` counts where sound broke off and
-    began, and the time in between is counted in ``lost_samples``. A graph that changes its rate raises ``RateChanged``
+    began, and the time in between is counted in ``lost_samples``. Where the client waits for nobody, ``read`` raises DeviceLost
+    once all was read, as it does then for a source that left the graph. A graph that changes its rate raises ``RateChanged``
     once all that came before was read; ``follow_rate`` goes on.
+
+    ``backing``: what is played, for a client that has a port for it; to be set before ``open``. The source ends TAIL_S after it.
     """
 
     name = "JACK input"
@@ -54,6 +71,7 @@ class JackSource(AudioSource):
     def __init__(self, client: SoundClient) -> None:
         self._client = client
         self._open = False
+        self.backing: Backing | None = None
 
     # ---- birth and death -----------------------------------------------------------------------
 
@@ -65,7 +83,9 @@ class JackSource(AudioSource):
             self._client.open()
         self._exchange = self._client.exchange
         self.sample_rate = rate = int(self._client.rate_hz)
-        self._block = np.zeros(int(READ_S * rate), np.float32)
+        self._make_blocks(rate)
+        self._gate, self._ends = 0, None  # the sample with which the stream begins, and that with which it ends
+        self._have_song()
         self._meter = RateMeter(rate)
         self._origin_s: float | None = None
         self._clock_starts = self._stream_starts = True
@@ -76,10 +96,26 @@ class JackSource(AudioSource):
         self._still_s, self._cycle_us = time.monotonic(), -1
         self._open = True
 
+    def _make_blocks(self, rate: int) -> None:
+        self._block = np.zeros(int(READ_S * rate), np.float32)
+        self._beside = np.zeros_like(self._block) if self._client.knows_band else None
+        self._given = 0
+
+    def _have_song(self) -> None:
+        """The song at the graph's rate."""
+        self._song_samples = 0
+        if (song := self.backing) is not None:
+            from rt_melody.kernels.resample import converted
+
+            samples = song.samples if song.sample_rate == self.sample_rate else converted(song.samples, song.sample_rate, self.sample_rate)
+            self._song_samples = len(samples)
+            self._exchange.have_song(samples, song.loops)
+
     def close(self) -> None:
         """Leave the graph, unless the MIDI port still plays. Idempotent."""
         if self._open:
             self._open = False
+            self._exchange.play_song(None)
             self._client.release("sound")
 
     # ---- reading -------------------------------------------------------------------------------
@@ -89,17 +125,28 @@ class JackSource(AudioSource):
         if not self._open:
             return None
         deadline_s = time.monotonic() + timeout_s
+        self._given = 0
         while True:
+            if self._ends is not None and self.position_samples >= self._ends:
+                return None
             self._note_breaks()
-            given = self._exchange.read(self._block[: self._until_break()])
+            given = self._given = self._read_from_gate()
             if given:
                 self._start_clock_if_asked(given)
                 return self._block[:given]
+            self._raise_if_lost()
             self._raise_if_rate_changed()
             left_s = deadline_s - time.monotonic()
             if left_s <= 0.0:
                 return self._block[:0]
             self._client.wakeup.wait(left_s)
+
+    def _read_from_gate(self) -> int:
+        if self._exchange.position < self._gate:
+            self._exchange.skip(self._gate - self._exchange.position)
+            if self._exchange.position < self._gate:  # what comes meanwhile is before it too
+                return 0
+        return self._exchange.read(self._block[: self._until_break()], self._beside)
 
     def _until_break(self) -> int:
         """How many samples one read may give: what came before the server went, and after, are two blocks."""
@@ -134,6 +181,10 @@ class JackSource(AudioSource):
             self._origin_s = time.perf_counter() - ago_s - arrived.written / self.sample_rate
             self._lost_at_origin = arrived.lost
 
+    def _raise_if_lost(self) -> None:
+        if lost := self._client.lost:
+            raise DeviceLost(f"the {self.name} was lost: {lost}; start it again, then run rt-melody again")
+
     def _raise_if_rate_changed(self) -> None:
         rate_hz = self._exchange.changed_rate
         if rate_hz not in (0, self.sample_rate) and not self._exchange.available:
@@ -147,21 +198,30 @@ class JackSource(AudioSource):
         ratio = rate_hz / self.sample_rate
         if self._origin_s is not None:
             self._origin_s += (self._exchange.arrived().lost - self._lost_at_origin) / self.sample_rate
+        self.sample_rate = rate_hz
+        self._gate, self._ends = round(self._gate * ratio), None if self._ends is None else round(self._ends * ratio)
+        self._have_song()  # while the callback keeps away
         self._exchange.follow_rate(rate_hz)
         self._lost_at_origin = self._exchange.arrived().lost
-        self.sample_rate = rate_hz
         if self._first_sample is not None:
             self._first_sample = round(self._first_sample * ratio)
         self._heard_from = self.position_samples
         self._client.break_at = None
-        self._block = np.zeros(int(READ_S * rate_hz), np.float32)
+        self._make_blocks(rate_hz)
         self._meter.reset(rate_hz)
 
     def skip_to_newest(self) -> int:
         return self._exchange.skip() if self._open else 0
 
     def start_clock(self) -> None:
+        """As AudioSource; the song begins, or its count-in, from the beginning where it was begun before."""
         self._clock_starts = self._stream_starts = True
+        if (song := self.backing) is None:
+            return
+        at = self._exchange.arrived().written + round((START_S + song.delay_s) * self.sample_rate)
+        self._gate = at + self._client.round_trip_samples()
+        self._ends = None if song.loops else self._gate + self._song_samples + round(TAIL_S * self.sample_rate)
+        self._exchange.play_song(at)
 
     # ---- what is known -------------------------------------------------------------------------
 
@@ -175,7 +235,26 @@ class JackSource(AudioSource):
 
     @property
     def position_samples(self) -> int:
-        return self._exchange.position if self._open else 0
+        return max(self._exchange.position, self._gate) if self._open else 0
+
+    @property
+    def reference(self) -> np.ndarray | None:
+        return None if self._beside is None or not self._open else self._beside[: self._given]
+
+    @property
+    def brings_reference(self) -> bool:
+        return self._client.knows_band
+
+    @property
+    def heard(self) -> str:
+        """What is heard, for the voice and for the band, and what plays, for people."""
+        of_band = f" and, for the band, to {self._client.reference}" if self._client.reference else ""
+        return (self._client.heard or "nothing yet") + of_band
+
+    @property
+    def played_on(self) -> str:
+        """What the song is played on, for people."""
+        return self._client.speaker or f"nothing yet (connect {self._client.name}:backing)"
 
     @property
     def lost_samples(self) -> int:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from rt_melody.realtime.control.desk import Desk, Orders
-from rt_melody.realtime.errors import DeviceError, SettingsError
+from rt_melody.realtime.errors import DeviceError, RtMelodyError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.panel.wire import pack
 from rt_melody.realtime.settings.files import asked_values
@@ -137,6 +137,8 @@ class Panel:
             return
         self._on_url(self._answer["url"])
         for line in self._answers:
+            if not line.endswith(b"\n"):  # it was killed amid a word
+                break
             asked = json.loads(line)
             try:
                 if "send" in asked:
@@ -145,7 +147,7 @@ class Panel:
                     self._desk.run(asked["run"])
                 elif "sound" in asked:
                     self._sound_wanted = asked["sound"]
-            except SettingsError as error:
+            except RtMelodyError as error:
                 self.send(alert=str(error))
         if not self._closing:
             self._tell(GONE)

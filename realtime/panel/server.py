@@ -9,7 +9,8 @@ Conventions
   ``LARGEST_BYTES`` at most. No script, style or picture of another origin is allowed in the page.
 * A page gets the whole state, then news as the music tells them, at intervals of ``TICK_S`` at least; every ``IDLE_TICK_S`` where it
   tells none. One that does not read misses news, and gets the whole state once it reads again; nobody waits for it.
-* Of what pages send, the newest value of each setting goes on to the music, as often.
+* Of what pages send, the newest value of each setting goes on to the music, as often. What cannot be understood or used is passed
+  over, and told to the page that sent it alone.
 
 aiohttp serves HTTP and web sockets in one package, which comes as a wheel for every platform that PyTorch has one for.
 """
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import time
 import webbrowser
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -34,12 +36,14 @@ from urllib.parse import quote
 
 from aiohttp import WSMsgType, web
 
-from rt_melody.realtime.control.desk import FOLLOW, PAUSE, PROFILE
+from rt_melody.realtime.control.desk import FOLLOW, LIVE, PAUSE, PROFILE
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
 from rt_melody.realtime.panel.browser import has_browser
 from rt_melody.realtime.panel.devices import find_devices, measure_round_trip
 from rt_melody.realtime.panel.state import PanelState
 from rt_melody.realtime.panel.takes import Takes
+from rt_melody.realtime.panel.wishes import read_wishes
+from rt_melody.realtime.settings import change_setting
 from rt_melody.realtime.settings.profiles import own_profiles
 
 LOOPBACK = "127.0.0.1"
@@ -54,8 +58,9 @@ NICE = 5
 LOADING_STEPS, LOADING_STEP_S = 50, 0.1  # for so long devices are not looked for while the music's end gets ready
 UNREAD_MOST = 40  # news that a page may leave unread: more than a second
 LINE_LIMIT = 1 << 22
+LONGEST_REFUSAL = 300  # letters
+RUN = "\0run"  # beside the names of settings: whether to listen
 COOKIE = "rt-melody"
-RUN = "\0run"  # among settings by their names: whether to listen
 STOPPING_STEPS, STOPPING_STEP_S = 100, 0.05  # for so long a session may take to end
 HERE = Path(__file__).parent / "page"
 FILES = {"/": ("index.html", "text/html"), "/panel.css": ("panel.css", "text/css"), "/panel.js": ("panel.js", "text/javascript")}
@@ -107,7 +112,11 @@ class Server:
         self.state = PanelState(Takes(folder))
         self.token, self.port = token, 0
         self._pages: set[Page] = set()
-        self._asked: dict[str, Any] = {}  # to be sent to the music: settings by name, the newest value
+        self._asked: dict[str, tuple[Any, Page | None]] = {}  # to be sent to the music: by name the newest value, and who asked
+        self._does: dict[str, Callable[[Any], object]] = {
+            "run": self._run, "record": self._record, "finish": self._finish, "rename": self._rename, "remove": self._remove,
+            "devices": self.look_for_devices, "setup": self._setup, "keep": self._keep, "trip": self._trip,
+        }  # fmt: skip
         self._out = out or sys.stdout
         self._with_sound = False
         self._looking: asyncio.Task[None] | None = None
@@ -176,7 +185,9 @@ class Server:
         try:
             async for message in socket:
                 if message.type == WSMsgType.TEXT:
-                    self._obey(message.data)
+                    self._obey(message.data, page)
+                elif message.type == WSMsgType.BINARY:
+                    _refuse(page, "a message was passed over: it must be text")
         finally:
             self._pages.discard(page)
             speaking.cancel()
@@ -194,27 +205,22 @@ class Server:
 
     # ---- what pages ask of the music -----------------------------------------------------------
 
-    def _obey(self, text: str) -> None:
-        """What cannot be understood is passed over: our own page sends none of it."""
-        with suppress(ValueError, TypeError, KeyError, AttributeError):
-            asked = cast("dict[str, Any]", json.loads(text))
-            for what, value in asked.items():
-                {
-                    "set": self._set, "run": self._run, "record": self._record, "finish": self._finish, "rename": self._rename,
-                    "remove": self._remove, "devices": self.look_for_devices, "setup": self._setup, "keep": self._keep,
-                    "trip": self._trip,
-                }[what](value)  # fmt: skip
+    def _obey(self, text: str, page: Page | None = None) -> None:
+        """What cannot be understood is passed over, as our own page sends none of it; the page that did is told why."""
+        wishes, refused = read_wishes(text)
+        for what, value in wishes:
+            if what == "set":
+                self._asked[value[0]] = value[1], page
+            else:
+                self._does[what](value)
+        for said in refused:
+            _refuse(page, said)
 
-    def _set(self, pair: list[Any]) -> None:
-        name, value = pair
-        if isinstance(name, str) and _is_plain(value):
-            self._asked[name] = value
+    def _run(self, running: bool) -> None:
+        self._asked[RUN] = running, None
 
-    def _run(self, running: Any) -> None:
-        self._asked[RUN] = bool(running)
-
-    def _record(self, with_sound: Any) -> None:
-        self._with_sound = bool(with_sound)
+    def _record(self, with_sound: bool) -> None:
+        self._with_sound = with_sound
         self.state.record(self._with_sound)
         self.say(sound=self._with_sound)
 
@@ -223,51 +229,52 @@ class Server:
         self.say(sound=False)
 
     def _rename(self, pair: list[Any]) -> None:
-        self.state.takes.rename(int(pair[0]), str(pair[1]))
+        self.state.takes.rename(*pair)
         self.state.put("takes", self.state.takes.told())
 
-    def _remove(self, number: Any) -> None:
-        self.state.takes.remove(int(number))
+    def _remove(self, number: int) -> None:
+        self.state.takes.remove(number)
         self.state.put("takes", self.state.takes.told())
 
-    def _setup(self, wanted: Any) -> None:
+    def _setup(self, wanted: bool) -> None:
         """Begin to guide the singer, while nothing is played; or no more."""
         if not wanted:
             self.state.cancel_setup()
             return
         self.state.begin_setup()
         if not self.state.paused:
-            self._paused_for_setup, self._asked[PAUSE] = True, True
+            self._paused_for_setup, self._asked[PAUSE] = True, (True, None)
 
-    def _keep(self, name: Any) -> None:
+    def _keep(self, name: str) -> None:
         """What the setup found, as a profile that is used from now on."""
-        name = str(name).strip()
+        name = name.strip()
         try:
             if self.state.keep_setup(name, datetime.date.today().isoformat()):
-                self._asked[PROFILE] = [name, *(chosen for chosen in self.state.profiles if chosen not in own_profiles())]
-                self._asked[FOLLOW] = name  # it was asked for last
+                others = [chosen for chosen in self.state.profiles if chosen not in own_profiles()]
+                self._asked[PROFILE] = [name, *others], None
+                self._asked[FOLLOW] = name, None  # it was asked for last
         except RtMelodyError as error:
             self.state.take({"alert": str(error)})
 
-    def _trip(self, output: Any) -> None:
+    def _trip(self, output: int | str | None) -> None:
         """Measure the round trip by that output, an index or a name; None: forget what came of it."""
         if output is None:
             self.state.put("trip", None)
-        elif isinstance(output, (int, str)) and not self.state.in_trip:
+        elif not self.state.in_trip:
             self.state.begin_trip()
             self._measuring = asyncio.create_task(self._measure_trip(output))
 
     async def _measure_trip(self, output: int | str) -> None:
         """While nothing else listens, since not every device lets two listen."""
         source, began_stopped = self.state.settings.source, self.state.is_stopped
-        self._asked[RUN] = False
+        self._asked[RUN] = False, None
         for _ in range(STOPPING_STEPS):
             if self.state.is_stopped:
                 break
             await asyncio.sleep(STOPPING_STEP_S)
         self.state.end_trip(await measure_round_trip(output, source.device, source.rate), output)
         if not began_stopped:
-            self._asked[RUN] = True
+            self._asked[RUN] = True, None
 
     def look_for_devices(self, _: Any = None) -> None:
         """What there is to listen to and to play on, now: shown once it is known."""
@@ -288,13 +295,21 @@ class Server:
             self._out.flush()
 
     def pass_on(self) -> None:
-        """To the music, what pages have asked for since the last time."""
+        """To the music, what pages have asked for since the last time. A value that does not fit is told to the page that sent it
+        alone; what only the music knows, it judges, and tells all."""
         asked, self._asked = self._asked, {}
-        for name, value in asked.items():
+        settings = self.state.settings
+        for name, (value, page) in asked.items():
             if name == RUN:
                 self.say(run=value)
-            else:
-                self.say(send=[name, value])
+                continue
+            try:
+                if name in LIVE:
+                    settings = change_setting(settings, name, value)
+            except SettingsError as error:
+                _refuse(page, str(error))
+                continue
+            self.say(send=[name, value])
 
     def tick_after(self, interval_s: float) -> None:
         """``tick``, where the last one is so long ago."""
@@ -306,7 +321,7 @@ class Server:
     def tick(self) -> None:
         """The news to all pages, and what they ask to the music."""
         if self._paused_for_setup and not self.state.in_setup:
-            self._paused_for_setup, self._asked[PAUSE] = False, False
+            self._paused_for_setup, self._asked[PAUSE] = False, (False, None)
         self.pass_on()
         if (now := self.state.takes.now) is not None and now.seconds:
             self.state.put("takes", self.state.takes.told())
@@ -316,12 +331,9 @@ class Server:
                 page.offer(text)
 
 
-def _is_plain(value: Any) -> bool:
-    """A word, a number, or a few of them."""
-    if isinstance(value, list):
-        parts = cast("list[Any]", value)
-        return len(parts) <= 4 and all(_is_plain(part) and not isinstance(part, list) for part in parts)
-    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 200)
+def _refuse(page: Page | None, said: str) -> None:
+    if page is not None:
+        page.offer(_as_json({"refused": said[:LONGEST_REFUSAL]}))
 
 
 def _as_json(told: dict[str, Any]) -> str:

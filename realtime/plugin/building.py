@@ -63,7 +63,7 @@ def find_engine() -> str:
     beside = Path(sys.executable).with_name(NAME)
     found = str(beside) if beside.exists() else shutil.which(NAME)
     if found is None:
-        raise DeviceError(f"the command {NAME} is not beside {sys.executable}, so the plugin could not start it; pip install rt-melody")
+        raise DeviceError(f"the command {NAME} is not beside {sys.executable}, so the plugin could not start it; install it there")
     return os.path.abspath(found)
 
 

@@ -21,7 +21,7 @@ from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings.base import did_you_mean
 from rt_melody.realtime.settings.notes import RETIRED
 from rt_melody.realtime.settings.root import FLAT, Settings, group_model
-from rt_melody.realtime.settings.yaml_guard import YamlRefused, load_bounded_yaml
+from rt_melody.realtime.settings.yaml_guard import MAX_BYTES, YamlRefused, load_bounded_yaml
 
 Values = dict[str, dict[str, Any]]  # by group and name
 COPIED = {("midi", "mpe"), ("midi", "bend_range_semitones")}  # from the performance, whatever a file says
@@ -31,7 +31,8 @@ FOLLOWING = {("notes", "drift_semitones")}  # from other settings, unless asked 
 def read_yaml(path: str | Path) -> dict[Any, Any]:
     """The mapping in a YAML file. Raises SettingsError for a file that cannot be read or holds no mapping."""
     try:
-        values = load_bounded_yaml(Path(path).read_bytes())
+        with open(path, "rb") as file:
+            values = load_bounded_yaml(file.read(MAX_BYTES + 1))  # a device has no end
     except YamlRefused as error:
         raise SettingsError(f"{path} cannot be used: {error}; rt-melody --print-config shows the form") from error
     except OSError as error:

@@ -16,7 +16,7 @@ class SourceSettings(SettingsModel):
 
     input: FileNames = option(["mic"], "mic, demo, - (a wav on stdin, or raw mono float32 with --rate), or audio files", metavar="INPUT", min_length=1, live=RESTART)
     device: Device = option(None, "the microphone: its number or part of its name, see --list-devices", metavar="NAME|INDEX", live=RESTART)
-    reference: Optional[FileName] = option(None, "the band that is heard beside the voice, which is taken out: for a recording another that begins with it, such as a karaoke track; for the microphone another input on which it comes as it is played, such as an output's monitor", metavar="FILE|DEVICE")
+    reference: Optional[FileName] = option(None, "the band that is heard beside the voice, which is taken out: for a recording another that begins with it, such as a karaoke track; for the microphone another input on which it comes as it is played, such as an output's monitor, or with --jack what gives it in the graph", metavar="FILE|DEVICE")
     reference_channel: Optional[int] = option(None, "the channel of the input, from 1, on which the band comes as it is played, such as an interface's loopback: it is taken out", metavar="N", ge=1, le=512)
     jack: bool = option(False, "listen and play in the graph of JACK or PipeWire, as one client; --device and --midi-out are then names in it")
     rate: Optional[int] = option(None, "sample rate in Hz, of raw samples on stdin or asked of the microphone", metavar="HZ", ge=1000, le=768000)

@@ -5,6 +5,7 @@ Conventions
 * A profile is a YAML file like that of ``--config``, of which it holds what it wants to say. ``--profile`` takes several: a later one
   wins over an earlier one, ``--config`` over all of them, options over everything.
 * The user's own lie in the platform's folder for configuration, and win over a preset of the same name.
+* Offered are those alone that can be used: a file of the user's may be damaged, or have a name that ``--profile`` does not take.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, cast
 
 from platformdirs import user_config_path
 
-from rt_melody.realtime.errors import OutputError, SettingsError
+from rt_melody.realtime.console import visible
+from rt_melody.realtime.errors import OutputError, RtMelodyError, SettingsError
 from rt_melody.realtime.settings.base import nearest
 from rt_melody.realtime.settings.files import Values, asked_values, make_settings, read_yaml
 from rt_melody.realtime.settings.root import FLAT, Settings
@@ -54,8 +56,9 @@ def find_profile(name: str) -> Path:
     """The file of a profile. Raises SettingsError with those that there are."""
     paths = profile_paths()
     if checked_name(name) not in paths:
-        near = nearest(name, paths)
-        way_out = f"did you mean {near}?" if near else f"choose from {', '.join(sorted(paths))}, or make one with rt-melody setup"
+        usable = [told[0] for told in told_profiles()]
+        near = nearest(name, usable)
+        way_out = f"did you mean {near}?" if near else f"choose from {', '.join(usable)}, or make one with rt-melody setup"
         raise SettingsError(f"there is no profile {name}; {way_out}")
     return paths[name]
 
@@ -90,24 +93,38 @@ def own_profiles() -> list[str]:
 
 
 def told_profiles() -> list[list[str]]:
-    """Each profile: its name, whose it is ("own" or "preset"), and the first line of its file."""
-    own = own_profiles()
-    return [[name, "own" if name in own else "preset", _first_line(path)] for name, path in sorted(profile_paths().items())]
+    """Each profile that can be used: its name, whose it is ("own" or "preset"), and the first line of its file."""
+    return [
+        [name, "preset" if path.parent == PRESETS else "own", _first_line(path)]
+        for name, path in sorted(profile_paths().items())
+        if _fault(name, path) is None
+    ]
+
+
+def _fault(name: str, path: Path) -> str | None:
+    """Why a profile cannot be used, in a sentence; None where it can."""
+    try:
+        checked_name(name)
+        if not path.is_file():  # a pipe would be waited for
+            return f"{path} is no file"
+        make_settings(path=path)
+    except RtMelodyError as error:
+        return str(error)
+    return None
 
 
 def _first_line(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return text.partition("\n")[0].lstrip("# ").strip()
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline().lstrip("# ").strip()
 
 
 def list_profiles() -> str:
-    """The profiles as text, each with the first line of its file."""
+    """The profiles as text, each with the first line of its file; of those that cannot be used, why."""
     lines = ["Profiles, for --profile NAME:"]
     lines += [f"  {name:<14} {first}" for name, _, first in told_profiles()]
-    return "\n".join([*lines, f"Your own lie in {profile_folder()}."]) + "\n"
+    lines.append(f"Your own lie in {profile_folder()}.")
+    faults = [f"  {visible(path.name, '')}: {fault}" for name, path in sorted(profile_paths().items()) if (fault := _fault(name, path))]
+    return "\n".join([*lines, *(["These cannot be used:", *faults] if faults else [])]) + "\n"
 
 
 def make_profile_folder() -> None:

@@ -44,7 +44,7 @@ def load_bounded_yaml(data: bytes) -> Any:
     Raises YamlRefused for what is too long, too deep or multiplies itself, and what PyYAML raises for what is no YAML.
     """
     if len(data) > MAX_BYTES:
-        raise YamlRefused(f"it has {len(data)} bytes, and settings at most {MAX_BYTES}")
+        raise YamlRefused(f"it has more than {MAX_BYTES} bytes, which no settings have")
     lines = data.replace(b"\0", b"").splitlines()  # of UTF-16 the half that matters
     if len(lines) > MAX_LINES:
         raise YamlRefused(f"it has {len(lines)} lines, and settings at most {MAX_LINES}")

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.types import NoteEvent, PitchFrame
+
+
+class TellsOfBand(Protocol):
+    """How a band that is known is taken out of the microphone, over the last second (``reference.BandCanceller``)."""
+
+    @property
+    def over_voice_db(self) -> float: ...
+    @property
+    def removed_db(self) -> float: ...
+    def brief(self) -> str: ...
 
 
 class EventSink:
@@ -16,6 +28,7 @@ class EventSink:
 
     name = "sink"
     is_output = True  # False for what only shows the player how it goes: alone it is no reason to go on
+    band: TellsOfBand | None = None  # that is taken out; the session says which
 
     def __init__(self) -> None:
         self._closed = False

@@ -18,6 +18,7 @@ from rt_melody.realtime.timing.background import BackgroundWriter
 from rt_melody.realtime.types import Brightness, KeyHeard, Loudness, NoteEvent, NoteOff, NoteOn, PitchBend, PitchFrame
 
 LINES_WAITING = 5000  # a minute or so of singing without frames
+BAND_EVERY_S = 1.0  # of stream time
 
 
 def from_settings(request: SinkRequest) -> list[EventSink]:
@@ -39,11 +40,13 @@ class JsonlSink(NoteSink):
     "loudness"    time_s, available_s, note, level_db
     "brightness"  time_s, available_s, note, brightness_hz
     "key"         time_s, available_s, tonic (0 is C), name; with --scale auto, when it changes
+    "band"        time_s, available_s, over_voice_db, removed_db; once a second, where a known band is taken out
     "frame"       time_s, available_s, f0_hz, voiced, confidence, voicing, level_db, brightness_hz
     ============  ==========================================================================
 
     A note_on that is slurred from the note before it says ``"legato": true`` besides, and comes before that
-    one's note_off.
+    one's note_off. ``over_voice_db`` is how far the band is thought to stand above the voice in the microphone, ``removed_db`` above
+    what is left of it, over the last second; ``removed_db`` under 1 means that nothing of the band was found, and nothing taken out.
 
     ``offset_s`` is added to ``time_s``. Frames come only with ``frames=True``. With ``label`` each object begins with "input": the label,
     to tell several inputs apart. The stream is not closed. A reader that has gone is an ``OutputError``.
@@ -65,14 +68,20 @@ class JsonlSink(NoteSink):
         self._with_frames = frames
         self._label = {} if label is None else {"input": label}
         self._clock = FileClock(offset_s)
+        self._band_due_s = BAND_EVERY_S
 
     def _begin(self, origin_s: float) -> None:
         self._clock.start(origin_s)
+        self._band_due_s = BAND_EVERY_S
 
-    _retime = _begin
+    def _retime(self, origin_s: float) -> None:
+        self._clock.start(origin_s)
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
+        if self.band is not None and frame.time_s >= self._band_due_s:
+            self._band_due_s = BAND_EVERY_S * (frame.time_s // BAND_EVERY_S + 1.0)
+            self._write("band", frame, over_voice_db=round(self.band.over_voice_db, 1), removed_db=round(self.band.removed_db, 1))
         if self._with_frames:
             self._write(
                 "frame",

@@ -15,11 +15,13 @@ from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.table import SinkRequest
+from rt_melody.realtime.sources.devices import NoOutputError
 
 if TYPE_CHECKING:
     from rt_melody.realtime.sinks.aloud import ListenSink
 
 DEMO_TIMBRE = "flute"
+NO_LOUDSPEAKER = "the demo needs no loudspeaker, and finds none here: it sings to the program, which writes down what it hears"
 ANSWER_S = 3.0  # in which an output that nobody asked for must have opened
 
 
@@ -42,20 +44,22 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
 def _if_there(make: Callable[[], ListenSink], say: Callable[[str], object]) -> ListenSink | None:
     """What ``make`` gives, if it does so before anybody would wonder; else why nothing will be heard is said."""
     made: list[ListenSink] = []
-    why = ["the audio output does not answer"]
+    why = ["nothing is heard of the demo, which goes on all the same: the audio output does not answer"]
 
     def attempt() -> None:
         try:
             made.append(make())
+        except NoOutputError:
+            why[0] = NO_LOUDSPEAKER
         except DeviceError as error:
-            why[0] = str(error)
+            why[0] = f"nothing is heard of the demo, which goes on all the same: {error}"
 
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(ANSWER_S)
     if made:
         return made[0]
-    say(f"the demo goes on unheard: {why[0]}")
+    say(why[0])
     return None
 
 

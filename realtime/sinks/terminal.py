@@ -59,7 +59,6 @@ class TerminalSink(EventSink):
         self._drawn = 0  # characters of the last line
         self._latency_ms = 0.0
         self._skips = 0
-        self.band: Callable[[], str] | None = None  # says how a band that is known is taken out
 
     def status(self, latency_ms: float, skips: int) -> None:
         """What the next drawing says of the session: latency in ms, skips so far."""
@@ -91,7 +90,7 @@ class TerminalSink(EventSink):
         return (
             f"{_meter(frame.level_db)} {frame.level_db:6.1f} dB  {self._pitch(frame)}"
             f"  latency {self._latency_ms:.0f} ms  skips {self._skips}{'  in ' + self._key if self._key else ''}"
-            f"{'  ' + self.band() if self.band else ''}"
+            f"{'  ' + self.band.brief() if self.band else ''}"
         )
 
     def _pitch(self, frame: PitchFrame) -> str:

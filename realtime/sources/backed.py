@@ -22,8 +22,9 @@ import numpy as np
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
+from rt_melody.realtime.sources.beside import BesideBand
 from rt_melody.realtime.sources.devices import AudioInput, close_stream, find_output
-from rt_melody.realtime.sources.microphone import SILENT_DEVICE_S, DeviceLost, MicrophoneSource, plausible_ms
+from rt_melody.realtime.sources.microphone import SILENT_DEVICE_S, DeviceLost, plausible_ms
 
 TAIL_S = 0.5  # listened to after the song's end
 PLAUSIBLE_S = 1.0  # PortAudio 19.6 reports 0 or weeks under JACK
@@ -72,26 +73,21 @@ class Player:
         self.position += len(out)
 
 
-class BackedMicrophone(MicrophoneSource):
-    """An audio input of this machine, live, while ``backing`` is played. See MicrophoneSource.
+class BackedMicrophone(BesideBand[Backing]):
+    """An audio input of this machine, live, while a ``Backing`` is played. See BesideBand.
 
     It ends TAIL_S after the song, unless that loops. ``open`` raises DeviceError for an output that cannot be had,
     ``read`` DeviceLost for one that goes.
     """
 
-    def __init__(
-        self,
-        backing: Backing,
-        device: str | int | None = None,
-        sample_rate: int | None = None,
-        channel: int | None = None,
-        block_samples: int = 0,
-        backend: Any = None,
-    ) -> None:
-        super().__init__(device, sample_rate, channel, block_samples, backend)
-        self.backing, self.one_clock, self.lead_s = backing, True, 0.0
-        self.output: AudioInput | None = None
-        self._speaker: Any = None  # the output's own stream, where it has one
+    one_clock, lead_s = True, 0.0
+    output: AudioInput | None = None
+    _speaker: Any = None  # the output's own stream, where it has one
+
+    @property
+    def backing(self) -> Backing:
+        """What is played."""
+        return self.known_by
 
     # ------------------------------------------------------------------ birth and death
 

@@ -11,6 +11,10 @@ from rt_melody.realtime.errors import DeviceError
 Source = TypeVar("Source", bound="AudioSource")
 
 
+class DeviceLost(DeviceError):
+    """A live input went away while it was in use. All that it had captured was read before this."""
+
+
 class RateChanged(DeviceError):
     """A live input now has another sample rate than it said. All of the old rate was read; ``follow_rate`` goes on."""
 
@@ -91,9 +95,19 @@ class AudioSource:
         return None
 
     @property
+    def brings_reference(self) -> bool:
+        """Whether it is this source that tells what is known of the band, block by block."""
+        return False
+
+    @property
     def trouble(self) -> str | None:
         """One sentence on what is wrong with a live input now; None where all is well. It comes and goes."""
         return None
+
+    @property
+    def relief(self) -> str:
+        """What is said when the newest trouble is over."""
+        return f"the {self.name} gives sound again"
 
     @property
     def measured_rate_hz(self) -> float | None:

@@ -43,6 +43,10 @@ class NoInputError(DeviceError):
     """There is nothing to hear with."""
 
 
+class NoOutputError(DeviceError):
+    """There is nothing to be heard by."""
+
+
 @dataclass(frozen=True, slots=True)
 class AudioInput:
     """One input device as PortAudio lists it."""
@@ -178,7 +182,7 @@ def find_output(device: str | int | None, backend: Any = None, beside: AudioInpu
     backend = backend or load_backend()
     outputs = list_audio_outputs(backend)
     if not outputs:
-        raise DeviceError("no audio output was found; plug one in")
+        raise NoOutputError("no audio output was found; plug one in")
     if device is not None:
         return _meant(device, outputs, "output")
     theirs = [host.get("default_output_device", -1) for host in backend.query_hostapis() if beside and host["name"] == beside.host_api]

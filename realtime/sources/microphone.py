@@ -7,7 +7,8 @@ Conventions
 * Times are when the samples reached this process, by its own clock; how long the device held them
   before that is ``input_latency_ms``, where it can be known.
 * Blocks are timed by ``time.perf_counter``: before Python 3.13 Windows' ``time.monotonic`` goes in steps of 15.6 ms.
-* Under JACK an input is another client's output: when that client goes, the input stays open and silent, and the graph is asked.
+* Under JACK an input is another client's output: when that client goes, the input stays open and silent. So the graph is asked
+  while it is silent, again and again, whoever waits for a return or not.
 * ``lost_samples`` counts what found the ring full. What the device itself dropped has no number; each
   report of it is counted in ``overflows``.
 * An input that is not heard at all at its beginning is told of, with what to look at and what the other inputs give.
@@ -32,7 +33,7 @@ import numpy as np
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.jack_watch import watch_jack
 from rt_melody.realtime.ring import RingBuffer
-from rt_melody.realtime.sources.base import AudioSource, RateChanged
+from rt_melody.realtime.sources.base import AudioSource, DeviceLost, RateChanged
 from rt_melody.realtime.sources.blocks import check_sample_rate, mix_down
 from rt_melody.realtime.sources.devices import AudioInput, abandon_stream, await_closing, close_stream, find_input, load_backend
 from rt_melody.realtime.sources.input_levels import OtherLevels
@@ -48,7 +49,8 @@ ZEROS_S = 3.0  # exact zeros for so long are no room that is quiet
 FAINT_S = 3.0  # nothing above FAINT_PEAK for so long at the beginning: no microphone hears so little
 FAINT_PEAK = 10.0 ** (-70.0 / 20.0)
 STILL_S = 1.0  # no callback for so long is told
-ZEROS_IN_GRAPH_S = 0.4  # under JACK, until it is asked whether the client that was heard is still there
+ZEROS_IN_GRAPH_S = 0.4  # under JACK, until it is asked whether the client that was heard is still there ...
+ASK_GRAPH_S = 0.5  # ... and so often from then on
 LEFT_GRAPH = "it left the JACK graph"
 MENDED_S = 3.0  # for so long it is told that the device was opened anew
 SILENT_DEVICE_S = 2.0  # no callback for so long: the device is gone ...
@@ -63,10 +65,6 @@ OPEN_ERRORS = {
     -9996: "{device} is no longer there; see --list-devices",
     -9985: "{device} is busy or was unplugged; close the program that uses it, or choose another --device",
 }
-
-
-class DeviceLost(DeviceError):
-    """The device went away while it was in use. All that it had captured was read before this."""
 
 
 class MicrophoneSource(AudioSource):
@@ -84,6 +82,7 @@ class MicrophoneSource(AudioSource):
 
     name = "microphone"
     live = True
+    asks_graph = True  # under JACK, whether the client that is heard is still there
 
     def __init__(
         self,
@@ -159,7 +158,7 @@ class MicrophoneSource(AudioSource):
         self._finished = False
         self._loss = self._away = ""  # why it was lost; what is said while it is waited for
         self._returned = False  # the next block is the first since it was away
-        self._graph = GraphWatch(self._opened_input()) if self._reconnect else None
+        self._graph = GraphWatch(self._opened_input()) if self.asks_graph else None
         self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
 
     def _start(self, backend: Any, info: AudioInput, rate: int) -> None:
@@ -179,6 +178,8 @@ class MicrophoneSource(AudioSource):
     def close(self) -> None:
         """Stop the device. What the ring still holds can no longer be read. Idempotent."""
         if self._stream is not None:
+            if self._graph is not None:
+                self._graph.close()
             self._stop_stream()
             self._wakeup.close()
 
@@ -298,15 +299,21 @@ class MicrophoneSource(AudioSource):
             if self._reconnect:
                 self._await_return()
                 return
-            raise DeviceLost(
-                f"the audio input {self._opened_input().full_name!r} was lost: {self._loss}; plug it in or start its sound service "
-                "again, then run rt-melody again"
-            )
+            raise DeviceLost(self._said_of_end(f"{self._opened_input().full_name!r} was lost: {self._loss}"))
+
+    def _said_of_end(self, lost: str) -> str:
+        """The sentence for an input that was lost for good: which, and why."""
+        way_out = "start it" if self._loss == LEFT_GRAPH else "plug it in or start its sound service"
+        return f"the audio input {lost}; {way_out} again, then run rt-melody again"
+
+    def _said_of_absence(self, lost: str) -> str:
+        """That for one that is waited for."""
+        return f"the audio input {lost}; singing is heard again once it is back"
 
     def _await_return(self) -> None:
         """Let go of the device, and have a process of its own look for it, which will hear it."""
         name, stream = self._opened_input().full_name, self._stream
-        self._away = f"the audio input {name!r} was lost: {self._loss}; singing is heard again once it is back"
+        self._away = self._said_of_absence(f"{name!r} was lost: {self._loss}")
         self._breaks += 1
         self._let_go(stream)
         self._loss, self._finished, self._latency = "", False, "high"
@@ -481,25 +488,44 @@ class MicrophoneSource(AudioSource):
 
 
 class GraphWatch:
-    """Whether the client that is heard is still in JACK's graph, asked on a thread of its own once it is silent."""
+    """Whether the client that is heard is still in JACK's graph, asked by a thread of its own while it is silent."""
 
     def __init__(self, info: AudioInput) -> None:
         self._name = info.name if "JACK" in info.host_api else ""
-        self._asked = self._left = False
+        self._silence: Silence | None = None
 
     def has_left(self, zeros_s: float) -> bool:
         """As far as is known, where nothing but zeros came for so long."""
         if zeros_s < ZEROS_IN_GRAPH_S or not self._name:
-            self._asked = self._left = False
-        elif not self._asked:
-            self._asked = True
-            threading.Thread(target=self._ask, name="jack-graph", daemon=True).start()
-        return self._left
+            self.close()
+            return False
+        if self._silence is None:
+            self._silence = Silence(self._name)
+        return self._silence.has_left
+
+    def close(self) -> None:
+        """Ask no longer."""
+        silence, self._silence = self._silence, None
+        if silence is not None:
+            silence.over.set()
+
+
+class Silence:
+    """One silence of the client ``name``: until it is ``over``, or the client ``has_left``, the graph is asked for it."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self.over, self.has_left = name, threading.Event(), False
+        threading.Thread(target=self._ask, name="jack-graph", daemon=True).start()
 
     def _ask(self) -> None:
-        if (watch := watch_jack()) is not None:
-            self._left = not watch.has_client(self._name)
-            watch.close()
+        if (watch := watch_jack()) is None:
+            return
+        while not (self.over.is_set() or watch.gone):  # without a server the device falls silent, which is noticed elsewhere
+            if not watch.has_client(self._name):
+                self.has_left = True
+                break
+            self.over.wait(ASK_GRAPH_S)
+        watch.close()
 
 
 def plausible_ms(latency_s: float) -> float | None:

@@ -5,14 +5,13 @@ An audio interface's loopback, a bus of a mixer, a port of a graph. Channels are
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
+from rt_melody.realtime.sources.beside import WithReference
 from rt_melody.realtime.sources.devices import AudioInput
-from rt_melody.realtime.sources.microphone import ALL_CHANNELS_UP_TO, MIX_SAMPLES, READ_S, RING_S, MicrophoneSource
+from rt_melody.realtime.sources.microphone import ALL_CHANNELS_UP_TO, MIX_SAMPLES, READ_S, RING_S
 from rt_melody.realtime.sources.mixing import Mix
 
 
@@ -46,25 +45,12 @@ class PairedRing(RingBuffer):
         super()._copy_out(place, out)
 
 
-class ReferencedMicrophone(MicrophoneSource):
-    """An audio input of this machine, live, whose ``reference_channel`` is the band; see MicrophoneSource. ``channel`` None:
+class ReferencedMicrophone(WithReference[int]):
+    """An audio input of this machine, live, of which the channel ``known_by`` is the band; see BesideBand. ``channel`` None:
     the mean of all others."""
 
-    def __init__(
-        self,
-        reference_channel: int,
-        device: str | int | None = None,
-        sample_rate: int | None = None,
-        channel: int | None = None,
-        block_samples: int = 0,
-        backend: Any = None,
-    ) -> None:
-        super().__init__(device, sample_rate, channel, block_samples, backend)
-        self.reference_channel = reference_channel
-        self._given = 0
-
     def _channels_to_open(self, info: AudioInput) -> int:
-        opened, wanted = super()._channels_to_open(info), self.reference_channel
+        opened, wanted = super()._channels_to_open(info), self.known_by
         if wanted > info.channels:
             raise DeviceError(f"reference channel {wanted} does not exist: {info.full_name!r} has channels 1 to {info.channels}")
         opened = max(opened, wanted)
@@ -81,17 +67,11 @@ class ReferencedMicrophone(MicrophoneSource):
     def _write(self, frames: np.ndarray, ring: RingBuffer) -> None:
         for start in range(0, len(frames), MIX_SAMPLES):
             piece = frames[start : start + MIX_SAMPLES]
-            self._pairs.write_pair(self._mix.down(piece, self._mono), piece[:, self.reference_channel - 1])
-
-    def read(self, timeout_s: float = 0.1) -> np.ndarray | None:
-        block = super().read(timeout_s)
-        self._given = 0 if block is None else len(block)
-        return block
+            self._pairs.write_pair(self._mix.down(piece, self._mono), piece[:, self.known_by - 1])
 
     def follow_rate(self) -> None:
         super().follow_rate()
         self._pairs.beside = np.zeros_like(self._block)
 
-    @property
-    def reference(self) -> np.ndarray | None:
-        return self._pairs.beside[: self._given] if self._ring else None
+    def _heard_beside(self) -> np.ndarray:
+        return self._pairs.beside

@@ -33,6 +33,12 @@ CLIENT = ctypes.create_string_buffer(f"rt-melody-{os.getpid()}".encode())  # Por
 CARD = re.compile(r" \(hw:\d+,\d+\)")  # ALSA's number of a card, which changes when it is plugged in again
 
 
+class Heard(MicrophoneSource):
+    """The input that is back. Whether its client leaves JACK's graph again is asked by the program that hears us."""
+
+    asks_graph = False
+
+
 def is_it(full_name: str, wanted: str) -> bool:
     """Whether an input of this name is the wanted one, in whatever socket it is now."""
     return CARD.sub("", full_name) == CARD.sub("", wanted)
@@ -42,7 +48,7 @@ def opened(wanted: Wanted, backend: Any) -> MicrophoneSource:
     """The input, open; raises DeviceError while it is not there."""
     for one in list_audio_inputs(backend):
         if is_it(one.full_name, wanted.full_name):
-            source = MicrophoneSource(one.index, wanted.rate, wanted.channel, wanted.block_samples, backend)
+            source = Heard(one.index, wanted.rate, wanted.channel, wanted.block_samples, backend)
             source.open()
             return source
     raise DeviceError(f"{wanted.full_name!r} is not there")

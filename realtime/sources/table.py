@@ -19,7 +19,7 @@ from rt_melody.realtime.settings import SourceSettings
 class SourceRequest:
     """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens; ``stop``
     is asked while a source waits for another program. ``jack``: the microphone is this, the audio input of a JACK client;
-    ``backing``: what is played beside the microphone."""
+    ``backing``: what is played beside the microphone, unless that is JACK's."""
 
     name: str
     settings: SourceSettings
@@ -31,13 +31,15 @@ class SourceRequest:
 
 def _microphone(request: SourceRequest) -> sources.AudioSource:
     s = request.settings
+    if request.jack is not None:
+        return request.jack
     if s.reference_channel is not None:
         return sources.ReferencedMicrophone(s.reference_channel, s.device, s.rate, s.channel)
-    if s.reference is not None and request.jack is None:
-        return sources.TwoInputMicrophone(s.reference, s.device, s.rate, s.channel)
+    if s.reference is not None:
+        return sources.TwoInputMicrophone(s.reference, s.device, s.rate, s.channel, reconnect=s.reconnect)
     if request.backing is not None:
         return sources.BackedMicrophone(request.backing, s.device, s.rate, s.channel)
-    return request.jack or sources.MicrophoneSource(s.device, s.rate, s.channel, ask_others=True, reconnect=s.reconnect)
+    return sources.MicrophoneSource(s.device, s.rate, s.channel, ask_others=True, reconnect=s.reconnect)
 
 
 def _demo(request: SourceRequest) -> sources.AudioSource:

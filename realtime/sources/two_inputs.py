@@ -7,17 +7,20 @@ Conventions
   silence, as in place of samples that come late for once.
 * Two clocks run apart, which the canceller follows. Where that has used up the samples at hand, so that they came late
   LATE_BLOCKS times within LATE_S, or they pile up, the reading slips by steps of SLIP_S, and the canceller learns the way anew.
-* An input that is lost, or refuses to go on, is told of once; from then on there is silence in its place.
+* Where it is lost the music goes on, with silence in its place. With ``reconnect`` it is waited for as the microphone is, and what is
+  then given beside what is found anew after either was away. Without, or where its rate no longer fits, it is told of once.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Union
 
 import numpy as np
 
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.sources.base import RateChanged
+from rt_melody.realtime.sources.beside import WithReference
 from rt_melody.realtime.sources.microphone import READ_S, STILL_S, MicrophoneSource
 
 LOOK_S = 0.5
@@ -32,6 +35,17 @@ class SecondInput(MicrophoneSource):
     """The band's input: a MicrophoneSource whose newest seconds can be read again."""
 
     name = "reference"
+
+    def _said_of_end(self, lost: str) -> str:
+        return f"the reference {lost}"
+
+    def _said_of_absence(self, lost: str) -> str:
+        return f"the band is not taken out: the reference {lost}; the music goes on, and the band is taken out once it is back"
+
+    @property
+    def absence(self) -> str:
+        """What is said while it is waited for; empty where it is there."""
+        return self._away
 
     def open_beside(self, microphone: MicrophoneSource) -> None:
         """Open it at the microphone's rate. Raises DeviceError, also where it is the microphone itself."""
@@ -78,28 +92,20 @@ class SecondInput(MicrophoneSource):
         return self._opened_input().full_name
 
 
-class TwoInputMicrophone(MicrophoneSource):
-    """An audio input of this machine, live, beside another, ``reference_device``, on which the band comes; see
-    MicrophoneSource. ``open`` raises DeviceError for either."""
+class TwoInputMicrophone(WithReference[Union[str, int]]):
+    """An audio input of this machine, live, beside another, the device ``known_by``, on which the band comes; see BesideBand.
+    ``open`` raises DeviceError for either."""
 
-    def __init__(
-        self,
-        reference_device: str | int,
-        device: str | int | None = None,
-        sample_rate: int | None = None,
-        channel: int | None = None,
-        block_samples: int = 0,
-        backend: Any = None,
-    ) -> None:
-        super().__init__(device, sample_rate, channel, block_samples, backend)
-        self.reference_device = reference_device
-        self.band: SecondInput | None = None
-        self.slips, self._lost = 0, ""
+    band: SecondInput | None = None
+    slips, _lost = 0, ""
+    _of_band = False  # whether the newest trouble was the band's
 
     def open(self) -> None:
         """As MicrophoneSource, and the other input. Raises DeviceError."""
         super().open()
-        band = SecondInput(self.reference_device, self.sample_rate, block_samples=self._block_samples, backend=self._backend)
+        band = SecondInput(
+            self.known_by, self.sample_rate, block_samples=self._block_samples, backend=self._backend, reconnect=self._reconnect
+        )
         try:
             band.open_beside(self)
         except DeviceError:
@@ -113,6 +119,10 @@ class TwoInputMicrophone(MicrophoneSource):
         self._given, self._ahead, self._least = 0, None, math.inf
         self._looked_samples = 0
         self._late_at: list[int] = []  # positions at which samples of the band had not come yet
+        self._breaks_seen = self._breaks_of_both()
+
+    def _breaks_of_both(self) -> int:
+        return self.breaks + (self.band.breaks if self.band is not None else 0)
 
     def close(self) -> None:
         if self.band is not None:
@@ -123,7 +133,6 @@ class TwoInputMicrophone(MicrophoneSource):
 
     def read(self, timeout_s: float = 0.1) -> np.ndarray | None:
         block = super().read(timeout_s)
-        self._given = 0 if block is None else len(block)
         if self._given and not self._lost:
             self._pair(self._given)
         return block
@@ -134,11 +143,17 @@ class TwoInputMicrophone(MicrophoneSource):
         assert band is not None, "open has made it"
         try:
             band.take_in()
+        except RateChanged as error:
+            self._lost = error.change
+            return
         except DeviceError as error:
             self._lost = str(error)
             return
+        if self._breaks_seen != self._breaks_of_both():
+            self._begin_pairing()
+            self._given = count
         at, out = self.position_samples, self._beside[:count]
-        ahead = self._find_place(band.taken - at, count)
+        ahead = None if band.absence else self._find_place(band.taken - at, count)
         if ahead is None or band.taken - at - ahead + count > band.held_samples:
             out[:] = 0.0
             return
@@ -182,21 +197,34 @@ class TwoInputMicrophone(MicrophoneSource):
 
     # ------------------------------------------------------------------ what is known
 
-    @property
-    def reference(self) -> np.ndarray | None:
-        return None if self._lost or not self._ring else self._beside[: self._given]
+    def _heard_beside(self) -> np.ndarray | None:
+        return None if self._lost else self._beside
 
     @property
     def trouble(self) -> str | None:
         """As MicrophoneSource; else what is wrong with the other input."""
-        trouble = super().trouble
-        if trouble or self._stream is None or self.band is None:
-            return trouble
+        if trouble := super().trouble:
+            self._of_band = False
+        elif trouble := self._trouble_of_band():
+            self._of_band = True
+        return trouble
+
+    def _trouble_of_band(self) -> str | None:
+        if self._stream is None or self.band is None:
+            return None
         if self._lost:
-            return f"the band is not taken out any more: {self._lost}"
+            return f"the band is not taken out any more: {self._lost}; the music goes on, and rt-melody started anew takes it out again"
+        if self.band.absence:
+            return self.band.absence
         return f"nothing comes from the reference {self.band.full_name!r} any more" if self.band.is_still else None
+
+    @property
+    def relief(self) -> str:
+        return "the reference gives sound again" if self._of_band else super().relief
 
     @property
     def notice(self) -> str | None:
         """That the band was not taken out to the end."""
-        return f"the band was not taken out to the end: {self._lost}" if self._lost else None
+        if self._lost:
+            return f"the band was not taken out to the end: {self._lost}"
+        return self.band.absence if self.band is not None and self.band.absence else None

@@ -64,7 +64,8 @@ class PipeWire:
         need_jack_client()
         library = find_libjack()
         runtime, config = folder / "runtime", folder / "config" / "pipewire" / "pipewire.conf.d"
-        runtime.mkdir(mode=0o700), config.mkdir(parents=True)
+        runtime.mkdir(mode=0o700)
+        config.mkdir(parents=True)
         (config / "rig.conf").write_text(CONFIG)
         self.env = {
             name: value for name, value in os.environ.items() if name not in ("JACK_DEFAULT_SERVER", "LD_PRELOAD", "LD_LIBRARY_PATH")

@@ -1,4 +1,5 @@
-"""``--backing`` and ``--reference`` on real audio: a song is played into a room, by the program or by another, and a singer heard in it."""
+"""``--backing`` and ``--reference`` on real audio: a song is played into a room, by the program or by another, and a singer heard in it;
+through PortAudio, and in the graph."""
 
 from __future__ import annotations
 
@@ -57,13 +58,14 @@ def phrase_s(phrase) -> float:
     return len(phrase.samples) / SAMPLE_RATE
 
 
-def test_the_singer_is_heard_in_the_room_in_which_the_program_plays(jack_server, studio, run_melody, children, tmp_path):
+@pytest.mark.parametrize("jack", ([], ["--jack"]), ids=("PortAudio", "--jack"))
+def test_the_singer_is_heard_in_the_room_in_which_the_program_plays(jack, jack_server, studio, run_melody, children, tmp_path):
     paths = [str(tmp_path / "voice.npy"), str(tmp_path / "room.npy")]
     room = Talker([sys.executable, str(HERE / "jack_room.py"), "room", *paths], jack_server.env)
     children.append(room)
     room.expect("ready", 20)
     options = ("--device", "room", "--output-device", "room", "--backing", "song.wav", "--csv", "take.csv", "--midi-file", "take.mid")
-    program = run_melody("--input", "mic", *options, env={**os.environ, **jack_server.env})
+    program = run_melody("--input", "mic", *jack, *options, env={**os.environ, **jack_server.env})
     room.expect("singing", 60, program)
     assert program.wait(BEFORE_S + REPEATS * phrase_s(studio) + 30) == 0, program.stderr
     assert "playing song.wav" in program.stderr and "a clock of its own" not in program.stderr
@@ -75,7 +77,10 @@ def test_the_singer_is_heard_in_the_room_in_which_the_program_plays(jack_server,
     assert rows["time_s"][-1] == pytest.approx(BEFORE_S + REPEATS * phrase_s(studio) + TAIL_S, abs=0.15), "it ends with the song"
 
 
-def test_the_singer_is_heard_while_another_program_plays_what_comes_by_another_input(jack_server, studio, run_melody, children, tmp_path):
+@pytest.mark.parametrize("jack", ([], ["--jack"]), ids=("PortAudio", "--jack"))
+def test_the_singer_is_heard_while_another_program_plays_what_comes_by_another_input(
+    jack, jack_server, studio, run_melody, children, tmp_path
+):
     paths = [str(tmp_path / "voice.npy"), str(tmp_path / "room.npy")]
     room = Talker([sys.executable, str(HERE / "jack_room.py"), "room", *paths], jack_server.env)
     children.append(room)
@@ -85,7 +90,7 @@ def test_the_singer_is_heard_while_another_program_plays_what_comes_by_another_i
     children.append(player := VirtualMicrophone(jack_server, soundfile.read(tmp_path / "song.wav")[0], tmp_path, "player"))
     subprocess.run(["jack_connect", "player:voice", "room:speaker"], env={**os.environ, **jack_server.env}, check=True, timeout=10)
     options = ("--device", "room", "--reference", "player", "--csv", "take.csv")
-    program = run_melody("--input", "mic", *options, env={**os.environ, **jack_server.env})
+    program = run_melody("--input", "mic", *jack, *options, env={**os.environ, **jack_server.env})
     wait_until(lambda: "for the band, to player" in program.stderr or program.process.poll() is not None, 60, "the two inputs")
     program.assert_running()
     time.sleep(1.0)  # of silence, in which it is seen what lies beside what

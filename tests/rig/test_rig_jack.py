@@ -179,7 +179,8 @@ def test_a_server_that_is_restarted_is_joined_again_and_played_on(mortal_jack_se
     wait_until(lambda: perform([(0.0, m) for _, m in first.messages]).note_ons >= 2, 20, "two notes")
     server.process.send_signal(how)
     server.process.wait(5)
-    singer.kill(), first.kill()  # what outlives a server takes the signals that are meant for a client of its name
+    singer.kill()  # what outlives a server takes the signals that are meant for a client of its name
+    first.kill()
     wait_until(lambda: "the JACK server is gone" in program.stderr, 3, "the loss to be told")
     server.process = server._start(["-r"])
     wait_until(lambda: "the JACK server is back, at 48000 Hz" in program.stderr, 10, "the return to be told")
@@ -332,7 +333,8 @@ def test_a_synthesiser_that_was_restarted_is_connected_and_told_all_again(graph,
     server, env = graph
     singer = VirtualMicrophone(server, clicks(6), tmp_path, times=20)
     children.append(singer)
-    (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
     first = MidiRecorder(server, tmp_path / "one", "nobody:out")  # waits to be connected
     children.append(first)
     program = start_melody(children, tmp_path, env, "jack", "threshold", "singer", "frames.txt", "recorder")
@@ -354,7 +356,8 @@ def test_a_synthesiser_that_was_restarted_is_connected_and_told_all_again(graph,
 
 def test_a_microphone_that_leaves_the_graph_and_returns_is_told_and_heard_again(graph, tmp_path, children):
     server, env = graph
-    (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
     recorder = MidiRecorder(server, tmp_path)
     children.append(recorder)
     children.append(VirtualMicrophone(server, clicks(6), tmp_path / "one", times=20))

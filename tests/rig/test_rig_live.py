@@ -232,6 +232,44 @@ def test_a_dead_sound_server_is_told_in_a_sentence(mortal_jack_server, microphon
     assert_files_are_whole(tmp_path)
 
 
+@pytest.mark.parametrize("sings", [True, False], ids=["singing", "silent"])
+@pytest.mark.parametrize("way", [(), ("--jack",)], ids=["PortAudio", "JACK"])
+def test_a_microphone_that_leaves_the_graph_and_is_not_waited_for_ends_the_program(
+    jack_server, microphone, recorder, run_melody, tmp_path, way, sings
+):
+    """Though the input stays open and gives zeros, as a silent one does: status 2, one sentence, the note ended, files whole."""
+    samples = held_note(LONG_NOTE, 30.0, VOICE_RATE)
+    options = ("--midi-file", "taken.mid", "--csv", "taken.csv", "--no-reconnect", *way)
+    running = Take(jack_server, microphone, recorder, run_melody, samples if sings else np.zeros_like(samples), VOICE_RATE, *options)
+    if sings:
+        running.wait_for_note()
+    else:
+        time.sleep(4.0)  # long after the graph was asked for the first time
+    killed_s = time.monotonic()
+    running.mic.kill()
+    wait_until(lambda: "left the JACK graph; start it again" in running.program.stderr, 10, "the loss to be said")
+    print(f"said after {time.monotonic() - killed_s:.2f} s")
+    assert running.program.wait(20) == 2, running.program.stderr
+    assert "Traceback" not in running.program.stderr and "singer" in running.program.stderr
+    wait_until(lambda: running.performance().notes_left_on == 0, 2, "the note-off")
+    written = perform(messages_of(tmp_path / "taken.mid"))
+    assert (written.note_ons, written.notes_left_on) == (int(sings), 0) and len(read_csv(tmp_path / "taken.csv")) > 20
+
+
+@pytest.mark.parametrize("reconnect", [True, False])
+def test_a_server_that_dies_in_silence_is_said(mortal_jack_server, microphone, recorder, run_melody, reconnect):
+    """By a client of the graph, with and without waiting for it."""
+    options = ("--jack",) if reconnect else ("--jack", "--no-reconnect")
+    running = Take(mortal_jack_server, microphone, recorder, run_melody, np.zeros(30 * VOICE_RATE, np.float32), VOICE_RATE, *options)
+    time.sleep(3.0)
+    mortal_jack_server.kill()
+    wait_until(lambda: "the JACK server is gone; " in running.program.stderr, 10, "the loss to be said")
+    if reconnect:
+        running.program.assert_running()
+    else:
+        assert running.program.wait(20) == 2 and "Traceback" not in running.program.stderr, running.program.stderr
+
+
 def test_a_sound_server_that_comes_back_is_played_on(mortal_jack_server, microphone, recorder, run_melody, tmp_path, children):
     """Sound through PortAudio and a MIDI port of our own; what was heard before is kept, and times go on."""
     server = mortal_jack_server

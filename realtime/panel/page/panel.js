@@ -24,6 +24,7 @@ function take(told) {
   if (told.frames) addFrames(told.frames);
   for (const event of told.events || []) addEvent(event);
   if (told.posterior) addHeat(told.posterior);
+  if (told.refused) toast(told.refused); // what this page alone has asked for
   for (const name of Object.keys(shown)) if (name in told) { const before = shown[name]; shown[name] = told[name]; refresh(name, before, told.whole); }
 }
 
