@@ -53,6 +53,7 @@ FIGURES = {
     "file_without_start_cpu_s": "the same, s of CPU",
     "peak_mb": "peak memory of a file run, MB",
 }
+EXPLAINED = "\N{MULTIPLICATION SIGN} "  # begins what pip explains
 SHORT_S = 1.0  # of the recording that costs little more than its start
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -116,10 +117,12 @@ def _said(name: str, words: Sequence[str]) -> bytes:
 
 
 def _reason(words: str) -> str:
-    """The line that tells most of an error: the last that begins as one and says more, else the last of all."""
+    """The line that tells most of an error: the last that begins as one and says more than a name, such as pip's
+    ``error: metadata-generation-failed``; else pip's first explanation; else the last of all."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    telling = [line for line in lines if line.lower().startswith(("error", "fatal")) and not line.endswith(":")]
-    return (telling or lines or ["nothing"])[-1]
+    telling = [line for line in lines if line.lower().startswith(("error", "fatal")) and " " in line.partition(": ")[2]]
+    explained = [line[2:] for line in lines if line.startswith(EXPLAINED)]
+    return (telling[-1:] or explained[:1] or lines[-1:] or ["nothing"])[0]
 
 
 def _unpack(archive: bytes, folder: Path) -> None:

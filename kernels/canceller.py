@@ -20,9 +20,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from rt_melody.kernels.compiled import compiled
+from rt_melody.kernels.compiled import part as made_of
 
 SAMPLE_RATE = 16000
 BLOCK = 320  # samples of a partition
@@ -47,7 +47,7 @@ WHOLE = "int64[::1]"
 # Two of the usual stages at a time, so that memory is gone through half as often. How many lie side by side, and how far apart
 # what meets is, are constants, without which the compiler has to look each time whether places overlap.
 
-_part = njit(fastmath=set(FAST))  # compiled into what calls it and kept with it
+_part = made_of(fastmath=FAST)
 
 
 def _twice_down(quarter: int, rows: int, width: int) -> Any:

@@ -34,6 +34,11 @@ def compiled(signature: str, fastmath: Iterable[str] = ()) -> Callable[[Kernel],
     return lambda function: _kept(lambda cache: njit(signature, cache=cache, nogil=True, fastmath=loose)(function))
 
 
+def part(fastmath: Iterable[str] = ()) -> Callable[[Kernel], Kernel]:
+    """What kernels are made of: compiled into each that calls it, for the kinds that it calls with, and kept with it."""
+    return njit(fastmath=set(fastmath) or False)
+
+
 def callback(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Numba's ``cfunc``, what C calls at its ``address``, cached likewise with the code of all that it calls."""
     return lambda function: _kept(lambda cache: cfunc(signature, cache=cache)(function))

@@ -184,10 +184,10 @@ def test_the_command_takes_it_out_too(microphone, voice, band, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--input", "sung.wav", "--reference", "gone.wav"], "gone.wav does not exist"),
+        (["--input", "sung.wav", "--reference", "gone.wav"], "--reference gone.wav: there is no such file"),
         (["--input", "sung.wav", "--reference", "short.wav"], "--reference short.wav lasts 1.0 s and the input 3.0 s; give the whole band"),
         (["--input", "sung.wav", "sung.wav", "--reference", "short.wav"], "is for the microphone or for one recording"),
-        (["--input", "sung.wav", "--reference", "Monitor of the loudspeaker"], "Monitor of the loudspeaker does not exist"),
+        (["--input", "sung.wav", "--reference", "Monitor of the loudspeaker"], "Monitor of the loudspeaker: there is no such file"),
         (["--input", "mic", "--reference", "short.wav"], "to sing over it give --backing short.wav"),
         (["--input", "sung.wav", "--reference", "short.wav", "--csv", "short.wav"], "--csv short.wav is also the reference short.wav"),
     ],

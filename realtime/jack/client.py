@@ -74,6 +74,10 @@ class JackClient:
         self.name, self._server, self._tell = name, server, tell
         self._wanted_source, self._channel, self._wanted_sinks = source, channel, list(sinks)
         self._wanted_reference, self._backing_out, self._wanted_speaker = reference, backing, speaker
+        self._references: list[str] = []  # found in the graph, as the sources are
+        self._speakers: list[str] = []
+        self._reference: Port | None = None  # our ports for the band: heard, and played
+        self._backing: Port | None = None
         self._given_library, self._reconnect = library, reconnect
         self._client: Client | None = None
         self._audio_in, self._midi_out = audio_in, midi_out
@@ -157,8 +161,8 @@ class JackClient:
         names = ["in"] if number == 1 else [f"in_{i + 1}" for i in range(number)]
         self._inputs: list[Port] = [client.inports.register(name) for name in names] if self._audio_in else []
         self._output: Port | None = client.midi_outports.register("out") if self._midi_out else None
-        self._reference: Port | None = client.inports.register("reference") if self._wanted_reference is not None else None
-        self._backing: Port | None = client.outports.register("backing") if self._backing_out else None
+        self._reference = client.inports.register("reference") if self._wanted_reference is not None else None
+        self._backing = client.outports.register("backing") if self._backing_out else None
         others = (library.pointer(port) if port else 0 for port in (self._output, self._reference, self._backing))
         self.exchange.attach(library.functions, library.pointer(client), [library.pointer(port) for port in self._inputs], *others)
         library.set_process(client, self.exchange)

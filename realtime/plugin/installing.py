@@ -46,10 +46,10 @@ def install(kinds: Sequence[str], system: bool, tell: Callable[[str], object]) -
 def closed_to_others(*programs: Path) -> Path | None:
     """What keeps other users from running one of these, a folder or the program itself; None where nothing does."""
     for program in programs:
-        for path in (program, program.resolve()):
-            for each in (*reversed(path.parents), path):
-                if not each.stat().st_mode & stat.S_IXOTH:
-                    return each
+        real = program.resolve()
+        for each in (*reversed(program.absolute().parents), *reversed(real.parents), real):
+            if not each.stat().st_mode & stat.S_IXOTH:
+                return each
     return None
 
 

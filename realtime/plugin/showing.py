@@ -16,7 +16,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from rt_melody.realtime.control.desk import Desk
+from rt_melody.realtime.control.desk import Desk, Orders
 from rt_melody.realtime.errors import RtMelodyError, SettingsError, missing_package
 from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.settings import Settings
@@ -31,6 +31,10 @@ WHERE = "auto"  # another instance may have the usual port
 
 class HostDesk(Desk):
     """Shows what the host has set, and takes nothing from a page."""
+
+    def show(self, settings: Settings) -> None:
+        """These are in force, and none of them was asked for by a page."""
+        self.put(Orders(settings))
 
     def send(self, name: str, value: Any = None) -> None:
         """Raises SettingsError."""
@@ -89,7 +93,7 @@ class InstancePanel:
     def change(self, settings: Settings) -> None:
         """The host has set them."""
         if settings is not self._desk.settings:
-            self._desk.put(settings)
+            self._desk.show(settings)
 
     def take(self, tracker: MelodyTracker, heard: Heard) -> None:
         """What the tracker heard."""
