@@ -34,7 +34,7 @@ def compiled(signature: str, fastmath: Iterable[str] = ()) -> Callable[[Kernel],
     return lambda function: _kept(lambda cache: njit(signature, cache=cache, nogil=True, fastmath=loose)(function))
 
 
-def part(fastmath: Iterable[str] = ()) -> Callable[[Kernel], Any]:
+def part(fastmath: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Any]:
     """What kernels are made of: compiled into each that calls it, for the kinds that it calls with, and kept with it."""
     return njit(fastmath=set(fastmath) or False)
 
