@@ -7,7 +7,7 @@ from pathlib import Path
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED_MODELS = {
     "live": WEIGHTS / "live.pt",  # the surest
-    "light": WEIGHTS / "light.pt",  # half the work, for slow machines
+    "light": WEIGHTS / "light.pt",  # half the arithmetic, for slow machines
 }
 SHIPPED = SHIPPED_MODELS["live"]
 

@@ -184,7 +184,7 @@ class SelfTest:
         if not pace.fits:
             self._fault(
                 f"This machine is too slow now: a hop of {pace.hop_ms:g} ms takes {pace.work_ms[1]:.1f} ms at p99; "
-                "end other programs, give it mains power, or halve the work with --light"
+                "end other programs, give it mains power, or hear with the light model, --light"
             )
         return measured
 

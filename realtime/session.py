@@ -371,7 +371,7 @@ class Session:
         self._tell_seldom(
             f"fell behind: {1000.0 * skipped / rate:.0f} ms of sound waited where {self.tracker.latency.bound_ms:g} ms may, "
             f"and were skipped ({_count(self.stats.skips, 'skip')} so far, {self.stats.skipped_s:.2f} s in all); "
-            "end other programs, halve the work with --light, or allow more with --latency-ms"
+            "end other programs, hear with the light model, --light, or allow more with --latency-ms"
         )
 
     def _tell_seldom(self, text: str) -> None:

@@ -300,5 +300,5 @@ def load_check(bound_ms: int, work_ms: float, worst_ms: float, hop_ms: float, sh
     seen = f"a hop of {hop_ms:g} ms takes {work_ms:.1f} ms, at worst {worst_ms:.1f}; {100 * share:.0f} % of one of {os.cpu_count()} cores"
     if worst_ms + hop_ms <= bound_ms and share < 0.9:
         return Check(f"{bound_ms} ms bound", OK, seen)
-    cure = "end other programs, use mains power, halve the work with --light, or sing with a larger --latency-ms"
+    cure = "end other programs, use mains power, hear with the light model, --light, or sing with a larger --latency-ms"
     return Check(f"{bound_ms} ms bound", FAULT if bound_ms >= USUAL_BOUND_MS else HINT, seen, cure)

@@ -33,7 +33,7 @@ class TrackingSettings(SettingsModel):
     priority: bool = option(True, "live, ask the system for real-time priority and locked memory")
     model: Optional[FileName] = option(None, "model file; default: the one that is shipped", metavar="FILE")
     trust_model: bool = option(False, "run the code that a model file of another origin holds")
-    light: bool = option(False, "hear with the light model, for slow machines: half the work, a little less sure", live=RESTART)
+    light: bool = option(False, "hear with the light model, for slow machines: half the arithmetic of the network, less sure over a band", live=RESTART)
 
     @property
     def chosen_model(self) -> str | None:
