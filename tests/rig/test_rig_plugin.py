@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
-import tempfile
 import threading
 import time
-from contextlib import suppress
 from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_plugin import chord, tracked
-from numba.core.caching import _CacheLocator
 from rig_ardour import Ardour, find_ardour
 from rig_fluidsynth import messages_of
 
-from rt_melody import kernels
 from rt_melody.benchmarks.rig.studio import HERE, RigMissing, end_with_parent, need_program, wait_until
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.plugin import building
@@ -232,96 +226,6 @@ def test_the_memory_has_no_name_and_no_other_user_can_open_it(host, song):
 
 
 OTHER_USER = 65534  # nobody
-OTHERS_ENGINE = """#!{python}
-import site, sys
-site.addsitedir({packages!r})
-sys.argv[0] = "rt-melody"
-from rt_melody.realtime.start import main
-sys.exit(main())
-"""
-OTHERS_HOST = """
-import os, site, sys
-packages, binary, sound, engine = sys.argv[1:]
-site.addsitedir(packages)
-from pathlib import Path
-import numpy as np
-from rt_melody.realtime.plugin.lv2_host import Lv2Host
-host = Lv2Host(Path(binary), 48000, 512)
-host.set("FREEWHEEL", 1.0)
-song = np.fromfile(sound, np.float32)
-for start in range(0, len(song), 512):
-    for sample, message in host.play(song[start : start + 512]):
-        print(sample, message.hex(), flush=True)
-for reach in ("fd/3", "mem", "kill"):
-    try:
-        os.kill(int(engine), 9) if reach == "kill" else os.open(f"/proc/{engine}/{reach}", os.O_RDWR)
-    except PermissionError:
-        print("refused", flush=True)
-print("done", flush=True)
-sys.stdin.read()
-host.close()
-"""
-
-
-def test_two_users_at_once_play_each_by_himself_and_neither_reaches_the_memory_of_the_other(plugin, host, song):
-    if os.geteuid() != 0:
-        pytest.skip("root alone can start the programs of another user")
-    before, packages = named_memory(), sysconfig.get_paths()["purelib"]
-    with tempfile.TemporaryDirectory(prefix="rtm-") as name:  # tmp_path is closed to others
-        folder, home = Path(name), Path(name) / "home"
-        folder.chmod(0o755)
-        home.mkdir()
-        os.chown(home, OTHER_USER, OTHER_USER)
-        shutil.copytree(plugin["lv2"], folder / "rt-melody.lv2")
-        song.tofile(folder / "song.f32")
-        other = {"user": OTHER_USER, "group": OTHER_USER, "extra_groups": [], "cwd": "/"}
-        environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)}
-        environment["RT_MELODY_PLUGIN_ENGINE"] = str(folder / "engine")
-        environment["NUMBA_CACHE_DIR"] = str(copied_kernels(home))
-        python = python_of_others(packages, env=environment, **other)
-        (folder / "engine").write_text(OTHERS_ENGINE.format(python=python, packages=packages))
-        (folder / "engine").chmod(0o755)
-        ours = host(RATE, 512)
-        until_a_note_sounds_in_a_bounce(ours, song)
-        (engine,) = engines()
-        words = [packages, str(folder / "rt-melody.lv2" / "rt-melody.so"), str(folder / "song.f32"), str(engine)]
-        command = [python, "-c", OTHERS_HOST, *words]
-        theirs = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **other)
-        assert theirs.stdin is not None and theirs.stdout is not None
-        told = [line.split() for line in iter(theirs.stdout.readline, "done\n") if line]
-        assert anew((int(words[0]), bytes.fromhex(words[1])) for words in told if len(words) == 2) == expected(song, 512)
-        assert told[-3:] == [["refused"]] * 3
-        their_engine = int(subprocess.run(["pgrep", "-P", str(theirs.pid)], capture_output=True, text=True).stdout)
-        assert os.stat(f"/proc/{their_engine}").st_uid == OTHER_USER
-        assert os.stat(f"/proc/{their_engine}/fd/3").st_ino != os.stat(f"/proc/{engine}/fd/3").st_ino
-        ours.restart()
-        assert bounce(ours, song, [512])[0] == expected(song, 512)
-        theirs.stdin.close()
-        theirs.wait(START_S)
-        assert not Path(f"/proc/{their_engine}").exists() and engines() == [engine] and named_memory() == before
-
-
-def copied_kernels(home: Path) -> Path:
-    """What was compiled, as if the other user had played before; without it his first start takes a minute."""
-    for compiled in Path(kernels.__file__).parents[1].rglob("__pycache__/*.nb?"):
-        target = home / _CacheLocator.get_suitable_cache_subpath(str(compiled.parents[1] / "any.py"))
-        target.mkdir(exist_ok=True)
-        shutil.copy(compiled, target)
-    for path in home.rglob("*"):
-        os.chown(path, OTHER_USER, OTHER_USER)
-    return home
-
-
-def python_of_others(packages: str, **other) -> str:
-    """An interpreter that another user can run, and that finds rt-melody; a skip where there is none."""
-    look = ["-c", f"import site; site.addsitedir({packages!r}); import rt_melody.realtime.start"]
-    for path in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
-        with suppress(OSError):  # it is closed to others, or not there
-            if subprocess.run([path, *look], capture_output=True, **other).returncode == 0:
-                return path
-    pytest.skip("another user can run no Python here that finds rt-melody")
-
-
 def named_memory() -> set[str]:
     """What of shared memory could be ours by its name."""
     return {path.name for path in Path("/dev/shm").iterdir() if "rt-m" in path.name or path.name.startswith("rtm")}
