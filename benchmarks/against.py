@@ -176,7 +176,7 @@ class Measurer:
         return [str(self._sounds.hops), str(self._sounds.rate), *([build.model] if build.model else [])]
 
     def _command(self, build: Build, path: Path) -> tuple[dict, float]:
-        model = ["--light"] if build.model == "light" else ["--model", build.model] if build.model else []
+        model = ["--model", build.model] if build.model else []
         return self._run(build, "file", "--input", str(path), "--csv", str(path.with_suffix(".csv")), "--quiet", *model)
 
     def _run(self, build: Build, *words: str) -> tuple[dict, float]:

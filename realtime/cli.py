@@ -22,8 +22,8 @@ from rt_melody.realtime.errors import DeviceError, OutputError, RtMelodyError, S
 from rt_melody.realtime.options import asked_for, make_parser
 from rt_melody.realtime.panel.browser import has_window
 from rt_melody.realtime.program import Program
-from rt_melody.realtime.settings import Settings, dump_settings, make_settings
-from rt_melody.realtime.settings.files import named_values
+from rt_melody.realtime.settings import Settings, dump_settings
+from rt_melody.realtime.settings.files import Values, read_settings
 from rt_melody.realtime.settings.profiles import list_profiles, profile_values
 from rt_melody.realtime.settings.synths import list_synths
 from rt_melody.realtime.signals import Stopped, stop_signals
@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
         return _copy_examples(Path(args.examples))
     if args.profile == ["list"]:
         return print_text(list_profiles())
-    settings = settings_of(args)
+    settings, asked = settings_of(args)
     if args.list_devices:
         return _list_devices(settings.midi.back_end)
     if args.panic is not None:
@@ -81,7 +81,6 @@ def _run(args: argparse.Namespace) -> int:
                 else _self_test(settings, args.self_test, args.loopback, signals.stop)
             )
             return status if signals.came is None else 128 + signals.came  # either has an end of its own
-        asked = named_values(settings, asked_for(args), args.config)
         return _run_program(Program(settings, signals, args.config, profiles=args.profile or [], asked=asked))
 
 
@@ -103,9 +102,9 @@ def _run_program(program: Program) -> int:
         raise Stopped(signals.came) from None  # what was raised at the signal was lost in a library
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """What a parsed command line asks for, its ``--config`` and ``--profile`` included."""
-    return make_settings(asked_for(args), args.config, say, profile_values(args.profile or []))
+def settings_of(args: argparse.Namespace) -> tuple[Settings, Values]:
+    """What a parsed command line asks for, its ``--config`` and ``--profile`` included; and, by groups, what of it is no profile's."""
+    return read_settings(asked_for(args), args.config, say, profile_values(args.profile or []))
 
 
 # ---- what is done at once -----------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from rt_melody.models.shipped import find_model
 from rt_melody.realtime.band import KnownBand, known_band, read_backing, read_reference, said_of_backing
 from rt_melody.realtime.checks import check_all, is_paced, jobs_for, make_folders, meant, name_in_graph
 from rt_melody.realtime.console import reader_has_gone, say
@@ -27,7 +28,7 @@ from rt_melody.realtime.errors import InputError, RtMelodyError, SettingsError, 
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.session import Session, SessionStats, close_all, closing
-from rt_melody.realtime.settings import VIRTUAL, DecoderSettings, Settings, TrackingSettings
+from rt_melody.realtime.settings import VIRTUAL, Settings
 from rt_melody.realtime.settings.files import Values
 from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
@@ -83,7 +84,7 @@ class Program:
         self.desk = Desk(self.settings, profiles=profiles, asked=known)
         self.live: list[EventSink] = []
         self._live_for: object = None  # what they were made from
-        self._tracker_for: tuple[TrackingSettings, DecoderSettings, bool] | None = None  # what the tracker was made from
+        self._tracker_for: object = None  # what the tracker was made from
         self.panel: Panel | None = None
         self._first_start = False  # it was told that the kernels are compiled
         self.session: Session | None = None  # the newest
@@ -373,8 +374,7 @@ class Program:
             before.change(self.settings)
             self._show_tracker(before)
             return before
-        same = before and self._tracker_for and self._tracker_for[0].chosen_model == self.settings.tracking.chosen_model
-        loaded = before.engine.model if before and same else None
+        loaded = before.engine.model if before and before.engine.model.path == find_model(self.settings.tracking.chosen_model) else None
         self._tracker_for = wanted
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, loaded, recorded)
         if self.band is not None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ import soundfile
 from rt_melody.realtime import cli, options, program
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError
-from rt_melody.realtime.settings import FLAT
+from rt_melody.realtime.settings import FLAT, files
 from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE = 16000
@@ -302,7 +303,7 @@ def test_an_interrupt_before_the_loop_is_no_traceback(monkeypatch, capsys):
     def interrupt(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "make_settings", interrupt)
+    monkeypatch.setattr(cli, "read_settings", interrupt)
     assert said(capsys) == (130, "", "")
 
 
@@ -442,3 +443,15 @@ def test_what_is_left_out_of_the_range_and_the_key_are_told(song, capsys):
         in said(capsys, "--input", song, "--csv", "a.csv", "--note-range", "C8", "G9")[2]
     )
     assert "; in G major" in said(capsys, "--input", "demo", "--csv", "a.csv", "--scale", "auto")[2]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of Unix")
+def test_settings_that_come_through_a_pipe_are_read_once(tmp_path, monkeypatch, capsys):
+    """Opened again it would be waited for in vain."""
+    read, opened = files.read_yaml, []
+    monkeypatch.setattr(files, "read_yaml", lambda path: opened.append(path) or (read(path) if len(opened) == 1 else {}))
+    os.mkfifo(tmp_path / "pipe")
+    threading.Thread(target=lambda: (tmp_path / "pipe").write_text("source:\n  channel: 7\n"), daemon=True).start()
+    status, _, told = said(capsys, "--config", str(tmp_path / "pipe"), "--input", "gone.wav", "--reference-channel", "7", "--csv", "x.csv")
+    assert status == 2 and "--reference-channel 7 is the channel of the voice too" in told
+    assert opened == [str(tmp_path / "pipe")]

@@ -23,7 +23,7 @@ from rt_melody.realtime.program import Program
 from rt_melody.realtime.session import Session
 from rt_melody.realtime.settings import FLAT, Settings, change_setting, make_settings, profiles
 from rt_melody.realtime.settings.base import NEXT_NOTE, NOW, RESTART
-from rt_melody.realtime.settings.files import named_values
+from rt_melody.realtime.settings.files import read_settings
 from rt_melody.realtime.signals import stop_signals
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
@@ -464,10 +464,10 @@ def test_a_profile_of_the_start_and_one_of_later_come_to_the_same(own, tmp_path)
     file = tmp_path / "mine.yaml"
     file.write_text("performance:\n  snap: 7\n")
     options = {"mode": "mono", "transpose": 2}
-    begun = make_settings(options, file, base=profiles.profile_values(["alto", "bass"]))
-    at_start = Desk(begun, profiles=["alto", "bass"], asked=named_values(begun, options, file))
-    plain = make_settings(options, file)
-    later = Desk(plain, asked=named_values(plain, options, file))
+    begun, asked = read_settings(options, file, base=profiles.profile_values(["alto", "bass"]))
+    at_start = Desk(begun, profiles=["alto", "bass"], asked=asked)
+    plain, asked = read_settings(options, file)
+    later = Desk(plain, asked=asked)
     later.use_profiles(["alto", "bass"])
     assert at_start.orders == later.orders and at_start.orders.kept == ("snap",)
     for desk in (at_start, later):

@@ -42,7 +42,8 @@ class Orders:
     panics: int = 0
     running: bool = True  # whether there should be a session at all
     profiles: tuple[str, ...] = ()  # that are played by, the later over the earlier
-    asked: Values = field(default_factory=dict[str, dict[str, Any]])  # by groups, what was asked for by name: it wins over profiles
+    said: Values = field(default_factory=dict[str, dict[str, Any]])  # by groups, what these say, as it was when they were chosen
+    asked: Values = field(default_factory=dict[str, dict[str, Any]])  # likewise, what was asked for by name: it wins over profiles
     kept: tuple[str, ...] = ()  # flat names of what the profiles would have otherwise
 
 
@@ -109,14 +110,14 @@ class Desk:
         """Let the profiles that are played by set what they say, whatever was asked for by name; with names those alone."""
 
         def change(now: Orders) -> Orders:
-            let_go = overruled(profile_values(names or now.profiles), now.asked, now.settings)
+            let_go = overruled(profile_values(names) if names else now.said, now.asked, now.settings)
             return _played_by(replace(now, asked=_without(now.asked, let_go)), now.profiles)
 
         self._give(change)
 
     def put(self, orders: Orders) -> None:
         """The settings of these orders again, as after a restart that could not be."""
-        self._give(lambda now: replace(now, settings=orders.settings, profiles=orders.profiles, asked=orders.asked, kept=orders.kept))
+        self._give(lambda now: replace(orders, paused=now.paused, panics=now.panics, running=now.running))
 
     def run(self, running: bool = True) -> None:
         """Begin to listen, or end the session. Of use where somebody waits for it to begin, as with the panel."""
@@ -154,21 +155,22 @@ def _turned(now: Orders, name: str, value: Any) -> Orders:
     """With that setting changed."""
     settings, place = change_setting(now.settings, name, value), FLAT[name]
     asked = {**now.asked, place.group: {**now.asked.get(place.group, {}), place.name: getattr(getattr(settings, place.group), place.name)}}
-    return replace(now, settings=settings, asked=asked, kept=_kept(now.profiles, asked, settings))
+    return replace(now, settings=settings, asked=asked, kept=_kept(now.said, asked, settings))
 
 
 def _played_by(now: Orders, names: Sequence[str], settings: Settings | None = None) -> Orders:
     """With those profiles; ``settings``: what comes of it, where that is known."""
+    said = profile_values(names)
     if settings is None:
-        settings = over_profiles(profile_values(names), now.asked)
+        settings = over_profiles(said, now.asked)
         if fixed := [name for name in FLAT if name not in LIVE and settings.flat(name) != now.settings.flat(name)]:
             said = f"profile {' '.join(names)} sets {', '.join(fixed)}, which cannot be changed while it plays"
             raise SettingsError(f"{said}; give it at the start, --profile {' '.join(names)}")
-    return replace(now, settings=settings, profiles=tuple(names), kept=_kept(names, now.asked, settings))
+    return replace(now, settings=settings, profiles=tuple(names), said=said, kept=_kept(said, now.asked, settings))
 
 
-def _kept(names: Sequence[str], asked: Values, settings: Settings) -> tuple[str, ...]:
-    return tuple(overruled(profile_values(names), asked, settings)) if names else ()
+def _kept(said: Values, asked: Values, settings: Settings) -> tuple[str, ...]:
+    return tuple(overruled(said, asked, settings)) if said else ()
 
 
 def _without(asked: Values, names: Sequence[str]) -> Values:

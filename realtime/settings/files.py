@@ -58,6 +58,17 @@ def make_settings(
     """Settings from flat ``options``, such as ``{"latency_ms": 20, "notes": {"on_ms": 30}}``, over a YAML file, over ``base``, values
     by group and name that were checked before. ``tell`` takes a sentence where the file is of an older version. Raises
     SettingsError, naming value, place and rule."""
+    return read_settings(options, path, tell, base)[0]
+
+
+def read_settings(
+    options: dict[str, Any] | None = None,
+    path: str | Path | None = None,
+    tell: Callable[[str], object] = lambda text: None,
+    base: Values | None = None,
+) -> tuple[Settings, Values]:
+    """As ``make_settings``; and besides, by groups, what in the settings ``options`` and the file name. A file is read once, which
+    may be a pipe."""
     options, stored = options or {}, {} if path is None else _brought_up_to_date(read_yaml(path), path, tell)
     asked, written = _grouped(options, None), _grouped(stored, path)
     base = base or {}
@@ -66,9 +77,11 @@ def make_settings(
         group: {name: value for layer in layers for name, value in layer.get(group, {}).items()} for group in {**base, **written, **asked}
     }
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except SettingsError as error:
         raise SettingsError(_told(error, asked, written, stored, path)) from error
+    named = {group: {**written.get(group, {}), **asked.get(group, {})} for group in {**written, **asked}}
+    return settings, {group: {name: getattr(getattr(settings, group), name) for name in names} for group, names in named.items()}
 
 
 def asked_values(settings: Settings) -> Values:
@@ -76,16 +89,6 @@ def asked_values(settings: Settings) -> Values:
     groups = {name: getattr(settings, name) for name in Settings.model_fields}
     asked = {name: {field: getattr(group, field) for field in group.model_fields_set} for name, group in groups.items()}
     return {name: values for name, values in asked.items() if values}
-
-
-def named_values(settings: Settings, options: dict[str, Any], path: str | Path | None = None) -> Values:
-    """Of ``settings``, by groups, what flat ``options`` and a YAML file name."""
-    asked, written = _grouped(options, None), _grouped({} if path is None else _brought_up_to_date(read_yaml(path), path, _nobody), path)
-    named = {group: {**written.get(group, {}), **asked.get(group, {})} for group in {**written, **asked}}
-    return {group: {name: getattr(getattr(settings, group), name) for name in names} for group, names in named.items()}
-
-
-def _nobody(_: str) -> None: ...
 
 
 def change_setting(settings: Settings, name: str, value: Any) -> Settings:
