@@ -22,6 +22,7 @@ from rt_melody.benchmarks.rig.studio import (
     Program,
     VirtualMicrophone,
     melody_command,
+    next_line,
     wait_until,
 )
 
@@ -275,7 +276,7 @@ def test_pipewires_graph_that_changes_its_rate_is_noticed_and_followed(pipewire,
         time.sleep(1)
         pipewire.set("clock.force-rate", 44100)
         changed_s = time.monotonic()
-        assert json.loads(process.stdout.readline()) == [44100]
+        assert json.loads(next_line(process)) == [44100]
         assert time.monotonic() - changed_s < 2.0
         time.sleep(3)
         pipewire.set("clock.force-rate", 48000)

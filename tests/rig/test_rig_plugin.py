@@ -17,7 +17,7 @@ from fake_plugin import chord, tracked
 from rig_ardour import Ardour, find_ardour
 from rig_fluidsynth import messages_of
 
-from rt_melody.benchmarks.rig.studio import HERE, RigMissing, end_with_parent, need_program, wait_until
+from rt_melody.benchmarks.rig.studio import HERE, LAST_WORDS, RigMissing, finished, need_program, next_line, tied, wait_until
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.plugin import building
 from rt_melody.realtime.plugin.lv2_host import Lv2Host
@@ -31,6 +31,7 @@ MOST = 1024
 OFF_WITHIN_S = 0.1
 CLAP_HOST, ARDOUR_SCRIPT = HERE / "clap_host.cpp", Path(__file__).parent / "ardour_plugin.lua"
 START_S = 300.0  # of an engine, on a machine that is busy
+SOON_S = 60.0  # what needs no engine to load
 HELD = 64  # a note that the demo song does not begin with
 
 
@@ -68,8 +69,7 @@ def host(plugin, children):
 
 def engines() -> list[int]:
     """Children of ours that are engines."""
-    listed = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "plugin host"], capture_output=True, text=True).stdout
-    return [int(pid) for pid in listed.split()]
+    return [int(pid) for pid in finished(["pgrep", "-P", str(os.getpid()), "-f", "plugin host"]).stdout.split()]
 
 
 def bounce(host: Lv2Host, sound: np.ndarray, sizes, band=None) -> tuple[list[tuple[int, bytes]], np.ndarray]:
@@ -89,6 +89,14 @@ def anew(messages) -> list[tuple[int, bytes]]:
     return list(dropwhile(lambda event: event[0] == 0 and event[1][0] & 0xF0 == 0x80, messages))
 
 
+def same(got, want) -> bool:
+    """As ``==``; AssertionError with where they part. Of two long lists pytest would say more, and take hours for it."""
+    here = next((i for i, (one, other) in enumerate(zip(got, want)) if one != other), min(len(got), len(want)))
+    there = f"of {len(got)} messages, {len(want)} expected, from number {here} on: {got[here : here + 5]}, not {want[here : here + 5]}"
+    assert here == len(got) == len(want), there
+    return True
+
+
 def expected(sound, wait, rate=RATE, **options):
     """What comes out of the plugin: the messages, late by its wait."""
     return [(sample + wait, message) for sample, message in tracked(sound, rate, **options) if sample + wait < len(sound)]
@@ -103,7 +111,7 @@ def test_the_compiler_reads_the_header_as_python_does(tmp_path):
     lines = [f"static_assert((long long){'RTM_' + name} == {value}LL, \"{name}\");" for name, value in LAYOUT.items()]
     source = tmp_path / "layout.cpp"
     source.write_text("\n".join([f'#include "{HEADER}"', *lines]))
-    done = subprocess.run([building.find_compiler(), "-fsyntax-only", str(source)], capture_output=True, text=True)
+    done = finished([building.find_compiler(), "-fsyntax-only", str(source)])
     assert done.returncode == 0, done.stderr
 
 
@@ -116,7 +124,7 @@ def test_midi_equals_what_track_plays_in_blocks_of_any_size_and_sound_is_in_line
     for sizes in ([64], [256], [1000], rng.integers(1, MOST + 1, 100).tolist()):
         got, out = bounce(plugin, song, sizes)
         assert plugin.latency_samples == BOUND + wait
-        assert got == expected(song, wait)
+        assert same(got, expected(song, wait))
         assert np.array_equal(out[BOUND + wait :], song[: -BOUND - wait]) and not out[: BOUND + wait].any()
         plugin.restart()
 
@@ -127,7 +135,7 @@ def test_a_band_at_the_side_chain_is_taken_out(plugin, host, song):
     song = song[: 3 * RATE]
     lv2, band = host(), chord(len(song), RATE)
     got, out = bounce(lv2, song + band, [512], band)
-    assert got == expected(song + band, MOST, band=band)
+    assert same(got, expected(song + band, MOST, band=band))
     assert np.array_equal(out[BOUND + MOST :], (song + band)[: -BOUND - MOST])
 
 
@@ -137,9 +145,9 @@ def test_parameters_two_instances_bypass_and_panic(host, song):
     high.set("MODE", 3.0)
     high.set("DIRECT", 1.0)
     low.set("BOUND", 20.0)
-    assert bounce(low, song, [512])[0] == expected(song, MOST, latency_ms=20)
+    assert same(bounce(low, song, [512])[0], expected(song, MOST, latency_ms=20))
     got, out = bounce(high, song, [512])
-    assert got == expected(song, MOST, transpose=12, mode="mpe")
+    assert same(got, expected(song, MOST, transpose=12, mode="mpe"))
     assert np.array_equal(out, song)
     assert low.latency_samples == RATE * 20 // 1000 + MOST and len(engines()) == 2
     low.restart()
@@ -156,7 +164,7 @@ def test_parameters_two_instances_bypass_and_panic(host, song):
     low.restart()
     begin, silence = low.position, np.zeros(512, np.float32)  # on one side, which is no half of a voice
     got = [event for start in range(0, len(song), 512) for event in low.play(song[start : start + 512], silence)]
-    assert anew((sample - begin, message) for sample, message in got) == expected(song, MOST, latency_ms=20)
+    assert same(anew((sample - begin, message) for sample, message in got), expected(song, MOST, latency_ms=20))
 
 
 def until_a_note_sounds(plugin: Lv2Host, song) -> int:
@@ -192,7 +200,7 @@ def test_at_the_lowest_and_the_highest_rate_blocks_of_one_and_of_thousands_play_
     told = clap_take(clap_host, plugin["clap"], sound, None, rate, size, tmp_path, FREEWHEEL=1)
     wait = max(size, rate * 5 // 1000)
     got, want = midi_of(told), expected(sound, wait, rate)
-    assert got == want and struck(want)
+    assert same(got, want) and struck(want)
     assert [words[1:] for words in told if words[0] != "midi"] == [["2", "2"], [str(rate * 50 // 1000 + wait)], ["0"]]
 
 
@@ -217,9 +225,9 @@ def test_the_memory_has_no_name_and_no_other_user_can_open_it(host, song):
     assert os.readlink(place) == "/memfd:rt-melody (deleted)"
     assert named_memory() == before and not shared_maps(engine) - {"/memfd:rt-melody (deleted)"}
     look = [sys.executable, "-c", f"import os; os.open({place!r}, os.O_RDWR)"]
-    assert subprocess.run(look, capture_output=True).returncode == 0, "its own user can, or the next line shows nothing"
+    assert finished(look).returncode == 0, "its own user can, or the next line shows nothing"
     if os.geteuid() == 0:
-        refused = subprocess.run(["cat", place], user=65534, group=65534, extra_groups=[], capture_output=True, text=True)
+        refused = finished(["cat", place], user=65534, group=65534, extra_groups=[])
         assert refused.returncode and "Permission denied" in refused.stderr
     plugin.close()
     assert named_memory() == before and engines() == []
@@ -318,11 +326,13 @@ while True:
 
 def test_a_host_that_is_killed_takes_its_engine_along(plugin):
     child = subprocess.Popen([sys.executable, "-c", HOST, str(plugin["lv2"] / "rt-melody.so")], stdout=subprocess.PIPE)
-    assert child.stdout is not None and child.stdout.readline()
-    time.sleep(0.1)
-    engine = subprocess.run(["pgrep", "-P", str(child.pid)], capture_output=True, text=True).stdout.split()
-    child.kill()
-    child.wait(5)
+    try:
+        next_line(child, START_S)
+        time.sleep(0.1)
+        engine = finished(["pgrep", "-P", str(child.pid)]).stdout.split()
+    finally:
+        child.kill()
+        child.wait(5)
     assert len(engine) == 1
     end_s = time.monotonic() + START_S
     while Path(f"/proc/{engine[0]}").exists() and time.monotonic() < end_s:
@@ -465,15 +475,15 @@ def test_the_vst3_plays_the_same_at_another_rate_too_and_its_state_is_kept(plugi
         number = {vst.get_param_info(i)["name"]: i for i in range(vst.num_params)}
         vst.set_param(number["Bounce: wait for the engine"], 1.0)
         vst.set_param(number["Transpose"], (12 + 36) / 72)
-        assert vst_take(vst, song, 500) == expected(song, 512, transpose=12)
+        assert same(vst_take(vst, song, 500), expected(song, 512, transpose=12))
         state = vst.get_state()
         half = np.ascontiguousarray(song[::2])
         vst.sample_rate = RATE / 2
-        assert vst_take(vst, half, 512) == expected(half, 512, RATE // 2, transpose=12)
+        assert same(vst_take(vst, half, 512), expected(half, 512, RATE // 2, transpose=12))
     with minihost.Plugin(str(plugin["vst3"]), RATE, 512) as vst:
         vst.set_state(state)
         assert vst.get_param(number["Transpose"]) == pytest.approx((12 + 36) / 72)
-        assert vst_take(vst, song[:RATE], 512) == expected(song[:RATE], 512, transpose=12)
+        assert same(vst_take(vst, song[:RATE], 512), expected(song[:RATE], 512, transpose=12))
 
 
 def vst_take(vst, sound, size):
@@ -543,12 +553,12 @@ def test_in_ardour_a_band_on_a_track_of_its_own_is_taken_out_of_the_voice_in_a_t
 def take(heard, daw: Ardour, mic, steps: Path) -> None:
     """Record what the microphone plays, with the plugin's engine at work, until the last note has ended."""
     heard.wait_for_source(60)
-    wait_until(lambda: heard.messages, START_S, "a word of the engine's")
+    wait_until(lambda: heard.messages, START_S, "a word of the engine's", daw.words)
     (steps / "take").touch()
     daw.expect("recording")
     mic.play()
     mic.wait_for_end()
-    wait_until(lambda: sounding(heard.messages) == set(), 20, "the end of the last note")
+    wait_until(lambda: sounding(heard.messages) == set(), 20, "the end of the last note", daw.words)
     (steps / "stop").touch()
     daw.expect("taken")
 
@@ -564,22 +574,22 @@ class Jalv:
         env = server.env | {"LV2_PATH": str(lv2.parent), "HOME": str(folder)}
         command = [need_program("jalv"), "-x", "-n", "voice", "urn:rt-melody:voice-to-midi"]
         with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(
-                command, env=env, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=end_with_parent
-            )
+            self._process = subprocess.Popen(tied(command), env=env, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
-    def wait_until(self, condition, what: str) -> None:
-        """AssertionError with jalv's words where it has ended or it never comes to be."""
-        try:
-            wait_until(lambda: condition() or self._process.poll() is not None, START_S, what)
-        finally:
-            said = self._log.read_text(errors="replace")[-1500:]
-            assert condition(), f"{what} did not happen (jalv's status: {self._process.poll()}); it said: {said}"
+    def wait_until(self, condition, what: str, timeout_s: float = SOON_S) -> None:
+        """AssertionError with jalv's and JACK's words where jalv has ended or it never comes to be."""
+        wait_until(lambda: condition() or self._process.poll() is not None, timeout_s, what, self._words)
+        assert condition(), f"{what} did not happen; {self._words()}"
+
+    def _words(self) -> str:
+        said = [path.read_text(errors="replace")[-LAST_WORDS:] for path in (self._log, self._server.log_path)]
+        return f"jalv's status: {self._process.poll()}; it said: {said[0]}\nJACK said: {said[1]}"
 
     def listen_to(self, source: str) -> None:
         self.wait_until(lambda: "voice:lv2_audio_in_1" in self._server.ports(), "jalv's ports")
         command = ["jack_connect", "-s", self._server.name, source, "voice:lv2_audio_in_1"]
-        subprocess.run(command, env=self._server.env, check=True, capture_output=True, timeout=START_S)
+        done = finished(command, env=self._server.env)
+        assert done.returncode == 0, f"{done.stderr}; {self._words()}"
 
     def close(self) -> None:
         self._process.kill()
@@ -589,7 +599,8 @@ class Jalv:
 def transport(server, what: str) -> None:
     """The transport of JACK: ``start`` or ``stop``."""
     code = f"import jack; jack.Client('transport', no_start_server=True).transport_{what}()"
-    subprocess.run([sys.executable, "-c", code], env=server.env, check=True, capture_output=True, timeout=START_S)
+    done = finished([sys.executable, "-c", code], env=server.env)
+    assert done.returncode == 0, f"JACK's transport did not {what}: {done.stderr[-LAST_WORDS:]}"
 
 
 def test_in_jalv_a_voice_becomes_notes_and_a_transport_that_stops_ends_the_one_that_is_held(
@@ -604,7 +615,7 @@ def test_in_jalv_a_voice_becomes_notes_and_a_transport_that_stops_ends_the_one_t
     heard = recorder(jack_server, "voice:lv2_events_out")
     jalv.listen_to("singer:voice")
     heard.wait_for_source(60)
-    jalv.wait_until(lambda: heard.messages, "a word of the engine's")
+    jalv.wait_until(lambda: heard.messages, "a word of the engine's", START_S)
     transport(jack_server, "start")
     began = mic.play()
     jalv.wait_until(lambda: sounding(heard.messages) == {HELD}, "the note that is held")
@@ -656,7 +667,8 @@ def clap_host(plugin, tmp_path_factory) -> Path:
     """A small CLAP host, compiled (see benchmarks/rig/clap_host.cpp)."""
     target = tmp_path_factory.mktemp("clap") / "clap_host"
     command = [building.find_compiler(), "-std=c++17", "-isystem", str(building.find_dpf() / "distrho"), str(CLAP_HOST), "-ldl"]
-    subprocess.run([*command, "-o", str(target)], check=True)
+    done = finished([*command, "-o", str(target)], START_S)
+    assert done.returncode == 0, done.stderr
     return target
 
 
@@ -665,7 +677,7 @@ def test_the_clap_keeps_its_state_and_takes_the_band_at_its_side_chain_out(plugi
     band = chord(len(song), RATE)
     told = clap_take(clap_host, plugin["clap"], song + band, band, RATE, 512, tmp_path, FREEWHEEL=1, TRANSPOSE=-5)
     got = midi_of(told)
-    assert got == expected(song + band, 512, band=band, transpose=-5)
+    assert same(got, expected(song + band, 512, band=band, transpose=-5))
     assert [words[1:] for words in told if words[0] != "midi"] == [["2", "2"], [str(BOUND + 512)], ["0"]]
 
 
@@ -675,7 +687,7 @@ def clap_take(program: Path, plugin: Path, voice, band, rate: int, size: int, fo
         sound.tofile(folder / f"{name}.f32")
     changed = [f"{LAYOUT[f'PARAMETER_{name}']}={value}" for name, value in parameters.items()]
     command = [program, plugin, folder / "voice.f32", folder / "band.f32", str(rate), str(size), *changed]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = finished(command, START_S)
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()]
 
