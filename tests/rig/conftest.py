@@ -38,7 +38,7 @@ def skip_or_fail(error: Exception, variable: str) -> None:
     pytest.skip(str(error))
 
 
-TEST_S = 600.0
+TEST_S = 240.0
 
 
 def pytest_collection_modifyitems(config, items):
