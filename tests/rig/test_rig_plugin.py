@@ -35,6 +35,12 @@ SOON_S = 60.0  # what needs no engine to load
 HELD = 64  # a note that the demo song does not begin with
 
 
+@pytest.fixture
+def jack_server(mortal_jack_server):
+    """A server for each test: one whose Ardour ends amid an export stays in JACK's freewheel mode, and lets nobody else in."""
+    return mortal_jack_server
+
+
 @pytest.fixture(scope="session")
 def plugin(rig, tmp_path_factory) -> dict[str, Path]:
     """What is built of each format."""
@@ -547,6 +553,7 @@ def test_in_ardour_a_band_on_a_track_of_its_own_is_taken_out_of_the_voice_in_a_t
     notes, deaf = struck(tracked(sung, RATE)), struck(tracked(sung + band, RATE))
     assert struck(heard.messages) == [message[1] for message in mido_notes(daw.session)]
     again = struck(bounced(heard, daw, tmp_path / "bounce", "bounced-first"))
+    daw.expect("saved")
     assert not deaf and set(struck(heard.messages)) & set(notes) and set(again) & set(notes)  # which of them hangs on where hops begin
 
 
@@ -635,7 +642,8 @@ def bounced(heard, daw: Ardour, step: Path, word: str) -> list[tuple[int, bytes]
     before = len(heard.messages)
     step.touch()
     daw.expect(word)
-    time.sleep(0.2)  # the recorder writes down what came
+    wait_until(lambda: any(message[0] == 0x80 for _, message in heard.messages[before:]), SOON_S, "a note of the bounce", daw.words)
+    time.sleep(0.5)  # the recorder writes down what came
     messages = list(dict.fromkeys(heard.messages[before:]))
     frames = [frame for frame, message in messages if message[0] in (0x80, 0x90)]
     return [(frame - frames[0], message) for frame, message in messages if frames[0] <= frame <= frames[-1]]
