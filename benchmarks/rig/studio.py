@@ -276,8 +276,9 @@ class VirtualMicrophone(Talker):
         self.tell("play")
         return self.expect("playing", 5)["frame"]
 
-    def wait_for_end(self) -> None:
-        self.expect("ended", self.duration_s + 20)
+    def wait_for_end(self) -> dict:
+        """What the microphone told then: ``leaps``, how often the clock of the graph left out some of what it plays."""
+        return self.expect("ended", self.duration_s + 20)
 
 
 class MidiRecorder(Talker):
