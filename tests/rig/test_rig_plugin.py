@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import threading
 import time
+from contextlib import suppress
 from itertools import dropwhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +22,12 @@ from fake_plugin import chord, tracked
 from rig_ardour import Ardour, find_ardour
 from rig_fluidsynth import messages_of
 
+from rt_melody import kernels, models, realtime
+from rt_melody.benchmarks.plugin import build_host
 from rt_melody.benchmarks.rig.studio import HERE, LAST_WORDS, RigMissing, finished, need_program, next_line, tied, wait_until
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.plugin import building
-from rt_melody.realtime.plugin.lv2_host import Lv2Host
+from rt_melody.realtime.plugin.lv2_host import FIRST_PARAMETER, Lv2Host
 from rt_melody.realtime.plugin.memory import HEADER, LAYOUT
 from rt_melody.realtime.sources.demo import demo_phrase
 
@@ -239,7 +246,123 @@ def test_the_memory_has_no_name_and_no_other_user_can_open_it(host, song):
     assert named_memory() == before and engines() == []
 
 
-OTHER_USER = 65534  # nobody
+USERS = (65534, 65533)  # nobody, and nobody else
+USERS_ENGINE = """#!{python}
+import site, sys
+site.addsitedir({packages!r})
+sys.path.insert(0, {code!r})
+sys.argv[0] = "rt-melody"
+from rt_melody.realtime.start import main
+sys.exit(main())
+"""
+
+
+class User:
+    """A user of the machine with a home, a host and an engine of his own; the host bounces the song again and again."""
+
+    def __init__(self, number: int, folder: Path) -> None:
+        self.number, self.home = number, folder / str(number)
+        self.home.mkdir()
+        for room in (realtime, kernels, models):  # with what was compiled, as if he had played before
+            shutil.copytree(Path(room.__path__[0]), self.home / "rt_melody" / Path(room.__path__[0]).name, symlinks=True)
+        self._told, self._said = self.home / "told.txt", self.home / "said.txt"
+        engine = self.home / "engine"
+        packages = sysconfig.get_paths()["purelib"]
+        python = self._interpreter(packages)
+        engine.write_text(USERS_ENGINE.format(python=python, packages=packages, code=str(self.home)))
+        engine.chmod(0o700)
+        for path in (self.home, *self.home.rglob("*")):
+            os.chown(path, number, number, follow_symlinks=False)
+        self._env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "TMPDIR": str(self.home)}
+
+    def _as(self) -> dict[str, Any]:
+        return {"user": self.number, "group": self.number, "extra_groups": [], "cwd": "/"}
+
+    def _interpreter(self, packages: str) -> str:
+        """One that he may run and that finds what rt-melody needs; a skip where there is none."""
+        look = ["-c", f"import site; site.addsitedir({packages!r}); import numba, pydantic, torch"]
+        for path in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+            with suppress(OSError):  # it is closed to others, or not there
+                if finished([path, *look], **self._as()).returncode == 0:
+                    return path
+        pytest.skip("another user can run no Python here that finds what rt-melody needs")
+
+    def start(self, host: Path, sound: Path) -> None:
+        command = [str(host), str(sound), str(RATE), "512", "600", "0", f"{FIRST_PARAMETER + LAYOUT['PARAMETER_FREEWHEEL']}=1"]
+        env = self._env | {"RT_MELODY_PLUGIN_ENGINE": str(self.home / "engine")}
+        with open(self._told, "wb") as told, open(self._said, "wb") as said:
+            self.host = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=told, stderr=said, **self._as())
+
+    @property
+    def told(self) -> list[tuple[int, bytes]]:
+        """The MIDI of complete lines so far."""
+        text = self._told.read_text()
+        rows = [line.split() for line in text[: text.rfind("\n") + 1].splitlines() if line.startswith("midi")]
+        return anew((int(row[1]), cut(bytes(map(int, row[3:])))) for row in rows)
+
+    def words(self) -> str:
+        return f"{self.number}'s host (its status: {self.host.poll()}) said: {self._said.read_text()[-LAST_WORDS:]}"
+
+    def engine(self) -> int:
+        (pid,) = finished(["pgrep", "-P", str(self.host.pid)]).stdout.split()
+        return int(pid)
+
+    def may(self, *command: str) -> bool:
+        done = finished(command, env=self._env, **self._as())
+        assert done.returncode == 0 or "ermi" in done.stderr, f"not even refused: {done.stderr}"
+        return done.returncode == 0
+
+    def close(self) -> None:
+        self.host.kill()
+        self.host.wait(5)
+
+
+def test_two_users_at_once_play_each_by_himself_and_neither_reaches_the_memory_of_the_other(plugin, song, children):
+    if os.geteuid() != 0:
+        pytest.skip("root alone can start the programs of other users")
+    before = named_memory()
+    with tempfile.TemporaryDirectory(prefix="rtm-") as name:  # tmp_path is closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        users = [User(number, folder) for number in USERS]
+        sound, host = folder / "song.f32", build_host(folder / "host")
+        song.tofile(sound)
+        want = expected(song, 512)
+        try:
+            for user in users:
+                user.start(host, sound)
+            for user in users:
+                wait_until(lambda: len(user.told) >= len(want) or user.host.poll() is not None, START_S, "his song", user.words)
+                assert same(user.told[: len(want)], want)
+            engines = [user.engine() for user in users]
+            for user, engine in zip(users, engines):
+                assert os.stat(f"/proc/{engine}").st_uid == user.number
+                assert os.readlink(f"/proc/{engine}/fd/3") == "/memfd:rt-melody (deleted)"
+                for whose in engines:
+                    reach = [("head", "-c1", f"/proc/{whose}/{what}") for what in ("fd/3", "maps")]
+                    reach += [("dd", "if=/dev/null", "conv=notrunc", f"of=/proc/{whose}/fd/3"), ("kill", "-0", str(whose))]
+                    assert {user.may(*command) for command in reach} == {whose == engine}
+            assert len({os.stat(f"/proc/{engine}/fd/3").st_ino for engine in engines}) == 2
+            users[0].close()
+            wait_until(lambda: not runs(engines[0]), SOON_S, "the end of the engine whose host was killed")
+            played = len(users[1].told)
+            wait_until(lambda: len(users[1].told) > played, SOON_S, "more of the other's song", users[1].words)
+        finally:
+            for user in users:
+                if hasattr(user, "host"):
+                    user.close()
+        wait_until(lambda: not any(map(runs, engines)), SOON_S, "the end of both engines")
+        assert named_memory() == before
+
+
+def runs(pid: int) -> bool:
+    """Whether it is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def named_memory() -> set[str]:
     """What of shared memory could be ours by its name."""
     return {path.name for path in Path("/dev/shm").iterdir() if "rt-m" in path.name or path.name.startswith("rtm")}
@@ -320,7 +443,7 @@ HOST = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from rt_melody.realtime.plugin.lv2_host import Lv2Host
+from rt_melody.realtime.plugin.lv2_host import FIRST_PARAMETER, Lv2Host
 host = Lv2Host(Path(sys.argv[1]), 48000, 256)
 host.play(np.zeros(256, np.float32))
 while True:
@@ -340,13 +463,7 @@ def test_a_host_that_is_killed_takes_its_engine_along(plugin):
         child.kill()
         child.wait(5)
     assert len(engine) == 1
-    end_s = time.monotonic() + START_S
-    while Path(f"/proc/{engine[0]}").exists() and time.monotonic() < end_s:
-        if "Z" in Path(f"/proc/{engine[0]}/stat").read_text().split()[2]:
-            break  # ended, and its reaper is slow
-        time.sleep(0.05)
-    else:
-        assert not Path(f"/proc/{engine[0]}").exists(), "the engine outlived its host"
+    wait_until(lambda: not runs(int(engine[0])), START_S, "the end of the engine, which outlived its host")
 
 
 def test_fifty_opens_and_closes_leave_nothing_behind(host):
