@@ -247,7 +247,7 @@ def test_the_memory_has_no_name_and_no_other_user_can_open_it(host, song):
 
 
 USERS = (65534, 65533)  # nobody, and nobody else
-USERS_ENGINE = """#!{python}
+USERS_ENGINE = """#!{python} -S
 import site, sys
 site.addsitedir({packages!r})
 sys.path.insert(0, {code!r})
@@ -265,25 +265,24 @@ class User:
         self.home.mkdir()
         for room in (realtime, kernels, models):  # with what was compiled, as if he had played before
             shutil.copytree(Path(room.__path__[0]), self.home / "rt_melody" / Path(room.__path__[0]).name, symlinks=True)
-        self._told, self._said = self.home / "told.txt", self.home / "said.txt"
-        engine = self.home / "engine"
-        packages = sysconfig.get_paths()["purelib"]
-        python = self._interpreter(packages)
-        engine.write_text(USERS_ENGINE.format(python=python, packages=packages, code=str(self.home)))
-        engine.chmod(0o700)
         for path in (self.home, *self.home.rglob("*")):
             os.chown(path, number, number, follow_symlinks=False)
         self._env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "TMPDIR": str(self.home)}
+        self._told, self._said = self.home / "told.txt", self.home / "said.txt"
+        engine, packages = self.home / "engine", sysconfig.get_paths()["purelib"]
+        engine.write_text(USERS_ENGINE.format(python=self._interpreter(packages), packages=packages, code=str(self.home)))
+        engine.chmod(0o755)
 
     def _as(self) -> dict[str, Any]:
         return {"user": self.number, "group": self.number, "extra_groups": [], "cwd": "/"}
 
     def _interpreter(self, packages: str) -> str:
         """One that he may run and that finds what rt-melody needs; a skip where there is none."""
-        look = ["-c", f"import site; site.addsitedir({packages!r}); import numba, pydantic, torch"]
+        code = f"import site, sys; site.addsitedir({packages!r}); sys.path.insert(0, {str(self.home)!r})"
+        look = ["-S", "-c", f"{code}; import rt_melody.realtime.plugin.host"]  # the packages of that Python, if it has any, are others
         for path in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
             with suppress(OSError):  # it is closed to others, or not there
-                if finished([path, *look], **self._as()).returncode == 0:
+                if finished([path, *look], START_S, env=self._env, **self._as()).returncode == 0:
                     return path
         pytest.skip("another user can run no Python here that finds what rt-melody needs")
 
@@ -302,6 +301,9 @@ class User:
 
     def words(self) -> str:
         return f"{self.number}'s host (its status: {self.host.poll()}) said: {self._said.read_text()[-LAST_WORDS:]}"
+
+    def has_failed(self) -> bool:
+        return self.host.poll() is not None or "again and again" in self._said.read_text()
 
     def engine(self) -> int:
         (pid,) = finished(["pgrep", "-P", str(self.host.pid)]).stdout.split()
@@ -332,7 +334,8 @@ def test_two_users_at_once_play_each_by_himself_and_neither_reaches_the_memory_o
             for user in users:
                 user.start(host, sound)
             for user in users:
-                wait_until(lambda: len(user.told) >= len(want) or user.host.poll() is not None, START_S, "his song", user.words)
+                wait_until(lambda: len(user.told) >= len(want) or user.has_failed(), START_S, "his song", user.words)
+                assert not user.has_failed(), user.words()
                 assert same(user.told[: len(want)], want)
             engines = [user.engine() for user in users]
             for user, engine in zip(users, engines):
@@ -671,7 +674,8 @@ def test_in_ardour_a_band_on_a_track_of_its_own_is_taken_out_of_the_voice_in_a_t
     assert struck(heard.messages) == [message[1] for message in mido_notes(daw.session)]
     again = struck(bounced(heard, daw, tmp_path / "bounce", "bounced-first"))
     daw.expect("saved")
-    assert not deaf and set(struck(heard.messages)) & set(notes) and set(again) & set(notes)  # which of them hangs on where hops begin
+    assert not deaf and set(struck(heard.messages)) & set(notes)
+    assert again and set(again) <= set(notes)  # which of them hangs on where hops begin
 
 
 def take(heard, daw: Ardour, mic, steps: Path) -> None:
