@@ -15,6 +15,7 @@ from rt_melody.realtime.jack.process import PERIOD, Exchange
 from rt_melody.realtime.sources.backed import TAIL_S, Backing
 from rt_melody.realtime.sources.base import AudioSource, DeviceLost, RateChanged
 from rt_melody.realtime.sources.rate_meter import RateMeter
+from rt_melody.realtime.sources.sounding import Aloud
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 
 READ_S = 0.1  # the most that one read gives
@@ -47,6 +48,8 @@ class SoundClient(Protocol):
     def reference(self) -> str: ...
     @property
     def speaker(self) -> str: ...
+    @property
+    def plays(self) -> str | None: ...
     def round_trip_samples(self) -> int: ...
     def open(self) -> object: ...
     def is_heard(self) -> bool: ...
@@ -62,7 +65,8 @@ class JackSource(AudioSource):
     once all was read, as it does then for a source that left the graph. A graph that changes its rate raises ``RateChanged``
     once all that came before was read; ``follow_rate`` goes on.
 
-    ``backing``: what is played, for a client that has a port for it; to be set before ``open``. The source ends TAIL_S after it.
+    ``backing``: the song that is played, and ``instrument`` that is played besides, for a client that has a port for it; to be set before
+    ``open``. The source ends TAIL_S after the song.
     """
 
     name = "JACK input"
@@ -72,6 +76,7 @@ class JackSource(AudioSource):
         self._client = client
         self._open = False
         self.backing: Backing | None = None
+        self.instrument: Aloud | None = None
 
     # ---- birth and death -----------------------------------------------------------------------
 
@@ -86,6 +91,7 @@ class JackSource(AudioSource):
         self._make_blocks(rate)
         self._gate, self._ends = 0, None  # the sample with which the stream begins, and that with which it ends
         self._have_song()
+        self._exchange.have_instrument(self.instrument.instrument if self.instrument is not None and self.sounds else None)
         self._meter = RateMeter(rate)
         self._origin_s: float | None = None
         self._clock_starts = self._stream_starts = True
@@ -115,6 +121,9 @@ class JackSource(AudioSource):
         """Leave the graph, unless the MIDI port still plays. Idempotent."""
         if self._open:
             self._open = False
+            if self.instrument is not None and self.sounds and not self._client.away:
+                self.instrument.ring_out()
+            self._exchange.have_instrument(None)
             self._exchange.play_song(None)
             self._client.release("sound")
 
@@ -246,6 +255,10 @@ class JackSource(AudioSource):
         return self._client.knows_band
 
     @property
+    def sounds(self) -> bool:
+        return self.instrument is not None and self._client.plays is not None
+
+    @property
     def heard(self) -> str:
         """What is heard, for the voice and for the band, and what plays, for people."""
         of_band = f" and, for the band, to {self._client.reference}" if self._client.reference else ""
@@ -253,8 +266,8 @@ class JackSource(AudioSource):
 
     @property
     def played_on(self) -> str:
-        """What the song is played on, for people."""
-        return self._client.speaker or f"nothing yet (connect {self._client.name}:backing)"
+        """What is played on, for people."""
+        return self._client.speaker or f"nothing yet (connect {self._client.name}:{self._client.plays})"
 
     @property
     def lost_samples(self) -> int:
