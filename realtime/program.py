@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -36,6 +37,7 @@ from rt_melody.realtime.sinks.said_aloud import said_of_own, said_of_shared
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
 from rt_melody.realtime.sinks.terminal import TerminalSink
 from rt_melody.realtime.sources import AudioSource, BackedMicrophone, MicrophoneSource, TwoInputMicrophone
+from rt_melody.realtime.sources.player import LEARNT_S
 from rt_melody.realtime.sources.sounding import DuplexMicrophone
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
@@ -92,7 +94,7 @@ class Program:
         self._first_start = False  # it was told that the kernels are compiled
         self.session: Session | None = None  # the newest
         self.band: KnownBand | None = None  # that is taken out of the input
-        self._beside: bool | None = None  # whether what is known beside the input, block by block, counts its clock; None: nothing is
+        self._beside: tuple[bool, float] | None = None  # what ``MelodyTracker.expect_reference`` takes, where something is given beside the input
         self._said_aloud = ""  # of how the instrument is heard
         check_all(self.settings, inputs, self.several, config)
 
@@ -204,7 +206,7 @@ class Program:
             beside = read_reference(source, self.settings.source, self.signals.stop)
             with source:
                 self.band = known_band(source, self.settings.source, self.signals.stop, beside)
-                self._beside = not isinstance(source, TwoInputMicrophone) if source.brings_reference else None
+                self._beside = self._given_beside(source)
                 self._have_heard(name, source)
                 self._tell_loading([*self.live, *files])
                 while session is None or self._goes_on(session):
@@ -231,6 +233,12 @@ class Program:
             return None
         instrument.let_go()
         return instrument
+
+    def _given_beside(self, source: AudioSource) -> tuple[bool, float] | None:
+        """Whether it counts one clock with the voice, and when what follows the singer is learnt carefully; None where nothing is given."""
+        if not source.brings_reference:
+            return None
+        return not isinstance(source, TwoInputMicrophone), LEARNT_S if source.sounds and self.settings.band.file is None else inf
 
     def _have_heard(self, name: str, source: AudioSource) -> None:
         """See to it that the instrument sounds, by the source's stream or by an output of its own. Raises DeviceError."""
@@ -417,7 +425,7 @@ class Program:
         if self.band is not None:
             tracker.know_band(*self.band)
         elif self._beside is not None:
-            tracker.expect_reference(self._beside)
+            tracker.expect_reference(*self._beside)
         tracker.warm_up()
         from rt_melody.kernels.compiled import before_compiling, cache_notice  # numba, which is loaded by now
 

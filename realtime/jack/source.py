@@ -1,6 +1,6 @@
 """Sound from the JACK graph, its samples counted in JACK's frames, and beside it what is known of the band.
 
-A song that is played begins START_S after it was asked to, or after its delay. What was heard before the first sample that can
+An instrument that is played without a song begins with a breath (see sources/sounding.py). A song that is played begins START_S after it was asked to, or after its delay. What was heard before the first sample that can
 hold the song's first, by JACK's account of the latencies, is dropped: the stream's time is the song's.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from rt_melody.realtime.jack.process import PERIOD, Exchange
 from rt_melody.realtime.sources.backed import TAIL_S, Backing
 from rt_melody.realtime.sources.base import AudioSource, DeviceLost, RateChanged
+from rt_melody.realtime.sources.player import breath
 from rt_melody.realtime.sources.rate_meter import RateMeter
 from rt_melody.realtime.sources.sounding import Aloud
 from rt_melody.realtime.sources.wakeup import WakeupPipe
@@ -108,7 +109,7 @@ class JackSource(AudioSource):
         self._given = 0
 
     def _have_song(self) -> None:
-        """The song at the graph's rate."""
+        """The song, or the breath, at the graph's rate."""
         self._song_samples = 0
         if (song := self.backing) is not None:
             from rt_melody.kernels.resample import converted
@@ -116,6 +117,8 @@ class JackSource(AudioSource):
             samples = song.samples if song.sample_rate == self.sample_rate else converted(song.samples, song.sample_rate, self.sample_rate)
             self._song_samples = len(samples)
             self._exchange.have_song(samples, song.loops)
+        elif self.sounds:
+            self._exchange.have_song(breath(self.sample_rate), False)
 
     def close(self) -> None:
         """Leave the graph, unless the MIDI port still plays. Idempotent."""
@@ -225,9 +228,11 @@ class JackSource(AudioSource):
     def start_clock(self) -> None:
         """As AudioSource; the song begins, or its count-in, from the beginning where it was begun before."""
         self._clock_starts = self._stream_starts = True
+        at = self._exchange.arrived().written + round(START_S * self.sample_rate)
         if (song := self.backing) is None:
+            self._exchange.play_song(at if self.sounds else None)
             return
-        at = self._exchange.arrived().written + round((START_S + song.delay_s) * self.sample_rate)
+        at += round(song.delay_s * self.sample_rate)
         self._gate = at + self._client.round_trip_samples()
         self._ends = None if song.loops else self._gate + self._song_samples + round(TAIL_S * self.sample_rate)
         self._exchange.play_song(at)

@@ -24,6 +24,7 @@ from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.devices import AudioInput, close_stream, find_output
 from rt_melody.realtime.sources.microphone import SILENT_DEVICE_S, DeviceLost, plausible_ms
+from rt_melody.realtime.sources.player import Player
 from rt_melody.realtime.sources.sounding import MOST_CHANNELS, DuplexMicrophone
 
 TAIL_S = 0.5  # listened to after the song's end
@@ -49,27 +50,6 @@ class Backing:
 def played(samples: np.ndarray, gain_db: float) -> np.ndarray:
     """What an output makes of samples that are so much louder: nothing beyond full scale."""
     return np.clip(samples * np.float32(10.0 ** (gain_db / 20.0)), -1.0, 1.0)
-
-
-class Player:
-    """A song that is played block by block. ``position``: of the next sample, negative in the count-in, None before."""
-
-    def __init__(self, samples: np.ndarray, loops: bool) -> None:
-        self.samples, self.loops = samples, loops
-        self.position: int | None = None
-
-    def fill(self, out: np.ndarray) -> None:
-        """The next block into ``out`` [shape=(n, n_channels)]; silence before and after."""
-        out[:] = 0.0
-        if self.position is None:
-            return
-        filled = min(len(out), max(0, -self.position))
-        while filled < len(out) and (self.loops or self.position + filled < len(self.samples)):
-            at = (self.position + filled) % len(self.samples)
-            count = min(len(out) - filled, len(self.samples) - at)
-            out[filled : filled + count] = self.samples[at : at + count, None]
-            filled += count
-        self.position += len(out)
 
 
 class BackedMicrophone(DuplexMicrophone[Backing]):

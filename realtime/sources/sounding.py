@@ -2,6 +2,9 @@
 
 What is played is ``--listen``'s instrument, alone or with a song. Where the two do not open together, or no longer do, the instrument
 plays on by an output of its own, and nothing of it is known here.
+
+An instrument that plays what is sung is so like the voice that no filter could learn by it alone what is heard of it. So without a song a
+breath is played at the beginning, by which it is learnt (see sources/player.py).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from rt_melody.realtime.sources.beside import Known, WithReference
 from rt_melody.realtime.sources.blocks import mix_down
 from rt_melody.realtime.sources.devices import AudioInput, find_output
 from rt_melody.realtime.sources.microphone import MIX_SAMPLES, READ_S, RING_S
+from rt_melody.realtime.sources.player import Player, breath
 from rt_melody.realtime.sources.referenced import PairedRing
 
 if TYPE_CHECKING:  # and with it a kernel
@@ -116,9 +120,7 @@ class DuplexMicrophone(WithReference[Known]):
     # ------------------------------------------------------------------ PortAudio's thread
 
     def _duplex_callback(self, frames: np.ndarray, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
-        out[:] = 0.0
-        self._add_instrument(out, status)
-        self._callback(frames, n_frames, time_info, status)
+        raise NotImplementedError
 
     def _add_instrument(self, out: np.ndarray, status: Any) -> None:
         """To what ``out`` [shape=(n, n_channels)] holds, the same on each channel; what is played then is kept for ``_write``."""
@@ -175,6 +177,20 @@ class SoundingMicrophone(DuplexMicrophone[Aloud]):
         """As MicrophoneSource. Raises DeviceError."""
         self.instrument = self.known_by
         super().open()
+
+    def _prepare(self, rate: int) -> None:
+        super()._prepare(rate)
+        self._player = Player(breath(rate), loops=False)
+
+    def start_clock(self) -> None:
+        """As MicrophoneSource; the breath is played."""
+        super().start_clock()
+        self._player = Player(self._player.samples, loops=False, position=0)
+
+    def _duplex_callback(self, frames: np.ndarray, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
+        self._player.fill(out)
+        self._add_instrument(out, status)
+        self._callback(frames, n_frames, time_info, status)
 
     def _start(self, backend: Any, info: AudioInput, rate: int) -> None:
         shared, self._shares = self._shares, False
