@@ -162,40 +162,41 @@ def _turn(rows: int, columns: int, width: int) -> Any:
     return turn
 
 
-def _transform(width: int) -> Any:
-    """See ``transform``."""
-    down, turn, down_turned = _down_rows(ROWS, TURNED * width), _turn(ROWS, TURNED, width), _down_rows(TURNED, ROWS * width)
-
-    @compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
-    def transform(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle: np.ndarray) -> None:
-        """FFT of each column of [FFT, width], used up; from natural order to ``order_of_transform``.
-
-        With real and imaginary part exchanged, going in and coming out, it is FFT times the inverse.
-        """
-        down(re, im, roots[0], roots[1])
-        turn(re, im, to_re, to_im, twiddle)
-        down_turned(to_re, to_im, roots[0], roots[1])
-
-    return transform
+# What is kept for the next start must refer to what it is made of by global names: numba would look for a closure's in vain, each time.
+_down, _turned, _down_turned = _down_rows(ROWS, TURNED), _turn(ROWS, TURNED, 1), _down_rows(TURNED, ROWS)
+_down_wide, _turned_wide = _down_rows(ROWS, TURNED * COLUMNS), _turn(ROWS, TURNED, COLUMNS)
+_down_turned_wide = _down_rows(TURNED, ROWS * COLUMNS)
+_up_wide, _turned_back_wide = _up_rows(TURNED, ROWS * COLUMNS), _turn(TURNED, ROWS, COLUMNS)
+_up_turned_wide = _up_rows(ROWS, TURNED * COLUMNS)
 
 
-def _transform_ordered(width: int) -> Any:
-    """See ``transform_ordered``."""
-    up, turn, up_turned = _up_rows(TURNED, ROWS * width), _turn(TURNED, ROWS, width), _up_rows(ROWS, TURNED * width)
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+def transform(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle: np.ndarray) -> None:
+    """FFT of [FFT], used up; from natural order to ``order_of_transform``.
 
-    @compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
-    def transform_ordered(
-        re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle_back: np.ndarray
-    ) -> None:
-        """FFT of each column of [FFT, width], used up; from ``order_of_transform`` to natural order."""
-        up(re, im, roots[0], roots[1])
-        turn(re, im, to_re, to_im, twiddle_back)
-        up_turned(to_re, to_im, roots[0], roots[1])
-
-    return transform_ordered
+    With real and imaginary part exchanged, going in and coming out, it is FFT times the inverse.
+    """
+    _down(re, im, roots[0], roots[1])
+    _turned(re, im, to_re, to_im, twiddle)
+    _down_turned(to_re, to_im, roots[0], roots[1])
 
 
-transform, transform_wide, transform_wide_ordered = _transform(1), _transform(COLUMNS), _transform_ordered(COLUMNS)
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+def transform_wide(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle: np.ndarray) -> None:
+    """The same of each column of [FFT, COLUMNS]."""
+    _down_wide(re, im, roots[0], roots[1])
+    _turned_wide(re, im, to_re, to_im, twiddle)
+    _down_turned_wide(to_re, to_im, roots[0], roots[1])
+
+
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+def transform_wide_ordered(
+    re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle_back: np.ndarray
+) -> None:
+    """FFT of each column of [FFT, COLUMNS], used up; from ``order_of_transform`` to natural order."""
+    _up_wide(re, im, roots[0], roots[1])
+    _turned_back_wide(re, im, to_re, to_im, twiddle_back)
+    _up_turned_wide(to_re, to_im, roots[0], roots[1])
 
 
 def transform_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from rt_melody.realtime.types import NoteOff, PitchFrame
 
 pytestmark = pytest.mark.slow
 RATE, BLOCK = 48000, 256
-BEGINS_S, SUNG_S, AFTER_S = 1.3, 3.0, 1.2
+BEGINS_S, SUNG_S, AFTER_S = 1.3, 2.7, 1.2
 
 
 def room(gain_db: float) -> np.ndarray:
@@ -42,7 +42,7 @@ class Echo:
         return out
 
 
-def sung(gain_db: float, known: bool, timbre: str = "strings"):
+def sung(gain_db: float, known: bool, timbre: str = "flute"):
     """Frames and events of three notes that are sung in the room, and the f0 of each sample."""
     phrase = demo_phrase(RATE)
     still, after = np.zeros(round(BEGINS_S * RATE)), np.zeros(round(AFTER_S * RATE))
@@ -77,10 +77,10 @@ def judged(frames, f0_hz) -> tuple[float, float]:
 
 
 def test_a_singer_without_headphones_is_heard_and_her_instrument_is_not():
-    frames, events, f0_hz = sung(3.0, known=False)
+    frames, events, f0_hz = sung(4.0, known=False)
     _, false_share = judged(frames, f0_hz)
     assert false_share > 0.8 and not isinstance(events[-1], NoteOff), "without the reference the note sustains itself"
-    frames, events, f0_hz = sung(3.0, known=True)
+    frames, events, f0_hz = sung(4.0, known=True)
     right, false_share = judged(frames, f0_hz)
     assert false_share < 0.05 and isinstance(events[-1], NoteOff) and events[-1].time_s < BEGINS_S + SUNG_S + 0.25
     assert right > 0.9
@@ -96,7 +96,7 @@ def test_a_singer_with_headphones_loses_nothing_by_it():
 @pytest.mark.parametrize("rate_hz", [16000, 44100, 48000])
 def test_the_breath_holds_every_pitch_and_neither_clicks_nor_clips(rate_hz):
     sound = breath(rate_hz)
-    assert np.abs(sound).max() < 0.5 and np.abs(sound[[0, -1]]).max() < 1e-3
+    assert np.abs(sound).max() < 0.6 and np.abs(sound[[0, -1]]).max() < 1e-3
     power, hz = np.abs(np.fft.rfft(sound)) ** 2, np.fft.rfftfreq(len(sound), 1 / rate_hz)
     octaves = [power[(hz > low) & (hz < 2 * low)].sum() for low in (100, 200, 400, 800, 1600, 3200)]
     assert max(octaves) < 2 * min(octaves)
