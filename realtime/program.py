@@ -304,6 +304,7 @@ class Program:
         if made_for == wanted:
             for sink in self.live:
                 sink.change(self.settings)
+            self._fit_instrument()
             return
         live: list[EventSink] = []
         try:
@@ -315,6 +316,19 @@ class Program:
         close_all(before)
         self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
         self.aloud = any(getattr(sink, "plays_aloud", False) for sink in live)
+
+    def _fit_instrument(self) -> None:
+        """The demo has one that nobody asked for; what else goes out stays as it is."""
+        if self.settings.output.listen is not None:
+            return
+        is_demo, instrument, made = self.settings.source.input == ["demo"], self._instrument, list[EventSink]()
+        if is_demo and instrument is None:
+            make_sinks(("rt_melody.realtime.sinks.listen",), self._sink_request(), made)
+            self.live.extend(made)
+        elif instrument is not None and not is_demo:
+            self.live.remove(instrument)
+            instrument.close()
+        self.aloud = self._instrument is not None
 
     def _shown(self, name: str, source: AudioSource, session: Session) -> dict[str, Any]:
         """What the panel tells of a run."""

@@ -13,7 +13,9 @@ from fake_audio import FakeAudio, FakeStream, PortAudioError
 
 from rt_melody.realtime import instrument
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.signals import StopSignals
 from rt_melody.realtime.sinks import aloud, listen
 from rt_melody.realtime.sinks.aloud import ListenSink
 from rt_melody.realtime.sinks.table import SinkRequest
@@ -272,6 +274,19 @@ def test_a_device_is_named_by_a_part_or_refused_with_the_choice(heard):
     assert len(heard(asked(input="demo", listen="keys", listen_device="SPEAK"))) == 1
     with pytest.raises(DeviceError, match="no audio output has 'tuba' in its name; choose one of:\n.*1  speaker"):
         heard(asked(input="demo", listen="keys", listen_device="tuba"))
+
+
+def test_a_demo_that_is_chosen_meanwhile_sounds_and_falls_silent_with_another_input(heard):
+    program = Program(make_settings({"input": ["mic"], "csv": "a.csv"}), StopSignals())
+    program._make_live()
+    others = list(program.live)
+    assert program._instrument is None and not program.aloud
+    for name in ("demo", "demo", "mic", "demo"):
+        program.settings = program.settings.changed(source=program.settings.source.changed(input=[name]))
+        program._make_live()
+        assert (program._instrument is not None) == program.aloud == (name == "demo")
+        assert [sink for sink in program.live if sink is not program._instrument] == others
+    program._instrument.close()
 
 
 def test_what_is_not_to_be_heard_loads_no_kernel():
