@@ -15,6 +15,7 @@ Conventions
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +112,11 @@ class Engine:
         self.front.know(_as_floats(samples), sample_rate or self.sample_rate, loops, lead_s, one_clock)
         self.reset()
 
-    def expect_reference(self, one_clock: bool = True) -> None:
-        """Take the band out that will be fed beside the voice, which may be of another clock. Resets."""
-        self.front.expect_reference(one_clock)
+    def expect_reference(self, one_clock: bool = True, careful_after_s: float = inf) -> None:
+        """Take the band out that will be fed beside the voice, which may be of another clock. ``careful_after_s``: where it follows the
+        singer, as an instrument does that plays what is sung, the path is learnt in so long from its first sound on, in which it
+        plays something else. Resets."""
+        self.front.expect_reference(one_clock, careful_after_s)
         self.reset()
 
     def warm_up(self) -> None:

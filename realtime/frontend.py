@@ -9,7 +9,7 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import exp, nan, pi
+from math import exp, inf, nan, pi
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,11 +66,11 @@ class FrontEnd:
         self.fed, self.band = None, RecordedBand(band, sample_rate, self._model_rate, self.hop_samples, loops, lead_s, one_clock)
         self.reset()
 
-    def expect_reference(self, one_clock: bool = True) -> None:
-        """Take out what will be fed beside. Resets."""
+    def expect_reference(self, one_clock: bool = True, careful_after_s: float = inf) -> None:
+        """Take out what will be fed beside; see ``FedBand``. Resets."""
         from rt_melody.realtime.reference.fed import FedBand
 
-        self.fed = self.band = FedBand(self.sample_rate, self._model_rate, self.hop_samples, one_clock)
+        self.fed = self.band = FedBand(self.sample_rate, self._model_rate, self.hop_samples, one_clock, careful_after_s)
         self.reset()
 
     def reset(self, start_s: float = 0.0) -> None:
