@@ -198,16 +198,20 @@ class BlockStep(Constants):
 
     def _contexts(self, joined: Tensor, context: Tensor) -> Tensor:
         """The recurrent context after each hop ``[hops, context_size]``, from the one before the first ``[1, context_size]``."""
-        step = self.step
+        step, size = self.step, joined.size(1)
         given = torch.addmm(step.recurrence.input_bias, joined, step.recurrence.input_weight.t())
+        # Every view of a hop is made beforehand, and what it computes is written where it is wanted.
+        opening, fresh = given[:, : 2 * size].unbind(0), given[:, 2 * size :].unbind(0)
+        reset, update = given[:, :size].unbind(0), given[:, size : 2 * size].unbind(0)
+        kept = given.new_empty([3 * size])
+        kept_opening, kept_fresh = kept.split_with_sizes([2 * size, size])
         contexts = torch.empty_like(joined)
+        rows = contexts.unbind(0)
         hidden = context[0]
         for i in range(joined.size(0)):
-            fresh, kept, new = torch.addmv(step.recurrence.hidden_bias, step.recurrence.hidden_weight, hidden).chunk(3)
-            reset, update, wanted = given[i].chunk(3)
-            candidate = torch.addcmul(wanted, torch.sigmoid(reset + fresh), new).tanh_()
-            hidden = torch.lerp(candidate, hidden, torch.sigmoid(update + kept))
-            contexts[i] = hidden
+            torch.addmv(step.recurrence.hidden_bias, step.recurrence.hidden_weight, hidden, out=kept)
+            opening[i].add_(kept_opening).sigmoid_()
+            hidden = torch.lerp(fresh[i].addcmul_(reset[i], kept_fresh).tanh_(), hidden, update[i], out=rows[i])
         return contexts
 
     def _read(self, refined: Tensor, joined: Tensor, contexts: Tensor, head: int) -> Tuple[Tensor, Tensor]:
