@@ -11,6 +11,7 @@ Conventions
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -28,6 +29,8 @@ OF_TORCH = (
 )  # fmt: skip
 DO_WITHOUT = ("2.13.",)
 OF_NUMBA = ("scipy", "cffi")  # its search for a BLAS, which no kernel calls, and for functions of C, with a parser for their headers
+PLUGINS = "numba.core.entrypoints"  # these three look through every package that is installed, each for its own, and find none
+NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 
 
 class Nothing:
@@ -78,8 +81,10 @@ def leave_out_unused() -> None:
     modules: dict[str, Any] = sys.modules
     for name in OF_NUMBA:
         modules.setdefault(name, None)
-    if "torch" not in modules and torch_version().startswith(DO_WITHOUT):
-        sys.meta_path.insert(0, LeavesOut(OF_TORCH))
+    for name, value in NO_PLUGINS.items():
+        os.environ.setdefault(name, value)
+    of_torch = OF_TORCH if "torch" not in modules and torch_version().startswith(DO_WITHOUT) else ()
+    sys.meta_path.insert(0, LeavesOut((PLUGINS, *of_torch)))
 
 
 def torch_version() -> str:
