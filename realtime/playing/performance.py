@@ -161,7 +161,7 @@ class Performer:
 
     def _take_now(self, s: PerformanceSettings) -> None:
         """What holds from the next frame on; a sounding note is moved to its transposition by ``_move``."""
-        self._retune = A4_HZ / s.a4_hz
+        self._retune, self._transpose_to = A4_HZ / s.a4_hz, s.transpose_semitones
         self._reach = s.bend_range_semitones - min(BEND_SPARE, s.bend_range_semitones / 4)
 
     def _take_for_notes(self, s: PerformanceSettings) -> None:
@@ -330,7 +330,7 @@ class Performer:
 
     def _follow_transposition(self, held: _Played, frame: PitchFrame, played: list[NoteEvent]) -> None:
         """The transposition was changed: what sounds is played there from now on."""
-        moved = self.settings.transpose_semitones - self._transpose
+        moved = self._transpose_to - self._transpose
         if moved:
             self._transpose += moved
             held.pitch += moved
