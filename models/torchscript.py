@@ -48,6 +48,8 @@ class ModelFileError(ValueError):
 
 
 exported = torch.jit.export  # marks a method that is compiled beside forward
+# Of the calling thread: whether a program is optimised as it is run, and to say so (``torch.jit.optimized_execution`` sets both ways).
+optimises, optimise = torch._C._get_graph_executor_optimize, torch._C._set_graph_executor_optimize
 METHODS = ("begin", "block_beginning", "block")  # of a program, beside forward
 STATED = re.compile(r"^sha256: '?([0-9a-f]{64})'?$", re.MULTILINE)
 

@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from types import FrameType
 
-COLLECT_AFTER = 100_000, 20, 100  # objects and rounds: what is imported is no garbage, and to look through it took a sixth of the start
+COLLECT_AFTER = 100_000, 20, 100  # objects and rounds: what is imported is no garbage, and need not be looked through again and again
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
