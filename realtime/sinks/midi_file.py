@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
@@ -100,10 +100,11 @@ class MidiFileSink(NoteSink):
 
     def _frame(self, frame: PitchFrame) -> None:
         super()._frame(frame)
-        if self._clock.take_flush(frame.available_s) and self._is_due():
+        if self._clock.take_flush(frame.available_s):
             now_s = self._clock.sounded(frame.available_s)
             self._encode_until(now_s - self._reach_back_s)
-            self._writer.do(partial(self._append, self._track.taken(), self._ahead(now_s)))
+            if self._is_due():
+                self._writer.do(partial(self._append, self._track.taken(), self._ahead(now_s)))
 
     def _is_due(self) -> bool:
         """Whether the file must have what came in by now."""
@@ -128,8 +129,10 @@ class MidiFileSink(NoteSink):
             assert not isinstance(event, _Change)  # which says where it stands
             at_s = self._clock.sounded(event.time_s)
         time_s = max(0.0, at_s)
-        place = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
-        self._waiting.insert(place, (time_s, event))
+        if self._waiting and time_s < self._waiting[-1][0]:
+            self._waiting.insert(bisect_right(self._waiting, time_s, key=_time_of), (time_s, event))
+        else:
+            self._waiting.append((time_s, event))
 
     _loudness = _brightness = _wait
 
@@ -158,10 +161,11 @@ class MidiFileSink(NoteSink):
 
     def _take_back(self, from_s: float, is_void: Callable[[NoteEvent], bool]) -> None:
         """Leave out what waits from ``from_s`` on and is void."""
-        self._waiting = [(at_s, old) for at_s, old in self._waiting if at_s < from_s or isinstance(old, _Change) or not is_void(old)]
+        first = bisect_left(self._waiting, from_s, key=_time_of)
+        self._waiting[first:] = [(at_s, old) for at_s, old in self._waiting[first:] if isinstance(old, _Change) or not is_void(old)]
 
     def _encode_until(self, time_s: float) -> None:
-        count = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
+        count = bisect_right(self._waiting, time_s, key=_time_of)
         self._track.encode(self._waiting[:count])
         del self._waiting[:count]
 
@@ -211,6 +215,10 @@ class MidiFileSink(NoteSink):
         self._encode_until(float("inf"))
         self._track.put(self._track.voice.now.rest())
         self._writer.finish(partial(self._append, self._track.taken(), bytearray()))
+
+
+def _time_of(waiting: tuple[float, NoteEvent | _Change]) -> float:
+    return waiting[0]
 
 
 class _Track:
