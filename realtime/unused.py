@@ -1,4 +1,4 @@
-"""What libraries load for uses that the command has not: three tenths of its start and 30 MB.
+"""What libraries load for uses that the command has not, which took much of its start, and 30 MB.
 
 Conventions
 -----------
@@ -29,7 +29,7 @@ OF_TORCH = (
 )  # fmt: skip
 DO_WITHOUT = ("2.13.",)
 OF_NUMBA = ("scipy", "cffi")  # its search for a BLAS, which no kernel calls, and for functions of C, with a parser for their headers
-PLUGINS = "numba.core.entrypoints"  # these three look through every package that is installed, each for its own, and find none
+PLUGINS = "numba.core.entrypoints"  # numba, pydantic and torch each look for theirs through all packages that are installed
 NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 
 
