@@ -66,8 +66,10 @@ def compile_step(net: TwoStageNet) -> torch.jit.ScriptModule:
     from rt_melody.models.block_step import BlockStep, Program  # which whoever only loads has no use for
     from rt_melody.models.live_step import LiveStep
 
-    for method in (LiveStep.beginning, BlockStep.beginning, *(getattr(Program, name) for name in METHODS)):
-        exported(method)
+    exported(LiveStep.beginning)
+    exported(BlockStep.beginning)
+    for name in METHODS:
+        exported(getattr(Program, name))
     scripted = quietly(torch.jit.script, Program(net).eval())
     return quietly(torch.jit.freeze, scripted, preserved_attrs=list(METHODS))
 
