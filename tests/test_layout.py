@@ -34,7 +34,7 @@ RANKS = (
     (
         "realtime.instrument", "realtime.timing", "realtime.ring", "realtime.jack_watch", "realtime.console", "realtime.midi_bytes",
         "realtime.latency",
-        "realtime.levels", "realtime.sterile", "realtime.version",
+        "realtime.levels", "realtime.sterile", "realtime.unused", "realtime.version",
         "realtime.sources.devices",
         "realtime.playing.expression", "realtime.playing.scale",
     ),
