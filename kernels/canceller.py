@@ -481,8 +481,6 @@ def guess_power(
     hop_s: float,
 ) -> None:
     """While little has been heard: the covariance from microphone over reference, as it grows."""
-    if levels[SINCE] > levels[CAREFUL_AFTER]:
-        return
     heard = product(reference, reference)
     if heard <= QUIET * reference.shape[0]:
         return
@@ -491,7 +489,7 @@ def guess_power(
     levels[REFERENCE] = keep * levels[REFERENCE] + heard
     levels[HEARD] += hop_s
     ratio = levels[MICROPHONE] / levels[REFERENCE]
-    if levels[HEARD] > FIRST_S or ratio <= levels[SCALE]:
+    if levels[HEARD] > FIRST_S or levels[SINCE] > levels[CAREFUL_AFTER] or ratio <= levels[SCALE]:
         return
     for k in range(BINS):
         for i in range(PARTITIONS):
@@ -668,12 +666,14 @@ def cancel(
     begin_again_if_lost(levels, weights, spread, prior, hop_s)
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
     tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
-    care = np.float32(CAREFUL if levels[SINCE] > levels[CAREFUL_AFTER] else 1.0)
+    careful = levels[SINCE] > levels[CAREFUL_AFTER]
+    care = np.float32(CAREFUL if careful else 1.0)
     expect(unsure, error, told, smooth, care, near, noise)
-    learn(past, first, error, noise, spread, step, weights, told)
-    constrain(step, weights, 0, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
-    if hops % 2 == 0:
-        constrain(step, weights, 1 + hops // 2 % (GROUPS - 1), natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
+    if sounds or not careful:
+        learn(past, first, error, noise, spread, step, weights, told)
+        constrain(step, weights, 0, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
+        if hops % 2 == 0:
+            constrain(step, weights, 1 + hops // 2 % (GROUPS - 1), natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
     levels[SLIP] = slip_samples(heard, error, shared, keep_slip)
     if sounds:
         levels[LIKE] = keep_slip * levels[LIKE] + likeness(heard, error)

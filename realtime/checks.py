@@ -105,7 +105,9 @@ def _check_listening(settings: Settings) -> None:
     if device is None or settings.source.reference is not None:
         return
     if song is not None:
-        raise SettingsError(f"--listen-device {device}: with --jack the instrument goes out with the song; leave it out, or give --output-device")
+        raise SettingsError(
+            f"--listen-device {device}: with --jack the instrument goes out with the song; leave it out, or give --output-device"
+        )
     if isinstance(device, int):
         raise SettingsError(f"--listen-device {device} is a number of PortAudio's; with --jack give a part of a name in the graph")
 

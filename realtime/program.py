@@ -94,7 +94,7 @@ class Program:
         self._first_start = False  # it was told that the kernels are compiled
         self.session: Session | None = None  # the newest
         self.band: KnownBand | None = None  # that is taken out of the input
-        self._beside: tuple[bool, float] | None = None  # what ``MelodyTracker.expect_reference`` takes, where something is given beside the input
+        self._beside: tuple[bool, float] | None = None  # for ``expect_reference``, where something is given beside the input
         self._said_aloud = ""  # of how the instrument is heard
         check_all(self.settings, inputs, self.several, config)
 
@@ -379,7 +379,9 @@ class Program:
         port = out.midi_out
         sinks = [] if port in (None, VIRTUAL) else [port]
         listens = out.listen not in (None, "off") and source.reference is None
-        plays, speaker = ("backing", song.device) if song.file is not None else ("listen", out.listen_device) if listens and hears else (None, None)
+        plays, speaker = ("listen", out.listen_device) if listens and hears else (None, None)
+        if song.file is not None:
+            plays, speaker = "backing", song.device
         self.jack = JackClient(
             "rt-melody", hears, port is not None, name_in_graph(self.settings), source.channel, sinks, source.reference if hears else None,
             plays, None if speaker is None else str(speaker), tell=self._tell_loss, reconnect=source.reconnect,

@@ -243,7 +243,7 @@ def test_other_inputs_are_silent_unless_asked_and_beside_a_microphone_it_waits_f
 
 
 def test_a_sink_that_is_left_alone_finds_an_output_of_its_own_or_says_that_it_is_silent(speaker):
-    for failure, words in ((None, "through speaker, ALSA: wear headphones"), (PortAudioError("busy", -9985), "nothing more is heard of the")):
+    for failure, words in ((None, "through speaker, ALSA: wear headphones"), (PortAudioError("busy", -9985), "nothing more is heard")):
         told, speaker.failure = [], failure
         sink = ListenSink("keys", backend=speaker, tell=told.append, alone=False)
         sink.left_alone()

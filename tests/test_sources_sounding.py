@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 from fake_audio import FakeAudio, PortAudioError
@@ -132,7 +131,8 @@ def test_a_stream_for_both_that_loses_sound_is_opened_anew_apart(monkeypatch):
         rate_hz, measured_hz = None, 6000.0
     monkeypatch.setattr(source._meter, "fault", lambda: Fault)
     source.read(0.0)
-    assert not source.sounds and counter.alone == 1 and audio.stream.settings["channels"] == 1 and audio.stream.settings["latency"] == "high"
+    opened_anew = audio.stream.settings
+    assert not source.sounds and counter.alone == 1 and opened_anew["channels"] == 1 and opened_anew["latency"] == "high"
     audio.stream.play(np.ones((64, 1)))
     assert drain(source)[0].tolist() == [1.0] * 64
     source.close()

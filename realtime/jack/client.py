@@ -47,7 +47,8 @@ class JackClient:
     ``source``: what to listen to: a part of a port's or a client's name; None for the first capture device, "" for
     nothing yet. ``channel``: one of its ports alone, from 1. ``sinks``: names of MIDI inputs to play on; whoever wants to
     listen besides is connected by hand. ``reference``: a part of a name of what gives the band; ``plays``: the name of the port by which
-    something is played, on what is called ``speaker``, None for the first playback devices. ``tell`` takes a sentence when the server goes and returns,
+    something is played, on what is called ``speaker``, None for the first playback devices. ``tell`` takes a sentence when the server
+    goes and returns,
     from a thread that must not wait. ``reconnect``: wait for a server, or a source, that went.
 
     ``sound`` is the ``JackSource``, ``midi`` the ``JackPort``; the client lives from ``open`` until each was closed.

@@ -445,11 +445,13 @@ class Exchange:
         self._events = np.full((events, 2), 0, np.int64)
         self._offsets = np.full((OFFSETS, 2), 0, np.int64)
         self._message = np.full(8, 0, np.uint8)
-        self._piece, self._instruments = np.zeros(PIECE_SAMPLES, np.float32), list[Instrument]()  # all of them, as the callback may be at one
+        self._piece = np.zeros(PIECE_SAMPLES, np.float32)
+        self._instruments: list[Instrument] = []  # all that there were, as the callback may be at one
         self._sounding, self.notes_fd = _shared_bytes(16 * 128)
         if self.notes_fd is not None:
             weakref.finalize(self, os.close, self.notes_fd)
-        memory = {RING: self._ring, EVENTS: self._events, OFFSET_RING: self._offsets, SOUNDING: self._sounding, MESSAGE: self._message, PIECE: self._piece}
+        memory = {RING: self._ring, EVENTS: self._events, OFFSET_RING: self._offsets, SOUNDING: self._sounding, MESSAGE: self._message}
+        memory[PIECE] = self._piece
         for place, array in memory.items():
             self.state[place] = array.ctypes.data
         self.state[BESIDE], self.state[SONG], self.state[SONG_AT] = self._others.ctypes.data, self._song.ctypes.data, NEVER

@@ -1,6 +1,8 @@
 """Sound from the JACK graph, its samples counted in JACK's frames, and beside it what is known of the band.
 
-An instrument that is played without a song begins with a breath (see sources/sounding.py). A song that is played begins START_S after it was asked to, or after its delay. What was heard before the first sample that can
+An instrument that is played without a song begins with a breath (see sources/sounding.py).
+
+A song that is played begins START_S after it was asked to, or after its delay. What was heard before the first sample that can
 hold the song's first, by JACK's account of the latencies, is dropped: the stream's time is the song's.
 """
 
