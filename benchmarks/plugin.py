@@ -86,7 +86,7 @@ SANITIZERS = {"ThreadSanitizer": "-fsanitize=thread", "AddressSanitizer, Undefin
 MEMCHECK = ("valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible", "--error-exitcode=99")
 REPORT = re.compile(r"WARNING: ThreadSanitizer|ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:|ERROR SUMMARY: [1-9]")
 FATAL = "unexpected memory mapping"  # a sanitizer's, of a kernel that scatters more than it knows
-OWN_CALL = re.compile(r'write\(1, "midi|clock_nanosleep\(')  # the host's, in strace's log, after a call of run()
+OWN_CALL = re.compile(r'write\(1, "midi|newfstatat\(1, |clock_nanosleep\(')  # the host's, in strace's log, after a call of run()
 WAKES = re.compile(r'write\((\d+), "\\0", 1\) += ')
 
 
@@ -119,8 +119,8 @@ def checked(command: list[str]) -> dict:
     reports = len(REPORT.findall(done.stderr))
     if reports or done.returncode:
         print(done.stderr[-20_000:], file=sys.stderr)
-    messages = sum(line.startswith("midi") for line in done.stdout.splitlines())
-    return {"reports": max(reports, int(done.returncode != 0)), "messages": messages, "panel": "panel of this instance is at" in done.stderr}
+    messages, panel = sum(line.startswith("midi") for line in done.stdout.splitlines()), "panel of this instance is at" in done.stderr
+    return {"reports": max(reports, int(done.returncode != 0)), "messages": messages, "panel": panel}
 
 
 def traced(host: str, sound: str, log: Path, live_s: float) -> dict:
