@@ -2,7 +2,7 @@
 
     python -m rt_melody.benchmarks.plugin run                  nanoseconds of run() at 128 frames, and its allocations
     python -m rt_melody.benchmarks.plugin kills 100 100        engines killed in a live host, then hosts killed
-    python -m rt_melody.benchmarks.plugin sanitize             what sanitizers, valgrind, strace and a malloc hook find
+    python -m rt_melody.benchmarks.plugin sanitize [SECONDS]   what sanitizers, valgrind, strace and a malloc hook find
     python -m rt_melody.benchmarks.plugin build HOST FLAGS...  the host alone, for other tools
 
 Needs a C++ compiler and DPF, as the plugin does; kills needs FluidSynth with a sound font, and sanitize valgrind and strace. The
@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -79,28 +80,28 @@ def port_of(parameter: str) -> int:
     return FIRST_PARAMETER + LAYOUT[f"PARAMETER_{parameter}"]
 
 
-BOUNCED, LIVE_S = ("8", "0", f"{port_of('FREEWHEEL')}=1"), 16  # seconds; live, the engine loads in some of them
+BOUNCED, LIVE_S = ("8", "0", f"{port_of('FREEWHEEL')}=1"), 20.0  # seconds; live, the engine loads in some of them
 CHECKED_MOST_S = 900.0
 SANITIZERS = {"ThreadSanitizer": "-fsanitize=thread", "AddressSanitizer, UndefinedBehaviorSanitizer": "-fsanitize=address,undefined"}
 MEMCHECK = ("valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible", "--error-exitcode=99")
 REPORT = re.compile(r"WARNING: ThreadSanitizer|ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:|ERROR SUMMARY: [1-9]")
 FATAL = "unexpected memory mapping"  # a sanitizer's, of a kernel that scatters more than it knows
-OWN_CALL = re.compile(r'write\(1, "midi|clock_nanosleep\(')  # the host's, in strace's log, after a call of run()
+OWN_CALL = re.compile(r'write\(1, "midi|newfstatat\(1, |clock_nanosleep\(')  # the host's, in strace's log, after a call of run()
 WAKES = re.compile(r'write\((\d+), "\\0", 1\) += ')
 
 
-def sanitize(folder: Path) -> dict[str, dict]:
+def sanitize(folder: Path, live_s: float) -> Iterator[tuple[str, dict]]:
     """By tool: its reports, and how much was played meanwhile; the panel of the instance is open."""
-    sound, found = str(voice(folder)), dict[str, dict]()
+    sound = str(voice(folder))
     for name, flags in SANITIZERS.items():
         host = build_host(folder / "checked", *flags.split(), "-O1")
-        for kind, words in (("bounce", BOUNCED), ("live", (str(LIVE_S), "1"))):
-            found[f"{name}, {kind}"] = checked([str(host), sound, str(RATE), "256", *words])
+        for kind, words in (("bounce", BOUNCED), ("live", (str(live_s), "1"))):
+            yield f"{name}, {kind}", checked([str(host), sound, str(RATE), "256", *words])
     host = str(build_host(folder / "plain", "-O1"))
-    found["valgrind, bounce"] = checked([*MEMCHECK, host, sound, str(RATE), "256", *BOUNCED])
-    found["strace, live"] = traced(host, sound, folder / "calls.txt")
-    run = measure_run(folder, LIVE_S)
-    return found | {"malloc hook, live": {"reports": run["allocations"], "messages": run["messages"], "calls of run()": run["blocks"]}}
+    yield "valgrind, bounce", checked([*MEMCHECK, host, sound, str(RATE), "256", *BOUNCED])
+    yield "strace, live", traced(host, sound, folder / "calls.txt", live_s)
+    run = measure_run(folder, live_s)
+    yield "malloc hook, live", {"reports": run["allocations"], "messages": run["messages"], "calls of run()": run["blocks"]}
 
 
 def quiet() -> dict[str, str]:
@@ -118,13 +119,13 @@ def checked(command: list[str]) -> dict:
     reports = len(REPORT.findall(done.stderr))
     if reports or done.returncode:
         print(done.stderr[-20_000:], file=sys.stderr)
-    messages = sum(line.startswith("midi") for line in done.stdout.splitlines())
-    return {"reports": max(reports, int(done.returncode != 0)), "messages": messages, "panel": "the panel is at" in done.stderr}
+    messages, panel = sum(line.startswith("midi") for line in done.stdout.splitlines()), "panel of this instance is at" in done.stderr
+    return {"reports": max(reports, int(done.returncode != 0)), "messages": messages, "panel": panel}
 
 
-def traced(host: str, sound: str, log: Path) -> dict:
+def traced(host: str, sound: str, log: Path, live_s: float) -> dict:
     """System calls of the thread that calls run(), between its first call and its last, but for the host's own."""
-    command = ["strace", "-o", str(log), host, sound, str(RATE), str(BLOCK), str(LIVE_S), "1", f"{port_of('PANEL')}=1"]
+    command = ["strace", "-o", str(log), host, sound, str(RATE), str(BLOCK), str(live_s), "1", f"{port_of('PANEL')}=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=CHECKED_MOST_S, env=quiet())
     lines = log.read_text(errors="replace").splitlines()
     sleeps = [number for number, line in enumerate(lines) if line.startswith("clock_nanosleep(")]
@@ -308,11 +309,11 @@ def main(words: list[str]) -> int:
                 told = kill_hosts(host, sound, hosts)
                 print(json.dumps({"hosts": told}))
                 bad |= bool(told["still there"] or told["named memory left"])
-        elif words == ["sanitize"]:
+        elif words[:1] == ["sanitize"] and len(words) < 3:
             missing = [program for program in ("valgrind", "strace") if shutil.which(program) is None]
             if missing:
                 sys.exit(f"sanitize needs {' and '.join(missing)} (Debian: apt-get install {' '.join(missing)})")
-            for tool, told in sanitize(folder).items():
+            for tool, told in sanitize(folder, float(words[1]) if words[1:] else LIVE_S):
                 print(json.dumps({tool: told}), flush=True)
                 bad |= told["reports"] > 0 or told["messages"] == 0
         elif words[:1] == ["build"] and len(words) > 1:
