@@ -36,6 +36,8 @@ BINS = FFT // 2 + 1
 LATE_BINS = 128  # up to 4 kHz: all that the groups after the first know of, what is above dies away sooner
 MOST_BACK = 32  # partitions by which the filter can stand back
 SLIP_BINS = (4, 64)  # 125 Hz to 2 kHz, where some samples of delay turn the phase by less than half a circle
+# of the certainty that a hop would bring if its partitions told different things, what is believed: of a tone they tell the same
+BELIEVED = 0.7
 FAST = ("reassoc", "contract", "nsz", "arcp")  # sums over partitions in whatever order is quickest
 LINE, PLANE, CUBE, RING = (f"float32[{':, ' * n}::1]" for n in range(4))
 WHOLE = "int64[::1]"
@@ -275,12 +277,13 @@ def learn(
     """The Kalman gain times ``error`` [2, BINS] into the first group's ``step`` [2, BINS, GROUP], and added to the other weights;
     the covariance of all after it.
 
-    ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard.
+    ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard, of which
+    BELIEVED makes the filter surer.
     """
     late = first + GROUP
     for k in range(BINS):
         over = np.float32(1.0) / noise[k]
-        er, ei, less = error[0, k] * over, error[1, k] * over, told * over
+        er, ei, less = error[0, k] * over, error[1, k] * over, np.float32(BELIEVED) * told * over
         xr, xi, p, sr, si = past[0, k, first:late], past[1, k, first:late], spread[k, :GROUP], step[0, k], step[1, k]
         for i in range(GROUP):
             sr[i] = p[i] * (xr[i] * er + xi[i] * ei)
@@ -290,7 +293,7 @@ def learn(
             p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
     for k in range(LATE_BINS):
         over = np.float32(1.0) / noise[k]
-        er, ei, less = error[0, k] * over, error[1, k] * over, told * over
+        er, ei, less = error[0, k] * over, error[1, k] * over, np.float32(BELIEVED) * told * over
         xr, xi, p = past[0, k, late : first + PARTITIONS], past[1, k, late : first + PARTITIONS], spread[k, GROUP:]
         wr, wi = weights[0, k, GROUP:], weights[1, k, GROUP:]
         for i in range(PARTITIONS - GROUP):
@@ -444,20 +447,23 @@ def likeness(heard: np.ndarray, error: np.ndarray) -> float:
 # ``levels``: what the filter knows of itself, by the names below.
 
 (
-    MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, DOUBTED, SLIP,
+    MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, RESTARTS, DOUBTED, SLIP,
     BEFORE, TAKEN, LEFT, AFTER,  # of the last second
     ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all but the first seconds
     LIKE, LIKE_HOPS,
-) = range(20)
-LEVELS = 20
+    FOUND, SOUGHT, NOW, USUAL,  # how much of what was predicted was found, by the newest hops, of late and usually
+) = range(23)
+LEVELS = 23
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
+FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of that of late, of that usually
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
 SILENT = 1e-10  # power of a sample below which nothing is learnt
 FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
-UNCERTAIN, UNCERTAIN_AGAIN = 10.0, 0.3  # covariance over the first guess, at the start and after the path was lost
+UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 10.0, 2.0, 0.3  # covariance over the first guess: at the start, after the path was lost, where it is blurred
 CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
 UNLIKE, ALIKE = 0.25, 0.45  # likeness up to which nothing, from which all of the echo is taken out
-GOOD, LOST, GOOD_S, LOST_S = 0.8, 0.3, 1.0, 0.3  # trust that shows a path found, or lost, for so long
+GOOD, LOST, LOST_S = 0.45, 0.5, 0.3  # found of the prediction, usually, of a path that is known; of that, of late, where it is lost; for so long
+SAME_LOUDSPEAKER = 0.7  # of what is guessed of a new path, the part that has the colour of the one before
 
 
 @compiled(f"float64({LINE}, {LINE})", FAST)
@@ -512,20 +518,57 @@ def trust(microphone: np.ndarray, echo: np.ndarray, levels: np.ndarray, hop_s: f
     return min(1.0, max(0.0, (levels[TRUST] - CHANCE) / (SURE - CHANCE))) * min(1.0, max(0.0, (like - UNLIKE) / (ALIKE - UNLIKE)))
 
 
-@compiled(f"void(float64[::1], {CUBE}, {PLANE}, {LINE}, float64)")
-def begin_again_if_lost(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, prior: np.ndarray, hop_s: float) -> None:
-    """Forget a path that was right and is no longer so: the microphone was moved, the song jumped."""
-    levels[TRUSTED] += hop_s * (levels[TRUST] > GOOD)
-    levels[DOUBTED] = levels[DOUBTED] + hop_s if levels[TRUST] < LOST and levels[ECHO] > QUIET else 0.0
-    if levels[DOUBTED] < LOST_S or levels[TRUSTED] < GOOD_S:
-        return
+@compiled(f"float32({CUBE}, int64)", FAST)
+def power(weights: np.ndarray, k: int) -> np.float32:
+    """Of a bin of the filter."""
+    total = np.float32(0.0)
+    for i in range(PARTITIONS):
+        total += weights[0, k, i] * weights[0, k, i] + weights[1, k, i] * weights[1, k, i]
+    return total
+
+
+@compiled(f"boolean({PLANE}, {PLANE}, float64[::1], float64)", FAST)
+def is_lost(heard: np.ndarray, error: np.ndarray, levels: np.ndarray, hop_s: float) -> bool:
+    """Whether a path that was right is no longer so: the microphone was moved, the song jumped.
+
+    By the regression of what was heard on what was predicted, in which each bin counts as much as the prediction is of all that
+    sounds there: a loud singer fills some bins and leaves the others. It has to fall far below what is usual, which is low
+    already where two clocks run apart or little is learnt.
+    """
+    found, sought = np.float32(0.0), np.float32(0.0)
+    for k in range(SLIP_BINS[0], LATE_BINS):
+        mr, mi = heard[0, k], heard[1, k]
+        yr, yi = mr - error[0, k], mi - error[1, k]
+        y = yr * yr + yi * yi
+        white = np.float32(1.0) / (mr * mr + mi * mi + y + np.float32(1e-9))
+        found += white * (mr * yr + mi * yi)
+        sought += white * y
+    keep = np.exp(-hop_s / FOUND_S)
+    levels[FOUND] = keep * levels[FOUND] + found
+    levels[SOUGHT] = keep * levels[SOUGHT] + sought
+    part = min(1.0, max(0.0, levels[FOUND] / (levels[SOUGHT] + 1e-9)))
+    levels[NOW] += (1.0 - np.exp(-hop_s / NOW_S)) * (part - levels[NOW])
+    doubted = levels[USUAL] > GOOD and levels[NOW] < LOST * levels[USUAL]
+    levels[USUAL] += (1.0 - np.exp(-hop_s / USUAL_S)) * (part - levels[USUAL])
+    levels[DOUBTED] = levels[DOUBTED] + hop_s if doubted else 0.0
+    return levels[DOUBTED] >= LOST_S
+
+
+@compiled(f"void(float64[::1], {CUBE}, {PLANE}, {LINE})")
+def begin_again(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, prior: np.ndarray) -> None:
+    """Forget a path, but for its colour, which is the loudspeaker's."""
     levels[SCALE] = levels[MICROPHONE] / levels[REFERENCE]
-    levels[TRUSTED] = levels[DOUBTED] = levels[SHARED] = levels[ECHO] = 0.0
+    levels[DOUBTED] = levels[USUAL] = levels[SHARED] = levels[ECHO] = levels[LIKE] = levels[LIKE_HOPS] = 0.0
     levels[RESTARTS] += 1.0
-    weights[:] = np.float32(0.0)
+    whole = np.float32(1e-12)
     for k in range(BINS):
+        whole += power(weights, k)
+    scale = np.float32(UNCERTAIN_AGAIN * levels[SCALE])
+    for k in range(BINS):
+        colour = np.float32(1.0 - SAME_LOUDSPEAKER) + np.float32(SAME_LOUDSPEAKER * BINS) * power(weights, k) / whole
         for i in range(PARTITIONS):
-            spread[k, i] = max(spread[k, i], UNCERTAIN_AGAIN * levels[SCALE] * prior[i])
+            spread[k, i] = max(spread[k, i], scale * colour * prior[i])
+    weights[:] = np.float32(0.0)
 
 
 @compiled(f"void({LINE}, {PLANE}, float32, float32, {LINE}, {LINE})", FAST)
@@ -650,7 +693,6 @@ def cancel(
     for i in range(out.shape[0]):
         left[i] = microphone[i] - echo[i]
         out[i] = microphone[i] - np.float32(part) * echo[i]
-    begin_again_if_lost(levels, weights, spread, prior, hop_s)
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
     tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
     expect(unsure, error, told, smooth, near, noise)
@@ -662,6 +704,8 @@ def cancel(
     if sounds:
         levels[LIKE] = keep_slip * levels[LIKE] + likeness(heard, error)
         levels[LIKE_HOPS] = keep_slip * levels[LIKE_HOPS] + 1.0
+        if is_lost(heard, error, levels, hop_s):
+            begin_again(levels, weights, spread, prior)
 
 
 def turn_samples(before: np.ndarray, now: np.ndarray) -> float:
@@ -792,8 +836,8 @@ class Canceller:
         np.multiply(sure, self._prior, out=self._spread)
 
     def loosen(self) -> None:
-        """Think the path as uncertain as after it was lost, but keep what was learnt."""
-        np.maximum(self._spread, np.float32(UNCERTAIN_AGAIN * self._levels[SCALE]) * self._prior, out=self._spread)
+        """Think the path more uncertain again, but keep what was learnt."""
+        np.maximum(self._spread, np.float32(LOOSE * self._levels[SCALE]) * self._prior, out=self._spread)
 
     @property
     def trust(self) -> float:

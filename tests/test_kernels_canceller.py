@@ -114,7 +114,7 @@ def twin(microphone, reference, hop, keep=0.9999, smooth=0.7, reverberation_s=1.
         near = smooth * near + (1.0 - smooth) * np.abs(error) ** 2
         noise = told * (spread * np.abs(past) ** 2).sum(0) + near + c.SILENT * c.FFT * told
         weights = weights + np.where(first, cut(spread / noise * past.conj() * error), spread / noise * past.conj() * error)
-        spread = spread - told * spread**2 / noise * np.abs(past) ** 2
+        spread = spread - c.BELIEVED * told * spread**2 / noise * np.abs(past) ** 2
         if (at // hop) % 2:
             group = slice(c.GROUP * (turn := next(in_turn)), c.GROUP * (turn + 1))
             weights[group] = np.where(learns[group], cut(weights[group]), 0.0)
@@ -206,6 +206,44 @@ def test_a_path_that_changes_is_given_up_within_a_second_and_learnt_within_three
     assert canceller.restarts == 1
     assert db(left[6 * SECOND :][: SECOND // 2], band[6 * SECOND :][: SECOND // 2]) < 0  # never worse than without
     assert db(left[8 * SECOND :], band[8 * SECOND :]) < -13
+
+
+def test_a_path_of_which_a_part_is_still_true_is_given_up_as_well():
+    reference, voice = noise(1, 10 * SECOND), noise(2, 10 * SECOND, 0.05)
+    band = through(room(3, 3000), reference)
+    band[5 * SECOND :] = through(0.3 * room(3, 3000) + 0.95 * room(4, 3000), reference)[5 * SECOND :]
+    out, canceller = cancelled(band + voice, reference)
+    assert canceller.restarts == 1
+    assert db((out - voice)[8 * SECOND :], band[8 * SECOND :]) < -13
+
+
+def test_a_loud_singer_is_not_taken_for_a_lost_path():
+    reference, t = noise(1, 8 * SECOND), np.arange(8 * SECOND) / SECOND
+    band = through(room(3, 3000, gain=0.3), reference)
+    sung = sum(np.sin(2 * np.pi * 220 * k * t) / k for k in range(1, 15)) * (np.sin(2 * np.pi * 0.7 * t) > 0) * (t > 4)
+    voice = (0.3 * sung).astype(np.float32)  # 20 dB over the band
+    out, canceller = cancelled(band + voice, reference)
+    assert canceller.restarts == 0
+    assert db((out - voice)[6 * SECOND :], band[6 * SECOND :]) < -6
+
+
+def test_a_clock_that_runs_apart_is_not_taken_for_a_lost_path():
+    reference = noise(1, 10 * SECOND)
+    band = through(room(3, 3000), reference)
+    later = np.interp(np.arange(len(band)) * (1.0 + 100e-6), np.arange(len(band)), band).astype(np.float32)
+    _, canceller = cancelled(later + noise(2, len(band), 0.02), reference)
+    assert canceller.restarts == 0
+
+
+def test_what_is_found_anew_has_the_colour_of_what_was_lost():
+    """A path without treble begins again as one that has little of it."""
+    canceller = c.Canceller()
+    canceller._weights[0, :64], canceller._levels[c.MICROPHONE], canceller._levels[c.REFERENCE] = 0.1, 1.0, 1.0
+    c.begin_again(canceller._levels, canceller._weights, canceller._spread, canceller._prior)
+    low, high = canceller._spread[:64], canceller._spread[64:]
+    np.testing.assert_allclose(high, c.UNCERTAIN_AGAIN * (1 - c.SAME_LOUDSPEAKER) * np.tile(canceller._prior, (c.BINS - 64, 1)), rtol=1e-4)
+    assert (low > 5 * high[:1]).all() and low.sum() + high.sum() == pytest.approx(c.UNCERTAIN_AGAIN * c.BINS, rel=1e-4)
+    assert not canceller._weights.any()
 
 
 def test_it_stays_bounded_whatever_comes():
