@@ -36,8 +36,6 @@ BINS = FFT // 2 + 1
 LATE_BINS = 128  # up to 4 kHz: all that the groups after the first know of, what is above dies away sooner
 MOST_BACK = 32  # partitions by which the filter can stand back
 SLIP_BINS = (4, 64)  # 125 Hz to 2 kHz, where some samples of delay turn the phase by less than half a circle
-# of the certainty that a hop would bring if its partitions told different things, what is believed: of a tone they tell the same
-BELIEVED = 0.7
 FAST = ("reassoc", "contract", "nsz", "arcp")  # sums over partitions in whatever order is quickest
 LINE, PLANE, CUBE, RING = (f"float32[{':, ' * n}::1]" for n in range(4))
 WHOLE = "int64[::1]"
@@ -277,13 +275,12 @@ def learn(
     """The Kalman gain times ``error`` [2, BINS] into the first group's ``step`` [2, BINS, GROUP], and added to the other weights;
     the covariance of all after it.
 
-    ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard, of which
-    BELIEVED makes the filter surer.
+    ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard.
     """
     late = first + GROUP
     for k in range(BINS):
         over = np.float32(1.0) / noise[k]
-        er, ei, less = error[0, k] * over, error[1, k] * over, np.float32(BELIEVED) * told * over
+        er, ei, less = error[0, k] * over, error[1, k] * over, told * over
         xr, xi, p, sr, si = past[0, k, first:late], past[1, k, first:late], spread[k, :GROUP], step[0, k], step[1, k]
         for i in range(GROUP):
             sr[i] = p[i] * (xr[i] * er + xi[i] * ei)
@@ -293,7 +290,7 @@ def learn(
             p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
     for k in range(LATE_BINS):
         over = np.float32(1.0) / noise[k]
-        er, ei, less = error[0, k] * over, error[1, k] * over, np.float32(BELIEVED) * told * over
+        er, ei, less = error[0, k] * over, error[1, k] * over, told * over
         xr, xi, p = past[0, k, late : first + PARTITIONS], past[1, k, late : first + PARTITIONS], spread[k, GROUP:]
         wr, wi = weights[0, k, GROUP:], weights[1, k, GROUP:]
         for i in range(PARTITIONS - GROUP):
@@ -459,11 +456,11 @@ FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of 
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
 SILENT = 1e-10  # power of a sample below which nothing is learnt
 FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
-UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 10.0, 2.0, 0.3  # covariance over the first guess: at the start, after the path was lost, where it is blurred
+UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 10.0, 1.0, 0.3  # covariance over the first guess: at the start, of a path anew, of a blurred one
 CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
 UNLIKE, ALIKE = 0.25, 0.45  # likeness up to which nothing, from which all of the echo is taken out
-GOOD, LOST, LOST_S = 0.45, 0.5, 0.3  # found of the prediction, usually, of a path that is known; of that, of late, where it is lost; for so long
-SAME_LOUDSPEAKER = 0.7  # of what is guessed of a new path, the part that has the colour of the one before
+GOOD, LOST, LOST_S = 0.45, 0.5, 0.3  # found usually where a path is known; of that, what is found where it is lost; for so long
+SAME_LOUDSPEAKER = 0.7  # of what is guessed of a new path, the part that has the colour of the last
 
 
 @compiled(f"float64({LINE}, {LINE})", FAST)

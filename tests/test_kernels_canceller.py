@@ -114,7 +114,7 @@ def twin(microphone, reference, hop, keep=0.9999, smooth=0.7, reverberation_s=1.
         near = smooth * near + (1.0 - smooth) * np.abs(error) ** 2
         noise = told * (spread * np.abs(past) ** 2).sum(0) + near + c.SILENT * c.FFT * told
         weights = weights + np.where(first, cut(spread / noise * past.conj() * error), spread / noise * past.conj() * error)
-        spread = spread - c.BELIEVED * told * spread**2 / noise * np.abs(past) ** 2
+        spread = spread - told * spread**2 / noise * np.abs(past) ** 2
         if (at // hop) % 2:
             group = slice(c.GROUP * (turn := next(in_turn)), c.GROUP * (turn + 1))
             weights[group] = np.where(learns[group], cut(weights[group]), 0.0)
