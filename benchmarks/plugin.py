@@ -2,16 +2,20 @@
 
     python -m rt_melody.benchmarks.plugin run                  nanoseconds of run() at 128 frames, and its allocations
     python -m rt_melody.benchmarks.plugin kills 100 100        engines killed in a live host, then hosts killed
-    python -m rt_melody.benchmarks.plugin build HOST FLAGS...  the host alone, for strace, valgrind or -fsanitize=thread
+    python -m rt_melody.benchmarks.plugin sanitize             what sanitizers, valgrind, strace and a malloc hook find
+    python -m rt_melody.benchmarks.plugin build HOST FLAGS...  the host alone, for other tools
 
-Needs a C++ compiler and DPF, as the plugin does, and for kills FluidSynth with a sound font. The voice is the demo song.
+Needs a C++ compiler and DPF, as the plugin does; kills needs FluidSynth with a sound font, and sanitize valgrind and strace. The
+voice is the demo song. Each but run ends with status 1 where something is found.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,12 +23,15 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from rt_melody.realtime.plugin import building
+from rt_melody.realtime.plugin.lv2_host import FIRST_PARAMETER
+from rt_melody.realtime.plugin.memory import LAYOUT
 from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE, BLOCK = 48_000, 128
@@ -32,6 +39,7 @@ SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/de
 OCARINA = 79  # counted from 0
 MOST_SILENT_S = 240.0  # until a new engine plays, on a machine that is very busy
 TOLD_EVERY = 10  # kills
+ANSWERS_S = 30.0  # of FluidSynth, and of processes that were killed
 DIES_AWAY_S = 1.0  # its release, and what the shell needs to end it; a new engine takes longer
 HOST = Path(__file__).parent / "rig" / "plugin_host.cpp"
 
@@ -66,6 +74,68 @@ def measure_run(folder: Path, seconds: float = 20.0) -> dict:
     return {"blocks": len(took_us), "us": at, "allocations": allocations, "messages": sum(line.startswith("midi") for line in lines)}
 
 
+def port_of(parameter: str) -> int:
+    """The number of its control port, as hosts of the LV2 know it."""
+    return FIRST_PARAMETER + LAYOUT[f"PARAMETER_{parameter}"]
+
+
+BOUNCED, LIVE_S = ("8", "0", f"{port_of('FREEWHEEL')}=1"), 16  # seconds; live, the engine loads in some of them
+CHECKED_MOST_S = 900.0
+SANITIZERS = {"ThreadSanitizer": "-fsanitize=thread", "AddressSanitizer, UndefinedBehaviorSanitizer": "-fsanitize=address,undefined"}
+MEMCHECK = ("valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible", "--error-exitcode=99")
+REPORT = re.compile(r"WARNING: ThreadSanitizer|ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:|ERROR SUMMARY: [1-9]")
+FATAL = "unexpected memory mapping"  # a sanitizer's, of a kernel that scatters more than it knows
+OWN_CALL = re.compile(r'write\(1, "midi|clock_nanosleep\(')  # the host's, in strace's log, after a call of run()
+WAKES = re.compile(r'write\((\d+), "\\0", 1\) += ')
+
+
+def sanitize(folder: Path) -> dict[str, dict]:
+    """By tool: its reports, and how much was played meanwhile; the panel of the instance is open."""
+    sound, found = str(voice(folder)), dict[str, dict]()
+    for name, flags in SANITIZERS.items():
+        host = build_host(folder / "checked", *flags.split(), "-O1")
+        for kind, words in (("bounce", BOUNCED), ("live", (str(LIVE_S), "1"))):
+            found[f"{name}, {kind}"] = checked([str(host), sound, str(RATE), "256", *words])
+    host = str(build_host(folder / "plain", "-O1"))
+    found["valgrind, bounce"] = checked([*MEMCHECK, host, sound, str(RATE), "256", *BOUNCED])
+    found["strace, live"] = traced(host, sound, folder / "calls.txt")
+    run = measure_run(folder, LIVE_S)
+    return found | {"malloc hook, live": {"reports": run["allocations"], "messages": run["messages"], "calls of run()": run["blocks"]}}
+
+
+def quiet() -> dict[str, str]:
+    """An environment in which the panel opens no browser."""
+    return {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+
+
+def checked(command: list[str]) -> dict:
+    """A host that plays under a tool: reports (what the tool says of itself where it cannot work), and messages."""
+    panel = f"{port_of('PANEL')}=1"
+    options = {"capture_output": True, "text": True, "timeout": CHECKED_MOST_S, "env": quiet()}
+    done = subprocess.run([*command, panel], **options)
+    if FATAL in done.stderr:
+        done = subprocess.run(["setarch", "-R", *command, panel], **options)
+    reports = len(REPORT.findall(done.stderr))
+    if reports or done.returncode:
+        print(done.stderr[-20_000:], file=sys.stderr)
+    messages = sum(line.startswith("midi") for line in done.stdout.splitlines())
+    return {"reports": max(reports, int(done.returncode != 0)), "messages": messages, "panel": "the panel is at" in done.stderr}
+
+
+def traced(host: str, sound: str, log: Path) -> dict:
+    """System calls of the thread that calls run(), between its first call and its last, but for the host's own."""
+    command = ["strace", "-o", str(log), host, sound, str(RATE), str(BLOCK), str(LIVE_S), "1", f"{port_of('PANEL')}=1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CHECKED_MOST_S, env=quiet())
+    lines = log.read_text(errors="replace").splitlines()
+    sleeps = [number for number, line in enumerate(lines) if line.startswith("clock_nanosleep(")]
+    within = [line for line in lines[sleeps[0] : sleeps[-1]] if not OWN_CALL.match(line)]
+    wakes = [line for line in within if WAKES.match(line)]
+    others = Counter(line.partition("(")[0] for line in within if not WAKES.match(line))
+    messages = sum(line.startswith("midi") for line in done.stdout.splitlines())
+    calls = {"wakes": len(wakes), "calls of run()": len(sleeps)}
+    return {"reports": sum(others.values()), "others": dict(others), "messages": messages, **calls}
+
+
 class Synth:
     """FluidSynth on the track behind the plugin: it plays what the host says, and tells how many voices sound."""
 
@@ -77,7 +147,16 @@ class Synth:
         self._process = subprocess.Popen(
             ["fluidsynth", "-q", *nowhere, font], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
+        self._counts: queue.Queue[int | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
         self._tell(f"prog 0 {OCARINA}")
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None, "a pipe was asked for"
+        for line in self._process.stdout:
+            if "voice_count:" in line:
+                self._counts.put(int(line.rsplit(":", 1)[1]))
+        self._counts.put(None)
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None, "a pipe was asked for"
@@ -94,15 +173,18 @@ class Synth:
 
     def voices(self) -> int:
         """How many sound; a note that has ended dies away within a moment."""
-        assert self._process.stdout is not None, "a pipe was asked for"
         self._tell("voice_count")
-        while "voice_count:" not in (line := self._process.stdout.readline()):
-            assert line, "FluidSynth has ended"
-        return int(line.rsplit(":", 1)[1])
+        try:
+            count = self._counts.get(timeout=ANSWERS_S)
+        except queue.Empty:
+            count = None
+        if count is None:
+            sys.exit(f"FluidSynth did not say how many voices sound (its status: {self._process.poll()})")
+        return count
 
     def close(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.wait(ANSWERS_S)
 
 
 class LiveHost:
@@ -130,15 +212,21 @@ class LiveHost:
                     self.off_ns = ns
 
     def engines(self) -> list[int]:
-        listed = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout
+        listed = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, timeout=ANSWERS_S).stdout
         return [int(pid) for pid in listed.split()]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(ANSWERS_S)
 
 
 def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
     """At random times, three of four amid a note; how long notes went on, in ms by the host's clock, and whether FluidSynth fell
     silent."""
-    done, took_ms, left_on, sounded, voices = 0, list[float](), 0, 0, list[int]()
+    done, took_ms, left_on, sounded, voices, named, killed = 0, list[float](), 0, 0, list[int](), _named(), list[int]()
     while done < count:
+        if live.process.poll() is not None:
+            sys.exit(f"after {done} kills of its engine the host has ended, with status {live.process.returncode}")
         time.sleep(random.uniform(0.0, 4.0))
         if done % 4:
             end_s = time.monotonic() + MOST_SILENT_S
@@ -148,6 +236,7 @@ def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
             amid, before, at_ns, done = bool(live.on), synth.voices(), time.monotonic_ns(), done + 1
             with suppress(ProcessLookupError):  # it has ended by itself just now
                 os.kill(engines[0], signal.SIGKILL)
+            killed.append(engines[0])
             if amid:
                 time.sleep(DIES_AWAY_S)
                 stuck = bool(live.on) and min(live.on.values()) < at_ns
@@ -159,7 +248,12 @@ def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
                 print(f"{done} killed, {sounded} while FluidSynth sounded, voices left on: {sum(voices)}", file=sys.stderr, flush=True)
     times = {"median ms": round(float(np.median(took_ms)), 1), "worst ms": round(max(took_ms), 1)} if took_ms else {}
     heard = {"FluidSynth sounded before": sounded, "asked after": len(voices), "voices left on": sum(voices)}
-    return {"kills": done, "amid a note": len(took_ms) + left_on, "left on": left_on, **times, **heard}
+    last = live.engines()
+    live.kill()
+    for pid in last:
+        _until_gone(pid)
+    left = {"still there": sum(_is_there(pid) for pid in (*killed, *last)), "named memory left": sorted(_named() - named)}
+    return {"kills": done, "amid a note": len(took_ms) + left_on, "left on": left_on, **times, **heard, **left}
 
 
 def kill_hosts(host: Path, sound: Path, count: int) -> dict:
@@ -169,8 +263,7 @@ def kill_hosts(host: Path, sound: Path, count: int) -> dict:
         live = LiveHost(host, sound)
         time.sleep(random.uniform(0.05, 5.0))
         engines, at_s = live.engines(), time.monotonic()
-        live.process.kill()
-        live.process.wait()
+        live.kill()
         took_s += [_until_gone(pid) - at_s for pid in engines]
         gone += engines
     times = {"median s": round(float(np.median(took_s)), 2), "worst s": round(max(took_s), 2)} if took_s else {}
@@ -197,7 +290,8 @@ def _named() -> set[str]:
     return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith("rt")}
 
 
-def main(words: list[str]) -> None:
+def main(words: list[str]) -> int:
+    bad = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if words[:1] == ["run"]:
@@ -206,17 +300,27 @@ def main(words: list[str]) -> None:
             host, sound = build_host(folder / "host"), voice(folder)
             if engines := int(words[1]):
                 synth = Synth()
-                live = LiveHost(host, sound, synth)
-                print(json.dumps({"engines": kill_engines(live, synth, engines)}), flush=True)
-                live.process.kill()
-                live.process.wait()
+                told = kill_engines(LiveHost(host, sound, synth), synth, engines)
                 synth.close()
-            print(json.dumps({"hosts": kill_hosts(host, sound, int(words[2]))}))
+                print(json.dumps({"engines": told}), flush=True)
+                bad = bool(told["left on"] or told["voices left on"] or told["still there"] or told["named memory left"])
+            if hosts := int(words[2]):
+                told = kill_hosts(host, sound, hosts)
+                print(json.dumps({"hosts": told}))
+                bad |= bool(told["still there"] or told["named memory left"])
+        elif words == ["sanitize"]:
+            missing = [program for program in ("valgrind", "strace") if shutil.which(program) is None]
+            if missing:
+                sys.exit(f"sanitize needs {' and '.join(missing)} (Debian: apt-get install {' '.join(missing)})")
+            for tool, told in sanitize(folder).items():
+                print(json.dumps({tool: told}), flush=True)
+                bad |= told["reports"] > 0 or told["messages"] == 0
         elif words[:1] == ["build"] and len(words) > 1:
             build_host(Path(words[1]), *words[2:])
         else:
             sys.exit(__doc__)
+    return int(bad)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

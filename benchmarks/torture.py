@@ -35,8 +35,8 @@ from rt_melody.benchmarks.rig.studio import (
     Program,
     RigMissing,
     VirtualMicrophone,
-    end_with_parent,
     melody_command,
+    tied,
     wait_until,
 )
 from rt_melody.realtime.sources.demo import demo_phrase
@@ -229,7 +229,7 @@ def _server_dies(session: Session) -> None:
 
 
 def _hogged(session: Session) -> None:
-    hogs = [subprocess.Popen([sys.executable, "-c", HOG], preexec_fn=end_with_parent) for _ in range(os.cpu_count() or 1)]
+    hogs = [subprocess.Popen(tied([sys.executable, "-c", HOG])) for _ in range(os.cpu_count() or 1)]
     try:
         for _ in range(2):
             session.await_note(10.0, "notes come beside hogs on every core")
@@ -283,14 +283,7 @@ class Piped(Program):
         reader, writer = os.pipe()
         with open(self.stderr_path, "wb") as err:
             self.process = subprocess.Popen(
-                arguments,
-                env=env,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=writer,
-                stderr=err,
-                start_new_session=True,
-                preexec_fn=end_with_parent,
+                tied(arguments), env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=writer, stderr=err, start_new_session=True
             )
         os.close(writer)
         self.reader = reader

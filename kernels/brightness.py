@@ -6,10 +6,10 @@ from math import asin, pi, sqrt
 
 import numpy as np
 
-from rt_melody.kernels.compiled import compiled
+from rt_melody.kernels.compiled import compiled, part
 
 
-@compiled("float64(float32[::1], int64)")
+@part()
 def mobility(window: np.ndarray, count: int) -> float:
     """Power of the first difference over power of the newest ``count`` samples, 0..4; 0 where there is silence.
 
@@ -27,6 +27,13 @@ def mobility(window: np.ndarray, count: int) -> float:
     return min(4.0, change / power)
 
 
-def brightness_hz(window: np.ndarray, count: int, sample_rate: int) -> float:
-    """RMS frequency in Hz of the newest ``count`` samples of a window [shape=(n,), float32, contiguous]; 0: silence."""
-    return asin(sqrt(mobility(window, count)) / 2.0) * sample_rate / pi
+@compiled("void(float32[:, ::1], int64, float64[::1])")
+def mobilities(windows: np.ndarray, count: int, out: np.ndarray) -> None:
+    """``mobility`` of each window."""
+    for i in range(windows.shape[0]):
+        out[i] = mobility(windows[i], count)
+
+
+def brightness_hz(mobility: float, sample_rate: int) -> float:
+    """RMS frequency in Hz of a sound of that mobility; 0: silence."""
+    return asin(sqrt(mobility) / 2.0) * sample_rate / pi

@@ -162,40 +162,41 @@ def _turn(rows: int, columns: int, width: int) -> Any:
     return turn
 
 
-def _transform(width: int) -> Any:
-    """See ``transform``."""
-    down, turn, down_turned = _down_rows(ROWS, TURNED * width), _turn(ROWS, TURNED, width), _down_rows(TURNED, ROWS * width)
-
-    @compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
-    def transform(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle: np.ndarray) -> None:
-        """FFT of each column of [FFT, width], used up; from natural order to ``order_of_transform``.
-
-        With real and imaginary part exchanged, going in and coming out, it is FFT times the inverse.
-        """
-        down(re, im, roots[0], roots[1])
-        turn(re, im, to_re, to_im, twiddle)
-        down_turned(to_re, to_im, roots[0], roots[1])
-
-    return transform
+# What is kept for the next start must refer to what it is made of by global names: numba would look for a closure's in vain, each time.
+_down, _turned, _down_turned = _down_rows(ROWS, TURNED), _turn(ROWS, TURNED, 1), _down_rows(TURNED, ROWS)
+_down_wide, _turned_wide = _down_rows(ROWS, TURNED * COLUMNS), _turn(ROWS, TURNED, COLUMNS)
+_down_turned_wide = _down_rows(TURNED, ROWS * COLUMNS)
+_up_wide, _turned_back_wide = _up_rows(TURNED, ROWS * COLUMNS), _turn(TURNED, ROWS, COLUMNS)
+_up_turned_wide = _up_rows(ROWS, TURNED * COLUMNS)
 
 
-def _transform_ordered(width: int) -> Any:
-    """See ``transform_ordered``."""
-    up, turn, up_turned = _up_rows(TURNED, ROWS * width), _turn(TURNED, ROWS, width), _up_rows(ROWS, TURNED * width)
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+def transform(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle: np.ndarray) -> None:
+    """FFT of [FFT], used up; from natural order to ``order_of_transform``.
 
-    @compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
-    def transform_ordered(
-        re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle_back: np.ndarray
-    ) -> None:
-        """FFT of each column of [FFT, width], used up; from ``order_of_transform`` to natural order."""
-        up(re, im, roots[0], roots[1])
-        turn(re, im, to_re, to_im, twiddle_back)
-        up_turned(to_re, to_im, roots[0], roots[1])
-
-    return transform_ordered
+    With real and imaginary part exchanged, going in and coming out, it is FFT times the inverse.
+    """
+    _down(re, im, roots[0], roots[1])
+    _turned(re, im, to_re, to_im, twiddle)
+    _down_turned(to_re, to_im, roots[0], roots[1])
 
 
-transform, transform_wide, transform_wide_ordered = _transform(1), _transform(COLUMNS), _transform_ordered(COLUMNS)
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+def transform_wide(re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle: np.ndarray) -> None:
+    """The same of each column of [FFT, COLUMNS]."""
+    _down_wide(re, im, roots[0], roots[1])
+    _turned_wide(re, im, to_re, to_im, twiddle)
+    _down_turned_wide(to_re, to_im, roots[0], roots[1])
+
+
+@compiled(f"void({LINE}, {LINE}, {LINE}, {LINE}, {PLANE}, {CUBE})", FAST)
+def transform_wide_ordered(
+    re: np.ndarray, im: np.ndarray, to_re: np.ndarray, to_im: np.ndarray, roots: np.ndarray, twiddle_back: np.ndarray
+) -> None:
+    """FFT of each column of [FFT, COLUMNS], used up; from ``order_of_transform`` to natural order."""
+    _up_wide(re, im, roots[0], roots[1])
+    _turned_back_wide(re, im, to_re, to_im, twiddle_back)
+    _up_turned_wide(to_re, to_im, roots[0], roots[1])
 
 
 def transform_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -448,9 +449,10 @@ def likeness(heard: np.ndarray, error: np.ndarray) -> float:
     BEFORE, TAKEN, LEFT, AFTER,  # of the last second
     ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all but the first seconds
     LIKE, LIKE_HOPS,
+    CAREFUL_AFTER, SINCE,  # seconds from the reference's first sound on, after which all is learnt carefully; and those gone by
     FOUND, SOUGHT, NOW, USUAL,  # how much of what was predicted was found, by the newest hops, of late and usually
-) = range(23)
-LEVELS = 23
+) = range(25)
+LEVELS = 25
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
 FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of that of late, of that usually
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
@@ -459,6 +461,7 @@ FIRST_S = 2.0  # of reference heard, in which the first guess of the path's powe
 UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 10.0, 1.0, 0.3  # covariance over the first guess: at the start, of a path anew, of a blurred one
 CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
 UNLIKE, ALIKE = 0.25, 0.45  # likeness up to which nothing, from which all of the echo is taken out
+CAREFUL, CAREFUL_TRUST_S = 100.0, 1.0  # over the singer's power, which is then thought so large; and the time constant of the trust
 GOOD, LOST, LOST_S = 0.45, 0.5, 0.3  # found usually where a path is known; of that, what is found where it is lost; for so long
 SAME_LOUDSPEAKER = 0.7  # of what is guessed of a new path, the part that has the colour of the last
 
@@ -481,6 +484,8 @@ def guess_power(
     hop_s: float,
 ) -> None:
     """While little has been heard: the covariance from microphone over reference, as it grows."""
+    if levels[SINCE] > levels[CAREFUL_AFTER]:
+        return
     heard = product(reference, reference)
     if heard <= QUIET * reference.shape[0]:
         return
@@ -505,14 +510,18 @@ def trust(microphone: np.ndarray, echo: np.ndarray, levels: np.ndarray, hop_s: f
     """How much of the predicted echo to take out, 0..1, by the regression of the microphone on it, and by their likeness, of late.
 
     The echo is predicted before the hop is learnt from, so of a wrong reference the regression is nought, but for CHANCE;
-    of a right one it is 1, but for what the singer does to it, so that all is taken out from SURE on.
+    of a right one it is 1, but for what the singer does to it, so that all is taken out from SURE on. Of what follows the singer
+    the likeness tells nothing: it is tones, which the singer has in common with it.
     """
-    keep = np.exp(-hop_s / TRUST_S)
+    careful = levels[SINCE] > levels[CAREFUL_AFTER]
+    keep = np.exp(-hop_s / (CAREFUL_TRUST_S if careful else TRUST_S))
     levels[SHARED] = keep * levels[SHARED] + product(microphone, echo)
     levels[ECHO] = keep * levels[ECHO] + product(echo, echo)
     levels[TRUST] = min(1.0, max(0.0, levels[SHARED] / (levels[ECHO] + SILENT * echo.shape[0])))
-    like = levels[LIKE] / (levels[LIKE_HOPS] + 1e-9)
-    return min(1.0, max(0.0, (levels[TRUST] - CHANCE) / (SURE - CHANCE))) * min(1.0, max(0.0, (like - UNLIKE) / (ALIKE - UNLIKE)))
+    like, found = levels[LIKE] / (levels[LIKE_HOPS] + 1e-9), min(1.0, max(0.0, (levels[TRUST] - CHANCE) / (SURE - CHANCE)))
+    if careful:
+        return found
+    return found * min(1.0, max(0.0, (like - UNLIKE) / (ALIKE - UNLIKE)))
 
 
 @compiled(f"float32({CUBE}, int64)", FAST)
@@ -568,20 +577,22 @@ def begin_again(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, pri
     weights[:] = np.float32(0.0)
 
 
-@compiled(f"void({LINE}, {PLANE}, float32, float32, {LINE}, {LINE})", FAST)
+@compiled(f"void({LINE}, {PLANE}, float32, float32, float32, {LINE}, {LINE})", FAST)
 def expect(
     unsure: np.ndarray,
     error: np.ndarray,
     told: np.float32,
     keep: np.float32,
+    care: np.float32,
     near: np.ndarray,
     noise: np.ndarray,
 ) -> None:
-    """The expected power of the error [BINS]: the singer's, of which ``keep`` stays from hop to hop, and the filter's own."""
+    """The expected power of the error [BINS]: the singer's, of which ``keep`` stays from hop to hop, taken ``care`` times, and
+    the filter's own."""
     quiet = np.float32(SILENT * FFT) * told
     for k in range(BINS):
         near[k] = keep * near[k] + (np.float32(1.0) - keep) * (error[0, k] * error[0, k] + error[1, k] * error[1, k])
-        noise[k] = told * unsure[k] + near[k] + quiet
+        noise[k] = told * unsure[k] + care * near[k] + quiet
 
 
 @compiled(f"void({LINE}, {LINE})")
@@ -684,6 +695,8 @@ def cancel(
     store(ordered, place, past, at)
     guess_power(microphone, reference, levels, spread, prior, hop_s)
     sounds = product(reference, reference) > QUIET * reference.shape[0]
+    if sounds or levels[SINCE] > 0.0:
+        levels[SINCE] += hop_s
     predict(past, first, weights, spread, keep if sounds else np.float32(1.0), estimate, unsure)
     newest_of(estimate, natural, ordered, place, echo, roots, twiddle)
     part = trust(microphone, echo, levels, hop_s)
@@ -692,7 +705,8 @@ def cancel(
         out[i] = microphone[i] - np.float32(part) * echo[i]
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
     tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
-    expect(unsure, error, told, smooth, near, noise)
+    care = np.float32(CAREFUL if levels[SINCE] > levels[CAREFUL_AFTER] else 1.0)
+    expect(unsure, error, told, smooth, care, near, noise)
     learn(past, first, error, noise, spread, step, weights, told)
     constrain(step, weights, 0, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
     if hops % 2 == 0:
@@ -701,7 +715,7 @@ def cancel(
     if sounds:
         levels[LIKE] = keep_slip * levels[LIKE] + likeness(heard, error)
         levels[LIKE_HOPS] = keep_slip * levels[LIKE_HOPS] + 1.0
-        if is_lost(heard, error, levels, hop_s):
+        if levels[SINCE] <= levels[CAREFUL_AFTER] and is_lost(heard, error, levels, hop_s):
             begin_again(levels, weights, spread, prior)
 
 
@@ -722,12 +736,22 @@ class Canceller:
     keep : of the Markov model, how much of the path is still true 10 ms of sounding reference later (amplitude).
     smooth : how much of the singer's power spectrum stays for 10 ms.
     reverberation_s : what is thought of the path before anything is heard: it dies away by 60 dB in so long.
+    careful_after_s : for a reference that follows the singer, whom the filter would take for its echo: so long from its first sound on,
+        in which it plays something else, the path is learnt; from then on little of it is changed.
     """
 
-    def __init__(self, hop_samples: int = 160, keep: float = 0.9999, smooth: float = 0.7, reverberation_s: float = 1.5):
+    def __init__(
+        self,
+        hop_samples: int = 160,
+        keep: float = 0.9999,
+        smooth: float = 0.7,
+        reverberation_s: float = 1.5,
+        careful_after_s: float = np.inf,
+    ):
         if hop_samples < 1 or BLOCK % hop_samples:
             raise ValueError(f"a hop of {hop_samples} samples cannot be had: {BLOCK} must be a whole multiple of it")
         self.hop_samples, self.hop_s = hop_samples, hop_samples / SAMPLE_RATE
+        self._careful_after_s = careful_after_s
         self._keep, self._smooth = np.float32(keep ** (200.0 * self.hop_s)), np.float32(smooth ** (100.0 * self.hop_s))
         self._keep_slip = np.float32(np.exp(-self.hop_s / SLIP_S))
         self._phases = BLOCK // hop_samples
@@ -756,6 +780,7 @@ class Canceller:
         """Forget the path and what was heard."""
         for state in (self._ring, self._weights, self._spread, self._near, self._shared, self._window, self._levels):
             state[:] = 0.0
+        self._levels[CAREFUL_AFTER] = self._careful_after_s
         self._hops = self.back_blocks = 0
 
     def jump(self) -> None:

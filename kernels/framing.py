@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rt_melody.kernels.compiled import compiled
+from rt_melody.kernels.compiled import compiled, part
 
 LIMIT = 2.0  # full scale is 1; what exceeds it further is a fault that must not deafen the level's peak-hold
 
@@ -15,25 +15,22 @@ LIMIT = 2.0  # full scale is 1; what exceeds it further is a fault that must not
 @compiled("void(float32[::1], int64, float32[::1], int64)")
 def put(ring: np.ndarray, start: int, block: np.ndarray, count: int) -> None:
     """Store ``block[:count]`` as samples ``start .. start + count - 1``; ``count <= len(ring)``."""
-    size = ring.shape[0]
-    at = start % size
-    for i in range(count):
-        ring[at] = block[i]
-        at += 1
-        if at == size:
-            at = 0
+    at = start % ring.shape[0]
+    fit = min(count, ring.shape[0] - at)
+    ring[at : at + fit] = block[:fit]
+    ring[: count - fit] = block[fit:count]
 
 
-@compiled("void(float32[::1], int64, float32[::1])")
-def frame(ring: np.ndarray, end: int, out: np.ndarray) -> None:
-    """The window of ``len(out)`` samples whose newest is sample ``end - 1``; ``len(out) <= len(ring)``."""
-    size = ring.shape[0]
-    at = (end - out.shape[0]) % size
-    for i in range(out.shape[0]):
-        out[i] = ring[at]
-        at += 1
-        if at == size:
-            at = 0
+@compiled("void(float32[::1], int64, int64, float32[:, ::1])")
+def cut(ring: np.ndarray, end: int, hop: int, windows: np.ndarray) -> None:
+    """Fill ``windows`` [n, taps] one after the other: the newest sample of the first is ``end - 1``, of each other ``hop`` later;
+    all of them must be in the ring."""
+    size, taps = ring.shape[0], windows.shape[1]
+    for i in range(windows.shape[0]):
+        at = (end + i * hop - taps) % size
+        fit = min(taps, size - at)
+        windows[i, :fit] = ring[at : at + fit]
+        windows[i, fit:] = ring[: taps - fit]
 
 
 @compiled("int64(float32[::1], float64, float64[::1], float32[::1])")
@@ -61,10 +58,17 @@ def condition(block: np.ndarray, keep: float, state: np.ndarray, out: np.ndarray
     return bad
 
 
-@compiled("float64(float32[::1], int64)")
+@part()
 def level_db(window: np.ndarray, count: int) -> float:
     """dBFS RMS of the newest ``count`` samples of a window, -120 at least."""
     total = 0.0
     for i in range(window.shape[0] - count, window.shape[0]):
         total += np.float64(window[i]) * np.float64(window[i])
     return 10.0 * np.log10(max(total / count, 1e-12))
+
+
+@compiled("void(float32[:, ::1], int64, float64[::1])")
+def levels_db(windows: np.ndarray, count: int, out: np.ndarray) -> None:
+    """``level_db`` of each window."""
+    for i in range(windows.shape[0]):
+        out[i] = level_db(windows[i], count)

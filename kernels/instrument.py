@@ -32,6 +32,7 @@ NYQUIST_PART = 0.45  # of the sample rate: no harmonic above
 
 # What tells one timbre from another.
 SLOPE_DARK, SLOPE_BRIGHT, EVEN, ATTACK_S, RELEASE_S, DECAY_S, LEVEL = range(7)
+TIMBRE = 7
 TIMBRES = {
     # harmonics fall by k ** -slope, the even ones by a factor besides; DECAY_S 0 sustains
     "flute": (3.2, 1.9, 0.45, 0.012, 0.06, 0.0, 0.30),
@@ -41,7 +42,7 @@ TIMBRES = {
 
 
 def timbre(name: str) -> np.ndarray:
-    """The numbers of a timbre, for ``play`` [shape=(7,)]."""
+    """The numbers of a timbre, for ``play`` [shape=(TIMBRE,)]."""
     return np.array(TIMBRES[name], np.float64)
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from rt_melody.kernels.compiled import compiled
+from rt_melody.kernels.compiled import compiled, part
 
 
-@compiled("void(float32[::1], float32[::1])")
+@part()
 def softmax(logits: np.ndarray, out: np.ndarray) -> None:
     """Probabilities of a row of logits."""
     top = logits[0]
@@ -24,7 +24,7 @@ def softmax(logits: np.ndarray, out: np.ndarray) -> None:
         out[i] /= total
 
 
-@compiled("int64(float32[::1], int64, int64)")
+@part()
 def peak(probabilities: np.ndarray, low: int, high: int) -> int:
     """Index of the highest of the bins ``low .. high - 1``."""
     best = low
@@ -34,7 +34,7 @@ def peak(probabilities: np.ndarray, low: int, high: int) -> int:
     return best
 
 
-@compiled("float64(float32[::1], int64, int64)")
+@part()
 def local_mean(probabilities: np.ndarray, centre: int, reach: int) -> float:
     """Probability-weighted mean bin within ``reach`` bins of ``centre`` (fractional bins)."""
     total, moment = 1e-12, 1e-12 * centre
@@ -44,7 +44,7 @@ def local_mean(probabilities: np.ndarray, centre: int, reach: int) -> float:
     return moment / total
 
 
-@compiled("float64(float32[::1], float64, float64)")
+@part()
 def mass_near(probabilities: np.ndarray, centre: float, reach: float) -> float:
     """Probability within ``reach`` bins of the fractional bin ``centre``, end bins counted in part."""
     total = 0.0
@@ -55,27 +55,35 @@ def mass_near(probabilities: np.ndarray, centre: float, reach: float) -> float:
     return total
 
 
-@compiled("void(float32[::1], float64, float64, int64, int64, float32[::1], float32[::1])")
-def observe(logits: np.ndarray, odds: float, floor: float, low: int, high: int, probabilities: np.ndarray, observed: np.ndarray) -> None:
-    """A row of logits as what a decoder works on, only bins ``low .. high - 1`` taken for possible.
+@compiled("void(float32[:, ::1], float64[::1], float64, int64, int64, float32[:, ::1], float32[:, ::1])")
+def observe(
+    logits: np.ndarray, odds: np.ndarray, floor: float, low: int, high: int, probabilities: np.ndarray, observed: np.ndarray
+) -> None:
+    """Rows of logits as what a decoder works on, only bins ``low .. high - 1`` taken for possible.
 
-    ``probabilities`` [n]: its softmax, 0 elsewhere. ``observed`` [n + 1]: log-likelihoods of the bins relative to the best of
-    them, and ``odds`` more, ``floor`` at least; 0 for the state beside them.
+    ``odds`` [rows]. ``probabilities`` [rows, n]: softmax, 0 elsewhere. ``observed`` [rows, n + 1]: log-likelihoods of the bins
+    relative to the best of them, and the row's ``odds`` more, ``floor`` at least; 0 for the state beside them.
     """
-    n = logits.shape[0]
-    softmax(logits, probabilities)
-    probabilities[:low] = 0.0
-    probabilities[high:] = 0.0
-    best = logits[peak(probabilities, low, high)]
-    least = np.float32(floor)
-    for i in range(n):
-        observed[i] = max((logits[i] - best if low <= i < high else least) + np.float32(odds), least)
-    observed[n] = 0.0
+    n, least = logits.shape[1], np.float32(floor)
+    for row in range(logits.shape[0]):
+        given, soft, seen, more = logits[row], probabilities[row], observed[row], np.float32(odds[row])
+        softmax(given, soft)
+        soft[:low] = 0.0
+        soft[high:] = 0.0
+        best = given[peak(soft, low, high)]
+        for i in range(n):
+            seen[i] = max((given[i] - best if low <= i < high else least) + more, least)
+        seen[n] = 0.0
 
 
-@compiled("Tuple((float64, float64))(float32[::1], int64, int64, int64, int64, float64)")
-def read(probabilities: np.ndarray, state: int, low: int, high: int, mean_reach: int, reach: float) -> tuple[float, float]:
-    """The pitch in bins at the bin ``state``, at the peak where there is no such bin; the probability within ``reach`` of it."""
-    centre = state if state < probabilities.shape[0] else peak(probabilities, low, high)
-    bins = local_mean(probabilities, centre, mean_reach)
-    return bins, mass_near(probabilities, bins, reach)
+@compiled("void(float32[:, ::1], int64[::1], int64, int64, int64, float64, float64[::1], float64[::1])")
+def read(
+    probabilities: np.ndarray, states: np.ndarray, low: int, high: int, mean_reach: int, reach: float, bins: np.ndarray, near: np.ndarray
+) -> None:
+    """The pitch in ``bins`` [rows] at each row's state, at the peak where there is no such bin; the probability within ``reach``
+    of it, ``near`` [rows]."""
+    for row in range(probabilities.shape[0]):
+        soft = probabilities[row]
+        centre = states[row] if states[row] < soft.shape[0] else peak(soft, low, high)
+        bins[row] = local_mean(soft, centre, mean_reach)
+        near[row] = mass_near(soft, bins[row], reach)

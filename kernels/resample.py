@@ -24,16 +24,18 @@ MIN_PHASES = 512  # what is sampled far above its own band needs no more
 ROWS_AT_ONCE = 256
 
 
-@compiled("int64(float32[::1], int64, int64, float32[:, ::1], int64[::1], float32[::1], int64)", fastmath=("reassoc", "contract"))
-def convert(history: np.ndarray, first: int, count: int, table: np.ndarray, state: np.ndarray, out: np.ndarray, up: int) -> int:
-    """Write the outputs that ``history[:count]`` (input ``first`` onward) allows; how many.
+@compiled("int64(float32[::1], float32[::1], float32[:, ::1], int64[::1], float32[::1], int64)", fastmath=("reassoc", "contract"))
+def convert(history: np.ndarray, samples: np.ndarray, table: np.ndarray, state: np.ndarray, out: np.ndarray, up: int) -> int:
+    """Take in ``samples``, write the outputs that they allow; how many.
 
-    ``state``: [input index floor(p) of the next output, its phase, input steps and phase steps an output]. Phases are of
-    ``up``; a table of fewer rows holds the nearest before each.
+    ``state``: [input index floor(p) of the next output, its phase, input steps and phase steps an output, how many inputs
+    ``history`` holds, the index of the first of them]. Phases are of ``up``; a table of fewer rows holds the nearest before each.
     """
-    half, rows = table.shape[1] // 2, table.shape[0]
+    half, rows, held, first = table.shape[1] // 2, table.shape[0], state[4], state[5]
+    history[held : held + samples.shape[0]] = samples
+    held += samples.shape[0]
     n_out = 0
-    while state[0] + half < first + count:
+    while state[0] + half < first + held:
         start = state[0] - half + 1 - first
         phase = state[1] if rows == up else state[1] * rows // up
         met, taps = history[start : start + table.shape[1]], table[phase]
@@ -47,6 +49,10 @@ def convert(history: np.ndarray, first: int, count: int, table: np.ndarray, stat
         if state[1] >= up:
             state[1] -= up
             state[0] += 1
+    drop = min(held, max(0, state[0] - half + 1 - first))
+    for i in range(held - drop):
+        history[i] = history[drop + i]
+    state[4], state[5] = held - drop, first + drop
     return n_out
 
 
@@ -93,7 +99,7 @@ class StreamResampler:
         self._table = polyphase_table(self.up, self.down) if not self.identity else np.zeros((1, 2), np.float32)
         self._half = self._table.shape[1] // 2
         self._history = np.zeros(self._table.shape[1] + BLOCK, np.float32)
-        self._state = np.zeros(4, np.int64)
+        self._state = np.zeros(6, np.int64)
         self.reset()
 
     @property
@@ -120,9 +126,8 @@ class StreamResampler:
     def reset(self) -> None:
         """Begin anew, after silence."""
         self._history[:] = 0.0
-        self._held = self._half  # zeros before the stream, so that the first output finds its past
-        self._first = -self._half
-        self._state[:] = (0, 0, self.down // self.up, self.down % self.up)
+        # The zeros before the stream are those in which the first output finds its past.
+        self._state[:] = (0, 0, self.down // self.up, self.down % self.up, self._half, -self._half)
 
     def process(self, samples: np.ndarray, out: np.ndarray) -> int:
         """Take in at most BLOCK ``samples`` (float32), write what they allow to ``out``, give how many."""
@@ -130,13 +135,7 @@ class StreamResampler:
         if self.identity:
             out[:count] = samples
             return count
-        self._history[self._held : self._held + count] = samples
-        held = self._held + count
-        n_out = convert(self._history, self._first, held, self._table, self._state, out, self.up)
-        drop = int(min(held, max(0, self._state[0] - self._half + 1 - self._first)))
-        self._history[: held - drop] = self._history[drop:held]
-        self._held, self._first = held - drop, self._first + drop
-        return n_out
+        return convert(self._history, samples, self._table, self._state, out, self.up)
 
 
 def converted(samples: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:

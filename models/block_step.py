@@ -187,36 +187,40 @@ class BlockStep(Constants):
         pooled = torch.sqrt_(y.square_().sum(3).add_(step.short_least_power)).sum(2)
         graph = torch.log1p_(gain.unsqueeze(2) * pooled).transpose(1, 2).contiguous()
         x, left = self.onset(over_positions(graph, self.onset_stem_weight, self.onset_stem_bias), past)
-        return torch.relu_(torch.addmm(step.onset_bias, x.view(hops, -1), step.onset_weight.t())), left
+        return torch.relu_(torch.mm(x.view(hops, -1), step.onset_weight.t()).add_(step.onset_bias)), left
 
     def _joined(self, x: Tensor, attention: Tensor, onset: Tensor, newest: Tensor, held: Tensor) -> Tensor:
         """One vector a hop ``[hops, context_size]``."""
         step = self.step
         attended = torch.bmm(torch.softmax(attention, 1).transpose(1, 2), x).flatten(1)
         summary = torch.cat([attended, x.amax(1), x.mean(1), onset, torch.stack([newest - held, held], 1)], 1)
-        return torch.addmm(step.summary_bias, summary, step.summary_weight.t()).relu_()
+        return torch.mm(summary, step.summary_weight.t()).add_(step.summary_bias).relu_()
 
     def _contexts(self, joined: Tensor, context: Tensor) -> Tensor:
         """The recurrent context after each hop ``[hops, context_size]``, from the one before the first ``[1, context_size]``."""
-        step = self.step
-        given = torch.addmm(step.recurrence.input_bias, joined, step.recurrence.input_weight.t())
+        step, size = self.step, joined.size(1)
+        given = torch.mm(joined, step.recurrence.input_weight.t()).add_(step.recurrence.input_bias)
+        # Every view of a hop is made beforehand, and what it computes is written where it is wanted.
+        opening, fresh = given[:, : 2 * size].unbind(0), given[:, 2 * size :].unbind(0)
+        reset, update = given[:, :size].unbind(0), given[:, size : 2 * size].unbind(0)
+        kept = given.new_empty([3 * size])
+        kept_opening, kept_fresh = kept.split_with_sizes([2 * size, size])
         contexts = torch.empty_like(joined)
+        rows = contexts.unbind(0)
         hidden = context[0]
         for i in range(joined.size(0)):
-            fresh, kept, new = torch.addmv(step.recurrence.hidden_bias, step.recurrence.hidden_weight, hidden).chunk(3)
-            reset, update, wanted = given[i].chunk(3)
-            candidate = torch.addcmul(wanted, torch.sigmoid(reset + fresh), new).tanh_()
-            hidden = torch.lerp(candidate, hidden, torch.sigmoid(update + kept))
-            contexts[i] = hidden
+            torch.addmv(step.recurrence.hidden_bias, step.recurrence.hidden_weight, hidden, out=kept)
+            opening[i].add_(kept_opening).sigmoid_()
+            hidden = torch.lerp(fresh[i].addcmul_(reset[i], kept_fresh).tanh_(), hidden, update[i], out=rows[i])
         return contexts
 
     def _read(self, refined: Tensor, joined: Tensor, contexts: Tensor, head: int) -> Tuple[Tensor, Tensor]:
         step = self.step
         voicing = torch.mv(torch.cat([joined, contexts], 1), step.voicing_weight[head]) + step.voicing_bias[head]
-        shift = torch.addmm(step.condition_bias, contexts, step.condition_weight.t()).unsqueeze(1)
+        shift = torch.mm(contexts, step.condition_weight.t()).add_(step.condition_bias).unsqueeze(1)
         refined = (refined + shift).relu_()
         bins = torch.mm(refined.view(-1, refined.size(2)), step.pitch_weight[head].t()).view(refined.size(0), -1)
-        return torch.addmm(step.pitch_bias[head], contexts, step.prior_weight.t()).add_(bins), voicing
+        return torch.mm(contexts, step.prior_weight.t()).add_(step.pitch_bias[head]).add_(bins), voicing
 
 
 class Program(nn.Module):

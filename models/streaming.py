@@ -10,29 +10,34 @@ import numpy as np
 import torch
 
 from rt_melody.models.shipped import find_model
-from rt_melody.models.torchscript import load_model
+from rt_melody.models.torchscript import load_model, optimise, optimises
 
-WARM_UP_HOPS = 5  # TorchScript settles after its third call
+WARM_UP_HOPS = 5  # at the first of which what it needs is loaded
 
 
 class hop_computing:
-    """Meanwhile torch computes in the calling thread alone, and denormal numbers are zeros; then as before.
+    """Meanwhile torch computes in the calling thread alone, denormal numbers are zeros, and programs run as they are; then as before.
 
     A hop is too little work to share, and threads that wait for each other stall on a busy machine; a fading sound would
-    make every operation on denormal numbers a hundred times slower. Both are settings of the thread and the process, which
-    belong to whoever calls. May be nested, a loop within it saves it the change at every hop; costs a microsecond or two.
+    make every operation on denormal numbers a hundred times slower. To look for what could be optimised in a program that is frozen
+    already makes its first two runs cost what a hundred hops do, and no other run less. These are settings of the thread and the
+    process, which belong to whoever calls. May be nested, a loop within it saves it the change at every hop; costs a microsecond or two.
     """
 
-    __slots__ = ("_flushed", "_threads")
+    __slots__ = ("_flushed", "_optimised", "_threads")
 
     def __enter__(self) -> None:
-        self._threads, self._flushed = torch.get_num_threads(), denormals_are_flushed()
+        self._threads, self._flushed, self._optimised = torch.get_num_threads(), denormals_are_flushed(), optimises()
+        if self._optimised:
+            optimise(False)
         if self._threads != 1:
             torch.set_num_threads(1)
         if not self._flushed:
             torch.set_flush_denormal(True)
 
     def __exit__(self, *exc: object) -> None:
+        if self._optimised:
+            optimise(True)
         if self._threads != 1:
             torch.set_num_threads(self._threads)
         if not self._flushed:
@@ -105,7 +110,7 @@ class StreamingModel:
     def _begun(self) -> list:
         """A copy of the program for each phase, which remembers its own; the weights are shared."""
         streams = [copy.copy(self._step) for _ in range(self._phases)]
-        with torch.inference_mode():
+        with hop_computing(), torch.inference_mode():
             for stream in streams:
                 stream.begin(torch.zeros(1))
         return streams

@@ -10,24 +10,27 @@ running anything is read first; the code is then run only of the file that is sh
 one that this process wrote, or of one that the caller says to trust.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json
 import math
 import os
+import re
 import warnings
 import zipfile
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-import yaml
 
-from rt_melody.models.block_step import BlockStep, Program
 from rt_melody.models.config import ModelConfig
-from rt_melody.models.live_step import LiveStep
-from rt_melody.models.network import TwoStageNet
 from rt_melody.models.shipped import SHIPPED_MODELS
+
+if TYPE_CHECKING:
+    from rt_melody.models.network import TwoStageNet
 
 META = "rt_melody.json"
 FORMAT = 4
@@ -45,11 +48,10 @@ class ModelFileError(ValueError):
 
 
 exported = torch.jit.export  # marks a method that is compiled beside forward
+# Of the calling thread: whether a program is optimised as it is run, and to say so (``torch.jit.optimized_execution`` sets both ways).
+optimises, optimise = torch._C._get_graph_executor_optimize, torch._C._set_graph_executor_optimize
 METHODS = ("begin", "block_beginning", "block")  # of a program, beside forward
-exported(LiveStep.beginning)
-exported(BlockStep.beginning)
-for _name in METHODS:
-    exported(getattr(Program, _name))
+STATED = re.compile(r"^sha256: '?([0-9a-f]{64})'?$", re.MULTILINE)
 
 
 def quietly(call, *args, **kwargs):
@@ -61,6 +63,13 @@ def quietly(call, *args, **kwargs):
 
 def compile_step(net: TwoStageNet) -> torch.jit.ScriptModule:
     """The scripted and frozen program of a network (put into evaluation mode)."""
+    from rt_melody.models.block_step import BlockStep, Program  # which whoever only loads has no use for
+    from rt_melody.models.live_step import LiveStep
+
+    exported(LiveStep.beginning)
+    exported(BlockStep.beginning)
+    for name in METHODS:
+        exported(getattr(Program, name))
     scripted = quietly(torch.jit.script, Program(net).eval())
     return quietly(torch.jit.freeze, scripted, preserved_attrs=list(METHODS))
 
@@ -154,9 +163,10 @@ def _read(path: Path) -> bytes:
 def shipped_digest(path: Path) -> str | None:
     """The checksum that a shipped model's file must have; None where it is not stated."""
     try:
-        return yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))["sha256"]
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        stated = STATED.search(path.with_suffix(".yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
         return None
+    return stated and stated[1]
 
 
 def _shipped_as(path: Path) -> Path | None:

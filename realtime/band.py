@@ -141,14 +141,16 @@ def read_reference(source: AudioSource, settings: SourceSettings, stop: Stop) ->
 
 
 def known_band(source: AudioSource, settings: SourceSettings, stop: Stop, beside: KnownBand | None = None) -> KnownBand | None:
-    """What ``source``, which is open, plays; the other channel of a recording; else what stands ``beside`` it, which must last
-    as long as the recording does. Raises InputError."""
+    """What ``source``, which is open, plays, unless it gives that itself; the other channel of a recording; else what stands ``beside`` it,
+    which must last as long as the recording does. Raises InputError."""
     if isinstance(source, FileSource) and settings.reference_channel is not None:
         if settings.reference_channel > source.channels:
             has = f"{source.channels} channel{'s' * (source.channels > 1)}"
             raise InputError(f"{source.path} has {has}, and --reference-channel {settings.reference_channel} is none of them; give another")
         with FileSource(source.path, channel=settings.reference_channel, stop=stop) as file:
             return KnownBand(file.whole(), file.sample_rate)
+    if source.brings_reference:
+        return None
     if isinstance(source, BackedMicrophone):
         song = source.backing
         return KnownBand(song.samples, song.sample_rate, song.loops, source.reference_lead_s, source.one_clock)

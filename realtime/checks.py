@@ -91,10 +91,23 @@ def check_jack(settings: Settings, inputs: list[str]) -> None:
     if "mic" not in inputs and settings.output.midi_out is None:
         raise SettingsError("--jack has nothing to do; listen with --input mic, or play with --midi-out")
     name_in_graph(settings)
+    if "mic" in inputs and settings.output.listen not in (None, "off"):
+        _check_listening(settings)
     if "mic" in inputs and source.rate is not None:
         raise SettingsError("--rate is not asked of JACK, whose graph has a rate of its own; leave it out, or --jack")
     if settings.midi.back_end is not None and settings.output.midi_out is not None:
         raise SettingsError("--midi-back-end is not used with --jack, whose MIDI port is in the graph; leave it out, or --jack")
+
+
+def _check_listening(settings: Settings) -> None:
+    """In the graph the instrument has one port, which it shares with a song."""
+    device, song = settings.output.listen_device, settings.band.file
+    if device is None or settings.source.reference is not None:
+        return
+    if song is not None:
+        raise SettingsError(f"--listen-device {device}: with --jack the instrument goes out with the song; leave it out, or give --output-device")
+    if isinstance(device, int):
+        raise SettingsError(f"--listen-device {device} is a number of PortAudio's; with --jack give a part of a name in the graph")
 
 
 def name_in_graph(settings: Settings) -> str | None:

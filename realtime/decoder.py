@@ -8,6 +8,7 @@ Conventions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, exp, floor, log
 from typing import NamedTuple
 
@@ -49,8 +50,14 @@ class PitchDecoder:
         self._viterbi = OnlineViterbi(
             self._bins, d.move_cents * per_cent, round(d.move_limit_cents * per_cent), d.leap, d.begin, d.end
         )
-        self._observed = np.zeros(self._bins + 1, np.float32)
-        self._posterior = np.zeros(self._bins, np.float32)
+        self._make_room(1)
+
+    def _make_room(self, hops: int) -> None:
+        """For what is worked on, a row a hop."""
+        self._odds, self._near, self._at = np.zeros(hops), np.zeros(hops), np.zeros(hops)
+        self._observed = np.zeros((hops, self._bins + 1), np.float32)
+        self._posterior = np.zeros((hops, self._bins), np.float32)
+        self._states = np.zeros(hops, np.int64)
 
     def _choose_bins(self, grid_low_hz: float, grid_high_hz: float, config: ModelConfig) -> None:
         d = self.settings
@@ -67,21 +74,26 @@ class PitchDecoder:
     @property
     def posterior(self) -> np.ndarray:
         """Of the newest hop, the probability of each pitch bin where somebody sings [shape=(pitch_bins,)]; overwritten by the next."""
-        return self._posterior
+        return self._posterior[-1]
 
     def reset(self) -> None:
         """Forget what was heard."""
         self._viterbi.reset()
 
-    def feed(self, logits: np.ndarray, voicing_logit: float) -> Estimate:
-        """The estimate of the next hop, of its pitch logits [shape=(pitch_bins,)] and its logit of singing."""
-        odds = max(-20.0, min(20.0, voicing_logit - self._threshold_logit))
-        posterior.observe(logits, odds, FLOOR, self._low_bin, self._high_bin, self._posterior, self._observed)
-        state = self._viterbi.feed(self._observed)
-        return self._read(state, 1.0 / (1.0 + exp(-max(-40.0, min(40.0, voicing_logit)))))
+    def feed(self, logits: np.ndarray, voicing_logits: Sequence[float]) -> list[Estimate]:
+        """The estimates of the next hops, of their pitch logits [shape=(n_hops, pitch_bins)] and their logits of singing."""
+        if len(voicing_logits) != len(self._states):
+            self._make_room(len(voicing_logits))
+        self._odds[:] = [max(-20.0, min(20.0, logit - self._threshold_logit)) for logit in voicing_logits]
+        posterior.observe(logits, self._odds, FLOOR, self._low_bin, self._high_bin, self._posterior, self._observed)
+        self._viterbi.feed_all(self._observed, self._states)
+        posterior.read(
+            self._posterior, self._states, self._low_bin, self._high_bin, self._read_bins, self._right_bins, self._at, self._near
+        )
+        read = zip(self._states.tolist(), self._at.tolist(), self._near.tolist(), voicing_logits)
+        return [self._estimate(state < self._bins, at, near, logit) for state, at, near, logit in read]
 
-    def _read(self, state: int, voicing: float) -> Estimate:
-        voiced = state < self._bins
-        bins, near = posterior.read(self._posterior, state, self._low_bin, self._high_bin, self._read_bins, self._right_bins)
+    def _estimate(self, voiced: bool, at_bin: float, near: float, voicing_logit: float) -> Estimate:
+        voicing = 1.0 / (1.0 + exp(-max(-40.0, min(40.0, voicing_logit))))
         sure = voicing * near if voiced else 1.0 - voicing
-        return Estimate(midi_to_hz(self._lowest + bins * self._per_bin), voiced, min(1.0, max(0.0, sure)), voicing)
+        return Estimate(midi_to_hz(self._lowest + at_bin * self._per_bin), voiced, min(1.0, max(0.0, sure)), voicing)

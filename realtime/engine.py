@@ -15,15 +15,16 @@ Conventions
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 import numpy as np
 
 from rt_melody.kernels import framing
-from rt_melody.kernels.brightness import brightness_hz
+from rt_melody.kernels.brightness import brightness_hz, mobilities
 from rt_melody.models.streaming import StreamingModel, hop_computing
 from rt_melody.models.torchscript import ModelFileError
-from rt_melody.realtime.decoder import PitchDecoder
+from rt_melody.realtime.decoder import Estimate, PitchDecoder
 from rt_melody.realtime.errors import InputError, SettingsError
 from rt_melody.realtime.frontend import FrontEnd
 from rt_melody.realtime.latency import choose_hop_ms, plan_latency
@@ -74,7 +75,9 @@ class Engine:
         self._level_samples = config.hop_samples
         if hops_at_once < 1:
             raise SettingsError(f"hops_at_once {hops_at_once} must be at least 1")
-        self._block = np.zeros((hops_at_once * phases, config.long_taps), np.float32) if hops_at_once > 1 else None
+        self._live = hops_at_once == 1
+        self._windows = self.model.window[None] if self._live else np.zeros((hops_at_once * phases, config.long_taps), np.float32)
+        self._levels, self._mobilities = np.zeros(len(self._windows)), np.zeros(len(self._windows))
         self.reset()
 
     @property
@@ -111,14 +114,16 @@ class Engine:
         self.front.know(_as_floats(samples), sample_rate or self.sample_rate, loops, lead_s, one_clock)
         self.reset()
 
-    def expect_reference(self, one_clock: bool = True) -> None:
-        """Take the band out that will be fed beside the voice, which may be of another clock. Resets."""
-        self.front.expect_reference(one_clock)
+    def expect_reference(self, one_clock: bool = True, careful_after_s: float = inf) -> None:
+        """Take the band out that will be fed beside the voice, which may be of another clock. ``careful_after_s``: where it follows the
+        singer, as an instrument does that plays what is sung, the path is learnt in so long from its first sound on, in which it
+        plays something else. Resets."""
+        self.front.expect_reference(one_clock, careful_after_s)
         self.reset()
 
     def warm_up(self) -> None:
         """Run every part once so that nothing compiles while streaming, then reset. Nothing is gained by it in a recording."""
-        if self._block is not None:
+        if not self._live:
             return
         self.model.warm_up()
         self.feed(np.zeros(int(self.sample_rate * 0.1), np.float32))
@@ -137,8 +142,8 @@ class Engine:
             reference = self._as_reference(reference, len(samples))
         frames: list[PitchFrame] = []
         with hop_computing():
-            for _ in self.front.feed(samples, reference):
-                self._take_hop(frames)
+            for ready in self.front.feed(samples, reference):
+                self._take(ready, frames)
         return frames
 
     def _as_reference(self, reference: np.ndarray, count: int) -> np.ndarray:
@@ -162,45 +167,48 @@ class Engine:
         self._begin(0.0)
         return frames
 
-    # ---- one hop -------------------------------------------------------------------------------
+    # ---- hops ----------------------------------------------------------------------------------
 
     def _time_of(self, hop: int) -> float:
         return self._start_s + (hop + 1) * self.hop_s - self.look_ahead_ms / 1000.0
 
-    def _take_hop(self, frames: list[PitchFrame]) -> None:
-        """A hop is complete: its frame, or those of its block when the last of them is there."""
-        if self._block is None:
-            window = self.model.window
-            self.front.cut(window)
-            self._give(frames, window, *self.model.step())
-            return
-        self.front.cut(self._block[self._waiting])
-        self._waiting += 1
-        if self._waiting == len(self._block):
-            self._waiting = 0
-            for window, logits, voicing_logit in zip(self._block, *self.model.block(self._block)):
-                self._give(frames, window, logits, float(voicing_logit))
+    def _take(self, ready: int, frames: list[PitchFrame]) -> None:
+        """Hops are complete, so many: the frames of each block of which all hops are there."""
+        while ready:
+            taken = min(ready, len(self._windows) - self._waiting)
+            self.front.cut(self._windows[self._waiting : self._waiting + taken])
+            self._waiting += taken
+            ready -= taken
+            if self._waiting == len(self._windows):
+                self._waiting = 0
+                self._hear(frames)
 
-    def _give(self, frames: list[PitchFrame], window: np.ndarray, logits: np.ndarray, voicing_logit: float) -> None:
-        estimate = self.decoder.feed(logits, voicing_logit)
+    def _hear(self, frames: list[PitchFrame]) -> None:
+        """The frames of the windows."""
+        logits, voicing_logits = self._logits()
+        estimates = self.decoder.feed(logits, voicing_logits)
+        framing.levels_db(self._windows, self._level_samples, self._levels)
+        mobilities(self._windows, BRIGHTNESS_HOPS * self._level_samples, self._mobilities)
+        for estimate, level_db, mobility in zip(estimates, self._levels.tolist(), self._mobilities.tolist()):
+            self._give(frames, estimate, level_db, brightness_hz(mobility, self.model.config.sample_rate))
+
+    def _logits(self) -> tuple[np.ndarray, list[float]]:
+        """What the model makes of the windows: of pitch [shape=(n_hops, pitch_bins)], of singing [n_hops]."""
+        if self._live:
+            pitch, voicing = self.model.step()
+            return pitch[None], [voicing]
+        pitches, voicings = self.model.block(self._windows)
+        return pitches, voicings.tolist()
+
+    def _give(self, frames: list[PitchFrame], estimate: Estimate, level_db: float, brightness_hz: float) -> None:
         hop, self._hops = self._hops, self._hops + 1
         time_s = self._time_of(hop)
         if time_s < self._start_s - 1e-9:
             return
         index, self._index = self._index, self._index + 1
-        frames.append(
-            PitchFrame(
-                index=index,
-                time_s=time_s,
-                available_s=self._start_s + self.front.complete_s(hop),
-                f0_hz=estimate.f0_hz,
-                voiced=estimate.voiced,
-                confidence=estimate.confidence,
-                voicing=estimate.voicing,
-                level_db=framing.level_db(window, self._level_samples),
-                brightness_hz=brightness_hz(window, BRIGHTNESS_HOPS * self._level_samples, self.model.config.sample_rate),
-            )
-        )
+        available_s = self._start_s + self.front.complete_s(hop)
+        f0_hz, voiced, confidence, voicing = estimate
+        frames.append(PitchFrame(index, time_s, available_s, f0_hz, voiced, confidence, voicing, level_db, brightness_hz))
 
 
 def load_streaming_model(path: str | Path | None, trust_model: bool = False) -> StreamingModel:

@@ -9,7 +9,7 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import exp, nan, pi
+from math import exp, inf, nan, pi
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the kernels that take a band out take a tenth of a second t
     from rt_melody.realtime.reference.fed import FedBand
     from rt_melody.realtime.reference.recorded import RecordedBand
 
-RING_SAMPLES = 4096  # model-rate samples kept: more than any window
+RING_SAMPLES = 4096  # model-rate samples kept: twice as many as any window has
 DC_CORNER_HZ = 15.0  # below it the input is no voice; an offset must not hide one
 
 
@@ -39,8 +39,10 @@ class FrontEnd:
             raise InputError(str(error)) from error
         self.sample_rate, self.hop_samples, self._model_rate = self.resampler.rate_in, hop_samples, model_rate
         self._keep, self._dc = exp(-2.0 * pi * DC_CORNER_HZ / sample_rate), np.zeros(2)
-        self._conditioned = np.zeros(BLOCK, np.float32)
-        self._resampled = np.zeros(self.resampler.most_outputs(BLOCK), np.float32)
+        room = RING_SAMPLES // 2 * self.resampler.rate_in // model_rate - 2  # the other half of the ring is for the past
+        self._at_once = max(1, min(BLOCK, room))
+        self._conditioned = np.zeros(self._at_once, np.float32)
+        self._resampled = np.zeros(self.resampler.most_outputs(self._at_once), np.float32)
         self._ring = np.zeros(RING_SAMPLES, np.float32)
         self._incoming = np.zeros(hop_samples, np.float32)  # a hop on its way, where a band is taken out of it
         self.band: RecordedBand | FedBand | None = None
@@ -66,11 +68,11 @@ class FrontEnd:
         self.fed, self.band = None, RecordedBand(band, sample_rate, self._model_rate, self.hop_samples, loops, lead_s, one_clock)
         self.reset()
 
-    def expect_reference(self, one_clock: bool = True) -> None:
-        """Take out what will be fed beside. Resets."""
+    def expect_reference(self, one_clock: bool = True, careful_after_s: float = inf) -> None:
+        """Take out what will be fed beside; see ``FedBand``. Resets."""
         from rt_melody.realtime.reference.fed import FedBand
 
-        self.fed = self.band = FedBand(self.sample_rate, self._model_rate, self.hop_samples, one_clock)
+        self.fed = self.band = FedBand(self.sample_rate, self._model_rate, self.hop_samples, one_clock, careful_after_s)
         self.reset()
 
     def reset(self, start_s: float = 0.0) -> None:
@@ -80,44 +82,45 @@ class FrontEnd:
         self.resampler.reset()
         self._ring[:] = 0.0
         self._dc[:] = nan, 0.0
-        self._written = 0  # model-rate samples since the reset
+        self._written = self._hops_cut = 0  # model-rate samples since the reset, and hops of them
         self.fed_samples = 0
 
-    def feed(self, samples: np.ndarray, reference: np.ndarray | None = None) -> Iterator[None]:
-        """Take in float32 samples [shape=(n,)] and as many of the band; gives control back once a hop is complete, to be
-        cut before the next."""
-        for start in range(0, len(samples), BLOCK):
-            block = samples[start : start + BLOCK]
+    def feed(self, samples: np.ndarray, reference: np.ndarray | None = None) -> Iterator[int]:
+        """Take in float32 samples [shape=(n,)] and as many of the band; gives control back once hops are complete, how many:
+        to be cut before the next."""
+        for start in range(0, len(samples), self._at_once):
+            block = samples[start : start + self._at_once]
             if self.fed is not None:
-                self.fed.feed(None if reference is None else reference[start : start + BLOCK], len(block))
-            yield from self._feed_block(block)
+                self.fed.feed(None if reference is None else reference[start : start + self._at_once], len(block))
+            self.replaced_samples += framing.condition(block, self._keep, self._dc, self._conditioned)
+            self.fed_samples += len(block)
+            count = self.resampler.process(self._conditioned[: len(block)], self._resampled)
+            if self.band is None:
+                framing.put(self._ring, self._written, self._resampled, count)
+                self._written += count
+                if ready := self._written // self.hop_samples - self._hops_cut:
+                    yield ready
+            else:
+                yield from self._without_band(self.band, count)
 
-    def _feed_block(self, block: np.ndarray) -> Iterator[None]:
-        self.replaced_samples += framing.condition(block, self._keep, self._dc, self._conditioned)
-        self.fed_samples += len(block)
-        count = self.resampler.process(self._conditioned[: len(block)], self._resampled)
+    def _without_band(self, band: RecordedBand | FedBand, count: int) -> Iterator[int]:
+        """Of what was resampled, a whole hop at a time into the ring."""
         done = 0
         while done < count:
             place = self._written % self.hop_samples
             part = min(count - done, self.hop_samples - place)
-            self._take(self._resampled[done : done + part], place, part)
+            self._incoming[place : place + part] = self._resampled[done : done + part]
+            if place + part == self.hop_samples:
+                framing.put(self._ring, self._written - place, band.taken_out_of(self._incoming), self.hop_samples)
             self._written += part
             done += part
             if self._written % self.hop_samples == 0:
-                yield
+                yield 1
 
-    def _take(self, samples: np.ndarray, place: int, count: int) -> None:
-        """Into the ring; where a band is known, a whole hop at a time and without it."""
-        if self.band is None:
-            framing.put(self._ring, self._written, samples, count)
-            return
-        self._incoming[place : place + count] = samples
-        if place + count == self.hop_samples:
-            framing.put(self._ring, self._written - place, self.band.taken_out_of(self._incoming), self.hop_samples)
-
-    def cut(self, window: np.ndarray) -> None:
-        """Fill ``window`` [shape=(n,)] with the newest n model-rate samples."""
-        framing.frame(self._ring, self._written, window)
+    def cut(self, windows: np.ndarray) -> None:
+        """Fill ``windows`` [shape=(n_hops, n)], each with the newest n model-rate samples of the next hop that is complete."""
+        framing.cut(self._ring, (self._hops_cut + 1) * self.hop_samples, self.hop_samples, windows)
+        self._hops_cut += len(windows)
 
     def complete_s(self, hop: int) -> float:
         """Seconds since the reset at which hop ``hop`` was complete."""

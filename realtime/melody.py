@@ -13,6 +13,7 @@ Conventions
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -127,9 +128,9 @@ class MelodyTracker:
         self.engine.know_band(samples, sample_rate, loops, lead_s, one_clock)
         self.reset()
 
-    def expect_reference(self, one_clock: bool = True) -> None:
+    def expect_reference(self, one_clock: bool = True, careful_after_s: float = inf) -> None:
         """Take the band out that will be fed beside the voice: see ``Engine.expect_reference``. Resets."""
-        self.engine.expect_reference(one_clock)
+        self.engine.expect_reference(one_clock, careful_after_s)
         self.reset()
 
     @property

@@ -20,7 +20,7 @@ WORDS = ("scale", "velocity_curve", "velocity_range")  # one word or several
 OTHER_FLAGS = {"a4_hz": "--a4", "scale": "--key"}
 EXAMPLES = """examples:
   rt-melody --input demo --midi-file demo.mid     no microphone needed: the program sings to itself
-  rt-melody --input mic --listen                  sing, and hear a flute sing along; with headphones
+  rt-melody --input mic --listen                  sing, and hear a flute sing along
   rt-melody --input mic --midi-out                a virtual MIDI port 'rt-melody' for your DAW
   rt-melody --input mic --osc localhost:9000      for Max, Pd, SuperCollider
   rt-melody --input mic --midi-out --mode mpe     each note bends, swells and brightens by itself

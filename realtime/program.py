@@ -15,9 +15,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from rt_melody.models.shipped import find_model
 from rt_melody.realtime.band import KnownBand, known_band, read_backing, read_reference, said_of_backing
@@ -32,9 +33,12 @@ from rt_melody.realtime.settings import VIRTUAL, Settings
 from rt_melody.realtime.settings.files import Values
 from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.said_aloud import said_of_own, said_of_shared
 from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
 from rt_melody.realtime.sinks.terminal import TerminalSink
 from rt_melody.realtime.sources import AudioSource, BackedMicrophone, MicrophoneSource, TwoInputMicrophone
+from rt_melody.realtime.sources.player import LEARNT_S
+from rt_melody.realtime.sources.sounding import DuplexMicrophone
 from rt_melody.realtime.sources.table import NAMED, SourceRequest, make_source
 from rt_melody.realtime.timing.background import BackgroundWriter, LineLog
 from rt_melody.realtime.timing.figures import Figures, sentence
@@ -42,6 +46,7 @@ from rt_melody.realtime.timing.figures import Figures, sentence
 if TYPE_CHECKING:  # JACK-Client is an extra
     from rt_melody.realtime.jack.client import JackClient
     from rt_melody.realtime.panel.link import Panel
+    from rt_melody.realtime.sinks.aloud import ListenSink
 
 LONGEST_HOP_S = 0.01
 SPOKEN = {"demo": "the demo, a phrase that the program sings to itself", "-": "standard input"}
@@ -89,6 +94,8 @@ class Program:
         self._first_start = False  # it was told that the kernels are compiled
         self.session: Session | None = None  # the newest
         self.band: KnownBand | None = None  # that is taken out of the input
+        self._beside: tuple[bool, float] | None = None  # what ``MelodyTracker.expect_reference`` takes, where something is given beside the input
+        self._said_aloud = ""  # of how the instrument is heard
         check_all(self.settings, inputs, self.several, config)
 
     @property
@@ -188,9 +195,10 @@ class Program:
         jack = self.jack.sound if self.jack else None
         backing = read_backing(self.settings.band, self._tell, self.signals.stop)
         paced = is_paced(self.settings, self.aloud)
-        source = make_source(SourceRequest(name, self.settings.source, paced, self.signals.stop, jack, backing))
+        instrument = self._shared_instrument(name)
+        source = make_source(SourceRequest(name, self.settings.source, paced, self.signals.stop, jack, backing, instrument))
         if jack is not None:
-            jack.backing = backing
+            jack.backing, jack.instrument = backing, instrument
         session: Session | None = None
         try:
             if not files:
@@ -198,6 +206,8 @@ class Program:
             beside = read_reference(source, self.settings.source, self.signals.stop)
             with source:
                 self.band = known_band(source, self.settings.source, self.signals.stop, beside)
+                self._beside = self._given_beside(source)
+                self._have_heard(name, source)
                 self._tell_loading([*self.live, *files])
                 while session is None or self._goes_on(session):
                     session = self._listen(name, source, files, session)
@@ -211,6 +221,38 @@ class Program:
         if source.notice:
             self._tell_notice(name, source.notice, session.stats.frames)
         return session
+
+    @property
+    def _instrument(self) -> ListenSink | None:
+        return next((cast("ListenSink", sink) for sink in self.live if getattr(sink, "plays_aloud", False)), None)
+
+    def _shared_instrument(self, name: str) -> ListenSink | None:
+        """What the microphone's stream is to play, unless what is heard beside the voice is known already."""
+        instrument, known = self._instrument, self.settings.source
+        if instrument is None or name != "mic" or known.reference is not None or known.reference_channel is not None:
+            return None
+        instrument.let_go()
+        return instrument
+
+    def _given_beside(self, source: AudioSource) -> tuple[bool, float] | None:
+        """Whether it counts one clock with the voice, and when what follows the singer is learnt carefully; None where nothing is given."""
+        if not source.brings_reference:
+            return None
+        return not isinstance(source, TwoInputMicrophone), LEARNT_S if source.sounds and self.settings.band.file is None else inf
+
+    def _have_heard(self, name: str, source: AudioSource) -> None:
+        """See to it that the instrument sounds, by the source's stream or by an output of its own. Raises DeviceError."""
+        if (instrument := self._instrument) is None:
+            return
+        if source.sounds:
+            output = source.output if isinstance(source, DuplexMicrophone) else None
+            said = said_of_shared(output.full_name if output else self.jack.sound.played_on if self.jack and self.jack.sound else "")
+        else:
+            output = instrument.play_alone()
+            said = said_of_own(output.full_name) if name == "mic" else ""
+        if said not in ("", self._said_aloud):
+            self._said_aloud = said
+            self._tell(said)
 
     def _listen(self, name: str, source: AudioSource, files: list[EventSink], before: Session | None) -> Session:
         """One run."""
@@ -262,6 +304,7 @@ class Program:
         if made_for == wanted:
             for sink in self.live:
                 sink.change(self.settings)
+            self._fit_instrument()
             return
         live: list[EventSink] = []
         try:
@@ -273,6 +316,19 @@ class Program:
         close_all(before)
         self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
         self.aloud = any(getattr(sink, "plays_aloud", False) for sink in live)
+
+    def _fit_instrument(self) -> None:
+        """The demo has one that nobody asked for; what else goes out stays as it is."""
+        if self.settings.output.listen is not None:
+            return
+        is_demo, instrument, made = self.settings.source.input == ["demo"], self._instrument, list[EventSink]()
+        if is_demo and instrument is None:
+            make_sinks(("rt_melody.realtime.sinks.listen",), self._sink_request(), made)
+            self.live.extend(made)
+        elif instrument is not None and not is_demo:
+            self.live.remove(instrument)
+            instrument.close()
+        self.aloud = self._instrument is not None
 
     def _shown(self, name: str, source: AudioSource, session: Session) -> dict[str, Any]:
         """What the panel tells of a run."""
@@ -319,11 +375,14 @@ class Program:
             return
         from rt_melody.realtime.jack.client import JackClient
 
-        source, port, song, hears = self.settings.source, self.settings.output.midi_out, self.settings.band, "mic" in self.inputs
+        source, out, song, hears = self.settings.source, self.settings.output, self.settings.band, "mic" in self.inputs
+        port = out.midi_out
         sinks = [] if port in (None, VIRTUAL) else [port]
+        listens = out.listen not in (None, "off") and source.reference is None
+        plays, speaker = ("backing", song.device) if song.file is not None else ("listen", out.listen_device) if listens and hears else (None, None)
         self.jack = JackClient(
             "rt-melody", hears, port is not None, name_in_graph(self.settings), source.channel, sinks, source.reference if hears else None,
-            song.file is not None, None if song.device is None else str(song.device), tell=self._tell_loss, reconnect=source.reconnect,
+            plays, None if speaker is None else str(speaker), tell=self._tell_loss, reconnect=source.reconnect,
         )  # fmt: skip
         with self.jack.open():
             yield
@@ -369,7 +428,7 @@ class Program:
 
     def _prepare_tracker(self, sample_rate: int, recorded: bool = False) -> MelodyTracker:
         """The tracker for that rate: the one of the input before where it fits, else another with the same model."""
-        before, wanted = self.tracker, (self.settings.tracking, self.settings.decoder, recorded)
+        before, wanted = self.tracker, (self.settings.tracking, self.settings.decoder, recorded, self._beside)
         if before is not None and before.sample_rate == sample_rate and self._tracker_for == wanted:
             before.change(self.settings)
             self._show_tracker(before)
@@ -379,10 +438,8 @@ class Program:
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, loaded, recorded)
         if self.band is not None:
             tracker.know_band(*self.band)
-        elif self.settings.source.reference_channel is not None or self.settings.band.file is not None:
-            tracker.expect_reference()
-        elif self.settings.source.reference is not None:
-            tracker.expect_reference(one_clock=self.jack is not None)
+        elif self._beside is not None:
+            tracker.expect_reference(*self._beside)
         tracker.warm_up()
         from rt_melody.kernels.compiled import before_compiling, cache_notice  # numba, which is loaded by now
 

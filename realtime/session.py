@@ -35,7 +35,7 @@ from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.timing.figures import Figures, Timing
 from rt_melody.realtime.timing.scheduling import NOT_LIVE, live_thread
-from rt_melody.realtime.types import NoteOn, PitchFrame
+from rt_melody.realtime.types import NoteEvent, NoteOn, PitchFrame
 
 if TYPE_CHECKING:  # importing them takes a second, which a wrong file name need not wait for
     import numpy as np
@@ -394,21 +394,24 @@ class Session:
     # ---- what goes out -------------------------------------------------------------------------
 
     def _give(self, heard: list[Heard]) -> None:
+        stats = self.stats
         for item in heard:
             if isinstance(item, PitchFrame):
-                self.stats.frames += 1
-                self.stats.voiced_frames += item.voiced
+                stats.frames += 1
+                stats.voiced_frames += item.voiced
+                for sink in self._hearing:
+                    try:
+                        sink.frame(item)
+                    except Exception as error:
+                        self._drop(sink, error)
             else:
-                self.stats.notes += isinstance(item, NoteOn)
-            self._send(item)
+                stats.notes += isinstance(item, NoteOn)
+                self._send(item)
 
-    def _send(self, item: Heard) -> None:
+    def _send(self, event: NoteEvent) -> None:
         for sink in self._hearing:
             try:
-                if isinstance(item, PitchFrame):
-                    sink.frame(item)
-                else:
-                    sink.event(item)
+                sink.event(event)
             except Exception as error:
                 self._drop(sink, error)
 

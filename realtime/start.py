@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
 import threading
 from contextlib import suppress
-from types import FrameType, ModuleType
-from typing import Any
+from types import FrameType
 
-# What libraries load for uses that the command has not, half a second and 40 MB of its start: of torch, what traces and compiles
-# models, by the versions that were seen to do without; numba's search for a BLAS, which no kernel of ours calls.
-UNUSED_OF_TORCH = ("torch._meta_registrations", "torch.distributed._meta_registrations", "torch.distributions")
-DO_WITHOUT = ("2.13.",)
-UNUSED_OF_NUMBA = "scipy"
+COLLECT_AFTER = 100_000, 20, 100  # objects and rounds: what is imported is no garbage, and need not be looked through again and again
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
     os._exit(128 + number)  # nothing was opened, nothing was said
 
 
-def leave_out_unused() -> None:
-    """See UNUSED_OF_TORCH. For a process of our own, before it imports either: a program that uses this one as a library may
-    have a use for them."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    modules: dict[str, Any] = sys.modules
-    modules.setdefault(UNUSED_OF_NUMBA, None)
-    try:
-        if version("torch").startswith(DO_WITHOUT) and "torch" not in modules:
-            for name in UNUSED_OF_TORCH:
-                modules.setdefault(name, ModuleType(name))
-    except PackageNotFoundError:
-        pass  # whoever imports it tells
-
-
 def main() -> int:
     """Run the command and leave with its status; of a thread that still works, the status is returned."""
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), _leave)
+    gc.set_threshold(*COLLECT_AFTER)
+    from rt_melody.realtime.unused import leave_out_unused
+
     leave_out_unused()
     from rt_melody.realtime.cli import main as run
 

@@ -21,6 +21,14 @@ from rt_melody.realtime.signals import stop_signals
     [
         (["--jack", "--input", "demo"], "--jack has nothing to do; listen with --input mic, or play with --midi-out"),
         (["--jack", "--device", "3"], "--device 3 is a number of PortAudio's; with --jack give a part of a name in the graph"),
+        (
+            ["--jack", "--listen", "keys", "--listen-device", "3"],
+            "--listen-device 3 is a number of PortAudio's; with --jack give a part of a name in the graph",
+        ),
+        (
+            ["--jack", "--listen", "keys", "--listen-device", "usb", "--backing", "song.wav"],
+            "--listen-device usb: with --jack the instrument goes out with the song; leave it out, or give --output-device",
+        ),
         (["--jack", "--rate", "44100"], "--rate is not asked of JACK, whose graph has a rate of its own; leave it out, or --jack"),
         (
             ["--jack", "--midi-out", "--midi-back-end", "python-rtmidi"],

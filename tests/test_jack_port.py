@@ -9,6 +9,7 @@ import pytest
 from fake_jack import FakeServer, attach
 
 from rt_melody.realtime.errors import OutputError
+from rt_melody.realtime.instrument import Instrument
 from rt_melody.realtime.jack import process
 from rt_melody.realtime.jack.client import fitting
 from rt_melody.realtime.jack.port import JackPort
@@ -17,6 +18,7 @@ from rt_melody.realtime.jack.source import START_S, JackSource
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sources.backed import TAIL_S, Backing
 from rt_melody.realtime.sources.base import DeviceLost, RateChanged
+from rt_melody.realtime.sources.player import BREATH_S
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 from rt_melody.realtime.types import PitchFrame
 
@@ -32,7 +34,7 @@ class Client:
 
     def __init__(self, server: FakeServer, events: int = 64, reference: bool = False, backing: bool = False) -> None:
         self.server, self.wakeup = server, WakeupPipe()
-        self.knows_band = reference or backing
+        self.knows_band, self.plays = reference or backing, "backing" if backing else None
         self.exchange = Exchange(server.rate_hz, 10 * server.rate_hz, events, self.wakeup.notifier_fd, self.knows_band)
         attach(self.exchange, server, reference=reference, backing=backing)
         self.away, self.lost, self.returns, self.break_at, self.connected, self.released = False, "", 0, None, True, []
@@ -321,6 +323,52 @@ def test_the_stream_begins_with_the_first_sample_that_can_hold_the_song_and_ends
     known = np.concatenate(beside)
     late = (np.arange(700, 20000) / 48000).astype(np.float32)
     np.testing.assert_allclose(known[: len(late)], 0.1 + 0.5 * late, atol=2e-3)
+
+
+class Aloud:
+    """What plays aloud, as the source sees it."""
+
+    device, rung = None, 0
+
+    def __init__(self):
+        self.instrument = Instrument("flute")
+
+    def ring_out(self):
+        self.rung += 1
+
+
+def test_an_instrument_without_a_song_begins_with_a_breath_and_nothing_is_dropped_for_it():
+    client = Client(FakeServer(), backing=True)
+    client.sound.instrument = aloud = Aloud()
+    with client.sound as source:
+        assert source.sounds and source.brings_reference
+        source.start_clock()
+        source.skip_to_newest()
+        client.play(450)
+        heard = [len(source.read(0.0)) for _ in range(13)]
+        assert source.position_samples == sum(heard) == 450 * 128
+        played = np.concatenate(client.server.played)
+        begins, ends = round(START_S * 48000), round((START_S + BREATH_S) * 48000)
+        assert not played[:begins].any() and played[begins:ends].std() > 0.05 and not played[ends:].any()
+        aloud.instrument.now[:] = 1, 1.0, 220.0, 0.9, 0.5
+        aloud.instrument.publish()
+        client.play(10)
+        assert np.abs(client.server.played[-1]).max() > 0.01
+        source.read(0.0)
+        np.testing.assert_array_equal(source.reference, np.concatenate(client.server.played[-10:]))
+        source.start_clock()
+        client.play(200)
+        assert np.concatenate(client.server.played[-200:])[begins:][:20000].std() > 0.05, "once more, for another run"
+    assert aloud.rung == 1
+    client.play()
+    assert not client.server.played[-1].any(), "closed, it is silent"
+
+
+def test_a_client_without_a_port_for_it_leaves_the_instrument_to_others():
+    client = Client(FakeServer(), reference=True)
+    client.sound.instrument = Aloud()
+    with client.sound as source:
+        assert not source.sounds and source.brings_reference
 
 
 def test_a_song_that_loops_never_ends_and_one_that_is_begun_again_begins_at_its_beginning():

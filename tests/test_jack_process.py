@@ -8,6 +8,7 @@ from fake_jack import FakeServer, attach, exchange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rt_melody.realtime.instrument import Instrument
 from rt_melody.realtime.jack.process import LATE_EVENTS, MOST_LATE, packed
 
 ON, OFF = bytes([0x90, 60, 100]), bytes([0x80, 60, 0])
@@ -106,6 +107,33 @@ def test_a_song_goes_on_where_it_was_after_cycles_that_were_missed_and_at_anothe
     made.follow_rate(24000)
     server.cycle(made, silence(60))
     assert server.played[3][0] == 180.0, "half as many samples of a song of half as many"
+
+
+@pytest.mark.parametrize("song_level", [0.0, 0.25, 0.99])
+def test_an_instrument_sounds_over_the_song_as_it_would_by_itself_and_lies_beside_what_was_heard(song_level):
+    server, periods = FakeServer(), [64, 3000, 1, 256]  # one is more than is made at a time
+    made, ours, twin = exchange(server, backing=True), Instrument("keys"), Instrument("keys")
+    made.have_song(np.full(10_000, song_level, np.float32), False)
+    made.play_song(0)
+    made.have_instrument(ours)
+    wanted = []
+    for turn, period in enumerate(periods):
+        for one in (ours, twin):
+            one.now[:] = turn, 1.0, 220.0 * (turn + 1), 0.9, 0.5
+            one.publish()
+        server.cycle(made, silence(period))
+        alone = np.zeros(period, np.float32)
+        twin.fill(alone, server.rate_hz)
+        wanted.append(np.clip(alone + np.float32(song_level), -1.0, 1.0))
+    played = np.concatenate(server.played)
+    np.testing.assert_allclose(played, np.concatenate(wanted), atol=1e-6)
+    assert np.std(played) > 0.01 and (played.max() == 1.0) == (song_level > 0.9)
+    out, beside = np.zeros(len(played), np.float32), np.zeros(len(played), np.float32)
+    assert made.read(out, beside) == len(played)
+    np.testing.assert_array_equal(beside, played)
+    made.have_instrument(None)
+    server.cycle(made, silence(64))
+    assert np.all(server.played[-1] == np.float32(song_level))
 
 
 def test_the_bell_rings_once_a_cycle_and_never_stops_it():

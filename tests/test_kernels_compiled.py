@@ -126,6 +126,18 @@ def test_nothing_is_kept_but_through_here():
             assert path.samefile(room.__file__) or not asks_for_a_cache(path.read_text(encoding="utf-8")), path
 
 
+def test_what_is_kept_is_found_again():
+    """Numba looks for a function by what it closes over, too, which for other compiled functions is never the same again: such a one is
+    compiled at each start, and kept once more."""
+    import importlib
+
+    for path in KERNEL_DIR.glob("*.py"):
+        module = importlib.import_module(f"rt_melody.kernels.{path.stem}")
+        for name, kept in vars(module).items():
+            if getattr(getattr(kept, "_cache", None), "cache_path", None):
+                assert kept.py_func.__closure__ is None, f"{path.stem}.{name}"
+
+
 @pytest.fixture
 def open_folder():
     """One that others may enter; pytest keeps its own to the user, however deep they lie."""

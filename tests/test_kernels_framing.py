@@ -12,17 +12,19 @@ def test_windows_are_the_newest_samples_of_the_stream():
     for size in (1, 7, 63, 64, 5, 40, 17, 64, 3):
         framing.put(ring, written, stream[written : written + size], size)
         written += size
-        window = np.zeros(23, np.float32)
-        framing.frame(ring, written, window)
-        padded = np.concatenate([np.zeros(23, np.float32), stream[:written]])
-        np.testing.assert_array_equal(window, padded[-23:])
+        windows = np.zeros((3, 23), np.float32)
+        framing.cut(ring, written - 2 * 9, 9, windows)
+        padded = np.concatenate([np.zeros(50, np.float32), stream[:written]])
+        for window, age in zip(windows, (18, 9, 0)):
+            end = len(padded) - age
+            np.testing.assert_array_equal(window, padded[end - 23 : end])
 
 
 def test_a_window_before_the_start_of_the_stream_holds_zeros():
-    ring, window = np.zeros(16, np.float32), np.ones(8, np.float32)
+    ring, windows = np.zeros(16, np.float32), np.ones((1, 8), np.float32)
     framing.put(ring, 0, np.array([5, 6, 7], np.float32), 3)
-    framing.frame(ring, 3, window)
-    np.testing.assert_array_equal(window, [0, 0, 0, 0, 0, 5, 6, 7])
+    framing.cut(ring, 3, 1, windows)
+    np.testing.assert_array_equal(windows, [[0, 0, 0, 0, 0, 5, 6, 7]])
 
 
 def conditioned(block, keep=0.99, state=None, sizes=(10**6,)):
@@ -65,9 +67,15 @@ def test_conditioning_in_pieces_equals_the_whole():
 
 @pytest.mark.parametrize("signal, db", [(np.ones(100), 0.0), (np.full(100, 0.1), -20.0), (np.zeros(100), -120.0)])
 def test_levels_are_those_of_the_definition(signal, db):
-    assert framing.level_db(signal.astype(np.float32), 50) == pytest.approx(db, abs=1e-4)
+    assert levels([signal]) == pytest.approx([db], abs=1e-4)
 
 
 def test_a_level_reads_the_newest_samples_only():
-    window = np.concatenate([np.ones(50), np.full(50, 0.1)]).astype(np.float32)
-    assert framing.level_db(window, 50) == pytest.approx(-20.0, abs=1e-4)
+    window = np.concatenate([np.ones(50), np.full(50, 0.1)])
+    assert levels([window, window[::-1]]) == pytest.approx([-20.0, 0.0], abs=1e-4)
+
+
+def levels(windows):
+    out = np.zeros(len(windows))
+    framing.levels_db(np.array(windows, np.float32), 50, out)
+    return out

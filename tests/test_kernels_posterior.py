@@ -49,21 +49,26 @@ def test_mass_near_counts_end_bins_in_part():
 @pytest.mark.parametrize("odds, low, high", ((0.7, 0, 12), (-3.0, 2, 9), (20.0, 5, 6)))
 def test_what_the_decoder_sees_equals_its_definition(odds, low, high):
     logits = np.random.default_rng(0).normal(0, 12, 12).astype(np.float32)
-    probabilities, observed = np.full(12, np.nan, np.float32), np.full(13, np.nan, np.float32)
-    posterior.observe(logits, odds, -40.0, low, high, probabilities, observed)
+    probabilities, observed = np.full((2, 12), np.nan, np.float32), np.full((2, 13), np.nan, np.float32)
+    posterior.observe(np.array([logits[::-1], logits]), np.array([0.0, odds]), -40.0, low, high, probabilities, observed)
     possible = (np.arange(12) >= low) & (np.arange(12) < high)
     soft = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    np.testing.assert_allclose(probabilities, np.where(possible, soft, 0.0), rtol=1e-5)
+    np.testing.assert_allclose(probabilities[1], np.where(possible, soft, 0.0), rtol=1e-5)
     relative = np.where(possible, logits - logits[low:high].max(), -40.0)
-    np.testing.assert_allclose(observed, [*np.maximum(relative + odds, -40.0), 0.0], rtol=1e-6)
+    np.testing.assert_allclose(observed[1], [*np.maximum(relative + odds, -40.0), 0.0], rtol=1e-6)
 
 
 def test_a_row_is_read_at_its_state_and_at_its_peak_where_there_is_none():
     row = (0.6 * gaussian(100.0) + 0.4 * gaussian(160.2)).astype(np.float32)
-    bins, near = posterior.read(row, 160, 0, 284, 4, 4.0)
-    assert bins == pytest.approx(160.2, abs=0.02) and near == pytest.approx(0.4, abs=0.01)
-    assert posterior.read(row, 284, 0, 284, 4, 4.0)[0] == pytest.approx(100.0, abs=0.02)
-    assert posterior.read(row, 284, 150, 284, 4, 4.0)[0] == pytest.approx(160.2, abs=0.02)
+    bins, near = read([row, row], [160, 284], 0)
+    assert bins == pytest.approx([160.2, 100.0], abs=0.02) and near == pytest.approx([0.4, 0.6], abs=0.01)
+    assert read([row], [284], 150)[0] == pytest.approx([160.2], abs=0.02)
+
+
+def read(rows, states, low):
+    bins, near = np.zeros(len(rows)), np.zeros(len(rows))
+    posterior.read(np.array(rows), np.array(states), low, 284, 4, 4.0, bins, near)
+    return bins, near
 
 
 @pytest.mark.parametrize("centre", (0.0, 0.7, 141.3, 283.0))

@@ -20,9 +20,9 @@ def transition(move_bins, band, leap, begin, end):
     return table
 
 
-def plain(observed):
+def plain(observed, **changes):
     """The same decoding with whole matrices, scores kept from the start of the stream."""
-    table = transition(**SETTINGS)
+    table = transition(**{**SETTINGS, **changes})
     score = np.full(BINS + 1, -30.0)
     score[BINS] = 0.0
     states = []
@@ -56,6 +56,20 @@ def decode(decoder, observed):
 def test_it_equals_the_plain_twin(seed):
     observed = sequence(seed)
     assert decode(OnlineViterbi(BINS, **SETTINGS), observed) == plain(observed)
+
+
+@pytest.mark.parametrize("band", [0, 1, 2, 3, 5, 9])
+def test_each_reach_of_a_movement_equals_the_plain_twin(band):
+    """Steps are compared some at a time, and what is left of them one at a time."""
+    observed = sequence(3)
+    assert decode(OnlineViterbi(BINS, **{**SETTINGS, "band": band}), observed) == plain(observed, band=band)
+
+
+def test_frames_at_once_are_those_one_by_one():
+    observed, states = sequence(4), np.zeros(70, np.int64)
+    decoder = OnlineViterbi(BINS, **SETTINGS)
+    decoder.feed_all(observed[:70], states)
+    assert [*states, *decode(decoder, observed[70:])] == decode(OnlineViterbi(BINS, **SETTINGS), observed)
 
 
 def test_later_frames_never_change_earlier_decisions():

@@ -30,11 +30,11 @@ MAY_IMPORT = {
 # Inside realtime: a module may import from strictly lower ranks, and from its own sub-package.
 RANKS = (
     ("realtime.types", "realtime.errors", "realtime.signals", "realtime.timing.scheduling"),
-    ("realtime.paths", "realtime.libjack"),
+    ("realtime.paths", "realtime.libjack", "realtime.atomic"),
     (
-        "realtime.atomic", "realtime.timing", "realtime.ring", "realtime.jack_watch", "realtime.console", "realtime.midi_bytes",
+        "realtime.instrument", "realtime.timing", "realtime.ring", "realtime.jack_watch", "realtime.console", "realtime.midi_bytes",
         "realtime.latency",
-        "realtime.levels", "realtime.sterile", "realtime.version",
+        "realtime.levels", "realtime.sterile", "realtime.unused", "realtime.version",
         "realtime.sources.devices",
         "realtime.playing.expression", "realtime.playing.scale",
     ),

@@ -17,7 +17,7 @@ from rt_melody.models import torchscript
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.shipped import SHIPPED, SHIPPED_MODELS
 from rt_melody.models.streaming import StreamingModel, hop_computing
-from rt_melody.models.torchscript import FORMAT, META, ModelFileError, load_model, quietly, sealed, store_module
+from rt_melody.models.torchscript import FORMAT, META, ModelFileError, load_model, optimise, optimises, quietly, sealed, store_module
 
 RAN = []
 
@@ -232,37 +232,40 @@ def as_a_library_finds_it():
     torch.set_num_threads(threads)
 
 
-def setting() -> tuple[int, bool]:
-    return torch.get_num_threads(), (torch.tensor([1e-39]) * 0.5).item() > 0
+def setting() -> tuple[int, bool, bool]:
+    """Threads, whether denormals are kept, whether programs are optimised as they run."""
+    return torch.get_num_threads(), (torch.tensor([1e-39]) * 0.5).item() > 0, optimises()
 
 
 @pytest.mark.usefixtures("as_a_library_finds_it")
 def test_torch_is_left_as_it_was_found():
     model = StreamingModel()
-    assert setting() == (2, True)
+    assert setting() == (2, True, True)
     model.warm_up()
     model.step()
     model.for_another_stream().step()
-    assert setting() == (2, True)
+    assert setting() == (2, True, True)
 
 
 @pytest.mark.usefixtures("as_a_library_finds_it")
 def test_within_a_hop_there_is_one_thread_and_no_denormals():
     with hop_computing():
-        assert setting() == (1, False) and np.float32(1e-39) * np.float32(0.5) == 0 and sys.float_info.min * 0.5 == 0
+        assert setting() == (1, False, False) and np.float32(1e-39) * np.float32(0.5) == 0 and sys.float_info.min * 0.5 == 0
         with hop_computing():
-            assert setting() == (1, False)
-        assert setting() == (1, False)
-    assert setting() == (2, True)
+            assert setting() == (1, False, False)
+        assert setting() == (1, False, False)
+    assert setting() == (2, True, True)
     with pytest.raises(KeyError), hop_computing():
         raise KeyError
-    assert setting() == (2, True)
+    assert setting() == (2, True, True)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    optimise(False)
     with hop_computing():
         pass
-    assert setting() == (1, False)
+    assert setting() == (1, False, False)
     torch.set_flush_denormal(False)
+    optimise(True)
 
 
 def test_the_format_is_that_of_the_shipped_file():

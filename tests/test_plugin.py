@@ -115,6 +115,8 @@ def test_memory_of_another_version_is_refused():
         ({"SNAP": 100.0}, "snap", "hard"),
         ({"GATE": 2.0, "GATE_DB": -30.5}, "gate", "-30.5"),
         ({"BOUND": 20.0}, "latency_ms", 20.0),
+        ({"LIGHT": 1.0}, "light", True),
+        ({"LIGHT": nan}, "light", False),
         ({"LOWEST": 48.0, "HIGHEST": 72.0}, "note_range", ["48", "72"]),
         ({"MODE": nan}, "mode", "mono"),
         ({"TRANSPOSE": nan}, "transpose", 0),
@@ -238,6 +240,35 @@ def test_a_new_bound_changes_the_latency_and_the_stream_goes_on(shell, song):
     assert shell.get("LATENCY") <= 20 * RATE // 1000 < before
     positions = [position for position, _, _ in shell.events()]
     assert positions == sorted(positions) and positions[-1] > 3 * RATE
+
+
+def test_the_light_model_hears_from_where_it_is_asked_for_and_the_stream_goes_on(shell, song):
+    engine = engine_of(shell)
+    shell.offline()
+    shell.begin_stream(RATE)
+    shell.write(song[:RATE])
+    shell.set("LIGHT", 1.0)
+    shell.write(song[RATE : 2 * RATE])
+    shell.set("LIGHT", 0.0)
+    shell.write(song[2 * RATE :])
+    engine._catch_up()
+    got = [(position, message) for position, _, message in shell.events()]
+    usual, light = tracked(song[:RATE], RATE), tracked(song, RATE, light=True)
+    assert got[: len(usual)] == usual
+    assert got != tracked(song, RATE) and light != tracked(song, RATE)
+    assert set(engine._models) == {None, "light"} and on(got)
+
+
+def test_an_engine_that_starts_with_the_light_model_loads_no_other(song):
+    fake = FakeShell(LIGHT=1.0)
+    engine = engine_of(fake)
+    fake.offline()
+    fake.begin_stream(RATE)
+    fake.write(song)
+    engine._catch_up()
+    assert [(position, message) for position, _, message in fake.events()] == tracked(song, RATE, light=True)
+    assert set(engine._models) == {"light"}
+    fake.close()
 
 
 def test_an_empty_range_ends_the_note_and_plays_none(shell, song):

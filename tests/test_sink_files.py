@@ -16,7 +16,7 @@ import pytest
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.settings import MidiSettings
-from rt_melody.realtime.sinks import output_file
+from rt_melody.realtime.sinks import midi_file, output_file
 from rt_melody.realtime.sinks.csv_file import CsvSink
 from rt_melody.realtime.sinks.json_lines import LINES_WAITING, JsonlSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink, variable_length
@@ -365,6 +365,23 @@ def test_a_killed_midi_file_holds_all_but_the_last_half_second_at_any_moment_and
         sink.close()
         sinks[name] = (tmp_path / name).read_bytes()
     assert sinks["a.mid"] == sinks["twin.mid"]
+
+
+def test_of_a_recording_a_midi_file_is_written_by_the_clock_and_in_the_end_the_same(tmp_path, monkeypatch):
+    line = [60 + (i // 20) % 5 for i in range(500)]
+    for name, recorded in (("a.mid", True), ("twin.mid", False)):
+        now_s = [0.0]
+        monkeypatch.setattr(midi_file.time, "monotonic", lambda now_s=now_s: now_s[0])
+        sink, tracker = MidiFileSink(tmp_path / name, recorded=recorded), NoteTracker()
+        sink.start(0.0)
+        sizes = set()
+        for i, pitch in enumerate(line):
+            now_s[0] += output_file.FLUSH_EVERY_S / 120
+            play_one(sink, tracker, i, pitch, [])
+            sizes.add((tmp_path / name).stat().st_size)
+        assert len(sizes - {0}) in (range(3, 6) if recorded else range(10, 14)), "as often as so much time has passed, by either clock"
+        sink.close()
+    assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "twin.mid").read_bytes()
 
 
 def test_close_ends_the_note_that_sounds(tmp_path):

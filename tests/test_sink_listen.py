@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from fake_audio import FakeAudio, FakeStream, PortAudioError
 
+from rt_melody.realtime import instrument
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import make_settings
+from rt_melody.realtime.signals import StopSignals
 from rt_melody.realtime.sinks import aloud, listen
 from rt_melody.realtime.sinks.aloud import ListenSink
 from rt_melody.realtime.sinks.table import SinkRequest
@@ -61,7 +64,7 @@ def speaker() -> Speaker:
 
 @pytest.fixture
 def sink(speaker, monkeypatch) -> ListenSink:
-    monkeypatch.setattr(aloud, "FADE_S", 0.0)
+    monkeypatch.setattr(instrument, "RING_OUT_S", 0.0)
     sink = ListenSink("flute", backend=speaker)
     sink.start(0.0)
     return sink
@@ -154,7 +157,7 @@ def test_close_lets_the_last_note_ring_out(speaker, monkeypatch):
     hear(speaker, 0.1)
     monkeypatch.setattr(time, "sleep", lambda _: hear(speaker, 0.02))
     sink.close()
-    assert sink._state[aloud.ENVELOPE] <= aloud.SILENT_ENVELOPE and speaker.stream.closed
+    assert not sink.instrument.sounds and speaker.stream.closed
 
 
 def test_the_callback_makes_no_array(sink, speaker):
@@ -228,10 +231,28 @@ def test_the_demo_is_silent_where_machines_run_it(heard, monkeypatch, variable):
     assert heard(asked(input="demo")) == []
 
 
-def test_other_inputs_are_silent_unless_asked_and_a_microphone_asks_for_headphones(heard):
+def test_other_inputs_are_silent_unless_asked_and_beside_a_microphone_it_waits_for_the_stream_that_may_play_it(heard, speaker):
     assert heard(asked(input="mic")) == [] == heard(asked(input="a.wav"))
-    assert len(heard(asked(input="mic", listen="strings"))) == 1
-    assert said == ["you hear the melody through speaker, ALSA: wear headphones, or the microphone hears it too"]
+    (sink,) = heard(asked(input="mic", listen="strings"))
+    assert said == [] and sink.output is None and speaker.stream is None
+    assert sink.play_alone().name == "speaker" == sink.play_alone().name and not speaker.stream.closed
+    sink.let_go()
+    assert sink.output is None and speaker.stream.closed
+    assert len(heard(asked(input="a.wav", listen="strings"))) == 1
+    assert said == ["you hear the melody through speaker, ALSA"]
+
+
+def test_a_sink_that_is_left_alone_finds_an_output_of_its_own_or_says_that_it_is_silent(speaker):
+    for failure, words in ((None, "through speaker, ALSA: wear headphones"), (PortAudioError("busy", -9985), "nothing more is heard of the")):
+        told, speaker.failure = [], failure
+        sink = ListenSink("keys", backend=speaker, tell=told.append, alone=False)
+        sink.left_alone()
+        until_s = time.monotonic() + 10.0
+        while not told and time.monotonic() < until_s:
+            time.sleep(0.01)
+        assert words in told[0] and len(told) == 1
+        sink.close()
+        assert len(told) == 1
 
 
 @pytest.mark.parametrize("speaker", [Speaker(PortAudioError("busy", -9985)), Speaker(outputs=0)])
@@ -253,6 +274,19 @@ def test_a_device_is_named_by_a_part_or_refused_with_the_choice(heard):
     assert len(heard(asked(input="demo", listen="keys", listen_device="SPEAK"))) == 1
     with pytest.raises(DeviceError, match="no audio output has 'tuba' in its name; choose one of:\n.*1  speaker"):
         heard(asked(input="demo", listen="keys", listen_device="tuba"))
+
+
+def test_a_demo_that_is_chosen_meanwhile_sounds_and_falls_silent_with_another_input(heard):
+    program = Program(make_settings({"input": ["mic"], "csv": "a.csv"}), StopSignals())
+    program._make_live()
+    others = list(program.live)
+    assert program._instrument is None and not program.aloud
+    for name in ("demo", "demo", "mic", "demo"):
+        program.settings = program.settings.changed(source=program.settings.source.changed(input=[name]))
+        program._make_live()
+        assert (program._instrument is not None) == program.aloud == (name == "demo")
+        assert [sink for sink in program.live if sink is not program._instrument] == others
+    program._instrument.close()
 
 
 def test_what_is_not_to_be_heard_loads_no_kernel():

@@ -8,8 +8,9 @@ from fake_audio import FakeAudio, PortAudioError
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.sources import microphone
-from rt_melody.realtime.sources.backed import TAIL_S, BackedMicrophone, Backing, Player, played
+from rt_melody.realtime.sources.backed import TAIL_S, BackedMicrophone, Backing, played
 from rt_melody.realtime.sources.microphone import DeviceLost
+from rt_melody.realtime.sources.player import Player
 
 RATE = 8000
 MIC, SPEAKER = ("mic", 0, 1, float(RATE)), ("speaker", 0, 0, float(RATE), 2)

@@ -26,7 +26,7 @@ import mido
 import numpy as np
 import soundfile
 
-from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, JackServer, RigMissing, Talker, end_with_parent, wait_until
+from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, JackServer, RigMissing, Talker, tied, wait_until
 
 Score = list[tuple[float, bytes]]
 TICKS_PER_S = 1000
@@ -147,7 +147,7 @@ def version_of(name: str) -> str:
     if not shutil.which("dpkg-query"):
         return ""
     asked = ["dpkg-query", "-W", "-f", "${Version}", INSTRUMENTS[name].package]
-    return subprocess.run(asked, capture_output=True, text=True).stdout.partition("-")[0].partition("+")[0].rpartition(":")[2]
+    return subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.partition("-")[0].partition("+")[0].rpartition(":")[2]
 
 
 def _need(program: str, package: str) -> None:
@@ -165,8 +165,8 @@ class Hosted:
         env = {**os.environ, **server.env, "HOME": self._folder.name, "QT_QPA_PLATFORM": "offscreen"}
         with open(Path(self._folder.name) / "log.txt", "wb") as log:
             self._process = subprocess.Popen(  # several leave at the end of their standard input
-                what.command, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self._folder.name,
-                start_new_session=True, preexec_fn=end_with_parent,
+                tied(what.command), env=env, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self._folder.name,
+                start_new_session=True,
             )
         try:
             wait_until(lambda: self._is_there(server), 60, f"{what.command[0]}'s ports on the server")

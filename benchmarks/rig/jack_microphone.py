@@ -25,13 +25,14 @@ from rt_melody.realtime.timing.scheduling import run_first
 
 
 class Microphone:
-    """Plays ``samples``, ``times`` times, from the first process cycle after ``play`` was set."""
+    """Plays ``samples``, ``times`` times, from the first process cycle after ``play`` was set; ``leaps`` counts the cycles that
+    were not due when the one before had ended."""
 
     def __init__(self, name: str, samples: np.ndarray, times: int) -> None:
         self.samples, self.length = samples.reshape(len(samples), -1), times * len(samples)
         self.play = False
         self.first_frame: int | None = None
-        self.position = 0
+        self.position = self.leaps = 0
         self.client = jack.Client(name, use_exact_name=True, no_start_server=True)
         names = ("voice", "band")[: self.samples.shape[1]]
         self.ports = [cast("jack.OwnPort", self.client.outports.register(name)) for name in names]
@@ -45,7 +46,9 @@ class Microphone:
             return
         if self.first_frame is None:
             self.first_frame = self.client.last_frame_time
-        self.position = (self.client.last_frame_time - self.first_frame) % 2**32  # a cycle missed is sound lost, not late
+        due = (self.client.last_frame_time - self.first_frame) % 2**32  # a cycle missed is sound lost, not late
+        self.leaps += due != self.position
+        self.position = due
         filled = 0
         while filled < frames and not self.ended:
             at = self.position % len(self.samples)
@@ -88,7 +91,7 @@ def main(name: str, path: str, times: str = "1") -> None:
         wait_for(lambda: microphone.first_frame is not None, leave)
         say(state="playing", frame=microphone.first_frame)
         wait_for(lambda: microphone.ended, leave)
-        say(state="ended")
+        say(state="ended", leaps=microphone.leaps)
         leave.wait()
 
 

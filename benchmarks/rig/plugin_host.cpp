@@ -7,6 +7,7 @@
 // On stdout, a line each: `midi SAMPLE NS BYTE BYTE BYTE` for each message, and at the end `run` with the nanoseconds of each call.
 // `allocations N`: how often run() reached the allocator.
 
+#include "memory.h"
 #include "src/lv2/atom.h"
 #include "src/lv2/atom-util.h"
 #include "src/lv2/buf-size.h"
@@ -92,8 +93,8 @@ int main(int count, char** words)
     std::vector<float> in(block), silence(block), out[2] = {std::vector<float>(block), std::vector<float>(block)};
     static Buffer eventsIn, eventsOut;
     static float controls[64];
-    const float usual[] = {1, 0, 0, 0, 0, 0, 100, 0, -45, 50, 0, 127, 0, 0, 0, 0}; // the first is LV2's "enabled"
-    for (int i = 0; i < 16; ++i)
+    const float usual[RTM_PARAMETER_COUNT] = {1, 0, 0, 0, 0, 0, 100, 0, -45, 50, 0, 127}; // the first is LV2's "enabled"
+    for (int i = 0; i < RTM_PARAMETER_COUNT; ++i)
         controls[9 + i] = usual[i];
     for (int i = 6; i < count; ++i)
         if (const char* const sign = std::strchr(words[i], '='))
@@ -101,7 +102,7 @@ int main(int count, char** words)
     void* const ports[] = {in.data(), in.data(), silence.data(), silence.data(), out[0].data(), out[1].data(), &eventsIn, &eventsOut};
     for (uint32_t i = 0; i < 8; ++i)
         plugin->connect_port(handle, i, ports[i]);
-    for (uint32_t i = 8; i < 25; ++i)
+    for (uint32_t i = 8; i < 9 + RTM_PARAMETER_COUNT; ++i)
         plugin->connect_port(handle, i, controls + i);
     plugin->activate(handle);
 

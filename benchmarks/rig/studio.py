@@ -6,13 +6,13 @@ Conventions
 * JACK keeps a register of at most eight servers in shared memory. A server that is killed stays in it until one of
   the same name comes and goes, so ``JackServer.close`` does that.
 * Without JACK or its client for Python everything here raises RigMissing, which names the piece.
+* Nothing is waited for without a bound, and what did not come is said with the last words of the process that owed it.
 * JACK frame times are unsigned 32-bit counts of samples at ``SAMPLE_RATE`` and are the common clock of the
   microphone and the recorder; differences are exact to the sample.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import queue
@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ HERE = Path(__file__).parent
 
 DEBIAN_PACKAGES = {
     "jackd": "jackd2", "jack_lsp": "jackd2", "pd": "puredata-core", "oscdump": "liblo-tools", "fluidsynth": "fluidsynth",
-    "sclang": "supercollider-language", "scsynth": "supercollider-server", "jalv": "jalv",
+    "sclang": "supercollider-language", "scsynth": "supercollider-server", "jalv": "jalv", "setpriv": "util-linux",
 }
 
 
@@ -58,14 +59,56 @@ def need_jack_client() -> None:
         raise RigMissing(f"JACK-Client cannot be used (pip install 'rt-melody[rig]', apt-get install jackd2): {error}") from error
 
 
-def wait_until(condition, timeout_s: float, what: str):
-    """Poll ``condition`` until it is true and give its value; AssertionError with ``what`` when it never is."""
+LAST_WORDS = 1500  # characters of what a program said that an error repeats
+
+
+def wait_until(condition, timeout_s: float, what: str, words=None):
+    """Poll ``condition`` until it is true and give its value; AssertionError with ``what``, and what ``words()`` gives, when it
+    never is."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         if value := condition():
             return value
         time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen within {timeout_s:g} s")
+    said = "" if words is None else f"; {words()}"
+    raise AssertionError(f"{what} did not happen within {timeout_s:g} s{said}")
+
+
+def finished(command: Sequence[str | Path], timeout_s: float = 60.0, **options) -> subprocess.CompletedProcess[str]:
+    """The command run to its end, what it said taken up; AssertionError with its words when it does not end."""
+    try:
+        return subprocess.run(command, timeout=timeout_s, capture_output=True, text=True, **options)
+    except subprocess.TimeoutExpired as error:
+        said = b"".join(part for part in (error.stdout, error.stderr) if part).decode(errors="replace")
+        raise AssertionError(f"{command[0]} did not end within {timeout_s:g} s; it said: {said[-LAST_WORDS:]}") from None
+
+
+def next_line(process: subprocess.Popen, timeout_s: float = 60.0):
+    """What a child says next on stdout; AssertionError, the child ended, with its words where it does not come."""
+    assert process.stdout is not None, "a pipe was asked for"
+    lines: list = []
+    reader = threading.Thread(target=lambda stream: lines.append(stream.readline()), args=(process.stdout,), daemon=True)
+    reader.start()
+    reader.join(timeout_s)
+    if lines and lines[0]:
+        return lines[0]
+    why = "ended" if lines else f"said nothing within {timeout_s:g} s"
+    process.kill()
+    reader.join(5)
+    try:
+        errors = process.communicate(timeout=5)[1]
+    except subprocess.TimeoutExpired:
+        errors = "nothing, and it does not end"
+    raise AssertionError(f"a line of {process.args} was waited for, which {why}; to stderr it said: {str(errors)[-LAST_WORDS:]}")
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """The command, to be reached by SIGTERM when the test run dies, however it dies. RigMissing without setpriv.
+
+    Not by a function that runs in the fork, before the command does: a lock that another thread of ours held at that moment would
+    stand for ever there, and we with it.
+    """
+    return [need_program("setpriv"), "--pdeathsig", "TERM", "--", *command]
 
 
 class Talker:
@@ -97,13 +140,26 @@ class Talker:
         while (left := end - time.monotonic()) > 0:
             if partner is not None:
                 partner.assert_running()
+            ended = self.process.poll() is not None and not self._readers[0].is_alive()
             try:
-                message = json.loads(self._lines.get(timeout=min(left, 0.2)))
+                message = json.loads(self._lines.get(timeout=0.0 if ended else min(left, 0.2)))
             except queue.Empty:
+                if ended:
+                    break
                 continue
             if message["state"] == state:
                 return message
-        raise AssertionError(f"{self._program} never said '{state}'; its errors: {''.join(self._errors)[-1000:]}")
+        status = self.process.poll()
+        why = f"never said '{state}' within {timeout_s:g} s" if status is None else f"ended with status {status} before it said '{state}'"
+        raise AssertionError(f"{self._program} {why}; its errors: {''.join(self._errors)[-LAST_WORDS:]}")
+
+    def expect_first(self, state: str, timeout_s: float) -> None:
+        """As ``expect``, of one that nobody else closes yet."""
+        try:
+            self.expect(state, timeout_s)
+        except BaseException:
+            self.kill()
+            raise
 
     def tell(self, word: str) -> None:
         self._stdin.write(word + "\n")
@@ -128,12 +184,8 @@ class Talker:
             reader.join(2)
 
 
-PR_SET_PDEATHSIG = 1  # prctl(2), Linux
-
-
-def end_with_parent() -> None:
-    """Called in a child: SIGTERM reaches it when the test run dies, however it dies."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+ANSWERS_S = 5.0  # a server that does not by then, does not
+ENDS_S = 10.0
 
 
 class JackServer:
@@ -157,10 +209,9 @@ class JackServer:
     def _start(self, priority: list[str]) -> subprocess.Popen[bytes] | None:
         dummy = ["-d", "dummy", "-r", str(SAMPLE_RATE), "-p", str(self.period_samples), "-C", "2", "-P", "2"]
         with open(self.log_path, "wb") as log:
-            process = subprocess.Popen(
-                ["jackd", "-n", self.name, *priority, *dummy], env=self.env, stdout=log, stderr=log, preexec_fn=end_with_parent
-            )
-        for _ in range(100):
+            process = subprocess.Popen(tied(["jackd", "-n", self.name, *priority, *dummy]), env=self.env, stdout=log, stderr=log)
+        end_s = time.monotonic() + ENDS_S
+        while time.monotonic() < end_s:
             if process.poll() is not None:
                 return None
             if "system:capture_1" in self.ports():
@@ -172,7 +223,11 @@ class JackServer:
 
     def ports(self) -> list[str]:
         """Names of all ports of the server, empty while it does not answer."""
-        answer = subprocess.run(["jack_lsp", "-s", self.name], env=self.env, capture_output=True, text=True, timeout=10)
+        asked = ["jack_lsp", "-s", self.name]
+        try:
+            answer = subprocess.run(asked, env=self.env, capture_output=True, text=True, timeout=ANSWERS_S)
+        except subprocess.TimeoutExpired:
+            return []
         return answer.stdout.splitlines() if answer.returncode == 0 else []
 
     def kill(self) -> None:
@@ -187,13 +242,19 @@ class JackServer:
         self.killed = False
 
     def close(self) -> None:
-        """End the server and leave JACK's register without it."""
+        """End the server and leave JACK's register without it. AssertionError with its words where that took force."""
         if self.killed:
             self.start_again()
         self.process.terminate()
-        self.process.wait(10)
-        for left in Path("/dev/shm").glob(f"jack_*{self.name}_*"):  # semaphores of clients that outlived it
-            left.unlink(missing_ok=True)
+        try:
+            self.process.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            said = self.log_path.read_text(errors="replace")[-LAST_WORDS:]
+            raise AssertionError(f"jackd did not end within {ENDS_S:g} s and was killed; it said: {said}") from None
+        finally:
+            for left in Path("/dev/shm").glob(f"jack_*{self.name}_*"):  # semaphores of clients that outlived it
+                left.unlink(missing_ok=True)
 
 
 class VirtualMicrophone(Talker):
@@ -205,7 +266,7 @@ class VirtualMicrophone(Talker):
         np.save(path, samples.astype(np.float32))
         super().__init__([sys.executable, str(HERE / "jack_microphone.py"), name, str(path), str(times)], server.env)
         self.duration_s = times * len(samples) / SAMPLE_RATE
-        self.expect("ready", 10)
+        self.expect_first("ready", 20)
 
     def wait_for_listener(self, timeout_s: float = 30.0, partner: Program | None = None) -> None:
         self.expect("connected", timeout_s, partner)
@@ -215,8 +276,9 @@ class VirtualMicrophone(Talker):
         self.tell("play")
         return self.expect("playing", 5)["frame"]
 
-    def wait_for_end(self) -> None:
-        self.expect("ended", self.duration_s + 20)
+    def wait_for_end(self) -> dict:
+        """What the microphone told then: ``leaps``, how often the clock of the graph left out some of what it plays."""
+        return self.expect("ended", self.duration_s + 20)
 
 
 class MidiRecorder(Talker):
@@ -225,7 +287,7 @@ class MidiRecorder(Talker):
     def __init__(self, server: JackServer, folder: Path, source: str = MELODY_PORT) -> None:
         self.path = folder / "recorded-midi.jsonl"
         super().__init__([sys.executable, str(HERE / "jack_midi_recorder.py"), source, str(self.path)], server.env)
-        self.expect("ready", 10)
+        self.expect_first("ready", 20)
 
     def wait_for_source(self, timeout_s: float = 30.0, partner: Program | None = None) -> None:
         self.expect("connected", timeout_s, partner)
@@ -245,8 +307,7 @@ class Program:
         self.stdout_path, self.stderr_path = folder / "stdout.txt", folder / "stderr.txt"
         with open(self.stdout_path, "wb") as out, open(self.stderr_path, "wb") as err:
             self.process = subprocess.Popen(
-                arguments, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                start_new_session=True, preexec_fn=end_with_parent,
+                tied(arguments), env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
             )
 
     @property

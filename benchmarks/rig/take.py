@@ -22,8 +22,8 @@ from rt_melody.benchmarks.rig.studio import (
     MidiRecorder,
     Program,
     VirtualMicrophone,
-    end_with_parent,
     melody_command,
+    tied,
     wait_until,
 )
 from rt_melody.models.streaming import StreamingModel
@@ -95,7 +95,7 @@ def take(
         recorder.wait_for_source(START_S, program)
         wait_until(lambda: program.assert_running() or bool(recorder.messages), START_S, "the stream to begin")
         for _ in range(hogs):
-            hog = subprocess.Popen([sys.executable, "-c", HOG], preexec_fn=end_with_parent)
+            hog = subprocess.Popen(tied([sys.executable, "-c", HOG]))
             ends.callback(hog.wait)
             ends.callback(hog.kill)
         yield Take(microphone, recorder, program, microphone.play(), folder)

@@ -4,7 +4,8 @@ Conventions
 -----------
 * What is heard and played is named by the whole name of a port or a client, or a part of it, upper or lower case alike;
   what is equal beats what contains. A client of several ports is heard on all of them, averaged.
-* The band comes in by one port, ``reference``, in which JACK sums what is connected, or the song goes out by one, ``backing``.
+* The band comes in by one port, ``reference``, in which JACK sums what is connected; or what is played goes out by one: ``backing`` where
+  that is a song, which the instrument may join, ``listen`` where it is the instrument alone.
 * A thread of its own, ``jack-watch``, connects what appears and makes the client anew when the server has gone: neither
   JACK's thread nor the one that computes ever waits for it.
 * The memory shared with the callback outlives the client: what was sung is kept, and times go on.
@@ -45,8 +46,8 @@ class JackClient:
 
     ``source``: what to listen to: a part of a port's or a client's name; None for the first capture device, "" for
     nothing yet. ``channel``: one of its ports alone, from 1. ``sinks``: names of MIDI inputs to play on; whoever wants to
-    listen besides is connected by hand. ``reference``: a part of a name of what gives the band; ``backing``: whether a song is played,
-    on what is called ``speaker``, None for the first playback devices. ``tell`` takes a sentence when the server goes and returns,
+    listen besides is connected by hand. ``reference``: a part of a name of what gives the band; ``plays``: the name of the port by which
+    something is played, on what is called ``speaker``, None for the first playback devices. ``tell`` takes a sentence when the server goes and returns,
     from a thread that must not wait. ``reconnect``: wait for a server, or a source, that went.
 
     ``sound`` is the ``JackSource``, ``midi`` the ``JackPort``; the client lives from ``open`` until each was closed.
@@ -61,7 +62,7 @@ class JackClient:
         channel: int | None = None,
         sinks: Sequence[str] = (),
         reference: str | None = None,
-        backing: bool = False,
+        plays: str | None = None,
         speaker: str | None = None,
         server: str | None = None,
         tell: Callable[[str], object] = lambda text: None,
@@ -73,11 +74,11 @@ class JackClient:
 
         self.name, self._server, self._tell = name, server, tell
         self._wanted_source, self._channel, self._wanted_sinks = source, channel, list(sinks)
-        self._wanted_reference, self._backing_out, self._wanted_speaker = reference, backing, speaker
+        self._wanted_reference, self.plays, self._wanted_speaker = reference, plays, speaker
         self._references: list[str] = []  # found in the graph, as the sources are
         self._speakers: list[str] = []
         self._reference: Port | None = None  # our ports for the band: heard, and played
-        self._backing: Port | None = None
+        self._playing: Port | None = None
         self._given_library, self._reconnect = library, reconnect
         self._client: Client | None = None
         self._audio_in, self._midi_out = audio_in, midi_out
@@ -104,7 +105,7 @@ class JackClient:
         try:
             self._sources = self._find_sources(client) if self._audio_in else []
             self._references = self._find_reference(client) if self._wanted_reference is not None else []
-            self._speakers = self._find_speakers(client) if self._backing_out else []
+            self._speakers = self._find_speakers(client) if self.plays is not None else []
             for wanted in self._wanted_sinks:
                 self._find_sink(client, wanted)
             self.wakeup = WakeupPipe()
@@ -162,8 +163,8 @@ class JackClient:
         self._inputs: list[Port] = [client.inports.register(name) for name in names] if self._audio_in else []
         self._output: Port | None = client.midi_outports.register("out") if self._midi_out else None
         self._reference = client.inports.register("reference") if self._wanted_reference is not None else None
-        self._backing = client.outports.register("backing") if self._backing_out else None
-        others = (library.pointer(port) if port else 0 for port in (self._output, self._reference, self._backing))
+        self._playing = client.outports.register(self.plays) if self.plays is not None else None
+        others = (library.pointer(port) if port else 0 for port in (self._output, self._reference, self._playing))
         self.exchange.attach(library.functions, library.pointer(client), [library.pointer(port) for port in self._inputs], *others)
         library.set_process(client, self.exchange)
         client.set_shutdown_callback(self._on_shutdown)
@@ -238,7 +239,7 @@ class JackClient:
         return found
 
     def _find_speakers(self, client: Client) -> list[str]:
-        """The audio inputs that the song is played on."""
+        """The audio inputs that are played on."""
         if self._wanted_speaker is None:
             return _names(client, is_input=True, is_physical=True)[:MOST_SPEAKERS]
         return _of_one_client(self._wanted_speaker, _names(client, is_input=True), "takes sound")[:MOST_SPEAKERS]
@@ -346,8 +347,8 @@ class JackClient:
             if source in there and not port.is_connected_to(source):
                 client.connect(source, port)
         for speaker in self._speakers:
-            if self._backing is not None and speaker in there and not self._backing.is_connected_to(speaker):
-                client.connect(self._backing, speaker)
+            if self._playing is not None and speaker in there and not self._playing.is_connected_to(speaker):
+                client.connect(self._playing, speaker)
         self._tell_back(wanted, there)
         if self._output is not None and self._wanted_sinks:
             self._connect_sinks(client, self._output)
@@ -396,7 +397,7 @@ class JackClient:
     @property
     def knows_band(self) -> bool:
         """Whether it is known what the band plays: it comes in, or is played."""
-        return self._wanted_reference is not None or self._backing_out
+        return self._wanted_reference is not None or self.plays is not None
 
     @property
     def reference(self) -> str:
@@ -405,12 +406,12 @@ class JackClient:
 
     @property
     def speaker(self) -> str:
-        """What the song is played on, for people."""
+        """What is played on, for people."""
         return _client_of(self._speakers[0]) if self._speakers else ""
 
     def round_trip_samples(self) -> int:
-        """How long the song takes through the graph and in again, by what JACK says of it at its least, where that makes sense."""
-        module, port = self._library.module, self._backing
+        """How long what is played takes through the graph and in again, by what JACK says of it at its least, where that makes sense."""
+        module, port = self._library.module, self._playing
         if port is None or not self._inputs:
             return 0
         with suppress(Exception):

@@ -8,8 +8,8 @@ Conventions
   stores its index last, with release, and the other loads it with acquire.
 * A frame is a count of JACK's clock, here without the wrap at 2**32. Sample n of the stream lies at frame
   n + offset; the offset moves where sound was lost, by as much as was lost.
-* A second ring of the same indices holds what is known of the band: what came in by the port ``reference``, or the song as
-  it was played. Sample n of the ring lies beside sample n - SONG_AT of the song, whatever was lost meanwhile.
+* A second ring of the same indices holds what is known of the band: what came in by the port ``reference``, or what was played, song and
+  instrument. Sample n of the ring lies beside sample n - SONG_AT of the song, whatever was lost meanwhile.
 * Sound that JACK ran without us is counted by its frames; over a pause of the server it is counted by its clock.
 """
 
@@ -32,12 +32,15 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rt_melody.kernels.compiled import callback, compiled
+from rt_melody.kernels.instrument import STATE, TARGET, TIMBRE
 from rt_melody.realtime.atomic import address as _address
 from rt_melody.realtime.atomic import load as _load
 from rt_melody.realtime.atomic import store as _store
+from rt_melody.realtime.instrument import NEWEST, ROWS, ROWS_AT, SOUND_AT, STATE_AT, Instrument, sound
 
 MOST_PORTS = 8
 MESSAGE_BYTES = 7  # the most that one event holds; it is packed in a word with its length
+PIECE_SAMPLES = 1024  # of the instrument at a time
 OFFSETS = 16  # places for the newest offsets
 FAR_S = 10  # an event so far ahead, or a clock that leapt so far, is of another clock
 
@@ -46,7 +49,7 @@ FAR_S = 10  # an event so far ahead, or a clock that leapt so far, is of another
     GET_BUFFER, LAST_FRAME_TIME, GET_TIME, GET_RATE, MIDI_CLEAR, MIDI_WRITE, SEND,  # addresses of functions
     CLIENT, AUDIO_PORTS, MIDI_PORT, WAKEUP_FD, SEND_FLAGS,
     RING, RING_SIZE, EVENTS, EVENTS_SIZE, OFFSET_RING, SOUNDING, MESSAGE,  # addresses of memory, and how much
-    BESIDE, REFERENCE_PORT, BACKING_PORT, SONG, SONG_SIZE, SONG_LOOPS,  # 0: there is none
+    BESIDE, REFERENCE_PORT, PLAYING_PORT, SONG, SONG_SIZE, SONG_LOOPS, PIECE,  # 0: there is none
     RATE,  # of the samples in the ring
     ANEW,  # the next cycle is the first of a new client
     CLOSING,  # end what sounds
@@ -57,9 +60,9 @@ FAR_S = 10  # an event so far ahead, or a clock that leapt so far, is of another
     CYCLE_FRAME, PERIOD, CYCLES, LAST_SOUND, OFFSETS_WRITTEN, LATE_EVENTS, MOST_LATE, CLOSED,
     EVENTS_READ,
     # written by the other thread
-    READ, EVENTS_WRITTEN, SONG_AT,
+    READ, EVENTS_WRITTEN, SONG_AT, INSTRUMENT,  # the address of its words, see realtime.instrument; 0: it is silent
     PORTS,  # MOST_PORTS addresses
-) = range(47)
+) = range(49)
 FIELDS = PORTS + MOST_PORTS
 NEVER = 1 << 62  # where a song lies that does not play
 
@@ -196,12 +199,13 @@ def _finish_mix(state: np.ndarray, ring: np.ndarray, written: Word, taken: Word,
 @_part
 def _take_beside(state: np.ndarray, here: Word, frames: Any, written: Word, taken: Word) -> None:
     """What is known of the band, played first where it is the song, beside the samples that were taken."""
-    port = state[BACKING_PORT] if state[BACKING_PORT] != 0 else state[REFERENCE_PORT]
+    port = state[PLAYING_PORT] if state[PLAYING_PORT] != 0 else state[REFERENCE_PORT]
     if port == 0:
         return
     sound, size = carray(_pointer(_get_buffer(state[GET_BUFFER], port, frames)), (frames,), np.float32), state[RING_SIZE]
-    if state[BACKING_PORT] != 0:
+    if state[PLAYING_PORT] != 0:
         _play_song(state, sound, frames, written - _load(here, SONG_AT))
+        _add_instrument(state, sound, frames, _load(here, INSTRUMENT))
     beside, at = carray(_pointer(state[BESIDE]), (size,), np.float32), written % size
     for i in range(taken):
         beside[at] = sound[i]
@@ -223,9 +227,26 @@ def _play_song(state: np.ndarray, out: np.ndarray, frames: Word, begin: Word) ->
 
 
 @_part
+def _add_instrument(state: np.ndarray, out: np.ndarray, frames: Word, words: Word) -> None:
+    """To what is played, nothing of which exceeds full scale then."""
+    if words == 0:
+        return
+    at = carray(_pointer(words), (NEWEST,), np.int64)
+    rows, of = carray(_pointer(at[ROWS_AT]), (ROWS, TARGET), np.float64), carray(_pointer(at[SOUND_AT]), (TIMBRE,), np.float64)
+    kept = carray(_pointer(at[STATE_AT]), (STATE,), np.float64)
+    piece = carray(_pointer(state[PIECE]), (PIECE_SAMPLES,), np.float32)
+    newest = _load(words, NEWEST)
+    for start in range(0, frames, PIECE_SAMPLES):
+        count = min(PIECE_SAMPLES, frames - start)
+        sound(newest, rows, kept, of, float(state[RATE]), piece[:count])
+        for i in range(count):
+            out[start + i] = min(np.float32(1.0), max(np.float32(-1.0), out[start + i] + piece[i]))
+
+
+@_part
 def _play_nothing(state: np.ndarray, frames: Any) -> None:
-    if state[BACKING_PORT] != 0:
-        out = carray(_pointer(_get_buffer(state[GET_BUFFER], state[BACKING_PORT], frames)), (frames,), np.float32)
+    if state[PLAYING_PORT] != 0:
+        out = carray(_pointer(_get_buffer(state[GET_BUFFER], state[PLAYING_PORT], frames)), (frames,), np.float32)
         for i in range(frames):
             out[i] = np.float32(0.0)
 
@@ -424,10 +445,11 @@ class Exchange:
         self._events = np.full((events, 2), 0, np.int64)
         self._offsets = np.full((OFFSETS, 2), 0, np.int64)
         self._message = np.full(8, 0, np.uint8)
+        self._piece, self._instruments = np.zeros(PIECE_SAMPLES, np.float32), list[Instrument]()  # all of them, as the callback may be at one
         self._sounding, self.notes_fd = _shared_bytes(16 * 128)
         if self.notes_fd is not None:
             weakref.finalize(self, os.close, self.notes_fd)
-        memory = {RING: self._ring, EVENTS: self._events, OFFSET_RING: self._offsets, SOUNDING: self._sounding, MESSAGE: self._message}
+        memory = {RING: self._ring, EVENTS: self._events, OFFSET_RING: self._offsets, SOUNDING: self._sounding, MESSAGE: self._message, PIECE: self._piece}
         for place, array in memory.items():
             self.state[place] = array.ctypes.data
         self.state[BESIDE], self.state[SONG], self.state[SONG_AT] = self._others.ctypes.data, self._song.ctypes.data, NEVER
@@ -441,7 +463,7 @@ class Exchange:
         return self.state.ctypes.data
 
     def attach(
-        self, functions: dict[int, int], client: int, audio_ports: list[int], midi_port: int, reference_port: int = 0, backing_port: int = 0
+        self, functions: dict[int, int], client: int, audio_ports: list[int], midi_port: int, reference_port: int = 0, playing_port: int = 0
     ) -> None:
         """Addresses of a client that does not run yet; ``functions`` by their places; 0: there is no such port. Where there is one for
         the band, ``knows_band`` must have been said."""
@@ -451,7 +473,7 @@ class Exchange:
             self.state[place] = function
         self.state[CLIENT], self.state[MIDI_PORT], self.state[AUDIO_PORTS] = client, midi_port, len(audio_ports)
         self.state[PORTS : PORTS + len(audio_ports)] = audio_ports
-        self.state[REFERENCE_PORT], self.state[BACKING_PORT] = reference_port, backing_port
+        self.state[REFERENCE_PORT], self.state[PLAYING_PORT] = reference_port, playing_port
         self.state[CLOSED] = self.state[CLOSING] = self.state[CHANGED_RATE] = 0
         self.state[ANEW] = 1
 
@@ -511,6 +533,12 @@ class Exchange:
     def play_song(self, at: int | None) -> None:
         """Its first sample is played beside the sample of the ring of that index; None: it is not played."""
         _stored(self.state, SONG_AT, NEVER if at is None else at)
+
+    def have_instrument(self, instrument: Instrument | None) -> None:
+        """What is played besides, from the next cycle on; None: nothing."""
+        if instrument is not None and instrument not in self._instruments:
+            self._instruments.append(instrument)
+        _stored(self.state, INSTRUMENT, 0 if instrument is None else instrument.words.ctypes.data)
 
     # ---- another rate --------------------------------------------------------------------------
 

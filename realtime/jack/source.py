@@ -1,6 +1,6 @@
 """Sound from the JACK graph, its samples counted in JACK's frames, and beside it what is known of the band.
 
-A song that is played begins START_S after it was asked to, or after its delay. What was heard before the first sample that can
+An instrument that is played without a song begins with a breath (see sources/sounding.py). A song that is played begins START_S after it was asked to, or after its delay. What was heard before the first sample that can
 hold the song's first, by JACK's account of the latencies, is dropped: the stream's time is the song's.
 """
 
@@ -14,7 +14,9 @@ import numpy as np
 from rt_melody.realtime.jack.process import PERIOD, Exchange
 from rt_melody.realtime.sources.backed import TAIL_S, Backing
 from rt_melody.realtime.sources.base import AudioSource, DeviceLost, RateChanged
+from rt_melody.realtime.sources.player import breath
 from rt_melody.realtime.sources.rate_meter import RateMeter
+from rt_melody.realtime.sources.sounding import Aloud
 from rt_melody.realtime.sources.wakeup import WakeupPipe
 
 READ_S = 0.1  # the most that one read gives
@@ -47,6 +49,8 @@ class SoundClient(Protocol):
     def reference(self) -> str: ...
     @property
     def speaker(self) -> str: ...
+    @property
+    def plays(self) -> str | None: ...
     def round_trip_samples(self) -> int: ...
     def open(self) -> object: ...
     def is_heard(self) -> bool: ...
@@ -62,7 +66,8 @@ class JackSource(AudioSource):
     once all was read, as it does then for a source that left the graph. A graph that changes its rate raises ``RateChanged``
     once all that came before was read; ``follow_rate`` goes on.
 
-    ``backing``: what is played, for a client that has a port for it; to be set before ``open``. The source ends TAIL_S after it.
+    ``backing``: the song that is played, and ``instrument`` that is played besides, for a client that has a port for it; to be set before
+    ``open``. The source ends TAIL_S after the song.
     """
 
     name = "JACK input"
@@ -72,6 +77,7 @@ class JackSource(AudioSource):
         self._client = client
         self._open = False
         self.backing: Backing | None = None
+        self.instrument: Aloud | None = None
 
     # ---- birth and death -----------------------------------------------------------------------
 
@@ -86,6 +92,7 @@ class JackSource(AudioSource):
         self._make_blocks(rate)
         self._gate, self._ends = 0, None  # the sample with which the stream begins, and that with which it ends
         self._have_song()
+        self._exchange.have_instrument(self.instrument.instrument if self.instrument is not None and self.sounds else None)
         self._meter = RateMeter(rate)
         self._origin_s: float | None = None
         self._clock_starts = self._stream_starts = True
@@ -102,7 +109,7 @@ class JackSource(AudioSource):
         self._given = 0
 
     def _have_song(self) -> None:
-        """The song at the graph's rate."""
+        """The song, or the breath, at the graph's rate."""
         self._song_samples = 0
         if (song := self.backing) is not None:
             from rt_melody.kernels.resample import converted
@@ -110,11 +117,16 @@ class JackSource(AudioSource):
             samples = song.samples if song.sample_rate == self.sample_rate else converted(song.samples, song.sample_rate, self.sample_rate)
             self._song_samples = len(samples)
             self._exchange.have_song(samples, song.loops)
+        elif self.sounds:
+            self._exchange.have_song(breath(self.sample_rate), False)
 
     def close(self) -> None:
         """Leave the graph, unless the MIDI port still plays. Idempotent."""
         if self._open:
             self._open = False
+            if self.instrument is not None and self.sounds and not self._client.away:
+                self.instrument.ring_out()
+            self._exchange.have_instrument(None)
             self._exchange.play_song(None)
             self._client.release("sound")
 
@@ -216,9 +228,11 @@ class JackSource(AudioSource):
     def start_clock(self) -> None:
         """As AudioSource; the song begins, or its count-in, from the beginning where it was begun before."""
         self._clock_starts = self._stream_starts = True
+        at = self._exchange.arrived().written + round(START_S * self.sample_rate)
         if (song := self.backing) is None:
+            self._exchange.play_song(at if self.sounds else None)
             return
-        at = self._exchange.arrived().written + round((START_S + song.delay_s) * self.sample_rate)
+        at += round(song.delay_s * self.sample_rate)
         self._gate = at + self._client.round_trip_samples()
         self._ends = None if song.loops else self._gate + self._song_samples + round(TAIL_S * self.sample_rate)
         self._exchange.play_song(at)
@@ -246,6 +260,10 @@ class JackSource(AudioSource):
         return self._client.knows_band
 
     @property
+    def sounds(self) -> bool:
+        return self.instrument is not None and self._client.plays is not None
+
+    @property
     def heard(self) -> str:
         """What is heard, for the voice and for the band, and what plays, for people."""
         of_band = f" and, for the band, to {self._client.reference}" if self._client.reference else ""
@@ -253,8 +271,8 @@ class JackSource(AudioSource):
 
     @property
     def played_on(self) -> str:
-        """What the song is played on, for people."""
-        return self._client.speaker or f"nothing yet (connect {self._client.name}:backing)"
+        """What is played on, for people."""
+        return self._client.speaker or f"nothing yet (connect {self._client.name}:{self._client.plays})"
 
     @property
     def lost_samples(self) -> int:

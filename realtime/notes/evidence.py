@@ -74,19 +74,22 @@ class ReonsetDetector:
 
     def feed(self, history: FrameHistory) -> None:
         """Look for a dip that the newest level ends."""
+        differences_db = history.differences_db[-self._frames :]
+        low_db = min(differences_db)
+        if differences_db[-1] - low_db < self._depth_db:  # as it is in nearly every frame
+            return
         frames = history.frames
         newest, recent = frames[-1], frames[-self._frames :]
-        low = min(recent, key=lambda f: f.difference_db)
-        if newest.difference_db - low.difference_db < self._depth_db or newest.level_s - self._found_s < self._rest_s:
+        if newest.level_s - self._found_s < self._rest_s:
             return
-        at = len(frames) - len(recent) + recent.index(low)
+        at = len(frames) - len(recent) + differences_db.index(low_db)
         before = frames[max(0, at - self._frames) : at]
         if len(before) * history.hop_s <= history.SMOOTHING_MS / 1000:
             return
-        if max(f.difference_db for f in before) - low.difference_db < self._depth_db:
+        if max(f.difference_db for f in before) - low_db < self._depth_db:
             return
         if max(f.level_db for f in recent[-self.LOUD_FRAMES :]) > max(f.level_db for f in before) - self._fade_db:
-            self._onset_s = next(f.level_s for f in frames[at:] if f.difference_db - low.difference_db >= self._depth_db / 2)
+            self._onset_s = next(f.level_s for f in frames[at:] if f.difference_db - low_db >= self._depth_db / 2)
             self._found_s = newest.level_s
 
     def onset_s(self, until_s: float) -> float | None:

@@ -34,20 +34,21 @@ class FrameHistory:
     def __init__(self, hop_s: float, capacity: int) -> None:
         self.hop_s = hop_s
         self.frames: list[FrameFeatures] = []
+        self.differences_db: list[float] = []  # of the same frames
         self._capacity = capacity
         self._powers: deque[float] = deque(maxlen=max(1, round(self.SMOOTHING_MS / 1000 / hop_s)))
 
     def add(self, frame: PitchFrame, pitch: float, sung: bool) -> None:
         """Take the next frame; ``pitch`` is its best guess (see ``pitch_of``)."""
+        level_db, powers = frame.level_db, self._powers
         brightness = frame.brightness_hz / self.REFERENCE_HZ if frame.brightness_hz > 0 else 1.0
-        self._powers.append(power_of(frame.level_db) * brightness * brightness)
-        difference_db = decibels(sum(self._powers) / len(self._powers))
+        powers.append(power_of(level_db) * brightness * brightness)
+        difference_db = decibels(sum(powers) / len(powers))
         level_s = frame.available_s - self.hop_s
-        self.frames.append(
-            FrameFeatures(frame.time_s, pitch, sung, frame.confidence, frame.voicing, level_s, frame.level_db, difference_db)
-        )
+        self.frames.append(FrameFeatures(frame.time_s, pitch, sung, frame.confidence, frame.voicing, level_s, level_db, difference_db))
+        self.differences_db.append(difference_db)
         if len(self.frames) > self._capacity:
-            del self.frames[0]
+            del self.frames[0], self.differences_db[0]
 
     def last(self, count: int) -> list[FrameFeatures]:
         """The newest ``count`` frames, or all where there are fewer."""

@@ -90,11 +90,12 @@ class _Sound:
         self._power = self._octave_power = 0.0  # smoothed: the power, and log2 of the brightness in Hz times it
 
     def feed(self, frame: PitchFrame) -> None:
-        self._levels.append((frame.available_s, frame.level_db))
-        if frame.brightness_hz > 0:
-            power = 10.0 ** (frame.level_db / 10.0)
-            self._power = self._keep * self._power + power
-            self._octave_power = self._keep * self._octave_power + power * log2(frame.brightness_hz)
+        level_db, brightness_hz, keep = frame.level_db, frame.brightness_hz, self._keep
+        self._levels.append((frame.available_s, level_db))
+        if brightness_hz > 0:
+            power = 10.0 ** (level_db / 10.0)
+            self._power = keep * self._power + power
+            self._octave_power = keep * self._octave_power + power * log2(brightness_hz)
 
     @property
     def brightness_hz(self) -> float | None:
@@ -160,7 +161,7 @@ class Performer:
 
     def _take_now(self, s: PerformanceSettings) -> None:
         """What holds from the next frame on; a sounding note is moved to its transposition by ``_move``."""
-        self._retune = A4_HZ / s.a4_hz
+        self._retune, self._transpose_to = A4_HZ / s.a4_hz, s.transpose_semitones
         self._reach = s.bend_range_semitones - min(BEND_SPARE, s.bend_range_semitones / 4)
 
     def _take_for_notes(self, s: PerformanceSettings) -> None:
@@ -223,6 +224,9 @@ class Performer:
     def _shape(self, sung: list[NoteEvent]) -> list[NoteEvent]:
         """The played events for those of one frame. A note-off waits for a note-on that follows on it."""
         played: list[NoteEvent] = []
+        if not sung and not self._is_changed:  # as of most frames
+            self._level_db = self._sound.level_db
+            return played
         off: NoteOff | None = None
         told_db = (event.level_db for event in sung if isinstance(event, Loudness))
         self._level_db = next(told_db, self._sound.level_db)  # what a note begins with is what is told next
@@ -326,7 +330,7 @@ class Performer:
 
     def _follow_transposition(self, held: _Played, frame: PitchFrame, played: list[NoteEvent]) -> None:
         """The transposition was changed: what sounds is played there from now on."""
-        moved = self.settings.transpose_semitones - self._transpose
+        moved = self._transpose_to - self._transpose
         if moved:
             self._transpose += moved
             held.pitch += moved

@@ -22,6 +22,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from rt_melody.models.streaming import StreamingModel
 from rt_melody.realtime.console import say
 from rt_melody.realtime.engine import load_streaming_model
 from rt_melody.realtime.errors import RtMelodyError, SettingsError
@@ -74,9 +75,9 @@ class PluginEngine:
     def __init__(self, shared: Shared, pipe: int) -> None:
         self._shared, self._pipe = shared, pipe
         self._port = EventPort(shared)
-        self._model = load_streaming_model(None)
+        self._models: dict[str | None, StreamingModel] = {}
         self._values: list[float] = []
-        self._settings = Settings()
+        self._settings = self._heard_by = Settings()
         self._tracker: MelodyTracker | None = None
         self._sink = MidiSink(self._port)
         self._panel = InstancePanel(say)
@@ -101,7 +102,9 @@ class PluginEngine:
         """Ready for the stream that the host plays, or is about to."""
         self._show_life()
         if not self._shared["STREAM"]:
-            MelodyTracker.from_settings(self._settings, USUAL_RATE, self._model).warm_up()
+            self._read_parameters()
+            usual = Settings().changed(tracking=Settings().tracking.changed(light=self._settings.tracking.light))
+            MelodyTracker.from_settings(usual, USUAL_RATE, self._model_for(usual)).warm_up()
         self._read_all_anew()
         self._show_life()  # before it counts: loading may have taken longer than an engine may hang
         if self._shared["ENGINE_STATE"] == LAYOUT["STARTING"]:
@@ -210,15 +213,18 @@ class PluginEngine:
         """The parameters and the stream as they are now, in place of the commands that led to it."""
         self._lost_seen = self._shared["COMMANDS_LOST"]
         self._shared.skip_commands()
-        self._values = [self._shared.parameter(number) for number in range(COUNT)]
-        with suppress(SettingsError):  # told by _change
-            self._settings = settings_of(self._values)
+        self._read_parameters()
         self._show()
         if stream := self._shared["STREAM"]:
             start = self._shared["START"]
             self._begin_stream(stream, start, self._shared["RATE"])
             if self._tracker is not None and self._position > start:
                 self._tracker.skip_to((self._position - start) / self._tracker.sample_rate)
+
+    def _read_parameters(self) -> None:
+        self._values = [self._shared.parameter(number) for number in range(COUNT)]
+        with suppress(SettingsError):  # told by _change
+            self._settings = settings_of(self._values)
 
     def _begin_stream(self, number: int, start: int, rate: int) -> None:
         """What the one before has not played yet, the plugin leaves out."""
@@ -234,7 +240,7 @@ class PluginEngine:
         """A tracker for the rate; None, and told, where there can be none."""
         before = self._tracker
         try:
-            if before is not None and before.sample_rate == rate and before.latency.bound_ms == self._settings.tracking.latency_ms:
+            if before is not None and before.sample_rate == rate and self._heard_by.tracking == self._settings.tracking:
                 before.reset()
                 before.change(self._settings)
                 tracker = before
@@ -242,6 +248,7 @@ class PluginEngine:
                 tracker = self._nearest(check_sample_rate(rate, "choose another sample rate in the host"))
                 tracker.expect_reference()
                 tracker.warm_up()
+                self._heard_by = self._settings
         except RtMelodyError as error:
             say(str(error))
             self._shared.fail(str(error))
@@ -256,13 +263,22 @@ class PluginEngine:
 
     def _nearest(self, rate: int) -> MelodyTracker:
         """With the bound that was asked for, or the usual one where that cannot be met; then it is told."""
+        model = self._model_for(self._settings)
         try:
-            return MelodyTracker.from_settings(self._settings, rate, self._model)
+            return MelodyTracker.from_settings(self._settings, rate, model)
         except SettingsError as error:
             say(f"{str(error).splitlines()[0]}; until then it is {Settings().tracking.latency_ms:g} ms")
             group = self._settings.tracking.changed(latency_ms=Settings().tracking.latency_ms)
             self._settings = self._settings.changed(tracking=group)
-            return MelodyTracker.from_settings(self._settings, rate, self._model)
+            return MelodyTracker.from_settings(self._settings, rate, model)
+
+    def _model_for(self, settings: Settings) -> StreamingModel:
+        """Loaded when it is first asked for; the notes have ended by then."""
+        name = settings.tracking.chosen_model
+        if name not in self._models:
+            self._models[name] = load_streaming_model(name)
+            self._show_life()
+        return self._models[name]
 
     def _change(self) -> None:
         """Other parameters: played on by them where that can be, else with another tracker from here on."""

@@ -24,7 +24,7 @@
 
 enum RtmConstant {
     RTM_MAGIC_VALUE = 0x79646F6C656D7472, // "rtmelody"
-    RTM_VERSION_VALUE = 3, // goes up whenever anything here changes its meaning
+    RTM_VERSION_VALUE = 4, // goes up whenever anything here changes its meaning
     RTM_WORDS = 96, // of 8 bytes
     RTM_SOUND_SAMPLES = 524288, // of either ring; 1.3 s at 384 kHz
     RTM_COMMANDS_SIZE = 1024,
@@ -99,7 +99,8 @@ enum RtmParameter {
     RTM_PARAMETER_DIRECT = 13, // 1: the sound passes at once, not in line with the notes
     RTM_PARAMETER_FREEWHEEL = 14, // 1: the host bounces, so the shell waits for the engine
     RTM_PARAMETER_PANEL = 15, // 1: the engine shows what it hears in the browser
-    RTM_PARAMETER_COUNT = 16,
+    RTM_PARAMETER_LIGHT = 16, // 1: hear with the light model
+    RTM_PARAMETER_COUNT = 17, // a new one comes last: hosts and projects know them by their numbers
 };
 
 #endif

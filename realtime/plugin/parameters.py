@@ -31,6 +31,7 @@ def settings_of(values: Sequence[float]) -> Settings:
         "snap": _snap(value["SNAP"]),
         "gate": _gate(value["GATE"], value["GATE_DB"]),
         "latency_ms": value["BOUND"],
+        "light": value["LIGHT"] > 0.5,
         "note_range": [str(min(lowest, highest)), str(highest)],
     }
     if _whole(value["BEND_RANGE"]):

@@ -98,6 +98,7 @@ const Told PARAMETERS[RTM_PARAMETER_COUNT] = {
     {"Sound", "sound", "", 0, 0, 1, WHOLE, PASSAGES, 2},
     {"Bounce: wait for the engine", "freewheel", "", 0, 0, 1, WHOLE | kParameterIsBoolean, nullptr, 0},
     {"Panel in the browser", "panel", "", 0, 0, 1, kParameterIsInteger | kParameterIsBoolean, nullptr, 0},
+    {"Light model", "light", "", 0, 0, 1, WHOLE | kParameterIsBoolean, nullptr, 0},
 };
 
 int64_t nowNs()

@@ -41,14 +41,16 @@ class BandCanceller:
     sample_rate : of both, Hz; 16000 alone.
     hop_samples : of a call, a whole part of 320.
     one_clock : microphone and reference count the same clock, as two tracks of one recording do: no drift is looked for.
+    careful_after_s : see ``kernels.canceller.Canceller``.
 
     Raises ValueError for another rate or hop.
     """
 
-    def __init__(self, sample_rate: int = SAMPLE_RATE, hop_samples: int = 160, one_clock: bool = False):
+    def __init__(self, sample_rate: int = SAMPLE_RATE, hop_samples: int = 160, one_clock: bool = False, careful_after_s: float = np.inf):
         if sample_rate != SAMPLE_RATE:
             raise ValueError(f"sample rate {sample_rate} Hz: the canceller works at {SAMPLE_RATE} Hz")
-        self._filter, self._one_clock = Canceller(hop_samples), one_clock
+        self._what = "band" if np.isinf(careful_after_s) else "instrument"
+        self._filter, self._one_clock = Canceller(hop_samples, careful_after_s=careful_after_s), one_clock
         self.sample_rate, self.hop_samples, self.hop_s = sample_rate, hop_samples, hop_samples / sample_rate
         self._table, self._ring = fraction_table(), np.zeros(RING_SAMPLES, np.float32)
         self._read = np.zeros(hop_samples, np.float32)
@@ -218,8 +220,8 @@ class BandCanceller:
     def brief(self) -> str:
         """As it is now, in a few characters: how far the band stands over the voice, and how much of it is taken out."""
         if self.removed_db < HARDLY_DB:
-            return "band not found"
-        return f"band {self.over_voice_db:+.0f} dB, {self.removed_db:.0f} dB out"
+            return "band not found" if self._what == "band" else ""
+        return f"{self._what} {self.over_voice_db:+.0f} dB, {self.removed_db:.0f} dB out"
 
     def line(self) -> str:
         """How loud the band stood in the microphone and how much of it was taken out, so far or until the reset, in one clause."""
@@ -227,8 +229,8 @@ class BandCanceller:
             return self._ended
         over_db, removed_db = self._filter.over_voice_of_all_db, self._filter.removed_of_all_db
         if removed_db < HARDLY_DB:
-            return "nothing of the band was found in the microphone"
+            return f"nothing of the {self._what} was found in the microphone"
         where = f"{abs(over_db):.0f} dB {'over' if over_db > 0 else 'below'} the voice"
         late = f", {self.delay_ms:.0f} ms late" if self.delay_ms is not None else ""
         drift = f", its clock off by {self.drift_ppm:+.0f} ppm" if self.drift_ppm else ""
-        return f"the band stood {where}{late}{drift}, and {removed_db:.0f} dB of it were taken out"
+        return f"the {self._what} stood {where}{late}{drift}, and {removed_db:.0f} dB of it were taken out"

@@ -8,7 +8,7 @@ Conventions
 
 from __future__ import annotations
 
-from math import exp, nan, pi
+from math import exp, inf, nan, pi
 
 import numpy as np
 
@@ -21,10 +21,11 @@ from rt_melody.realtime.reference.recorded import DC_CORNER_HZ
 class FedBand:
     """For streams at ``sample_rate`` Hz, which a ``StreamResampler`` must take, and a model at ``model_rate`` Hz.
 
-    ``one_clock``: microphone and reference count the same clock.
+    ``one_clock``: microphone and reference count the same clock. ``careful_after_s``: of a reference that follows the singer (see
+    ``kernels.canceller.Canceller``).
     """
 
-    def __init__(self, sample_rate: int, model_rate: int, hop_samples: int, one_clock: bool = True) -> None:
+    def __init__(self, sample_rate: int, model_rate: int, hop_samples: int, one_clock: bool = True, careful_after_s: float = inf) -> None:
         self._resampler = StreamResampler(sample_rate, model_rate)
         self._keep, self._dc = exp(-2.0 * pi * DC_CORNER_HZ / sample_rate), np.zeros(2)
         most = self._resampler.most_outputs(BLOCK)
@@ -32,7 +33,7 @@ class FedBand:
         self._nothing = np.zeros(BLOCK, np.float32)
         self._waiting = np.zeros(hop_samples + most, np.float32)
         self._hop, self._out = np.zeros(hop_samples, np.float32), np.zeros(hop_samples, np.float32)
-        self.canceller = BandCanceller(model_rate, hop_samples, one_clock=one_clock)
+        self.canceller = BandCanceller(model_rate, hop_samples, one_clock=one_clock, careful_after_s=careful_after_s)
         self._began = False  # something but silence came
         self.reset()
 

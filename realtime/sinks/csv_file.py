@@ -13,6 +13,7 @@ from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.types import PitchFrame
 
 CSV_HEADER = "time_s,f0_hz,voiced,confidence,available_s\n"
+CSV_ROW = b"%.6f,%.3f,%d,%.4f,%.6f\n"
 
 
 def from_settings(request: SinkRequest) -> list[EventSink]:
@@ -44,11 +45,9 @@ class CsvSink(EventSink):
     _retime = _start
 
     def _frame(self, frame: PitchFrame) -> None:
-        self._rows += (
-            f"{self._clock.sounded(frame.time_s):.6f},{frame.f0_hz:.3f},{frame.voiced:d},"
-            f"{frame.confidence:.4f},{self._clock.existed(frame.available_s):.6f}\n"
-        ).encode()
-        if self._clock.take_flush(frame.available_s):
+        clock, available_s = self._clock, frame.available_s
+        self._rows += CSV_ROW % (clock.sounded(frame.time_s), frame.f0_hz, frame.voiced, frame.confidence, clock.existed(available_s))
+        if clock.take_flush(available_s):
             rows, self._rows = self._rows, bytearray()
             self._writer.do(partial(self._write, rows))
 

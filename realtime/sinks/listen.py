@@ -1,6 +1,7 @@
 """``--listen``: whether the melody is to be heard aloud, and the sink for it.
 
-The demo sounds without being asked where there is an output; what stands in its way is passed over.
+The demo sounds without being asked where there is an output; what stands in its way is passed over. Beside a microphone the sink waits for
+the stream that may play it: whoever opens that says how it is heard.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.said_aloud import heard_through
 from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.sources.devices import NoOutputError
 
@@ -33,11 +35,13 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
         return []
     from rt_melody.realtime.sinks.aloud import ListenSink  # and with it the kernel and the sound library
 
-    make = partial(ListenSink, name or DEMO_TIMBRE, s.output.listen_device, s.performance.a4_hz, request.tell)
+    alone = "mic" not in s.source.input
+    make = partial(ListenSink, name or DEMO_TIMBRE, s.output.listen_device, s.performance.a4_hz, request.tell, alone=alone)
     sink = make() if name else _if_there(make, request.say)
     if sink is None:
         return []
-    request.say(_announcement(s, sink.output.full_name))
+    if sink.output is not None:
+        request.say(_announcement(s, sink.output.full_name))
     return [sink]
 
 
@@ -72,6 +76,4 @@ def _nobody_listens(settings: Settings) -> bool:
 def _announcement(settings: Settings, output: str) -> str:
     if settings.source.input == ["demo"]:
         return f"you hear it through {output}; --listen off makes it silent"
-    if "mic" in settings.source.input:
-        return f"you hear the melody through {output}: wear headphones, or the microphone hears it too"
-    return f"you hear the melody through {output}"
+    return heard_through(output)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.settings import MidiSettings, OutputSettings, Settings
+from rt_melody.realtime.sinks import output_file
 from rt_melody.realtime.sinks.base import EventSink
 from rt_melody.realtime.sinks.controls import Timed
 from rt_melody.realtime.sinks.midi_voice import FILE_STEP_S, ChangingVoice
@@ -34,7 +36,7 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
     if not output.midi_file:
         return []
     path = request.path(output.midi_file, ".mid")
-    return [MidiFileSink(path, s.midi, output.tempo_bpm, output.offset_s, request.live, request.reach_back_s)]
+    return [MidiFileSink(path, s.midi, output.tempo_bpm, output.offset_s, request.live, request.reach_back_s, not request.live)]
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,13 @@ class MidiFileSink(NoteSink):
         offset_s: float = 0.0,
         live: bool = False,
         reach_back_s: float = REACH_BACK_S,
+        recorded: bool = False,
     ) -> None:
         """``offset_s`` is added to all times. With ``live`` a thread of its own writes (see output_file). ``reach_back_s``
         is how far a note may be dated back: so long an event waits for its place; one from before that stands where the
-        file has got to. Raises ``SettingsError`` for a tempo
-        outside of what ``OutputSettings`` allows."""
+        file has got to. ``recorded``: what is heard comes faster than it sounded, and of that the file lacks what came in the
+        last ``FLUSH_EVERY_S`` by the computer's clock: to write what is not settled yet is most of what it costs. Raises
+        ``SettingsError`` for a tempo outside of what ``OutputSettings`` allows."""
         super().__init__()
         OutputSettings(tempo_bpm=tempo_bpm)
         ticks_per_s = tempo_bpm / 60 * TICKS_PER_BEAT
@@ -81,6 +85,7 @@ class MidiFileSink(NoteSink):
         self._unwritten = bytearray()  # the writer's own, as is
         self._tail = 0  # the number of bytes at the file's end that the next write replaces
         self._clock = FileClock(offset_s)
+        self._recorded, self._next_write_s = recorded, 0.0
         voice = self._track.voice.now
         self._settings = voice.settings
         self._waiting: list[tuple[float, NoteEvent | _Change]] = []  # by time; not yet encoded
@@ -98,7 +103,18 @@ class MidiFileSink(NoteSink):
         if self._clock.take_flush(frame.available_s):
             now_s = self._clock.sounded(frame.available_s)
             self._encode_until(now_s - self._reach_back_s)
-            self._writer.do(partial(self._append, self._track.taken(), self._ahead(now_s)))
+            if self._is_due():
+                self._writer.do(partial(self._append, self._track.taken(), self._ahead(now_s)))
+
+    def _is_due(self) -> bool:
+        """Whether the file must have what came in by now."""
+        if not self._recorded:
+            return True
+        now_s = time.monotonic()
+        if now_s < self._next_write_s:
+            return False
+        self._next_write_s = now_s + output_file.FLUSH_EVERY_S
+        return True
 
     def _change(self, settings: Settings) -> None:
         """No note stands before the newest one: behind it, though it may be dated back."""
@@ -113,8 +129,10 @@ class MidiFileSink(NoteSink):
             assert not isinstance(event, _Change)  # which says where it stands
             at_s = self._clock.sounded(event.time_s)
         time_s = max(0.0, at_s)
-        place = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
-        self._waiting.insert(place, (time_s, event))
+        if self._waiting and time_s < self._waiting[-1][0]:
+            self._waiting.insert(bisect_right(self._waiting, time_s, key=_time_of), (time_s, event))
+        else:
+            self._waiting.append((time_s, event))
 
     _loudness = _brightness = _wait
 
@@ -143,10 +161,11 @@ class MidiFileSink(NoteSink):
 
     def _take_back(self, from_s: float, is_void: Callable[[NoteEvent], bool]) -> None:
         """Leave out what waits from ``from_s`` on and is void."""
-        self._waiting = [(at_s, old) for at_s, old in self._waiting if at_s < from_s or isinstance(old, _Change) or not is_void(old)]
+        first = bisect_left(self._waiting, from_s, key=_time_of)
+        self._waiting[first:] = [(at_s, old) for at_s, old in self._waiting[first:] if isinstance(old, _Change) or not is_void(old)]
 
     def _encode_until(self, time_s: float) -> None:
-        count = bisect_right(self._waiting, time_s, key=lambda waiting: waiting[0])
+        count = bisect_right(self._waiting, time_s, key=_time_of)
         self._track.encode(self._waiting[:count])
         del self._waiting[:count]
 
@@ -196,6 +215,10 @@ class MidiFileSink(NoteSink):
         self._encode_until(float("inf"))
         self._track.put(self._track.voice.now.rest())
         self._writer.finish(partial(self._append, self._track.taken(), bytearray()))
+
+
+def _time_of(waiting: tuple[float, NoteEvent | _Change]) -> float:
+    return waiting[0]
 
 
 class _Track:

@@ -8,6 +8,7 @@ from rt_melody.realtime.sources.file import FileSource
 from rt_melody.realtime.sources.microphone import DeviceLost, MicrophoneSource
 from rt_melody.realtime.sources.pipe import PipeSource
 from rt_melody.realtime.sources.referenced import ReferencedMicrophone
+from rt_melody.realtime.sources.sounding import SoundingMicrophone
 from rt_melody.realtime.sources.two_inputs import TwoInputMicrophone
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MicrophoneSource",
     "PipeSource",
     "ReferencedMicrophone",
+    "SoundingMicrophone",
     "TwoInputMicrophone",
     "describe_devices",
     "list_audio_inputs",

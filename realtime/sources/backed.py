@@ -22,14 +22,14 @@ import numpy as np
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
-from rt_melody.realtime.sources.beside import BesideBand
 from rt_melody.realtime.sources.devices import AudioInput, close_stream, find_output
 from rt_melody.realtime.sources.microphone import SILENT_DEVICE_S, DeviceLost, plausible_ms
+from rt_melody.realtime.sources.player import Player
+from rt_melody.realtime.sources.sounding import MOST_CHANNELS, DuplexMicrophone
 
 TAIL_S = 0.5  # listened to after the song's end
 PLAUSIBLE_S = 1.0  # PortAudio 19.6 reports 0 or weeks under JACK
 ASTRAY_S = 0.1  # by which two streams may begin apart
-MOST_CHANNELS = 2
 
 
 @dataclass(frozen=True)
@@ -52,36 +52,15 @@ def played(samples: np.ndarray, gain_db: float) -> np.ndarray:
     return np.clip(samples * np.float32(10.0 ** (gain_db / 20.0)), -1.0, 1.0)
 
 
-class Player:
-    """A song that is played block by block. ``position``: of the next sample, negative in the count-in, None before."""
-
-    def __init__(self, samples: np.ndarray, loops: bool) -> None:
-        self.samples, self.loops = samples, loops
-        self.position: int | None = None
-
-    def fill(self, out: np.ndarray) -> None:
-        """The next block into ``out`` [shape=(n, n_channels)]; silence before and after."""
-        out[:] = 0.0
-        if self.position is None:
-            return
-        filled = min(len(out), max(0, -self.position))
-        while filled < len(out) and (self.loops or self.position + filled < len(self.samples)):
-            at = (self.position + filled) % len(self.samples)
-            count = min(len(out) - filled, len(self.samples) - at)
-            out[filled : filled + count] = self.samples[at : at + count, None]
-            filled += count
-        self.position += len(out)
-
-
-class BackedMicrophone(BesideBand[Backing]):
-    """An audio input of this machine, live, while a ``Backing`` is played. See BesideBand.
+class BackedMicrophone(DuplexMicrophone[Backing]):
+    """An audio input of this machine, live, while a ``Backing`` is played, and ``instrument`` where that goes out by the same stream: then
+    what was played of both is known beside what is heard. See DuplexMicrophone.
 
     It ends TAIL_S after the song, unless that loops. ``open`` raises DeviceError for an output that cannot be had,
     ``read`` DeviceLost for one that goes.
     """
 
     one_clock, lead_s = True, 0.0
-    output: AudioInput | None = None
     _speaker: Any = None  # the output's own stream, where it has one
 
     @property
@@ -108,35 +87,20 @@ class BackedMicrophone(BesideBand[Backing]):
     def _start(self, backend: Any, info: AudioInput, rate: int) -> None:
         self.output = output = find_output(self.backing.device, backend, info)
         self._out_channels, self._gate_open, self._speaker_finished = min(MOST_CHANNELS, output.channels), False, False
-        if output.host_api != info.host_api or not self._start_together(backend, info, output, rate):
-            self._start_apart(backend, info, output, rate)
+        shared, self._shares = self._shares, output.host_api == info.host_api and self._share_by(output, backend)
+        self.one_clock = output.host_api == info.host_api and self._start_together(backend, info, output, rate)
+        if self.one_clock:
+            return
+        self._shares = False
+        if shared:  # what is taken out is what was played together
+            raise ValueError("input and output no longer open together")
+        self._start_apart(backend, info, output, rate)
 
-    def _start_together(self, backend: Any, info: AudioInput, output: AudioInput, rate: int) -> bool:
-        self.one_clock = True
-        try:
-            self._stream = backend.Stream(
-                device=(info.index, output.index),
-                samplerate=rate,
-                channels=(self._channels, self._out_channels),
-                dtype="float32",
-                latency=self._latency,
-                blocksize=self._block_samples,
-                callback=self._duplex_callback,
-                finished_callback=self._on_finished,
-            )
-            self._ready_to_play(rate)
-            self._take_latency(*self._stream.latency)
-            self._stream.start()
-        except (backend.PortAudioError, ValueError):  # not together: each by itself, which says what is wrong
-            if self._stream is not None:
-                self._stream.close()
-            self._stream, self._finished = None, False
-            return False
-        self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
-        return True
+    def _ready_together(self, rate: int) -> None:
+        self._ready_to_play(rate)
+        self._take_latency(*self._stream.latency)
 
     def _start_apart(self, backend: Any, info: AudioInput, output: AudioInput, rate: int) -> None:
-        self.one_clock = False
         try:
             self._speaker = backend.OutputStream(
                 device=output.index,
@@ -181,6 +145,7 @@ class BackedMicrophone(BesideBand[Backing]):
 
     def _duplex_callback(self, frames: np.ndarray, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         position = self._play(out, status)
+        self._add_instrument(out, status)
         self._hear(frames, n_frames, time_info, status, position)
 
     def _speaker_callback(self, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:

@@ -100,6 +100,11 @@ class AudioSource:
         return False
 
     @property
+    def sounds(self) -> bool:
+        """Whether it plays the instrument that it was given (see sources/sounding.py)."""
+        return False
+
+    @property
     def trouble(self) -> str | None:
         """One sentence on what is wrong with a live input now; None where all is well. It comes and goes."""
         return None

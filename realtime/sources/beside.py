@@ -28,8 +28,9 @@ class BesideBand(MicrophoneSource, Generic[Known]):
         block_samples: int = 0,
         backend: Any = None,
         reconnect: bool = False,
+        ask_others: bool = False,
     ) -> None:
-        super().__init__(device, sample_rate, channel, block_samples, backend, reconnect=reconnect)
+        super().__init__(device, sample_rate, channel, block_samples, backend, ask_others, reconnect)
         self.known_by = known_by
 
 

@@ -38,6 +38,7 @@ from rt_melody.realtime.sources.mixing import ChannelPowers, chosen, look_throug
 from rt_melody.realtime.sources.pcm import PcmReader, WavHeader, is_riff, parse_wav
 
 FORMATS = "wav, flac, ogg, opus and mp3"
+FLOATS = ("FLOAT", "DOUBLE")  # subtypes whose scale may be another than their own
 FIRST_FRAME_BYTES = 2048  # an MP3 frame has at most 1441
 LOOK_S = 120.0  # of a file, when it is opened
 LAYER_3_DELAY, LAYER_2_DELAY = 1105, 481  # samples: LAME's 576 and the decoder's 529; the decoder's filter bank
@@ -174,7 +175,7 @@ class FileSource(PacedSource):
             self.channels = file.channels
             self._mix = chosen(self.channel, self.channels, str(self.path))
             self._stated_s = file.frames / self.sample_rate if file.frames < UNKNOWN_FRAMES else float("inf")
-            if self.channel is None:
+            if self.channel is None and (self.channels > 1 or file.subtype in FLOATS):  # else there is nothing to decide
                 self._look_through(path)
             untagged = _says_no_length(path, file)
         except InputError:
@@ -214,7 +215,7 @@ class FileSource(PacedSource):
         file = self._open_audio(path)
         with file:
             file.seekable = lambda: False
-            self._mix = look_through(_beginning(file), self.channels, str(self.path), file.subtype in ("FLOAT", "DOUBLE"))
+            self._mix = look_through(_beginning(file), self.channels, str(self.path), file.subtype in FLOATS)
         self._remark = self._mix.remark
 
     def _remark_on_sizes(self, path: Path) -> None:

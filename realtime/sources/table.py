@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from rt_melody.realtime import sources
 from rt_melody.realtime.settings import SourceSettings
+from rt_melody.realtime.sources.sounding import Aloud
 
 
 @dataclass(frozen=True)
 class SourceRequest:
     """``name`` as given to ``--input``; ``paced``: play recordings at the pace of the clock, since somebody listens; ``stop``
     is asked while a source waits for another program. ``jack``: the microphone is this, the audio input of a JACK client;
-    ``backing``: what is played beside the microphone, unless that is JACK's."""
+    ``backing``: what is played beside the microphone, unless that is JACK's; ``instrument``: what its stream is to play besides."""
 
     name: str
     settings: SourceSettings
@@ -27,6 +28,7 @@ class SourceRequest:
     stop: Callable[[], bool] = lambda: False
     jack: sources.AudioSource | None = None
     backing: sources.Backing | None = None
+    instrument: Aloud | None = None
 
 
 def _microphone(request: SourceRequest) -> sources.AudioSource:
@@ -38,7 +40,11 @@ def _microphone(request: SourceRequest) -> sources.AudioSource:
     if s.reference is not None:
         return sources.TwoInputMicrophone(s.reference, s.device, s.rate, s.channel, reconnect=s.reconnect)
     if request.backing is not None:
-        return sources.BackedMicrophone(request.backing, s.device, s.rate, s.channel)
+        backed = sources.BackedMicrophone(request.backing, s.device, s.rate, s.channel)
+        backed.instrument = request.instrument
+        return backed
+    if request.instrument is not None:
+        return sources.SoundingMicrophone(request.instrument, s.device, s.rate, s.channel, reconnect=s.reconnect, ask_others=True)
     return sources.MicrophoneSource(s.device, s.rate, s.channel, ask_others=True, reconnect=s.reconnect)
 
 

@@ -7,7 +7,8 @@ such a skip into a failure, and ``RT_MELODY_REQUIRE_DATA=1`` does so for the rec
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from rig_osc import OscDump, PureData
 from rig_recordings import DataMissing, Singing, test_singing
 
 from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, JackServer, MidiRecorder, Program, RigMissing, VirtualMicrophone, melody_command
+
+HERE = Path(__file__).parent
 
 
 @contextmanager
@@ -33,6 +36,17 @@ def skip_or_fail(error: Exception, variable: str) -> None:
     if os.environ.get(variable) == "1":
         pytest.fail(f"{variable}=1, but {error}", pytrace=False)
     pytest.skip(str(error))
+
+
+TEST_S = 240.0
+
+
+def pytest_collection_modifyitems(config, items):
+    """What no wait of ours bounds, such as a call into a host in this process, ends with the words where it stood."""
+    if config.pluginmanager.hasplugin("timeout") and config.getvalue("timeout") is None:
+        for item in items:
+            if item.path.parent == HERE:
+                item.add_marker(pytest.mark.timeout(TEST_S))
 
 
 @pytest.fixture
@@ -66,8 +80,9 @@ def children():
     """A list of things with ``close``; whatever a test puts there is closed after it, the newest first."""
     things: list = []
     yield things
-    for thing in reversed(things):
-        thing.close()
+    with ExitStack() as ends:  # which closes the others though one fails to
+        for thing in things:
+            ends.callback(thing.close)
 
 
 @pytest.fixture

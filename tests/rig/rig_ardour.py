@@ -16,7 +16,7 @@ import time
 import warnings
 from pathlib import Path
 
-from rt_melody.benchmarks.rig.studio import JackServer, RigMissing, end_with_parent, wait_until
+from rt_melody.benchmarks.rig.studio import JackServer, RigMissing, tied, wait_until
 
 SCRIPT = Path(__file__).parent / "ardour_take.lua"
 TOOLS = ("ardour8-lua", "ardour7-lua", "ardour6-lua")  # by version, the newest first
@@ -49,16 +49,16 @@ class Ardour:
         env = self._server.env | {"HOME": str(home), "SESSION": str(self.session)} | self._env
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(
-                [find_ardour(), str(self._script)], env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=end_with_parent,
+                tied([find_ardour(), str(self._script)]), env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
             )
 
     def begin(self, word: str) -> None:
         """Until the script says it, its session then standing; from the beginning again, a few times, where JACK was lost."""
         while not self._stands(word):
             why = "lost JACK" if LOST in self._look()[1] else "stands still"
-            assert self.starts < STARTS, f"Ardour {why} at each of {STARTS} starts; {self._words()}"
-            warnings.warn(f"Ardour {why} before it said '{word}', and is started again; {self._words()}", stacklevel=2)
+            assert self.starts < STARTS, f"Ardour {why} at each of {STARTS} starts; {self.words()}"
+            warnings.warn(f"Ardour {why} before it said '{word}', and is started again; {self.words()}", stacklevel=2)
             self.close()
             self._start()
 
@@ -68,17 +68,17 @@ class Ardour:
             ended, said = self._look()
             if LOST in said or word in said.split():
                 return LOST not in said
-            assert not ended, f"Ardour has ended; {self._words()}"
+            assert not ended, f"Ardour has ended; {self.words()}"
             time.sleep(0.05)
         return False
 
     def expect(self, word: str, timeout_s: float = 90.0) -> None:
         """Until the script says it."""
-        wait_until(lambda: self._says(word), timeout_s, f"Ardour's word '{word}'")
+        wait_until(lambda: self._says(word), timeout_s, f"Ardour's word '{word}'", self.words)
 
     def _says(self, word: str) -> bool:
         ended, said = self._look()
-        assert word in said.split() or not ended, f"Ardour has ended; {self._words()}"
+        assert word in said.split() or not ended, f"Ardour has ended; {self.words()}"
         return word in said.split()
 
     def _look(self) -> tuple[bool, str]:
@@ -86,7 +86,8 @@ class Ardour:
         ended = self.process.poll() is not None
         return ended, self._log.read_text(errors="replace")
 
-    def _words(self) -> str:
+    def words(self) -> str:
+        """The last of Ardour, and of JACK."""
         return f"it said: {self._look()[1][-1500:]}\nJACK said: {self._server.log_path.read_text(errors='replace')[-1500:]}"
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, VirtualMicrophone
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, VirtualMicrophone, next_line
 
 TRIES = 5  # a busy machine's device drops samples, and says so
 
@@ -19,13 +19,18 @@ def start_listener(script: str, env: dict[str, str], folder: Path, n_samples: in
     """The process that runs ``script``, which says that its input is open and writes so many samples to heard.npy."""
     arguments = [sys.executable, "-c", script, str(folder / "heard.npy"), str(n_samples)]
     process = subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "open\n", process.communicate(timeout=10)[1]
+    said = next_line(process)
+    assert said == "open\n", said
     return process
 
 
 def ended(process: subprocess.Popen[str], timeout_s: float = 60) -> dict:
     """What the listener told at its end, which must be in good order."""
-    out, errors = process.communicate(timeout=timeout_s)
+    try:
+        out, errors = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(f"the listener did not end within {timeout_s:g} s; it said: {process.communicate(timeout=5)}") from None
     assert process.returncode == 0, errors
     return json.loads(out.splitlines()[-1])
 

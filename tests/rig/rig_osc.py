@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import rt_melody.realtime
-from rt_melody.benchmarks.rig.studio import end_with_parent, need_program, wait_until
+from rt_melody.benchmarks.rig.studio import need_program, tied, wait_until
 
 PURE_DATA_PATCH = """\
 #N canvas 0 0 450 300 12;
@@ -60,7 +60,7 @@ class Receiver:
         self.log = log
         with open(log, "wb") as file:
             self.process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=env, preexec_fn=end_with_parent
+                tied(arguments), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=env
             )
 
     @property

@@ -8,7 +8,7 @@ import subprocess
 from glob import glob
 from pathlib import Path
 
-from rt_melody.benchmarks.rig.studio import RigMissing, end_with_parent, need_jack_client, wait_until
+from rt_melody.benchmarks.rig.studio import RigMissing, need_jack_client, tied, wait_until
 
 PROGRAMS = {
     "dbus-run-session": "dbus",
@@ -80,8 +80,7 @@ class PipeWire:
         self.log_path = folder / "pipewire.txt"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                ["dbus-run-session", "--", "sh", "-c", SERVER], env=self.env, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=end_with_parent,
+                tied(["dbus-run-session", "--", "sh", "-c", SERVER]), env=self.env, stdout=log, stderr=log, start_new_session=True
             )
         try:
             wait_until(
@@ -94,7 +93,10 @@ class PipeWire:
             raise
 
     def ports(self) -> list[str]:
-        answer = subprocess.run(["pw-link", "-io"], env=self.env, capture_output=True, text=True, timeout=10)
+        try:
+            answer = subprocess.run(["pw-link", "-io"], env=self.env, capture_output=True, text=True, timeout=5)
+        except subprocess.TimeoutExpired:
+            return []
         return answer.stdout.split() if answer.returncode == 0 else []
 
     def set(self, name: str, value: int) -> None:
@@ -103,7 +105,7 @@ class PipeWire:
 
     def close(self) -> None:
         for signal in ("-TERM", "-KILL"):
-            subprocess.run(["kill", signal, "--", f"-{self.process.pid}"], capture_output=True)
+            subprocess.run(["kill", signal, "--", f"-{self.process.pid}"], capture_output=True, timeout=10)
             try:
                 self.process.wait(5)
                 return

@@ -8,9 +8,11 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
+import soundfile
 
 from rt_melody.benchmarks.rig.studio import HERE, SAMPLE_RATE, Talker, VirtualMicrophone, wait_until
 from rt_melody.realtime.sources.backed import TAIL_S
@@ -18,6 +20,7 @@ from rt_melody.realtime.sources.demo import demo_phrase
 
 BAND_OVER_VOICE_DB = 5.0
 ROOM_S = 0.15
+TAKES = 3  # where the machine is too busy to hand over all samples
 BEFORE_S, REPEATS = 3.0, 2  # the song alone, in which the room is learnt; then the phrase, so often
 
 
@@ -38,7 +41,6 @@ def studio(tmp_path):
     gain = np.std(phrase.samples) / np.std(heard) * 10.0 ** (BAND_OVER_VOICE_DB / 20.0)
     band *= 0.3 / np.abs(band).max()
     room *= gain * np.std(heard) / np.std(np.convolve(band[: 4 * SAMPLE_RATE], room))
-    soundfile = pytest.importorskip("soundfile")
     soundfile.write(tmp_path / "song.wav", band, SAMPLE_RATE, subtype="FLOAT")
     np.save(tmp_path / "voice.npy", voice.astype(np.float32))
     np.save(tmp_path / "room.npy", room)
@@ -79,15 +81,25 @@ def test_the_singer_is_heard_in_the_room_in_which_the_program_plays(jack, jack_s
 
 @pytest.mark.parametrize("jack", ([], ["--jack"]), ids=("PortAudio", "--jack"))
 def test_the_singer_is_heard_while_another_program_plays_what_comes_by_another_input(
-    jack, jack_server, studio, run_melody, children, tmp_path
+    jack, jack_server, studio, run_melody, tmp_path
 ):
+    for _ in range(TAKES):
+        with ExitStack() as ends:
+            share, told_db, said = take_beside(jack, jack_server, studio, run_melody, tmp_path, ends)
+        print(f"right {share:.3f} of the sung frames; {re.search('the band stood.*', said)[0]}")
+        if "dropped samples" not in said:  # else what lay beside what is no longer so, for which no program can help
+            break
+    assert told_db > 8 and share > 0.85, said
+
+
+def take_beside(jack, jack_server, studio, run_melody, tmp_path, ends) -> tuple[float, float, str]:
+    """The share of sung frames that are right, how much of the band was taken out, and what was said, of one take."""
     paths = [str(tmp_path / "voice.npy"), str(tmp_path / "room.npy")]
     room = Talker([sys.executable, str(HERE / "jack_room.py"), "room", *paths], jack_server.env)
-    children.append(room)
+    ends.callback(room.close)
     room.expect("ready", 20)
-    import soundfile
-
-    children.append(player := VirtualMicrophone(jack_server, soundfile.read(tmp_path / "song.wav")[0], tmp_path, "player"))
+    player = VirtualMicrophone(jack_server, soundfile.read(tmp_path / "song.wav")[0], tmp_path, "player")
+    ends.callback(player.close)
     subprocess.run(["jack_connect", "player:voice", "room:speaker"], env={**os.environ, **jack_server.env}, check=True, timeout=10)
     options = ("--device", "room", "--reference", "player", "--csv", "take.csv")
     program = run_melody("--input", "mic", *jack, *options, env={**os.environ, **jack_server.env})
@@ -99,10 +111,5 @@ def test_the_singer_is_heard_while_another_program_plays_what_comes_by_another_i
     program.signal()
     assert program.wait() == 0, program.stderr
     rows = np.genfromtxt(tmp_path / "take.csv", delimiter=",", names=True)
-    told = float(re.search(r"(\d+) dB of it were taken out", program.stderr)[1])
     share = max(right_share(rows, studio, BEFORE_S + late_s) for late_s in np.arange(0.0, 10.0, 0.01))
-    print(f"right {share:.3f} of the sung frames; {re.search('the band stood.*', program.stderr)[0]}")
-    good = told > 8 and share > 0.85
-    if not good and "dropped samples" in program.stderr:  # what lay beside what is no longer so, for which no program can help
-        pytest.skip(f"the machine was too busy to hand over all samples: {program.stderr[-300:]}")
-    assert good, program.stderr
+    return share, float(re.search(r"(\d+) dB of it were taken out", program.stderr)[1]), program.stderr

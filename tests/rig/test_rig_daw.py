@@ -27,6 +27,12 @@ AROUND_S = 0.005  # what is sent with a note, before and after it
 
 
 @pytest.fixture
+def jack_server(mortal_jack_server):
+    """A server for each test: one whose Ardour ends amid an export stays in JACK's freewheel mode, and lets nobody else in."""
+    return mortal_jack_server
+
+
+@pytest.fixture
 def ardour_take(jack_server, tmp_path, children, rig):
     def begin(*source: str) -> ArdourTake:
         children.append(ArdourTake(jack_server, tmp_path, *source))

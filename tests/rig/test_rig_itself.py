@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 import warnings
 
@@ -11,7 +14,7 @@ import rig_ardour
 from rig_fluidsynth import render
 
 from rt_melody.benchmarks.rig.midi_reader import agreement, autocorrelation_pitch, perform, seconds_since
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, Program, wait_until
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, Program, Talker, finished, next_line, tied, wait_until
 
 BEND_RANGE_12 = [bytes([0xB0, 101, 0]), bytes([0xB0, 100, 0]), bytes([0xB0, 6, 12]), bytes([0xB0, 38, 0])]
 
@@ -135,8 +138,41 @@ def test_a_dead_server_or_port_is_noticed_rather_than_waited_for(mortal_jack_ser
     listener = recorder(mortal_jack_server)
     mortal_jack_server.kill()
     assert mortal_jack_server.ports() == []
-    with pytest.raises(AssertionError, match="never said 'connected'"):
+    with pytest.raises(AssertionError, match="said 'connected'"):
         listener.wait_for_source(timeout_s=0.5)
+
+
+MUTE, ENDS = ["sh", "-c", "echo half >&2; exec sleep 60"], ["sh", "-c", "echo no room >&2; exit 1"]
+
+
+@pytest.mark.parametrize("command, most_s, why", [(MUTE, 3.0, "nothing within 3 s(?s:.)*half"), (ENDS, 60.0, "ended(?s:.)*no room")])
+def test_a_child_that_does_not_say_what_is_waited_for_is_told_with_its_last_words(command, most_s, why):
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with pytest.raises(AssertionError, match=why):
+        next_line(child, most_s)
+    talker = Talker(command, dict(os.environ))
+    with pytest.raises(AssertionError, match=why.replace("nothing", "'ready'")):
+        talker.expect_first("ready", most_s)
+    assert child.poll() is not None and talker.process.poll() is not None
+
+
+def test_a_program_that_does_not_end_is_ended_and_told_with_its_last_words():
+    with pytest.raises(AssertionError, match="within 3 s(?s:.)*half"):
+        finished(MUTE, 3.0)
+
+
+PARENT = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); sys.stdin.read()"
+
+
+def test_a_tied_program_ends_with_who_started_it():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, *tied(["sleep", "60"])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    child = int(next_line(parent))
+    wait_until(lambda: finished(["ps", "-o", "comm=", "-p", str(child)]).stdout == "sleep\n", 10, "setpriv turning into it")
+    parent.send_signal(signal.SIGKILL)
+    parent.wait(5)
+    wait_until(lambda: finished(["ps", "-o", "stat=", "-p", str(child)]).stdout[:1] in ("", "Z"), 10, "the end of what was started")
 
 
 ARDOUR = """#!/bin/sh

@@ -15,6 +15,7 @@ from rt_melody.realtime.sources.demo import demo_phrase
 BOUND_MS = 50
 RECORDED_S = 9.0
 FRAME_S = 0.01
+BEGINS_S, AFTER_S = 1.5, 2.0  # the singer, after the breath; and how long it is listened on
 
 
 def f0_of(sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +41,8 @@ def test_what_is_sung_is_heard_from_the_instrument_in_tune_and_in_time(jack_serv
     began = mic.play()
     recorded = ear.expect("taken", 30)["frame"]
     program.signal()
-    assert program.wait() == 0 and "wear headphones" in program.stderr
+    assert program.wait() == 0 and "what the microphone hears of it is taken out" in program.stderr
+    assert "nothing of the instrument was found in the microphone" in program.stderr, "which nothing plays into"
     sound = np.load(tmp_path / "sound.npy")[(began - recorded) % 2**32 :]
     at_s, heard_hz = f0_of(sound)
     heard = heard_hz > 0
@@ -58,3 +60,36 @@ def test_what_is_sung_is_heard_from_the_instrument_in_tune_and_in_time(jack_serv
     assert min(errors) < 10.0 and np.mean(cents(delay_s) < 50) > 0.85
     assert BOUND_MS / 1000 - 0.02 < delay_s < 0.15
     assert np.abs(sound).max() < 1.0
+
+
+@pytest.mark.parametrize("jack", ([], ["--jack"]), ids=("PortAudio", "--jack"))
+def test_without_headphones_the_singer_is_heard_and_not_the_instrument(jack, jack_server, run_melody, children, tmp_path):
+    """The instrument comes back as loud as its loudspeaker plays it, and would sustain its own last note for ever."""
+    phrase, rng, count = demo_phrase(SAMPLE_RATE), np.random.default_rng(3), round(0.2 * SAMPLE_RATE)
+    walls = rng.standard_normal(count) * 10.0 ** (-3.0 * np.linspace(0, 1, count))
+    walls[0] = 3.0 * np.abs(walls).max()
+    np.save(tmp_path / "room.npy", np.concatenate([np.zeros(200), walls / np.sqrt(np.sum(walls**2))]))
+    begins, after = np.zeros(round(BEGINS_S * SAMPLE_RATE)), np.zeros(round(AFTER_S * SAMPLE_RATE))
+    np.save(tmp_path / "voice.npy", np.concatenate([begins, phrase.samples, after]).astype(np.float32))
+    room = Talker([sys.executable, str(HERE / "jack_room.py"), "room", str(tmp_path / "voice.npy"), str(tmp_path / "room.npy")], jack_server.env)
+    children.append(room)
+    room.expect("ready", 20)
+    options = ("--device", "room", "--listen", "strings", "--listen-device", "room", "--csv", "sung.csv")
+    program = run_melody("--input", "mic", *jack, *options, env={**os.environ, **jack_server.env})
+    room.expect("singing", 120, program)  # with the breath
+    time.sleep(BEGINS_S + len(phrase.samples) / SAMPLE_RATE + AFTER_S)
+    program.signal()
+    assert program.wait() == 0 and "what the microphone hears of it is taken out" in program.stderr, program.stderr
+    rows = np.genfromtxt(tmp_path / "sung.csv", delimiter=",", names=True)
+    voiced, hz = rows["voiced"] > 0, np.maximum(rows["f0_hz"], 1.0)
+
+    def right(late_s: float) -> tuple[float, float]:
+        """(of the sung frames those at the right pitch, of those after the song the share that is voiced), if it began so late."""
+        at = np.round((rows["time_s"] - late_s - BEGINS_S) * SAMPLE_RATE).astype(int)
+        sung_hz = np.where((at >= 0) & (at < len(phrase.f0_hz)), phrase.f0_hz[np.clip(at, 0, len(phrase.f0_hz) - 1)], 0.0)
+        good = voiced & (np.abs(1200 * np.log2(hz / np.maximum(sung_hz, 1.0))) < 50)
+        return float(good[sung_hz > 0].mean()), float(voiced[at > len(phrase.f0_hz) + 0.2 * SAMPLE_RATE].mean())
+
+    share, false_share = max(right(late_s) for late_s in np.arange(0.0, 2.0, 0.01))
+    print(f"right {share:.3f} of the sung frames, {false_share:.3f} of those after the song voiced; {program.stderr[-200:]}")
+    assert share > 0.85 and false_share < 0.1

@@ -29,6 +29,7 @@ from rt_melody.benchmarks.rig.studio import (
     RigMissing,
     VirtualMicrophone,
     melody_command,
+    next_line,
     wait_until,
 )
 from rt_melody.realtime.sources.demo import TUNE
@@ -320,7 +321,7 @@ def test_names_of_devices_ports_and_files_are_shown_as_text_and_profiles_of_the_
     orders |= {"profiles": ["lead", "strings"], "kept": ["mode"]}  # as of --profile lead strings --mode mono
     child = subprocess.Popen([sys.executable, "-c", code, json.dumps(names)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        url = json.loads(child.stdout.readline())["url"]
+        url = json.loads(next_line(child))["url"]
         for item in ({"orders": orders}, {"state": told}, *({"said": name} for name in names)):
             child.stdin.write(json.dumps(item).encode() + b"\n")
         child.stdin.flush()
@@ -343,7 +344,7 @@ def test_names_of_devices_ports_and_files_are_shown_as_text_and_profiles_of_the_
         assert browser.execute_script(style) == "lead + strings"
         assert "As you set it: mode." in browser.execute_script("return document.getElementById('kept').textContent")
         browser.execute_script("document.getElementById('follow').click()")
-        assert json.loads(child.stdout.readline()) == {"send": ["follow", None]}
+        assert json.loads(next_line(child)) == {"send": ["follow", None]}
         assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
     finally:
         browser.quit()

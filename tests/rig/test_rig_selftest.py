@@ -24,9 +24,13 @@ with client:
 def loop(jack_server):
     """A JACK client `loop`, both an output and an input device, that gives back what it is given."""
     process = subprocess.Popen([sys.executable, "-c", LOOP], env=jack_server.env, stdin=subprocess.PIPE)
-    wait_until(lambda: "loop:out" in jack_server.ports(), 30, "the loop's ports")
-    yield
-    process.communicate()
+    try:
+        wait_until(lambda: "loop:out" in jack_server.ports(), 30, "the loop's ports")
+        yield
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait(5)
 
 
 def test_the_round_trip_through_jack_is_found(jack_server, loop, run_melody):

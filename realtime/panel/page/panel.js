@@ -548,6 +548,8 @@ function colour(name) {
   if (!palette.has(name)) palette.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
   return palette.get(name);
 }
+let big = 1; // text is so much larger than on a desk, as on a wall: see panel.css
+function measure() { big = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1; }
 function prepare(canvas, options) {
   const ratio = Math.min(2, window.devicePixelRatio || 1), w = canvas.clientWidth, h = canvas.clientHeight;
   if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) { canvas.width = Math.round(w * ratio); canvas.height = Math.round(h * ratio); }
@@ -590,7 +592,7 @@ function draw() {
 // goes round: only what is new is added. Both are drawn anew when the view moves.
 let back = null, past = null;
 function paint() {
-  const canvas = $("roll"), [g, w, h, ratio] = prepare(canvas, { alpha: false }), keys = Math.max(34, Math.min(64, w * 0.06)), clockNow = performance.now() / 1000;
+  const canvas = $("roll"), [g, w, h, ratio] = prepare(canvas, { alpha: false }), keys = Math.max(34, Math.min(64 * big, w * 0.06)), clockNow = performance.now() / 1000;
   const now = offset === null ? 0 : Math.min(newest + 0.15, clockNow + offset - 0.05), span = w < 500 ? WINDOW_S / 2 : WINDOW_S;
   follow(now - span);
   const edge = w - 26, row = h / (view.high - view.low), y = (pitch) => h - (pitch - view.low) * row, perS = (edge - keys) / span, x = (at) => edge - (now - at) * perS;
@@ -609,7 +611,7 @@ function paint() {
   drawPast(g, canvas, place);
   g.setTransform(ratio, 0, 0, ratio, 0, 0);
   const last = frames[frames.length - 1];
-  if (last && last[2] && now - last[0] < 0.3) { g.fillStyle = colour("--voice"); g.beginPath(); g.arc(x(last[0]), y(last[1]), 5.5, 0, 7); g.fill(); }
+  if (last && last[2] && now - last[0] < 0.3) { g.fillStyle = colour("--voice"); g.beginPath(); g.arc(x(last[0]), y(last[1]), 5.5 * big, 0, 7); g.fill(); }
   g.restore();
   if (drawMs < SLOW_MS || turn % 4 === 0 || clockNow - arrived > STILL_S) showNow(clockNow);
 }
@@ -638,7 +640,7 @@ function drawGrid(g, w, keys, row, y) {
   }
 }
 function drawKeys(g, keys, row, y, sounding) {
-  g.font = `600 ${Math.max(10, Math.min(15, row * 0.72))}px system-ui, sans-serif`;
+  g.font = `600 ${Math.max(10, Math.min(15 * big, row * 0.72))}px system-ui, sans-serif`;
   g.textBaseline = "middle";
   for (let note = Math.floor(view.low); note <= view.high + 1; note++) {
     const pc = ((note % 12) + 12) % 12, black = [1, 3, 6, 8, 10].includes(pc), top = y(note + 0.5);
@@ -702,7 +704,7 @@ function addTrailTo(pen, x, { y }) {
     if (style !== open) { // as long as it looks the same it is one line
       if (open) pen.stroke();
       open = style;
-      if (joined) { pen.globalAlpha = 0.25 + 0.125 * alpha; pen.lineWidth = 1.5 + 0.6 * width; pen.beginPath(); pen.moveTo(x(at), y(pitch)); }
+      if (joined) { pen.globalAlpha = 0.25 + 0.125 * alpha; pen.lineWidth = (1.5 + 0.6 * width) * big; pen.beginPath(); pen.moveTo(x(at), y(pitch)); }
     }
     if (joined) pen.lineTo(x(next[0]), y(next[1]));
   }
@@ -723,7 +725,7 @@ function drawNotes(g, x, y, row, now, span) {
     g.globalAlpha = 1;
     if (right - left > 18 && row > 9) {
       g.fillStyle = colour("--accent");
-      g.font = `700 ${Math.max(11, Math.min(16, row * 0.72))}px system-ui, sans-serif`;
+      g.font = `700 ${Math.max(11, Math.min(16 * big, row * 0.72))}px system-ui, sans-serif`;
       g.textAlign = "left";
       g.textBaseline = "bottom";
       g.fillText(named(n.note), left + 1, top - 3);
@@ -771,8 +773,8 @@ function mark(id, db) {
 function drawLatency() {
   const [g, w, h] = prepare($("latency")), f = shown.figures, base = shown.state.total_ms || 0, bound = shown.state.bound_ms || 0;
   const bins = (f && f.late_bins) || [], width = (f && f.late_bin_ms) || 2, most = Math.max(1, ...bins.map((b) => b[1]));
-  const last = bins.length ? bins[bins.length - 1][0] * width : 0, end = Math.max(40, base + Math.min(last, 200) + 10, bound + 10), x = (ms) => 4 + (ms / end) * (w - 8), foot = h - 20;
-  g.font = "12px system-ui, sans-serif";
+  const last = bins.length ? bins[bins.length - 1][0] * width : 0, end = Math.max(40, base + Math.min(last, 200) + 10, bound + 10), x = (ms) => 4 + (ms / end) * (w - 8), foot = h - 20 * big;
+  g.font = `${12 * big}px system-ui, sans-serif`;
   g.textBaseline = "alphabetic";
   g.fillStyle = colour("--raised");
   g.fillRect(x(0), 4, x(base) - x(0), foot - 4);
@@ -785,12 +787,13 @@ function drawLatency() {
   g.fillRect(4, foot, w - 8, 1);
   g.fillStyle = colour("--faint");
   g.textAlign = "center";
-  for (let ms = 0; ms <= end; ms += end > 120 ? 50 : 10) g.fillText(ms === 0 ? "0" : String(ms), Math.max(8, Math.min(w - 12, x(ms))), h - 4);
+  for (let ms = 0; ms <= end; ms += end > 120 ? 50 : 10) g.fillText(ms === 0 ? "0" : String(ms), Math.max(8, Math.min(w - 12 * big, x(ms))), h - 4);
   g.textAlign = "left";
-  g.fillText(base ? `${Math.round(base)} ms of sound are waited for` : "latency in ms, as measured", x(0) + 6, 18);
-  if (bound) { g.fillStyle = colour("--accent"); g.fillRect(x(bound), 4, 2, foot - 4); g.textAlign = x(bound) > 70 ? "right" : "left"; g.fillText("bound", x(bound) + (g.textAlign === "left" ? 5 : -5), 34); }
+  g.fillText(base ? `${Math.round(base)} ms of sound are waited for` : "latency in ms, as measured", x(0) + 6, 18 * big);
+  if (bound) { g.fillStyle = colour("--accent"); g.fillRect(x(bound), 4, 2, foot - 4); g.textAlign = x(bound) > 70 ? "right" : "left"; g.fillText("bound", x(bound) + (g.textAlign === "left" ? 5 : -5), 34 * big); }
 }
-window.addEventListener("resize", () => { drawLatency(); showTakes(); });
+measure();
+window.addEventListener("resize", () => { measure(); drawLatency(); showTakes(); });
 
 connect();
 requestAnimationFrame(draw);
