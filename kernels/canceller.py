@@ -445,22 +445,25 @@ def likeness(heard: np.ndarray, error: np.ndarray) -> float:
 # ``levels``: what the filter knows of itself, by the names below.
 
 (
-    MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, TRUSTED, RESTARTS, DOUBTED, SLIP,
+    MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, RESTARTS, DOUBTED, SLIP,
     BEFORE, TAKEN, LEFT, AFTER,  # of the last second
     ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all but the first seconds
     LIKE, LIKE_HOPS,
     CAREFUL_AFTER, SINCE,  # seconds from the reference's first sound on, after which all is learnt carefully; and those gone by
-) = range(22)
-LEVELS = 22
+    FOUND, SOUGHT, NOW, USUAL,  # how much of what was predicted was found, by the newest hops, of late and usually
+) = range(25)
+LEVELS = 25
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
+FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of that of late, of that usually
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
 SILENT = 1e-10  # power of a sample below which nothing is learnt
 FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
-UNCERTAIN, UNCERTAIN_AGAIN = 10.0, 0.3  # covariance over the first guess, at the start and after the path was lost
+UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 10.0, 1.0, 0.3  # covariance over the first guess: at the start, of a path anew, of a blurred one
 CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
 UNLIKE, ALIKE = 0.25, 0.45  # likeness up to which nothing, from which all of the echo is taken out
 CAREFUL, CAREFUL_TRUST_S = 100.0, 1.0  # over the singer's power, which is then thought so large; and the time constant of the trust
-GOOD, LOST, GOOD_S, LOST_S = 0.8, 0.3, 1.0, 0.3  # trust that shows a path found, or lost, for so long
+GOOD, LOST, LOST_S = 0.45, 0.5, 0.3  # found usually where a path is known; of that, what is found where it is lost; for so long
+SAME_LOUDSPEAKER = 0.7  # of what is guessed of a new path, the part that has the colour of the last
 
 
 @compiled(f"float64({LINE}, {LINE})", FAST)
@@ -519,22 +522,57 @@ def trust(microphone: np.ndarray, echo: np.ndarray, levels: np.ndarray, hop_s: f
     return found * min(1.0, max(0.0, (like - UNLIKE) / (ALIKE - UNLIKE)))
 
 
-@compiled(f"void(float64[::1], {CUBE}, {PLANE}, {LINE}, float64)")
-def begin_again_if_lost(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, prior: np.ndarray, hop_s: float) -> None:
-    """Forget a path that was right and is no longer so: the microphone was moved, the song jumped."""
-    if levels[SINCE] > levels[CAREFUL_AFTER]:
-        return
-    levels[TRUSTED] += hop_s * (levels[TRUST] > GOOD)
-    levels[DOUBTED] = levels[DOUBTED] + hop_s if levels[TRUST] < LOST and levels[ECHO] > QUIET else 0.0
-    if levels[DOUBTED] < LOST_S or levels[TRUSTED] < GOOD_S:
-        return
+@compiled(f"float32({CUBE}, int64)", FAST)
+def power(weights: np.ndarray, k: int) -> np.float32:
+    """Of a bin of the filter."""
+    total = np.float32(0.0)
+    for i in range(PARTITIONS):
+        total += weights[0, k, i] * weights[0, k, i] + weights[1, k, i] * weights[1, k, i]
+    return total
+
+
+@compiled(f"boolean({PLANE}, {PLANE}, float64[::1], float64)", FAST)
+def is_lost(heard: np.ndarray, error: np.ndarray, levels: np.ndarray, hop_s: float) -> bool:
+    """Whether a path that was right is no longer so: the microphone was moved, the song jumped.
+
+    By the regression of what was heard on what was predicted, in which each bin counts as much as the prediction is of all that
+    sounds there: a loud singer fills some bins and leaves the others. It has to fall far below what is usual, which is low
+    already where two clocks run apart or little is learnt.
+    """
+    found, sought = np.float32(0.0), np.float32(0.0)
+    for k in range(SLIP_BINS[0], LATE_BINS):
+        mr, mi = heard[0, k], heard[1, k]
+        yr, yi = mr - error[0, k], mi - error[1, k]
+        y = yr * yr + yi * yi
+        white = np.float32(1.0) / (mr * mr + mi * mi + y + np.float32(1e-9))
+        found += white * (mr * yr + mi * yi)
+        sought += white * y
+    keep = np.exp(-hop_s / FOUND_S)
+    levels[FOUND] = keep * levels[FOUND] + found
+    levels[SOUGHT] = keep * levels[SOUGHT] + sought
+    part = min(1.0, max(0.0, levels[FOUND] / (levels[SOUGHT] + 1e-9)))
+    levels[NOW] += (1.0 - np.exp(-hop_s / NOW_S)) * (part - levels[NOW])
+    doubted = levels[USUAL] > GOOD and levels[NOW] < LOST * levels[USUAL]
+    levels[USUAL] += (1.0 - np.exp(-hop_s / USUAL_S)) * (part - levels[USUAL])
+    levels[DOUBTED] = levels[DOUBTED] + hop_s if doubted else 0.0
+    return levels[DOUBTED] >= LOST_S
+
+
+@compiled(f"void(float64[::1], {CUBE}, {PLANE}, {LINE})")
+def begin_again(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, prior: np.ndarray) -> None:
+    """Forget a path, but for its colour, which is the loudspeaker's."""
     levels[SCALE] = levels[MICROPHONE] / levels[REFERENCE]
-    levels[TRUSTED] = levels[DOUBTED] = levels[SHARED] = levels[ECHO] = 0.0
+    levels[DOUBTED] = levels[USUAL] = levels[SHARED] = levels[ECHO] = levels[LIKE] = levels[LIKE_HOPS] = 0.0
     levels[RESTARTS] += 1.0
-    weights[:] = np.float32(0.0)
+    whole = np.float32(1e-12)
     for k in range(BINS):
+        whole += power(weights, k)
+    scale = np.float32(UNCERTAIN_AGAIN * levels[SCALE])
+    for k in range(BINS):
+        colour = np.float32(1.0 - SAME_LOUDSPEAKER) + np.float32(SAME_LOUDSPEAKER * BINS) * power(weights, k) / whole
         for i in range(PARTITIONS):
-            spread[k, i] = max(spread[k, i], UNCERTAIN_AGAIN * levels[SCALE] * prior[i])
+            spread[k, i] = max(spread[k, i], scale * colour * prior[i])
+    weights[:] = np.float32(0.0)
 
 
 @compiled(f"void({LINE}, {PLANE}, float32, float32, float32, {LINE}, {LINE})", FAST)
@@ -663,7 +701,6 @@ def cancel(
     for i in range(out.shape[0]):
         left[i] = microphone[i] - echo[i]
         out[i] = microphone[i] - np.float32(part) * echo[i]
-    begin_again_if_lost(levels, weights, spread, prior, hop_s)
     spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
     tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
     careful = levels[SINCE] > levels[CAREFUL_AFTER]
@@ -678,6 +715,8 @@ def cancel(
     if sounds:
         levels[LIKE] = keep_slip * levels[LIKE] + likeness(heard, error)
         levels[LIKE_HOPS] = keep_slip * levels[LIKE_HOPS] + 1.0
+        if levels[SINCE] <= levels[CAREFUL_AFTER] and is_lost(heard, error, levels, hop_s):
+            begin_again(levels, weights, spread, prior)
 
 
 def turn_samples(before: np.ndarray, now: np.ndarray) -> float:
@@ -819,8 +858,8 @@ class Canceller:
         np.multiply(sure, self._prior, out=self._spread)
 
     def loosen(self) -> None:
-        """Think the path as uncertain as after it was lost, but keep what was learnt."""
-        np.maximum(self._spread, np.float32(UNCERTAIN_AGAIN * self._levels[SCALE]) * self._prior, out=self._spread)
+        """Think the path more uncertain again, but keep what was learnt."""
+        np.maximum(self._spread, np.float32(LOOSE * self._levels[SCALE]) * self._prior, out=self._spread)
 
     @property
     def trust(self) -> float:

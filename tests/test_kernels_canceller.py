@@ -208,6 +208,35 @@ def test_a_path_that_changes_is_given_up_within_a_second_and_learnt_within_three
     assert db(left[8 * SECOND :], band[8 * SECOND :]) < -13
 
 
+def test_a_loud_singer_is_not_taken_for_a_lost_path():
+    reference, t = noise(1, 8 * SECOND), np.arange(8 * SECOND) / SECOND
+    band = through(room(3, 3000, gain=0.3), reference)
+    sung = sum(np.sin(2 * np.pi * 220 * k * t) / k for k in range(1, 15)) * (np.sin(2 * np.pi * 0.7 * t) > 0) * (t > 4)
+    voice = (0.3 * sung).astype(np.float32)  # 20 dB over the band
+    out, canceller = cancelled(band + voice, reference)
+    assert canceller.restarts == 0
+    assert db((out - voice)[6 * SECOND :], band[6 * SECOND :]) < -3
+
+
+def test_a_clock_that_runs_apart_is_not_taken_for_a_lost_path():
+    reference = noise(1, 10 * SECOND)
+    band = through(room(3, 3000), reference)
+    later = np.interp(np.arange(len(band)) * (1.0 + 100e-6), np.arange(len(band)), band).astype(np.float32)
+    _, canceller = cancelled(later + noise(2, len(band), 0.02), reference)
+    assert canceller.restarts == 0
+
+
+def test_what_is_found_anew_has_the_colour_of_what_was_lost():
+    """A path without treble begins again as one that has little of it."""
+    canceller = c.Canceller()
+    canceller._weights[0, :64], canceller._levels[c.MICROPHONE], canceller._levels[c.REFERENCE] = 0.1, 1.0, 1.0
+    c.begin_again(canceller._levels, canceller._weights, canceller._spread, canceller._prior)
+    low, high = canceller._spread[:64], canceller._spread[64:]
+    np.testing.assert_allclose(high, c.UNCERTAIN_AGAIN * (1 - c.SAME_LOUDSPEAKER) * np.tile(canceller._prior, (c.BINS - 64, 1)), rtol=1e-4)
+    assert (low > 5 * high[:1]).all() and low.sum() + high.sum() == pytest.approx(c.UNCERTAIN_AGAIN * c.BINS, rel=1e-4)
+    assert not canceller._weights.any()
+
+
 def test_it_stays_bounded_whatever_comes():
     reference = np.concatenate(
         [noise(1, SECOND, 1e-4), noise(2, SECOND, 2.0), np.zeros(SECOND, np.float32), np.sign(noise(3, SECOND)) * 2.0]
