@@ -58,7 +58,7 @@ def test_the_mirrored_transform_takes_the_order_that_the_other_leaves():
     to = np.zeros((2, c.FFT * c.COLUMNS), np.float32)
     placed = signals[c.order_of_transform()]
     re, im = (np.ascontiguousarray(part.ravel(), np.float32) for part in (placed.real, placed.imag))
-    c.transform_wide_ordered(re, im, *to, roots, twiddle_back)
+    c.transform_wide_ordered(re, im, to[0], to[1], roots, twiddle_back)
     np.testing.assert_allclose((to[0] + 1j * to[1]).reshape(c.FFT, c.COLUMNS), np.fft.fft(signals, axis=0), atol=1e-4)
 
 
