@@ -367,8 +367,9 @@ def runs(pid: int) -> bool:
 
 
 def named_memory() -> set[str]:
-    """What of shared memory could be ours by its name."""
-    return {path.name for path in Path("/dev/shm").iterdir() if "rt-m" in path.name or path.name.startswith("rtm")}
+    """What of shared memory could be ours by its name; a JACK client's semaphore has the client's name, and is JACK's."""
+    names = {path.name for path in Path("/dev/shm").iterdir() if not path.name.startswith("jack_")}
+    return {name for name in names if "rt-m" in name or name.startswith("rtm")}
 
 
 def shared_maps(pid: int) -> set[str]:
