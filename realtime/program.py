@@ -387,6 +387,7 @@ class Program:
             plays, None if speaker is None else str(speaker), tell=self._tell_loss, reconnect=source.reconnect,
         )  # fmt: skip
         with self.jack.open():
+            self.jack.hold("program")  # a session that ends in the panel is followed by another
             yield
 
     # ---- what is said at the end ---------------------------------------------------------------

@@ -6,7 +6,8 @@ Conventions
 * Of torch, what traces, compiles, distributes and trains models: a stream runs what was compiled before. By the versions that were
   seen to do without; a test holds their numbers and those of the whole library together.
 * In place of what is left out stands a module of which every name is an empty class, for what is imported beside it to derive from,
-  to decorate with or to ask: the answer is no.
+  to decorate with or to ask: the answer is no. `torch.load` takes that for a yes and gives tensors without data; `torch.jit.load`,
+  which the program uses, does not ask.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ OF_TORCH = (
     "torch.nn.qat", "torch.nn.quantizable", "torch.nn.quantized", "torch.optim", "torch.profiler", "torch.quantization",
     "torch.signal", "torch.testing", "torch.utils.data", "torchgen",
 )  # fmt: skip
-DO_WITHOUT = ("2.13.",)
+DO_WITHOUT = ("2.13.0",)  # whatever stands behind a plus
 OF_NUMBA = ("scipy", "cffi")  # its search for a BLAS, which no kernel calls, and for functions of C, with a parser for their headers
 PLUGINS = "numba.core.entrypoints"  # numba, pydantic and torch each look for theirs through all packages that are installed
 NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
@@ -83,7 +84,8 @@ def leave_out_unused() -> None:
         modules.setdefault(name, None)
     for name, value in NO_PLUGINS.items():
         os.environ.setdefault(name, value)
-    of_torch = OF_TORCH if "torch" not in modules and torch_version().startswith(DO_WITHOUT) else ()
+    may = "torch" not in modules and os.environ.get("TORCH_COMPILE_DEBUG", "0") != "1"  # which imports what is left out
+    of_torch = OF_TORCH if may and torch_version().partition("+")[0] in DO_WITHOUT else ()
     sys.meta_path.insert(0, LeavesOut((PLUGINS, *of_torch)))
 
 

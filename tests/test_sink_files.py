@@ -15,11 +15,12 @@ import pytest
 
 from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.notes import NoteTracker
-from rt_melody.realtime.settings import MidiSettings
+from rt_melody.realtime.settings import MidiSettings, make_settings
 from rt_melody.realtime.sinks import midi_file, output_file
 from rt_melody.realtime.sinks.csv_file import CsvSink
 from rt_melody.realtime.sinks.json_lines import LINES_WAITING, JsonlSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink, variable_length
+from rt_melody.realtime.sinks.table import SinkRequest
 from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame, midi_to_hz
 
 HEADER = "time_s,f0_hz,voiced,confidence,available_s"
@@ -382,6 +383,20 @@ def test_of_a_recording_a_midi_file_is_written_by_the_clock_and_in_the_end_the_s
         assert len(sizes - {0}) in (range(3, 6) if recorded else range(10, 14)), "as often as so much time has passed, by either clock"
         sink.close()
     assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "twin.mid").read_bytes()
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_pipe_that_stands_still_leaves_little_of_what_was_heard_unwritten(piped, tmp_path, monkeypatch):
+    """A recording is over in a moment; whoever writes into a pipe may pause for as long as he likes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sung.wav").touch()
+    settings = make_settings({"midi_file": "a.mid"})
+    [sink] = midi_file.from_settings(SinkRequest(settings, input_name="-" if piped else "sung.wav"))
+    monkeypatch.setattr(midi_file.time, "monotonic", lambda: 100.0)
+    play(sink, ([60.0] * 20 + [None] * 20) * 25)  # 10 s in no time
+    struck = sum(message.type == "note_on" and message.velocity > 0 for message in mido.MidiFile(tmp_path / "a.mid"))
+    assert struck >= 23 if piped else struck < 5
+    sink.close()
 
 
 def test_close_ends_the_note_that_sounds(tmp_path):

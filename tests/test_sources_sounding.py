@@ -207,3 +207,10 @@ def test_a_song_whose_output_is_another_than_the_instruments_is_known_by_itself(
     fake.stream.turn(np.zeros((10, 1), np.float32))
     assert source.instrument.count == 0
     source.close()
+
+
+def test_a_chosen_channel_is_heard_again_of_an_input_that_came_back_with_it_alone():
+    source, _, _ = opened(channel=2, mic=("mic", 0, 2, float(RATE)))
+    came_back = np.ones((50, 1), np.float32)
+    np.testing.assert_array_equal(source._as_heard(came_back), came_back[:, 0])
+    np.testing.assert_array_equal(source._as_heard(np.stack([came_back[:, 0], 2 * came_back[:, 0]], axis=1)), 2 * came_back[:, 0])

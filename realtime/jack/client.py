@@ -187,6 +187,10 @@ class JackClient:
         self.away = True
         self._look.set()
 
+    def hold(self, holder: str) -> None:
+        """Stay in the graph until this one, too, releases the client, or ``close``."""
+        self._holders.add(holder)
+
     def release(self, holder: str) -> None:
         """The source or the port is closed; with the last of them the client leaves."""
         self._holders.discard(holder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
@@ -36,7 +37,8 @@ def from_settings(request: SinkRequest) -> list[EventSink]:
     if not output.midi_file:
         return []
     path = request.path(output.midi_file, ".mid")
-    return [MidiFileSink(path, s.midi, output.tempo_bpm, output.offset_s, request.live, request.reach_back_s, not request.live)]
+    recorded = not request.live and os.path.isfile(request.input_name)  # a pipe may stand still with much that was heard unwritten
+    return [MidiFileSink(path, s.midi, output.tempo_bpm, output.offset_s, request.live, request.reach_back_s, recorded)]
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ class DuplexMicrophone(WithReference[Known]):
         for start in range(0, len(out), MIX_SAMPLES):
             piece = out[start : start + MIX_SAMPLES]
             played = self._played[start : start + len(piece)]
-            self.instrument.fill(played, self._opened_rate, dry and start == 0)
+            self.instrument.fill(played, self.sample_rate, dry and start == 0)
             played += piece[:, 0]
             np.clip(played, -1.0, 1.0, out=played)
             for channel in range(out.shape[1]):
@@ -153,8 +153,10 @@ class DuplexMicrophone(WithReference[Known]):
 
     def _as_heard(self, piece: np.ndarray) -> np.ndarray:
         """One channel of MIX_SAMPLES frames at most."""
-        if piece.shape[1] == 1 or self.channel is not None:
-            return piece[:, (self.channel or 1) - 1]
+        if piece.shape[1] == 1:  # as an input that comes back hands it on
+            return piece[:, 0]
+        if self.channel is not None:
+            return piece[:, self.channel - 1]
         return mix_down(piece, self._mono)
 
     # ------------------------------------------------------------------ our thread
