@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -304,31 +305,42 @@ session.run(source, [Pitches()], tell=lambda text: print(text, file=sys.stderr, 
 """
 
 
+TAKES = 3  # a change of rate that also loses sound has PortAudio's stream opened anew, which it refuses until it is read anew
+
+
 @pytest.mark.parametrize("way", ["jack", "portaudio"])
-def test_the_melody_keeps_its_pitch_through_a_change_of_pipewires_rate(pipewire, tmp_path, children, way):
+def test_the_melody_keeps_its_pitch_through_a_change_of_pipewires_rate(pipewire, tmp_path, way):
     """The tone falls with the graph by 1.47 semitones, and so must what is heard; by PortAudio nobody reports the change."""
-    server = OnPipeWire(pipewire)
-    singer = VirtualMicrophone(server, held_note(57, 5.0, SAMPLE_RATE), tmp_path, times=12)
-    children.append(singer)
-    program = Program([sys.executable, "-c", PITCHES, way], dict(pipewire.jack_env), tmp_path)
-    children.append(program)
+    for take in range(TAKES):
+        with ExitStack() as ends:
+            singer = VirtualMicrophone(OnPipeWire(pipewire), held_note(57, 5.0, SAMPLE_RATE), tmp_path, times=12)
+            ends.callback(singer.close)
+            program = Program([sys.executable, "-c", PITCHES, way], dict(pipewire.jack_env), tmp_path)
+            ends.callback(program.close)
+            ends.callback(pipewire.set, "clock.force-rate", 0)
+            try:
+                keep_their_pitch(pipewire, singer, program)
+                return
+            except AssertionError:
+                if "could not be opened anew" not in program.stderr or take == TAKES - 1:
+                    raise
+
+
+def keep_their_pitch(pipewire, singer, program) -> None:
+    def heard() -> list[float]:
+        program.assert_running()
+        return [float(line) for line in program.stdout.split()]
+
     singer.wait_for_listener(60, program)
     singer.play()
-    heard = lambda: [float(line) for line in program.stdout.split()]  # noqa: E731
-    try:
-        wait_until(lambda: len(heard()) > 100, 60, "a second of singing")
-        assert np.median(heard()[-50:]) == pytest.approx(220.0, rel=0.01)
-        pipewire.set("clock.force-rate", 44100)
-        wait_until(
-            lambda: "now runs at 44100 Hz instead of 48000; it is heard at that rate from now on" in program.stderr,
-            60,
-            "the change to be told",
-        )
-        there = len(heard())
-        wait_until(lambda: len(heard()) > there + 150, 20, "singing after the change")
-        assert np.median(heard()[-50:]) == pytest.approx(220.0 * 44100 / 48000, rel=0.01)
-    finally:
-        pipewire.set("clock.force-rate", 0)
+    wait_until(lambda: len(heard()) > 100, 60, "a second of singing")
+    assert np.median(heard()[-50:]) == pytest.approx(220.0, rel=0.01)
+    pipewire.set("clock.force-rate", 44100)
+    told = "now runs at 44100 Hz instead of 48000; it is heard at that rate from now on"
+    wait_until(lambda: heard() and told in program.stderr, 60, "the change to be told")
+    there = len(heard())
+    wait_until(lambda: len(heard()) > there + 150, 20, "singing after the change")
+    assert np.median(heard()[-50:]) == pytest.approx(220.0 * 44100 / 48000, rel=0.01)
 
 
 def test_a_synthesiser_that_was_restarted_is_connected_and_told_all_again(graph, tmp_path, children):
