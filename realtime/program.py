@@ -315,7 +315,7 @@ class Program:
         before, self.live[:], self._live_for = list(self.live), live, wanted
         close_all(before)
         self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
-        self.aloud = any(getattr(sink, "plays_aloud", False) for sink in live)
+        self.aloud = self._instrument is not None
 
     def _fit_instrument(self) -> None:
         """The demo has one that nobody asked for; what else goes out stays as it is."""

@@ -257,16 +257,16 @@ class MicrophoneSource(AudioSource):
             self._device_block_samples = self._together_samples
 
     def _write(self, frames: np.ndarray, ring: RingBuffer) -> None:
-        if frames.shape[1] == 1:
-            ring.write(frames[:, 0])
-        elif self.channel is not None:
-            ring.write(frames[:, self.channel - 1])
-        else:
-            self._write_mixed(frames, ring)
-
-    def _write_mixed(self, frames: np.ndarray, ring: RingBuffer) -> None:
         for start in range(0, len(frames), MIX_SAMPLES):
-            ring.write(mix_down(frames[start : start + MIX_SAMPLES], self._mono))
+            ring.write(self._as_heard(frames[start : start + MIX_SAMPLES]))
+
+    def _as_heard(self, piece: np.ndarray) -> np.ndarray:
+        """One channel [shape=(n,)] of MIX_SAMPLES frames at most."""
+        if piece.shape[1] == 1:  # as an input that comes back hands it on, too
+            return piece[:, 0]
+        if self.channel is not None:
+            return piece[:, self.channel - 1]
+        return mix_down(piece, self._mono)
 
     def _on_finished(self) -> None:
         self._finished = True

@@ -17,7 +17,6 @@ import numpy as np
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.beside import Known, WithReference
-from rt_melody.realtime.sources.blocks import mix_down
 from rt_melody.realtime.sources.devices import AudioInput, find_output
 from rt_melody.realtime.sources.microphone import MIX_SAMPLES, READ_S, RING_S
 from rt_melody.realtime.sources.player import Player, breath
@@ -150,14 +149,6 @@ class DuplexMicrophone(WithReference[Known]):
             else:
                 beside[:] = 0.0
             self._pairs.write_pair(self._as_heard(piece), beside)
-
-    def _as_heard(self, piece: np.ndarray) -> np.ndarray:
-        """One channel of MIX_SAMPLES frames at most."""
-        if piece.shape[1] == 1:  # as an input that comes back hands it on
-            return piece[:, 0]
-        if self.channel is not None:
-            return piece[:, self.channel - 1]
-        return mix_down(piece, self._mono)
 
     # ------------------------------------------------------------------ our thread
 
