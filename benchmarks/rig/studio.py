@@ -150,6 +150,8 @@ class Talker:
             if message["state"] == state:
                 return message
         status = self.process.poll()
+        if status is not None:
+            self._readers[1].join(5)  # its last words may still be on their way
         why = f"never said '{state}' within {timeout_s:g} s" if status is None else f"ended with status {status} before it said '{state}'"
         raise AssertionError(f"{self._program} {why}; its errors: {''.join(self._errors)[-LAST_WORDS:]}")
 
