@@ -4,7 +4,9 @@ The path from the reference to the microphone is a finite impulse response of PA
 spectrum of FFT points. The spectra are the state of a Markov model whose covariance is diagonal, so that every bin of every
 block has a step size of its own, small where the singer is loud: nobody has to detect double talk. Spectra of the reference are
 those of overlap-save and come every hop, so a hop is filtered as soon as it is full, and nothing waits. All partitions learn
-every hop. What those of the first group learn is cut to a block at once, the others' responses are in turn, a group every other hop.
+from each LEARNT samples; as long as the path is new also once more from those a partition earlier, in which there is more than a
+filter whose covariance is diagonal learns at once. What the first group learns is cut to a block at once, the others' responses
+are in turn, a group every other time.
 
 G. Enzner and P. Vary, Frequency-domain adaptive Kalman filter for acoustic echo control in hands-free telephones, Signal
 Processing 86 (2006). F. Kuech, E. Mabande and G. Enzner, State-space architecture of the partitioned-block-based acoustic echo
@@ -26,6 +28,8 @@ from rt_melody.kernels.compiled import part as made_of
 
 SAMPLE_RATE = 16000
 BLOCK = 320  # samples of a partition
+LEARNT = 160  # samples from which the filter learns at once; it filters hops of a whole part of them
+LEARNT_S = LEARNT / SAMPLE_RATE
 COLUMNS = 8
 GROUP = 2 * COLUMNS  # partitions that are cut to a block together
 GROUPS = 4
@@ -33,12 +37,43 @@ PARTITIONS = GROUPS * GROUP  # 1.28 s at 16 kHz
 ROWS, TURNED = 16, 32
 FFT = ROWS * TURNED
 BINS = FFT // 2 + 1
+TOLD = np.float32(LEARNT / FFT)  # of a window of the transform, the part that is learnt from
 LATE_BINS = 128  # up to 4 kHz: all that the groups after the first know of, what is above dies away sooner
 MOST_BACK = 32  # partitions by which the filter can stand back
+HELD = PARTITIONS + MOST_BACK + 1  # of spectra of the reference, with one for the hop that is learnt from again
 SLIP_BINS = (4, 64)  # 125 Hz to 2 kHz, where some samples of delay turn the phase by less than half a circle
 FAST = ("reassoc", "contract", "nsz", "arcp")  # sums over partitions in whatever order is quickest
 LINE, PLANE, CUBE, RING = (f"float32[{':, ' * n}::1]" for n in range(4))
 WHOLE = "int64[::1]"
+
+
+# ---- what the filter knows of itself --------------------------------------------------------------
+# ``levels``, by the names below.
+
+(
+    MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, RESTARTS, DOUBTED, SLIP,
+    BEFORE, TAKEN, LEFT, AFTER,  # of the last second
+    ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all but the first seconds
+    LIKE, LIKE_HOPS,
+    CAREFUL_AFTER, SINCE,  # seconds from the reference's first sound on, after which all is learnt carefully; and those gone by
+    FAULT,  # of what is left, the part that is the filter's own fault
+    FOUND, SOUGHT, NOW, USUAL,  # how much of what was predicted was found, by the newest hops, of late and usually
+    NEW_FOR,  # seconds of sounding reference for which the path still counts as new
+    JOINED,  # how often was learnt since the last gap
+) = range(28)
+LEVELS = 28
+NEW_S = 8.0  # of sounding reference in which a path is learnt from everything twice
+FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
+FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of that of late, of that usually
+QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
+SILENT = 1e-10  # power of a sample below which nothing is learnt
+FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
+UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 3.0, 1.0, 0.3  # covariance over the first guess: at the start, of a path anew, of a blurred one
+CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
+UNLIKE, ALIKE = 0.25, 0.45  # likeness up to which nothing, from which all of the echo is taken out
+CAREFUL, CAREFUL_TRUST_S = 100.0, 1.0  # over the singer's power, which is then thought so large; and the time constant of the trust
+GOOD, LOST, LOST_S = 0.45, 0.5, 0.3  # found usually where a path is known; of that, what is found where it is lost; for so long
+SAME_LOUDSPEAKER = 0.7  # of what is guessed of a new path, the part that has the colour of the last
 
 
 # ---- transforms --------------------------------------------------------------------------------
@@ -262,7 +297,7 @@ def predict(
         estimate[0, k], estimate[1, k], unsure[k] = yr, yi, off
 
 
-@compiled(f"void({CUBE}, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, {CUBE}, float32)", FAST)
+@compiled(f"void({CUBE}, int64, {PLANE}, {LINE}, {PLANE}, {CUBE}, {CUBE})", FAST)
 def learn(
     past: np.ndarray,
     first: int,
@@ -271,17 +306,16 @@ def learn(
     spread: np.ndarray,
     step: np.ndarray,
     weights: np.ndarray,
-    told: np.float32,
 ) -> None:
     """The Kalman gain times ``error`` [2, BINS] into the first group's ``step`` [2, BINS, GROUP], and added to the other weights;
     the covariance of all after it.
 
-    ``noise`` [BINS]: expected power of ``error``; ``told``: of a window of FFT samples, the part that was heard.
+    ``noise`` [BINS]: expected power of ``error``.
     """
     late = first + GROUP
     for k in range(BINS):
         over = np.float32(1.0) / noise[k]
-        er, ei, less = error[0, k] * over, error[1, k] * over, told * over
+        er, ei, less = error[0, k] * over, error[1, k] * over, TOLD * over
         xr, xi, p, sr, si = past[0, k, first:late], past[1, k, first:late], spread[k, :GROUP], step[0, k], step[1, k]
         for i in range(GROUP):
             sr[i] = p[i] * (xr[i] * er + xi[i] * ei)
@@ -291,7 +325,7 @@ def learn(
             p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
     for k in range(LATE_BINS):
         over = np.float32(1.0) / noise[k]
-        er, ei, less = error[0, k] * over, error[1, k] * over, told * over
+        er, ei, less = error[0, k] * over, error[1, k] * over, TOLD * over
         xr, xi, p = past[0, k, late : first + PARTITIONS], past[1, k, late : first + PARTITIONS], spread[k, GROUP:]
         wr, wi = weights[0, k, GROUP:], weights[1, k, GROUP:]
         for i in range(PARTITIONS - GROUP):
@@ -410,10 +444,11 @@ def spectra_of_two(
         other[0, k], other[1, k] = half * (ordered[1, a] + ordered[1, b]), half * (ordered[0, b] - ordered[0, a])
 
 
-@compiled(f"float64({PLANE}, {PLANE}, {PLANE}, float32)", FAST)
-def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray, keep: np.float32) -> float:
+@compiled(f"float64({PLANE}, {PLANE}, {PLANE})", FAST)
+def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray) -> float:
     """How many samples later than predicted the echo is heard, of late: the slope of the phase of the mean cross spectrum
     ``shared`` [2, BINS] of what was heard and what was predicted, where that is linear enough (SLIP_BINS)."""
+    keep = np.float32(np.exp(-LEARNT_S / SLIP_S))
     above, below = np.float32(0.0), np.float32(1e-9)
     for k in range(SLIP_BINS[0], SLIP_BINS[1]):
         mr, mi = heard[0, k], heard[1, k]
@@ -442,28 +477,6 @@ def likeness(heard: np.ndarray, error: np.ndarray) -> float:
 
 
 # ---- one hop -----------------------------------------------------------------------------------
-# ``levels``: what the filter knows of itself, by the names below.
-
-(
-    MICROPHONE, REFERENCE, SCALE, SHARED, ECHO, TRUST, HEARD, RESTARTS, DOUBTED, SLIP,
-    BEFORE, TAKEN, LEFT, AFTER,  # of the last second
-    ALL_TAKEN, ALL_LEFT, ALL_AFTER,  # of all but the first seconds
-    LIKE, LIKE_HOPS,
-    CAREFUL_AFTER, SINCE,  # seconds from the reference's first sound on, after which all is learnt carefully; and those gone by
-    FOUND, SOUGHT, NOW, USUAL,  # how much of what was predicted was found, by the newest hops, of late and usually
-) = range(25)
-LEVELS = 25
-FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
-FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of that of late, of that usually
-QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
-SILENT = 1e-10  # power of a sample below which nothing is learnt
-FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
-UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 10.0, 1.0, 0.3  # covariance over the first guess: at the start, of a path anew, of a blurred one
-CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
-UNLIKE, ALIKE = 0.25, 0.45  # likeness up to which nothing, from which all of the echo is taken out
-CAREFUL, CAREFUL_TRUST_S = 100.0, 1.0  # over the singer's power, which is then thought so large; and the time constant of the trust
-GOOD, LOST, LOST_S = 0.45, 0.5, 0.3  # found usually where a path is known; of that, what is found where it is lost; for so long
-SAME_LOUDSPEAKER = 0.7  # of what is guessed of a new path, the part that has the colour of the last
 
 
 @compiled(f"float64({LINE}, {LINE})", FAST)
@@ -531,8 +544,8 @@ def power(weights: np.ndarray, k: int) -> np.float32:
     return total
 
 
-@compiled(f"boolean({PLANE}, {PLANE}, float64[::1], float64)", FAST)
-def is_lost(heard: np.ndarray, error: np.ndarray, levels: np.ndarray, hop_s: float) -> bool:
+@compiled(f"boolean({PLANE}, {PLANE}, float64[::1])", FAST)
+def is_lost(heard: np.ndarray, error: np.ndarray, levels: np.ndarray) -> bool:
     """Whether a path that was right is no longer so: the microphone was moved, the song jumped.
 
     By the regression of what was heard on what was predicted, in which each bin counts as much as the prediction is of all that
@@ -547,14 +560,14 @@ def is_lost(heard: np.ndarray, error: np.ndarray, levels: np.ndarray, hop_s: flo
         white = np.float32(1.0) / (mr * mr + mi * mi + y + np.float32(1e-9))
         found += white * (mr * yr + mi * yi)
         sought += white * y
-    keep = np.exp(-hop_s / FOUND_S)
+    keep = np.exp(-LEARNT_S / FOUND_S)
     levels[FOUND] = keep * levels[FOUND] + found
     levels[SOUGHT] = keep * levels[SOUGHT] + sought
     part = min(1.0, max(0.0, levels[FOUND] / (levels[SOUGHT] + 1e-9)))
-    levels[NOW] += (1.0 - np.exp(-hop_s / NOW_S)) * (part - levels[NOW])
+    levels[NOW] += (1.0 - np.exp(-LEARNT_S / NOW_S)) * (part - levels[NOW])
     doubted = levels[USUAL] > GOOD and levels[NOW] < LOST * levels[USUAL]
-    levels[USUAL] += (1.0 - np.exp(-hop_s / USUAL_S)) * (part - levels[USUAL])
-    levels[DOUBTED] = levels[DOUBTED] + hop_s if doubted else 0.0
+    levels[USUAL] += (1.0 - np.exp(-LEARNT_S / USUAL_S)) * (part - levels[USUAL])
+    levels[DOUBTED] = levels[DOUBTED] + LEARNT_S if doubted else 0.0
     return levels[DOUBTED] >= LOST_S
 
 
@@ -564,6 +577,7 @@ def begin_again(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, pri
     levels[SCALE] = levels[MICROPHONE] / levels[REFERENCE]
     levels[DOUBTED] = levels[USUAL] = levels[SHARED] = levels[ECHO] = levels[LIKE] = levels[LIKE_HOPS] = 0.0
     levels[RESTARTS] += 1.0
+    levels[NEW_FOR] = NEW_S
     whole = np.float32(1e-12)
     for k in range(BINS):
         whole += power(weights, k)
@@ -575,22 +589,21 @@ def begin_again(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, pri
     weights[:] = np.float32(0.0)
 
 
-@compiled(f"void({LINE}, {PLANE}, float32, float32, float32, {LINE}, {LINE})", FAST)
+@compiled(f"void({LINE}, {PLANE}, float32, float32, {LINE}, {LINE})", FAST)
 def expect(
     unsure: np.ndarray,
     error: np.ndarray,
-    told: np.float32,
     keep: np.float32,
     care: np.float32,
     near: np.ndarray,
     noise: np.ndarray,
 ) -> None:
-    """The expected power of the error [BINS]: the singer's, of which ``keep`` stays from hop to hop, taken ``care`` times, and
+    """The expected power of the error [BINS]: the singer's, of which ``keep`` stays from one time to the next, taken ``care`` times, and
     the filter's own."""
-    quiet = np.float32(SILENT * FFT) * told
+    quiet = np.float32(SILENT * FFT) * TOLD
     for k in range(BINS):
         near[k] = keep * near[k] + (np.float32(1.0) - keep) * (error[0, k] * error[0, k] + error[1, k] * error[1, k])
-        noise[k] = told * unsure[k] + care * near[k] + quiet
+        noise[k] = TOLD * unsure[k] + care * near[k] + quiet
 
 
 @compiled(f"void({LINE}, {LINE})")
@@ -603,13 +616,13 @@ def push(window: np.ndarray, hop: np.ndarray) -> None:
         window[keep + i] = hop[i]
 
 
-@compiled(f"float64({LINE}, {PLANE}, float32)")
-def echo_share(unsure: np.ndarray, error: np.ndarray, told: np.float32) -> float:
+@compiled(f"float64({LINE}, {PLANE})")
+def echo_share(unsure: np.ndarray, error: np.ndarray) -> float:
     """The part of the error's power that the filter thinks its own fault, 0..1: how far off it may be, over what is left.
     By the bins in which all of the filter learns."""
     own, whole = np.float32(0.0), np.float32(1e-12)
     for k in range(LATE_BINS):
-        own += told * unsure[k]
+        own += TOLD * unsure[k]
         whole += error[0, k] * error[0, k] + error[1, k] * error[1, k]
     return min(1.0, float(own / whole))
 
@@ -642,8 +655,8 @@ def tell(
 
 
 @compiled(
-    f"void({LINE}, {LINE}, {LINE}, int64, int64, int64, float64, float32, float32, float32,"
-    f" {CUBE}, {CUBE}, {PLANE}, {LINE}, {LINE}, float64[::1], {PLANE},"
+    f"void({LINE}, {LINE}, {LINE}, int64, int64, int64, float64, float32, float32,"
+    f" {CUBE}, {CUBE}, {PLANE}, {LINE}, {LINE}, float64[::1], {PLANE}, {PLANE}, {PLANE},"
     f" {LINE}, {LINE}, {LINE}, {PLANE}, {PLANE}, {PLANE}, {LINE}, {LINE}, {CUBE},"
     f" {PLANE}, {PLANE}, {PLANE}, {PLANE}, {WHOLE}, {WHOLE}, {PLANE}, {CUBE}, {CUBE})",
 )
@@ -657,7 +670,6 @@ def cancel(
     hop_s: float,
     keep: np.float32,
     smooth: np.float32,
-    keep_slip: np.float32,
     past: np.ndarray,
     weights: np.ndarray,
     spread: np.ndarray,
@@ -665,6 +677,8 @@ def cancel(
     prior: np.ndarray,
     levels: np.ndarray,
     shared: np.ndarray,
+    recent: np.ndarray,
+    earlier: np.ndarray,
     window: np.ndarray,
     echo: np.ndarray,
     left: np.ndarray,
@@ -684,8 +698,9 @@ def cancel(
     twiddle: np.ndarray,
     twiddle_back: np.ndarray,
 ) -> None:
-    """One hop: ``at`` is where the newest spectrum goes in ``past``, ``first`` where the filter's window begins."""
-    told = np.float32(microphone.shape[0] / FFT)
+    """One hop: ``at`` is where the newest spectrum goes in ``past``, ``first`` where the filter's window begins. ``recent`` [2, LEARNT]
+    the newest of the microphone and of what the filter leaves of it, ``earlier`` [BLOCK // LEARNT, LEARNT] the microphone's last
+    partition."""
     push(window, reference)
     natural[0, :] = window
     natural[1, :] = np.float32(0.0)
@@ -701,22 +716,44 @@ def cancel(
     for i in range(out.shape[0]):
         left[i] = microphone[i] - echo[i]
         out[i] = microphone[i] - np.float32(part) * echo[i]
-    spectra_of_two(left, microphone, natural, ordered, place, error, heard, roots, twiddle)
-    tell(microphone, left, out, echo, part, echo_share(unsure, error, told), sounds, levels, hop_s)
+    push(recent[0], microphone)
+    push(recent[1], left)
+    learns = hops * microphone.shape[0] % LEARNT == 0
+    if learns:
+        spectra_of_two(recent[1], recent[0], natural, ordered, place, error, heard, roots, twiddle)
+        levels[FAULT] = echo_share(unsure, error)
+    tell(microphone, left, out, echo, part, levels[FAULT], sounds, levels, hop_s)
+    if not learns:
+        return
     careful = levels[SINCE] > levels[CAREFUL_AFTER]
-    care = np.float32(CAREFUL if careful else 1.0)
-    expect(unsure, error, told, smooth, care, near, noise)
+    expect(unsure, error, smooth, np.float32(CAREFUL if careful else 1.0), near, noise)
+    turn = hops * microphone.shape[0] // LEARNT
     if sounds or not careful:
-        learn(past, first, error, noise, spread, step, weights, told)
+        learn(past, first, error, noise, spread, step, weights)
         constrain(step, weights, 0, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
-        if hops % 2 == 0:
-            constrain(step, weights, 1 + hops // 2 % (GROUPS - 1), natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
-    levels[SLIP] = slip_samples(heard, error, shared, keep_slip)
+        if turn % 2 == 0:
+            constrain(step, weights, 1 + turn // 2 % (GROUPS - 1), natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
+    levels[SLIP] = slip_samples(heard, error, shared)
     if sounds:
-        levels[LIKE] = keep_slip * levels[LIKE] + likeness(heard, error)
-        levels[LIKE_HOPS] = keep_slip * levels[LIKE_HOPS] + 1.0
-        if levels[SINCE] <= levels[CAREFUL_AFTER] and is_lost(heard, error, levels, hop_s):
+        keep_like = np.exp(-LEARNT_S / SLIP_S)
+        levels[LIKE] = keep_like * levels[LIKE] + likeness(heard, error)
+        levels[LIKE_HOPS] = keep_like * levels[LIKE_HOPS] + 1.0
+        if levels[SINCE] <= levels[CAREFUL_AFTER] and is_lost(heard, error, levels):
             begin_again(levels, weights, spread, prior)
+    before = earlier[turn % earlier.shape[0]]
+    if sounds and not careful and levels[NEW_FOR] > 0.0:
+        levels[NEW_FOR] -= LEARNT_S
+        if levels[JOINED] >= earlier.shape[0]:
+            predict(past, first + 1, weights, spread, np.float32(1.0), estimate, unsure)
+            newest_of(estimate, natural, ordered, place, recent[1], roots, twiddle)
+            for i in range(LEARNT):
+                recent[1, i] = before[i] - recent[1, i]
+            spectra_of_two(recent[1], before, natural, ordered, place, error, heard, roots, twiddle)
+            expect(unsure, error, np.float32(1.0), np.float32(1.0), near, noise)
+            learn(past, first + 1, error, noise, spread, step, weights)
+            constrain(step, weights, 0, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
+    before[:] = recent[0]
+    levels[JOINED] += 1.0
 
 
 def turn_samples(before: np.ndarray, now: np.ndarray) -> float:
@@ -732,7 +769,7 @@ class Canceller:
 
     Parameters
     ----------
-    hop_samples : samples of a hop; BLOCK must be a whole multiple. Raises ValueError for another.
+    hop_samples : samples of a hop; LEARNT must be a whole multiple. Raises ValueError for another.
     keep : of the Markov model, how much of the path is still true 10 ms of sounding reference later (amplitude).
     smooth : how much of the singer's power spectrum stays for 10 ms.
     reverberation_s : what is thought of the path before anything is heard: it dies away by 60 dB in so long.
@@ -748,12 +785,11 @@ class Canceller:
         reverberation_s: float = 1.5,
         careful_after_s: float = np.inf,
     ):
-        if hop_samples < 1 or BLOCK % hop_samples:
-            raise ValueError(f"a hop of {hop_samples} samples cannot be had: {BLOCK} must be a whole multiple of it")
+        if hop_samples < 1 or LEARNT % hop_samples:
+            raise ValueError(f"a hop of {hop_samples} samples cannot be had: {LEARNT} must be a whole multiple of it")
         self.hop_samples, self.hop_s = hop_samples, hop_samples / SAMPLE_RATE
         self._careful_after_s = careful_after_s
-        self._keep, self._smooth = np.float32(keep ** (200.0 * self.hop_s)), np.float32(smooth ** (100.0 * self.hop_s))
-        self._keep_slip = np.float32(np.exp(-self.hop_s / SLIP_S))
+        self._keep, self._smooth = np.float32(keep ** (200.0 * self.hop_s)), np.float32(smooth ** (100.0 * LEARNT_S))
         self._phases = BLOCK // hop_samples
         energy = 10.0 ** (-6.0 * np.arange(PARTITIONS) * BLOCK / SAMPLE_RATE / reverberation_s)
         self._prior = (energy / energy.sum()).astype(np.float32)
@@ -767,30 +803,31 @@ class Canceller:
         def zeros(*shape: int) -> np.ndarray:
             return np.zeros(shape, np.float32)
 
-        self._ring = zeros(self._phases, 2, BINS, 2 * (PARTITIONS + MOST_BACK))
+        self._ring = zeros(self._phases, 2, BINS, 2 * HELD)
         self._weights, self._spread, self._near = zeros(2, BINS, PARTITIONS), zeros(BINS, PARTITIONS), zeros(BINS)
         self._shared, self._window, self._echo, self._left = zeros(2, BINS), zeros(FFT), zeros(self.hop_samples), zeros(self.hop_samples)
         self._estimate, self._error, self._heard = zeros(2, BINS), zeros(2, BINS), zeros(2, BINS)
         self._unsure, self._noise, self._step = zeros(BINS), zeros(BINS), zeros(2, BINS, GROUP)
         self._natural, self._ordered = zeros(2, FFT), zeros(2, FFT)
         self._natural_wide, self._ordered_wide = zeros(2, FFT * COLUMNS), zeros(2, FFT * COLUMNS)
-        self._levels = np.zeros(LEVELS)
+        self._recent, self._earlier, self._levels = zeros(2, LEARNT), zeros(BLOCK // LEARNT, LEARNT), np.zeros(LEVELS)
 
     def reset(self) -> None:
         """Forget the path and what was heard."""
-        for state in (self._ring, self._weights, self._spread, self._near, self._shared, self._window, self._levels):
+        for state in (self._ring, self._weights, self._spread, self._near, self._shared, self._recent, self._window, self._levels):
             state[:] = 0.0
-        self._levels[CAREFUL_AFTER] = self._careful_after_s
+        self._levels[CAREFUL_AFTER], self._levels[NEW_FOR] = self._careful_after_s, NEW_S
         self._hops = self.back_blocks = 0
 
     def jump(self) -> None:
         """Forget what was heard but not the path: what comes next does not follow on what came."""
-        for state in (self._ring, self._window, self._shared):
+        for state in (self._ring, self._window, self._recent, self._shared):
             state[:] = 0.0
+        self._levels[JOINED] = 0.0
 
     def process(self, microphone: np.ndarray, reference: np.ndarray, out: np.ndarray) -> None:
         """Take in a hop of both, write the microphone without the reference to ``out`` (float32, ``[shape=(hop_samples,)]``)."""
-        past, at = self._ring[self._hops % self._phases], -(self._hops // self._phases) % (PARTITIONS + MOST_BACK)
+        past, at = self._ring[self._hops % self._phases], -(self._hops // self._phases) % HELD
         self._hops += 1
         cancel(
             microphone,
@@ -802,7 +839,6 @@ class Canceller:
             self.hop_s,
             self._keep,
             self._smooth,
-            self._keep_slip,
             past,
             self._weights,
             self._spread,
@@ -810,6 +846,8 @@ class Canceller:
             self._prior,
             self._levels,
             self._shared,
+            self._recent,
+            self._earlier,
             self._window,
             self._echo,
             self._left,
@@ -852,6 +890,7 @@ class Canceller:
         move, self.back_blocks = blocks + elsewhere - self.back_blocks, blocks
         if move == 0:
             return
+        self._levels[JOINED] = 0.0
         sure = self._spread / self._prior
         _shift(self._weights, move, 0.0)
         _shift(sure, move, float(sure.max()))

@@ -39,7 +39,7 @@ class BandCanceller:
     Parameters
     ----------
     sample_rate : of both, Hz; 16000 alone.
-    hop_samples : of a call, a whole part of 320.
+    hop_samples : of a call, a whole part of 160.
     one_clock : microphone and reference count the same clock, as two tracks of one recording do: no drift is looked for.
     careful_after_s : see ``kernels.canceller.Canceller``.
 
