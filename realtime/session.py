@@ -10,7 +10,8 @@ Conventions
   and counts it: latency never accumulates, and stream time goes on.
 * A live source that breaks off and comes back ends the note and has the tracker go on at the time that it is then. One
   that changes its sample rate gets a tracker for the new one. Either is told, and what was heard is kept. So is what is wrong
-  with it, once, and again where it turns into something else.
+  with it, once, and again where it turns into something else. What was learnt of the sound that the source plays itself is forgotten
+  then, and learnt anew.
 * Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
   Where the input ended, even badly, or a sink failed, the frames that the tracker still holds come first.
 * Between two blocks the session looks whether ``desk`` has other orders (see control/desk.py), and never waits for them. What
@@ -47,6 +48,7 @@ READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
 TELL_EVERY_S = 3.0  # a loss is told at most so often
 LOOK_EVERY_S = 0.25  # whether the source is in trouble
 RESTART_AFTER_S = 0.5  # a run lasts so long at least, however often its desk is asked for another
+BREATH = "a breath of noise is played, by which the way from loudspeaker to microphone is learnt"
 NUMBERS = re.compile(r"\d+(\.\d+)?")
 RETIME_S = 0.02  # samples lost unheard move the times of outputs once they come to so much: less is the clock's jitter
 
@@ -309,6 +311,7 @@ class Session:
         self.source.skip_to_newest()
         self._go_on(0)
         self.tell(f"{changed.change}; it is heard at that rate from now on")
+        self._learn_anew()
 
     def _look_at_source(self, block_samples: int) -> None:
         """Whether sound broke off before the block in hand, and whether the source says that something is wrong."""
@@ -316,6 +319,7 @@ class Session:
             self._breaks_seen = breaks
             self._give(self.tracker.flush())
             self._go_on(block_samples)
+            self._learn_anew()
         if self.source.live and (now_s := self._timer()) - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = now_s
             trouble = self.source.trouble
@@ -329,6 +333,10 @@ class Session:
         if self._origin_s is not None:
             self._start_sinks()
         self.timing.begin_anew()
+
+    def _learn_anew(self) -> None:
+        if self.source.learn_anew():
+            self.tell(f"{BREATH}; sing after it")
 
     def _take(self, block: np.ndarray) -> None:
         if self._origin_s is None:

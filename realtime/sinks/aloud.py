@@ -104,11 +104,11 @@ class ListenSink(NoteSink):
 
     # ---- the device's thread --------------------------------------------------------------------
 
-    def fill(self, out: np.ndarray, rate_hz: float, dry: bool = False) -> None:
-        """The next samples into ``out`` [shape=(n,)]. ``dry``: the device had to wait for those before."""
+    def fill(self, out: np.ndarray, rate_hz: float, dry: bool = False, rests: bool = False) -> None:
+        """The next samples into ``out`` [shape=(n,)]. ``dry``: the device had to wait for those before; ``rests``: no note sounds now."""
         if dry and self.instrument.sounds:  # else nobody can hear it, such as while the program loads
             self.underflows += 1
-        self.instrument.fill(out, rate_hz)
+        self.instrument.fill(out, rate_hz, rests)
 
     def _callback(self, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         """Fill ``out`` [shape=(n_frames, n_channels)], which belongs to PortAudio, and leave."""
