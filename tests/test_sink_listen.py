@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -253,6 +254,44 @@ def test_a_sink_that_is_left_alone_finds_an_output_of_its_own_or_says_that_it_is
         assert words in told[0] and len(told) == 1
         sink.close()
         assert len(told) == 1
+
+
+class Slow(Speaker):
+    """Each of its outputs opens once ``open`` is set; ``asked`` is set by then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.open, self.streams = threading.Event(), threading.Event(), []
+
+    def OutputStream(self, **settings):
+        self.asked.set()
+        assert self.open.wait(10.0)
+        self.streams.append(super().OutputStream(**settings))
+        return self.streams[-1]
+
+
+@pytest.mark.parametrize("then", ["close", "let_go", "play_alone"])
+def test_an_output_that_a_sink_left_alone_opens_while_it_is_closed_or_played_again_stays_with_nobody(then, monkeypatch):
+    told, slow = [], Slow()
+    monkeypatch.setattr(aloud, "REOPEN_S", 0.0 if then == "close" else 10.0)
+    sink = ListenSink("keys", backend=slow, tell=told.append, alone=False)
+    before = set(threading.enumerate())
+    sink.left_alone()
+    assert slow.asked.wait(10.0)
+    (opening,) = [thread for thread in threading.enumerate() if thread not in before and thread.name == "listen"]
+    opens = threading.Timer(0.05, slow.open.set)
+    opens.start()
+    getattr(sink, then)()
+    for thread in (opens, opening):
+        thread.join()
+    assert [stream.closed for stream in slow.streams] == ([True, False] if then == "play_alone" else [True])
+    assert told == [] and (sink.output is not None) == (then == "play_alone")
+    sink.close()
+    assert all(stream.closed for stream in slow.streams)
+    sink.left_alone()  # after its end
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    assert told == [] and all(stream.closed for stream in slow.streams)
 
 
 @pytest.mark.parametrize("speaker", [Speaker(PortAudioError("busy", -9985)), Speaker(outputs=0)])
