@@ -33,6 +33,7 @@ from rt_melody.realtime.control.desk import Desk, Orders, needing_restart
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.said_aloud import BREATH
 from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.timing.figures import Figures, Timing
 from rt_melody.realtime.timing.scheduling import NOT_LIVE, live_thread
@@ -48,7 +49,6 @@ READ_TIMEOUT_S = 0.1  # how soon ``stop`` is noticed when nothing comes
 TELL_EVERY_S = 3.0  # a loss is told at most so often
 LOOK_EVERY_S = 0.25  # whether the source is in trouble
 RESTART_AFTER_S = 0.5  # a run lasts so long at least, however often its desk is asked for another
-BREATH = "a breath of noise is played, by which the way from loudspeaker to microphone is learnt"
 NUMBERS = re.compile(r"\d+(\.\d+)?")
 RETIME_S = 0.02  # samples lost unheard move the times of outputs once they come to so much: less is the clock's jitter
 
@@ -336,7 +336,7 @@ class Session:
 
     def _learn_anew(self) -> None:
         if self.source.learn_anew():
-            self.tell(f"{BREATH}; sing after it")
+            self.tell(BREATH)
 
     def _take(self, block: np.ndarray) -> None:
         if self._origin_s is None:
