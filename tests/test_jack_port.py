@@ -37,7 +37,7 @@ class Client:
         self.knows_band, self.plays = reference or backing, "backing" if backing else None
         self.exchange = Exchange(server.rate_hz, 10 * server.rate_hz, events, self.wakeup.notifier_fd, self.knows_band)
         attach(self.exchange, server, reference=reference, backing=backing)
-        self.away, self.lost, self.returns, self.break_at, self.connected, self.released = False, "", 0, None, True, []
+        self.links, self.away, self.lost, self.returns, self.break_at, self.connected, self.released = 0, False, "", 0, None, True, []
         self.sound, self.midi = JackSource(self), JackPort(self)
 
     @property
@@ -399,6 +399,16 @@ def test_the_breath_is_played_again_once_a_server_is_back_and_after_another_rate
     client.sound.backing = Backing(np.ones(480, np.float32), 48000)
     with client.sound as source:
         assert not source.learn_anew(), "it is learnt by the song"
+
+
+def test_what_is_heard_or_played_on_and_comes_back_is_a_break_where_an_instrument_is_taken_out():
+    for sounds in (True, False):
+        client = Client(FakeServer(), backing=True)
+        client.sound.instrument = Aloud() if sounds else None
+        with client.sound as source:
+            client.play()
+            client.links += 1
+            assert source.breaks == sounds
 
 
 def heard_of_breath(client: Client, rate_hz: int) -> np.ndarray:

@@ -34,6 +34,7 @@ class SoundClient(Protocol):
     away: bool
     lost: str
     break_at: int | None
+    links: int
 
     @property
     def joined(self) -> bool: ...
@@ -300,7 +301,8 @@ class JackSource(AudioSource):
 
     @property
     def breaks(self) -> int:
-        return self._breaks if self._open else 0
+        """As AudioSource; what leads from what is played to what is heard may have become another where one of them came back."""
+        return self._breaks + self._client.links * self.sounds if self._open else 0
 
     @property
     def origin_s(self) -> float | None:
