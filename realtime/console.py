@@ -1,17 +1,23 @@
-"""What the program says on its standard files, whoever has closed or left them."""
+"""What the program says on its standard files, whoever has closed or left them, and while libraries are kept from it."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+import threading
 import unicodedata
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from rt_melody.realtime.errors import OutputError, RtMelodyError
 
 CLEAR_LINE = "\r\x1b[K"  # ECMA-48: erase to the end of the line
+STDERR = 2
+
+_saying = threading.RLock()  # a handler of signals may say something in between
+_kept: list[int] = []  # where the standard error leads, for each ``without_stderr`` under way: to the same place
 
 
 def visible(text: str, kept: str = "\n\t") -> str:
@@ -33,8 +39,20 @@ def say(text: str, over_line: bool = False) -> None:
     """One sentence on stderr, if anybody still listens there; ``over_line``: a display may stand in its place. Of another
     program's names only what is visible gets there."""
     if sys.stderr is not None:
-        with suppress(OSError, ValueError):
-            print(f"{CLEAR_LINE if over_line else ''}rt-melody: {visible(text)}", file=sys.stderr, flush=True)
+        line = f"{CLEAR_LINE if over_line else ''}rt-melody: {visible(text)}\n"
+        with suppress(OSError, ValueError), _saying:
+            if _kept and _goes_by_number(sys.stderr):
+                os.write(_kept[-1], line.encode(sys.stderr.encoding, "backslashreplace"))
+            else:
+                print(line, end="", file=sys.stderr, flush=True)
+
+
+def _goes_by_number(stream: TextIO) -> bool:
+    """Whether it is the standard error that libraries know by its number."""
+    try:
+        return stream.fileno() == STDERR
+    except (OSError, ValueError):
+        return False
 
 
 def reader_has_gone(error: RtMelodyError) -> bool:
@@ -78,16 +96,28 @@ def hold_standard_files() -> None:
 
 @contextmanager
 def without_stderr() -> Generator[None]:
-    """Meanwhile what libraries write to the standard error by its number goes nowhere."""
+    """Meanwhile what libraries write to the standard error by its number goes nowhere; what other threads ``say`` is said. Threads may be
+    in it side by side."""
     try:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        with _saying:
+            kept = os.dup(_kept[-1] if _kept else STDERR)
+            if not _kept:
+                _send_nowhere()
+            _kept.append(kept)
     except OSError:
         yield
         return
     try:
-        os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        with _saying:
+            _kept.remove(kept)
+            if not _kept:
+                os.dup2(kept, STDERR)
+            os.close(kept)
+
+
+def _send_nowhere() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDERR)
+    os.close(nowhere)

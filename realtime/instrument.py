@@ -5,6 +5,7 @@ Conventions
 * Who says writes into a row of its own and publishes it; who plays takes the newest. Neither waits for the other, and neither makes
   anything new.
 * The device's thread is Python's (``fill``), or compiled code that takes ``words``.
+* While it rests what sounds rings out, whatever is said; what is held then strikes afterwards.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ WORDS = (STATE_AT, ROWS_AT, SOUND_AT, NEWEST) = range(4)  # addresses of what is
 
 
 @part()
-def sound(newest: int, rows: np.ndarray, state: np.ndarray, of: np.ndarray, rate_hz: float, out: np.ndarray) -> None:
-    """What the row ``newest`` asks for, into ``out`` [shape=(n,)], float32."""
-    play(state, rows[newest % ROWS], of, rate_hz, out)
+def sound(newest: int, rests: bool, rows: np.ndarray, state: np.ndarray, of: np.ndarray, rate_hz: float, out: np.ndarray) -> None:
+    """What the row ``newest`` of ``rows`` [shape=(ROWS + 1, TARGET)], the last of which is silence, asks for, into ``out`` [shape=(n,)]."""
+    play(state, rows[ROWS if rests else newest % ROWS], of, rate_hz, out)
 
 
-@compiled("void(int64[::1], float64[:, ::1], float64[::1], float64[::1], float64, float32[::1])")
-def _fill(words: np.ndarray, rows: np.ndarray, state: np.ndarray, of: np.ndarray, rate_hz: float, out: np.ndarray) -> None:
-    sound(load(address(words), NEWEST), rows, state, of, rate_hz, out)
+@compiled("void(int64[::1], boolean, float64[:, ::1], float64[::1], float64[::1], float64, float32[::1])")
+def _fill(words: np.ndarray, rests: bool, rows: np.ndarray, state: np.ndarray, of: np.ndarray, rate_hz: float, out: np.ndarray) -> None:
+    sound(load(address(words), NEWEST), rests, rows, state, of, rate_hz, out)
 
 
 @compiled("void(int64[::1], float64[:, ::1], float64[::1])")
@@ -46,7 +47,7 @@ class Instrument:
     ``kernels.instrument``). ``words``: int64, see WORDS."""
 
     def __init__(self, name: str) -> None:
-        self._sound, self._state, self._rows = timbre(name), np.zeros(STATE), np.zeros((ROWS, TARGET))
+        self._sound, self._state, self._rows = timbre(name), np.zeros(STATE), np.zeros((ROWS + 1, TARGET))
         self.now = np.zeros(TARGET)
         self.words = np.array([self._state.ctypes.data, self._rows.ctypes.data, self._sound.ctypes.data, 0], np.int64)
 
@@ -59,9 +60,9 @@ class Instrument:
         self.now[HELD] = 0.0
         self.publish()
 
-    def fill(self, out: np.ndarray, rate_hz: float) -> None:
+    def fill(self, out: np.ndarray, rate_hz: float, rests: bool = False) -> None:
         """The next samples into ``out`` [shape=(n,)], float32; by the device's thread alone."""
-        _fill(self.words, self._rows, self._state, self._sound, rate_hz, out)
+        _fill(self.words, rests, self._rows, self._state, self._sound, rate_hz, out)
 
     @property
     def sounds(self) -> bool:

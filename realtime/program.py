@@ -33,8 +33,8 @@ from rt_melody.realtime.settings import VIRTUAL, Settings
 from rt_melody.realtime.settings.files import Values
 from rt_melody.realtime.signals import StopSignals, signal_name
 from rt_melody.realtime.sinks.base import EventSink
-from rt_melody.realtime.sinks.said_aloud import said_of_own, said_of_shared
-from rt_melody.realtime.sinks.table import FILES, LIVE, SinkRequest, make_sinks, output_path
+from rt_melody.realtime.sinks.said_aloud import BREATH, said_of_own, said_of_shared
+from rt_melody.realtime.sinks.table import ALOUD, FILES, LIVE, SinkRequest, make_sinks, output_path
 from rt_melody.realtime.sinks.terminal import TerminalSink
 from rt_melody.realtime.sources import AudioSource, BackedMicrophone, MicrophoneSource, TwoInputMicrophone
 from rt_melody.realtime.sources.player import LEARNT_S
@@ -88,14 +88,14 @@ class Program:
         known = None if asked is None else {**asked, "source": {**asked.get("source", {}), "input": inputs}}
         self.desk = Desk(self.settings, profiles=profiles, asked=known)
         self.live: list[EventSink] = []
-        self._live_for: object = None  # what they were made from
+        self._live_for: object = None  # what they were made from, but for the instrument ...
+        self._instrument_for: object = None  # ... and that
         self._tracker_for: object = None  # what the tracker was made from
         self.panel: Panel | None = None
         self._first_start = False  # it was told that the kernels are compiled
         self.session: Session | None = None  # the newest
         self.band: KnownBand | None = None  # that is taken out of the input
         self._beside: tuple[bool, float] | None = None  # for ``expect_reference``, where something is given beside the input
-        self._said_aloud = ""  # of how the instrument is heard
         check_all(self.settings, inputs, self.several, config)
 
     @property
@@ -238,7 +238,7 @@ class Program:
         """Whether it counts one clock with the voice, and when what follows the singer is learnt carefully; None where nothing is given."""
         if not source.brings_reference:
             return None
-        return not isinstance(source, TwoInputMicrophone), LEARNT_S if source.sounds and self.settings.band.file is None else inf
+        return not isinstance(source, TwoInputMicrophone), LEARNT_S if self._breathes(source) else inf
 
     def _have_heard(self, name: str, source: AudioSource) -> None:
         """See to it that the instrument sounds, by the source's stream or by an output of its own. Raises DeviceError."""
@@ -250,9 +250,12 @@ class Program:
         else:
             output = instrument.play_alone()
             said = said_of_own(output.full_name) if name == "mic" else ""
-        if said not in ("", self._said_aloud):
-            self._said_aloud = said
+        if said:
             self._tell(said)
+
+    def _breathes(self, source: AudioSource) -> bool:
+        """Whether it begins with a breath (see sources/player.py)."""
+        return source.sounds and self.settings.band.file is None
 
     def _listen(self, name: str, source: AudioSource, files: list[EventSink], before: Session | None) -> Session:
         """One run."""
@@ -273,6 +276,8 @@ class Program:
         self.signals.run()
         if before is None:
             self._tell_input(name, source)
+        elif self._breathes(source):
+            self._tell(BREATH)
         try:
             session.run()
         finally:
@@ -300,35 +305,39 @@ class Program:
 
     def _make_live(self) -> None:
         """The live sinks that the settings ask for. Those that there are go on where they still serve."""
-        made_for, wanted = self._live_for, (self.settings.output, self.settings.midi.back_end)
-        if made_for == wanted:
-            for sink in self.live:
+        wanted = self.settings.output.changed(listen=None, listen_device=None), self.settings.midi.back_end
+        before, live = [sink for sink in self.live if sink is not self._instrument], list[EventSink]()
+        if self._live_for == wanted:
+            for sink in before:
                 sink.change(self.settings)
-            self._fit_instrument()
-            return
-        live: list[EventSink] = []
-        try:
-            make_sinks(LIVE, self._sink_request(), live)
-        except BaseException:
-            close_all(live)
-            raise
-        before, self.live[:], self._live_for = list(self.live), live, wanted
-        close_all(before)
-        self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
-        self.aloud = self._instrument is not None
+        else:
+            try:
+                make_sinks(LIVE, self._sink_request(), live)
+            except BaseException:
+                close_all(live)
+                raise
+            self.live[:] = [*live, *(sink for sink in self.live if sink is self._instrument)]
+            self._live_for = wanted
+            close_all(before)
+            self.display = next((sink for sink in live if isinstance(sink, TerminalSink)), None)
+        self._fit_instrument()
 
     def _fit_instrument(self) -> None:
-        """The demo has one that nobody asked for; what else goes out stays as it is."""
-        if self.settings.output.listen is not None:
+        """The instrument that is asked for, or the demo's that nobody asked for; what else goes out stays as it is. Raises DeviceError, and
+        the one that there was stays then, for whoever has it play again."""
+        output, before, made = self.settings.output, self._instrument, list[EventSink]()
+        wanted = output.listen, output.listen_device, output.listen is None and self.settings.source.input == ["demo"]
+        if before is not None and self._instrument_for == wanted:
+            before.change(self.settings)
             return
-        is_demo, instrument, made = self.settings.source.input == ["demo"], self._instrument, list[EventSink]()
-        if is_demo and instrument is None:
-            make_sinks(("rt_melody.realtime.sinks.listen",), self._sink_request(), made)
-            self.live.extend(made)
-        elif instrument is not None and not is_demo:
-            self.live.remove(instrument)
-            instrument.close()
-        self.aloud = self._instrument is not None
+        if before is not None:
+            before.let_go()  # what may be the output that is wanted
+        make_sinks(ALOUD, self._sink_request(), made)
+        if before is not None:
+            self.live.remove(before)
+            before.close()
+        self.live.extend(made)
+        self._instrument_for, self.aloud = wanted, bool(made)
 
     def _shown(self, name: str, source: AudioSource, session: Session) -> dict[str, Any]:
         """What the panel tells of a run."""
@@ -502,16 +511,17 @@ class Program:
 
     def _tell_input(self, name: str, source: AudioSource) -> None:
         """What is heard from now on, where somebody waits for it."""
+        first = f"{BREATH}; " if self._breathes(source) else ""
         if isinstance(source, BackedMicrophone):
             on = source.output.full_name if source.output else "nothing"
             self._tell(said_of_backing(source.backing, str(self.settings.band.file), on, source.one_clock))
         if isinstance(source, MicrophoneSource):
             beside = f" and, for the band, to {source.band.full_name}" if isinstance(source, TwoInputMicrophone) and source.band else ""
-            self._tell(f"listening to {source.info.full_name if source.info else source.name}{beside}; Ctrl-C ends")
+            self._tell(f"listening to {source.info.full_name if source.info else source.name}{beside}; {first}Ctrl-C ends")
         elif self.jack is not None and (sound := self.jack.sound) is not None and source is sound:
             if sound.backing is not None:
                 self._tell(said_of_backing(sound.backing, str(self.settings.band.file), sound.played_on))
-            self._tell(f"listening to {sound.heard} in the JACK graph, at {source.sample_rate} Hz; Ctrl-C ends")
+            self._tell(f"listening to {sound.heard} in the JACK graph, at {source.sample_rate} Hz; {first}Ctrl-C ends")
         elif source.paced:
             self._tell(f"listening to {SPOKEN.get(name, name)}; Ctrl-C ends")
         if source.remark:

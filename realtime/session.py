@@ -10,7 +10,8 @@ Conventions
   and counts it: latency never accumulates, and stream time goes on.
 * A live source that breaks off and comes back ends the note and has the tracker go on at the time that it is then. One
   that changes its sample rate gets a tracker for the new one. Either is told, and what was heard is kept. So is what is wrong
-  with it, once, and again where it turns into something else.
+  with it, once, and again where it turns into something else. What was learnt of the sound that the source plays itself is forgotten
+  then, and learnt anew.
 * Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
   Where the input ended, even badly, or a sink failed, the frames that the tracker still holds come first.
 * Between two blocks the session looks whether ``desk`` has other orders (see control/desk.py), and never waits for them. What
@@ -32,6 +33,7 @@ from rt_melody.realtime.control.desk import Desk, Orders, needing_restart
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import Heard, MelodyTracker
 from rt_melody.realtime.sinks.base import EventSink
+from rt_melody.realtime.sinks.said_aloud import BREATH
 from rt_melody.realtime.sources.base import RateChanged
 from rt_melody.realtime.timing.figures import Figures, Timing
 from rt_melody.realtime.timing.scheduling import NOT_LIVE, live_thread
@@ -309,6 +311,7 @@ class Session:
         self.source.skip_to_newest()
         self._go_on(0)
         self.tell(f"{changed.change}; it is heard at that rate from now on")
+        self._learn_anew()
 
     def _look_at_source(self, block_samples: int) -> None:
         """Whether sound broke off before the block in hand, and whether the source says that something is wrong."""
@@ -316,6 +319,7 @@ class Session:
             self._breaks_seen = breaks
             self._give(self.tracker.flush())
             self._go_on(block_samples)
+            self._learn_anew()
         if self.source.live and (now_s := self._timer()) - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = now_s
             trouble = self.source.trouble
@@ -329,6 +333,10 @@ class Session:
         if self._origin_s is not None:
             self._start_sinks()
         self.timing.begin_anew()
+
+    def _learn_anew(self) -> None:
+        if self.source.learn_anew():
+            self.tell(BREATH)
 
     def _take(self, block: np.ndarray) -> None:
         if self._origin_s is None:

@@ -91,6 +91,23 @@ def test_a_source_that_leaves_is_told_at_once_and_waited_for(joined):
     assert told == ["singer:out left the JACK graph; the music goes on once it is back"] and client.lost == ""
 
 
+@pytest.mark.parametrize("joined", [True], indirect=True)
+@pytest.mark.parametrize("which", ["singer:out", "speaker:in"])
+def test_what_is_heard_or_played_on_and_comes_back_is_counted_once(joined, which):
+    client, audio, _, told = joined
+    client._speakers, client._library = ["speaker:in"], SimpleNamespace(module=SimpleNamespace(JackError=Refused))
+    client._known.add("speaker:in")
+    audio.append(Connected("speaker:in"))
+    (gone,) = (port for port in audio if port.name == which)
+    audio.remove(gone)
+    client._connect_anew()
+    assert client.links == 0
+    audio.append(gone)
+    for _ in range(2):
+        client._connect_anew()
+    assert client.links == 1 and told[-1] == f"{which} is back in the JACK graph"
+
+
 @pytest.mark.parametrize("joined", [False], indirect=True)
 def test_without_reconnect_a_source_that_leaves_is_lost_and_a_named_output_is_waited_for(joined):
     client, audio, midi, told = joined

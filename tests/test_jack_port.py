@@ -37,7 +37,7 @@ class Client:
         self.knows_band, self.plays = reference or backing, "backing" if backing else None
         self.exchange = Exchange(server.rate_hz, 10 * server.rate_hz, events, self.wakeup.notifier_fd, self.knows_band)
         attach(self.exchange, server, reference=reference, backing=backing)
-        self.away, self.lost, self.returns, self.break_at, self.connected, self.released = False, "", 0, None, True, []
+        self.links, self.away, self.lost, self.returns, self.break_at, self.connected, self.released = 0, False, "", 0, None, True, []
         self.sound, self.midi = JackSource(self), JackPort(self)
 
     @property
@@ -353,15 +353,79 @@ def test_an_instrument_without_a_song_begins_with_a_breath_and_nothing_is_droppe
         aloud.instrument.now[:] = 1, 1.0, 220.0, 0.9, 0.5
         aloud.instrument.publish()
         client.play(10)
+        assert not client.server.played[-1].any(), "it rests until the way is learnt"
+        drain(source)
+        client.play(100)
         assert np.abs(client.server.played[-1]).max() > 0.01
-        source.read(0.0)
-        np.testing.assert_array_equal(source.reference, np.concatenate(client.server.played[-10:]))
+        block = source.read(0.0)
+        np.testing.assert_array_equal(source.reference, np.concatenate(client.server.played[-100:])[: len(block)])
         source.start_clock()
+        client.play(75)
+        assert np.abs(client.server.played[-1]).max() < 1e-3, "what sounded rings out"
+        client.play(375)
+        assert np.concatenate(client.server.played[-375:])[:20000].std() > 0.05, "once more, for another run"
+        assert not client.server.played[-1].any()
         client.play(200)
-        assert np.concatenate(client.server.played[-200:])[begins:][:20000].std() > 0.05, "once more, for another run"
+        assert np.abs(client.server.played[-1]).max() > 0.01, "what is held sounds once the breath is over"
     assert aloud.rung == 1
     client.play()
     assert not client.server.played[-1].any(), "closed, it is silent"
+
+
+def test_the_breath_is_played_again_once_a_server_is_back_and_after_another_rate():
+    client = Client(FakeServer(), backing=True)
+    client.sound.instrument = Aloud()
+    with client.sound as source:
+        source.start_clock()
+        client.play(450)
+        drain(source)
+        client.away = True
+        assert not source.learn_anew(), "nobody would hear it"
+        client.restart(FakeServer())
+        attach(client.exchange, client.server, backing=True)
+        client.play(2)
+        assert source.learn_anew()
+        breath = heard_of_breath(client, 48000)
+        drain(source)
+        client.server.rate_hz = 96000
+        client.play(2)
+        with pytest.raises(RateChanged):
+            source.read(0.0)
+        source.follow_rate()
+        client.play(2)
+        assert source.learn_anew()
+        after = heard_of_breath(client, 96000)
+        assert len(after) == pytest.approx(2 * len(breath), rel=0.02) and breath.std() == pytest.approx(after.std(), rel=0.02)
+    client.sound.backing = Backing(np.ones(480, np.float32), 48000)
+    with client.sound as source:
+        assert not source.learn_anew(), "it is learnt by the song"
+
+
+def test_what_is_heard_or_played_on_and_comes_back_is_a_break_where_an_instrument_is_taken_out():
+    for sounds in (True, False):
+        client = Client(FakeServer(), backing=True)
+        client.sound.instrument = Aloud() if sounds else None
+        with client.sound as source:
+            client.play()
+            client.links += 1
+            assert source.breaks == sounds
+
+
+def heard_of_breath(client: Client, rate_hz: int) -> np.ndarray:
+    """What is played within the second and a half that follows, from its first sound to its last."""
+    client.server.played.clear()
+    client.play(round(1.5 * rate_hz) // 128)
+    played = np.concatenate(client.server.played)
+    sounds = np.flatnonzero(np.abs(played) > 1e-3)
+    assert sounds[0] == pytest.approx(START_S * rate_hz, abs=0.05 * rate_hz)
+    return played[sounds[0] : sounds[-1]]
+
+
+def test_a_port_by_which_nothing_is_played_tells_of_no_band():
+    client = Client(FakeServer(), backing=True)
+    with client.sound as source:
+        client.play()
+        assert len(source.read(0.0)) and source.reference is None and not source.brings_reference
 
 
 def test_a_client_without_a_port_for_it_leaves_the_instrument_to_others():

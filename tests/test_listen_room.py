@@ -42,11 +42,13 @@ class Echo:
         return out
 
 
-def sung(gain_db: float, known: bool, timbre: str = "strings"):
-    """Frames and events of three notes that are sung in the room, and the f0 of each sample."""
+def sung(gain_db: float, known: bool, timbre: str = "strings", breaks: bool = False, anew: bool = False):
+    """Frames and events of three notes that are sung in the room, and the f0 of each sample. ``breaks``: then sound breaks off, and they
+    are sung once more; ``anew``: the breath is played before them."""
     phrase = demo_phrase(RATE)
     still, after = np.zeros(round(BEGINS_S * RATE)), np.zeros(round(AFTER_S * RATE))
-    voice, f0_hz = (np.concatenate([still, part[: round(SUNG_S * RATE)], after]) for part in (phrase.samples, phrase.f0_hz))
+    parts = (part[: round(SUNG_S * RATE)] for part in (phrase.samples, phrase.f0_hz))
+    voice, f0_hz = (np.concatenate([still, part] * (1 + breaks) + [after]) for part in parts)
     audio = FakeAudio([("mic", 0, 1, float(RATE)), ("speaker", 0, 0, float(RATE), 2)])
     sink = ListenSink(timbre, backend=audio, alone=False)
     source = SoundingMicrophone(sink, backend=audio)
@@ -58,22 +60,31 @@ def sung(gain_db: float, known: bool, timbre: str = "strings"):
     sink.start(0.0)
     echo, frames, events, heard = Echo(room(gain_db)), [], [], np.zeros((BLOCK, 1), np.float32)
     noise = 1e-4 * np.random.default_rng(0).standard_normal(len(voice))
+    broken = round((BEGINS_S + SUNG_S) * RATE) // BLOCK * BLOCK
+
+    def give(items) -> None:
+        for item in items:
+            (frames if isinstance(item, PitchFrame) else events).append(item)
+            sink.frame(item) if isinstance(item, PitchFrame) else sink.event(item)
+
     for at in range(0, len(voice) - BLOCK, BLOCK):
+        if breaks and at == broken:  # as the session does
+            give([*tracker.flush(), *tracker.skip_to(at / RATE)])
+            if anew:
+                source.learn_anew()
         played = audio.stream.turn(heard)[:, 0]  # what is heard in this block comes in with the next
         heard = (voice[at : at + BLOCK] + noise[at : at + BLOCK] + echo.heard(played))[:, None]
         block = source.read(0.0)
-        for item in tracker.feed(block, source.reference) if known else tracker.feed(block):
-            (frames if isinstance(item, PitchFrame) else events).append(item)
-            sink.frame(item) if isinstance(item, PitchFrame) else sink.event(item)
+        give(tracker.feed(block, source.reference) if known else tracker.feed(block))
     return frames, events, f0_hz
 
 
-def judged(frames, f0_hz) -> tuple[float, float]:
+def judged(frames, f0_hz, sung_until_s: float = BEGINS_S + SUNG_S) -> tuple[float, float]:
     """(of the sung frames those at the right pitch, of those after the last the share that is taken for song)."""
     at_s, hz, voiced = (np.array([getattr(frame, name) for frame in frames]) for name in ("time_s", "f0_hz", "voiced"))
     truth = f0_hz[np.minimum((at_s * RATE).astype(int), len(f0_hz) - 1)]
     right = voiced & (np.abs(1200 * np.log2(np.maximum(hz, 1.0) / np.maximum(truth, 1.0))) < 50)
-    return float(np.mean(right[truth > 0])), float(np.mean(voiced[at_s > BEGINS_S + SUNG_S + 0.2]))
+    return float(np.mean(right[truth > 0])), float(np.mean(voiced[at_s > sung_until_s + 0.2]))
 
 
 def test_a_singer_without_headphones_is_heard_and_her_instrument_is_not():
@@ -84,6 +95,15 @@ def test_a_singer_without_headphones_is_heard_and_her_instrument_is_not():
     right, false_share = judged(frames, f0_hz)
     assert false_share < 0.05 and isinstance(events[-1], NoteOff) and events[-1].time_s < BEGINS_S + SUNG_S + 0.25
     assert right > 0.85
+
+
+def test_after_a_break_the_way_is_learnt_anew_by_another_breath():
+    until_s = 2 * (BEGINS_S + SUNG_S)
+    frames, events, f0_hz = sung(4.0, known=True, breaks=True)
+    assert judged(frames, f0_hz, until_s)[1] > 0.5 and not isinstance(events[-1], NoteOff), "without it the note sustains itself"
+    frames, events, f0_hz = sung(4.0, known=True, breaks=True, anew=True)
+    right, false_share = judged(frames, f0_hz, until_s)
+    assert right > 0.85 and false_share < 0.05 and isinstance(events[-1], NoteOff) and events[-1].time_s < until_s + 0.25
 
 
 def test_a_singer_with_headphones_loses_nothing_by_it():

@@ -21,6 +21,10 @@ class Device(FakeSource):
     """Between blocks stand words: "break", a new rate in Hz, or ("trouble", text)."""
 
     live, breaks, trouble, lost_samples, origin_s = True, 0, None, 0, 5000.0
+    breathes = False
+
+    def learn_anew(self) -> bool:
+        return self.breathes
 
     def read(self, timeout_s: float = 0.1):
         while self.left and not isinstance(self.left[0], np.ndarray):
@@ -69,6 +73,22 @@ def test_another_rate_gets_another_tracker_and_is_told():
     assert_no_note_left_on(sink)
     times = [frame.available_s for frame in sink.of(PitchFrame)]
     assert times == sorted(times) and source.position_samples == 2 * 600
+
+
+@pytest.mark.parametrize("word", ["break", 2 * RATE])
+def test_the_way_of_what_a_source_plays_is_learnt_anew_after_a_break_and_another_rate(word):
+    def make(rate):
+        engine = FakeEngine()
+        engine.sample_rate = rate
+        return tracker(engine)
+
+    told, source = [], Device([*blocks(30), word, *blocks(30)])
+    source.breathes = True
+    run(source, [Recorder()], make, tell=told.append)
+    assert told[-1].startswith("a breath of noise is played") and len(told) == (1 if word == "break" else 2)
+    told.clear()
+    run(Device([*blocks(30), word, *blocks(30)]), [Recorder()], make, tell=told.append)
+    assert len(told) == (0 if word == "break" else 1)
 
 
 def test_trouble_is_told_once_and_its_end_too():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -18,7 +19,9 @@ from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.signals import StopSignals
 from rt_melody.realtime.sinks import aloud, listen
 from rt_melody.realtime.sinks.aloud import ListenSink
+from rt_melody.realtime.sinks.said_aloud import BREATH
 from rt_melody.realtime.sinks.table import SinkRequest
+from rt_melody.realtime.sources import AudioSource, SoundingMicrophone
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend
 
 RATE = 48000
@@ -255,6 +258,44 @@ def test_a_sink_that_is_left_alone_finds_an_output_of_its_own_or_says_that_it_is
         assert len(told) == 1
 
 
+class Slow(Speaker):
+    """Each of its outputs opens once ``open`` is set; ``asked`` is set by then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.open, self.streams = threading.Event(), threading.Event(), []
+
+    def OutputStream(self, **settings):
+        self.asked.set()
+        assert self.open.wait(10.0)
+        self.streams.append(super().OutputStream(**settings))
+        return self.streams[-1]
+
+
+@pytest.mark.parametrize("then", ["close", "let_go", "play_alone"])
+def test_an_output_that_a_sink_left_alone_opens_while_it_is_closed_or_played_again_stays_with_nobody(then, monkeypatch):
+    told, slow = [], Slow()
+    monkeypatch.setattr(aloud, "REOPEN_S", 0.0 if then == "close" else 10.0)
+    sink = ListenSink("keys", backend=slow, tell=told.append, alone=False)
+    before = set(threading.enumerate())
+    sink.left_alone()
+    assert slow.asked.wait(10.0)
+    (opening,) = [thread for thread in threading.enumerate() if thread not in before and thread.name == "listen"]
+    opens = threading.Timer(0.05, slow.open.set)
+    opens.start()
+    getattr(sink, then)()
+    for thread in (opens, opening):
+        thread.join()
+    assert [stream.closed for stream in slow.streams] == ([True, False] if then == "play_alone" else [True])
+    assert told == [] and (sink.output is not None) == (then == "play_alone")
+    sink.close()
+    assert all(stream.closed for stream in slow.streams)
+    sink.left_alone()  # after its end
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    assert told == [] and all(stream.closed for stream in slow.streams)
+
+
 @pytest.mark.parametrize("speaker", [Speaker(PortAudioError("busy", -9985)), Speaker(outputs=0)])
 def test_an_output_that_does_not_open_stops_who_asked_for_it_and_no_demo(heard, speaker):
     assert heard(asked(input="demo")) == [] and len(said) == 1
@@ -287,6 +328,65 @@ def test_a_demo_that_is_chosen_meanwhile_sounds_and_falls_silent_with_another_in
         assert (program._instrument is not None) == program.aloud == (name == "demo")
         assert [sink for sink in program.live if sink is not program._instrument] == others
     program._instrument.close()
+
+
+def test_another_sound_or_none_leaves_what_else_goes_out_as_it_is(heard, speaker):
+    program = Program(make_settings({"input": ["mic"], "listen": "flute", "osc": ["127.0.0.1:9"]}), StopSignals())
+    program._make_live()
+    (osc,) = (sink for sink in program.live if sink.name == "OSC output")
+    before = program._instrument
+    for listen_by in ({"listen": "keys"}, {"listen_device": "speaker"}, {"listen": "off"}, {"listen": "strings"}):
+        program.settings = program.settings.changed(output=program.settings.output.changed(**listen_by))
+        program._make_live()
+        assert osc in program.live and not osc.closed, "a port of its own would be closed for good"
+        assert program._instrument is not before and (before is None or before.closed)
+        before = program._instrument
+        assert (before is not None) == program.aloud == (listen_by != {"listen": "off"})
+        program._make_live()
+        assert program._instrument is before, "what has not changed goes on"
+    program.settings = program.settings.changed(output=program.settings.output.changed(osc=["127.0.0.1:11"]))
+    program._make_live()
+    assert osc.closed and program._instrument is before and not before.closed
+    for sink in program.live:
+        sink.close()
+
+
+def test_an_instrument_whose_successor_cannot_be_had_plays_on(heard, speaker):
+    program = Program(make_settings({"input": ["a.wav"], "listen": "flute"}), StopSignals())
+    program._make_live()
+    before, asked_for = program._instrument, program.settings
+    program.settings = program.settings.changed(output=program.settings.output.changed(listen="keys"))
+    speaker.failure = PortAudioError("busy", -9985)
+    with pytest.raises(DeviceError):
+        program._make_live()
+    program.settings, speaker.failure = asked_for, None
+    program._make_live()
+    assert program._instrument is before and not before.closed and before.play_alone().name == "speaker"
+    before.close()
+
+
+def test_how_the_instrument_is_heard_is_told_each_time_that_it_begins(heard, monkeypatch):
+    told = []
+    program = Program(make_settings({"input": ["mic"], "listen": "flute"}), StopSignals())
+    monkeypatch.setattr(program, "say", told.append)
+    program._make_live()
+    source = AudioSource()
+    for _ in range(2):
+        program._have_heard("mic", source)
+        program._instrument.let_go()
+    assert told == ["you hear the melody through speaker, ALSA: wear headphones, or the microphone hears it too"] * 2
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_breath_is_announced_where_listening_begins_and_only_where_there_is_one(together, heard, monkeypatch):
+    told = []
+    program = Program(make_settings({"input": ["mic"], "listen": "flute"}), StopSignals())
+    monkeypatch.setattr(program, "say", told.append)
+    program._make_live()
+    audio = FakeAudio([("mic", 0, 1, 48000.0), ("speaker", 0, 0, 48000.0, 2)], together=together)
+    with SoundingMicrophone(program._instrument, backend=audio) as source:
+        program._tell_input("mic", source)
+    assert told == [f"listening to mic, ALSA; {BREATH + '; ' if together else ''}Ctrl-C ends"]
 
 
 def test_what_is_not_to_be_heard_loads_no_kernel():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fake_audio import FakeAudio, PortAudioError
 
 from rt_melody.realtime.sources import devices, microphone
 from rt_melody.realtime.sources.backed import BackedMicrophone, Backing
-from rt_melody.realtime.sources.sounding import SoundingMicrophone
+from rt_melody.realtime.sources.base import DeviceLost
+from rt_melody.realtime.sources.player import BREATH_S
+from rt_melody.realtime.sources.sounding import MOVED_SAMPLES, SETTLED_S, SoundingMicrophone
 
 RATE = 8000
 MIC, SPEAKER = ("mic", 0, 1, float(RATE)), ("speaker", 0, 0, float(RATE), 2)
@@ -21,7 +25,7 @@ class Counter:
     def __init__(self, device=None) -> None:
         self.device, self.count, self.alone, self.rung, self.dry = device, 0, 0, 0, 0
 
-    def fill(self, out, rate_hz, dry=False):
+    def fill(self, out, rate_hz, dry=False, rests=False):
         assert rate_hz == RATE
         out[:] = np.arange(self.count, self.count + len(out)) / 10000
         self.count += len(out)
@@ -117,6 +121,8 @@ def test_a_microphone_that_is_lost_leaves_the_instrument_alone_and_is_waited_for
     drain(source)
     audio.stream.unplug()
     assert len(source.read(0.0)) == 0 and counter.alone == 1 and not source.sounds
+    assert source.trouble.startswith("the audio input 'mic, ALSA', or the audio output 'speaker, ALSA' with it, was lost: the system")
+    assert not source.learn_anew(), "nothing is taken out any more"
     source._note_return()
     source._stream.callback(np.ones((50, 1), np.float32), 50, None, None)
     heard, beside = drain(source)
@@ -125,16 +131,96 @@ def test_a_microphone_that_is_lost_leaves_the_instrument_alone_and_is_waited_for
     devices.await_closing()
 
 
-def test_a_stream_for_both_that_loses_sound_is_opened_anew_apart(monkeypatch):
-    source, audio, counter = opened()
-    class Fault:
-        rate_hz, measured_hz = None, 6000.0
-    monkeypatch.setattr(source._meter, "fault", lambda: Fault)
+def loses_sound(source, monkeypatch) -> None:
+    """From now on, without a word."""
+    monkeypatch.setattr(source._meter, "fault", lambda: SimpleNamespace(rate_hz=None, measured_hz=6000.0))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_stream_that_loses_sound_is_opened_anew_apart(together, monkeypatch):
+    source, audio, counter = opened(together=together)
+    loses_sound(source, monkeypatch)
+    audio.together = True
     source.read(0.0)
     opened_anew = audio.stream.settings
-    assert not source.sounds and counter.alone == 1 and opened_anew["channels"] == 1 and opened_anew["latency"] == "high"
+    assert not source.sounds and counter.alone == together and opened_anew["channels"] == 1 and opened_anew["latency"] == "high"
     audio.stream.play(np.ones((64, 1)))
     assert drain(source)[0].tolist() == [1.0] * 64
+    source.close()
+
+
+def test_an_input_that_cannot_be_opened_anew_is_lost_and_its_instrument_plays_on(monkeypatch):
+    fake, counter = FakeAudio([MIC, SPEAKER]), Counter()
+    source = SoundingMicrophone(counter, backend=fake)
+    source.open()
+    loses_sound(source, monkeypatch)
+    fake.failure = PortAudioError("busy", -9985)
+    with pytest.raises(DeviceLost, match=r"the audio input 'mic, ALSA' was lost: it lost sound and could not be opened anew \(.*busy"):
+        for _ in range(2):
+            source.read(0.0)
+    assert counter.alone == 1
+    source.close()
+
+
+def breathes(audio, seconds: float = BREATH_S) -> bool:
+    """Whether noise is played from now on."""
+    played = audio.stream.turn(np.zeros((round(seconds * RATE), 1), np.float32))[:, 0]
+    return float(np.std(np.diff(played))) > 0.01
+
+
+def test_the_breath_is_played_at_the_start_and_whenever_the_way_is_to_be_learnt_anew():
+    source, audio, counter = opened()
+    rested: list[bool] = []
+
+    def fill(out, rate_hz, dry=False, rests=False):
+        out[:] = 0.0
+        rested.append(rests)
+
+    counter.fill = fill
+    assert not breathes(audio)
+    for begin in (source.start_clock, source.learn_anew):
+        begin()
+        assert breathes(audio) and rested[-1], "what is sung meanwhile would be learnt for its echo"
+        assert not breathes(audio) and not rested[-1]
+    source.close()
+
+
+def test_after_another_rate_the_breath_is_as_long_as_before(monkeypatch):
+    source, audio, counter = opened()
+    counter.fill = lambda out, rate_hz, dry=False, rests=False: out.fill(0.0)
+    monkeypatch.setattr(source._meter, "fault", lambda: SimpleNamespace(rate_hz=2 * RATE, measured_hz=2.0 * RATE))
+    source.follow_rate()
+    assert source.learn_anew() and breathes(audio) and breathes(audio) and not breathes(audio)
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("moved", "dropped", "breaks"),
+    [(0, True, 0), (MOVED_SAMPLES - 2, True, 0), (MOVED_SAMPLES + 2, True, 1), (-MOVED_SAMPLES - 2, True, 1), (500, False, 0)],
+)
+def test_a_way_that_dropped_samples_moved_is_a_break(moved, dropped, breaks):
+    source, audio, _ = opened()
+    callback, out = audio.stream.settings["callback"], np.zeros((64, 2), np.float32)
+
+    def hear(seconds: float, way_samples: int, dropped: bool = False) -> None:
+        for at in range(0, round(seconds * RATE), 64):
+            held_up = at % 320  # of which the least counts
+            times = SimpleNamespace(inputBufferAdcTime=7.0, outputBufferDacTime=7.0 + (way_samples + held_up) / RATE)
+            status = SimpleNamespace(input_overflow=True, output_underflow=False) if dropped and at < 256 else None
+            callback(np.zeros((64, 1), np.float32), out, 64, times, status)
+
+    hear(3.0, 800)
+    assert source.breaks == 0
+    hear(SETTLED_S / 2, 800 + moved, dropped)
+    assert source.breaks == 0
+    hear(3.0, 800 + moved)
+    assert source.breaks == breaks
+    source.close()
+
+
+def test_how_long_the_input_holds_a_sample_is_told_of_a_stream_for_both_too():
+    source, _, _ = opened()
+    assert source.input_latency_ms == pytest.approx(4.0)
     source.close()
 
 
@@ -152,7 +238,7 @@ def test_the_callback_makes_no_array():
     source, audio, _ = opened()
     frames, out, callback = np.zeros((256, 1), np.float32), np.zeros((256, 2), np.float32), audio.stream.settings["callback"]
     counter = source.known_by
-    counter.fill = lambda mono, rate, dry=False: mono.fill(0.1)
+    counter.fill = lambda mono, rate, dry=False, rests=False: mono.fill(0.1)
     for _ in range(3):
         callback(frames, out, 256, None, None)
     tracemalloc.start()
@@ -173,6 +259,29 @@ def test_the_callback_makes_no_array():
 
 
 # ---- with a song
+
+
+def test_a_song_whose_stream_no_longer_opens_for_both_ends_with_a_sentence(monkeypatch):
+    fake = FakeAudio([MIC, SPEAKER])
+    source = BackedMicrophone(Backing(SONG, RATE), backend=fake)
+    source.instrument = Counter()
+    source.open()
+    loses_sound(source, monkeypatch)
+    fake.together = False
+    with pytest.raises(DeviceLost, match="no longer opens together with the audio output 'speaker, ALSA'; the song is over: end"):
+        source.read(0.0)
+    source.close()
+
+
+def test_a_song_with_an_output_of_its_own_is_played_once_after_that_is_opened_anew(monkeypatch):
+    fake = FakeAudio([MIC, SPEAKER], together=False)
+    source = BackedMicrophone(Backing(SONG, RATE), backend=fake)
+    source.open()
+    first = fake.speaker
+    loses_sound(source, monkeypatch)
+    source.read(0.0)
+    assert first.closed and not fake.speaker.closed and fake.speaker is not first
+    source.close()
 
 
 SONG = np.arange(1, 801, dtype=np.float32) / 1000  # what exceeds full scale is clipped

@@ -88,6 +88,7 @@ class JackClient:
         self.lost = ""  # what went and is not waited for
         self.returns = 0  # of the server, or of a MIDI input that is played on
         self.break_at: int | None = None  # the sample with which sound began anew
+        self.links = 0  # how often what is heard or played on came back to a server that was there
         self._holders: set[str] = set()
         self._guardian: JackGuardian | None = None
         self._played_on: set[str] = set()  # MIDI inputs, as they were found
@@ -299,7 +300,7 @@ class JackClient:
     def _connect_anew(self) -> None:
         if (client := self._client) is not None:
             with suppress(self._library.module.JackError):
-                self._connect(client)
+                self.links += self._connect(client)
 
     def _lose(self, what: str) -> None:
         """It is not waited for: who reads is told, and where the server went who sends."""
@@ -341,8 +342,8 @@ class JackClient:
             return None
         return client
 
-    def _connect(self, client: Client) -> None:
-        """Whatever is wanted, is there, and is not connected yet."""
+    def _connect(self, client: Client) -> bool:
+        """Whatever is wanted, is there, and is not connected yet; whether anything that is heard or played on has come back."""
         incoming = [*zip(self._sources, self._inputs), *((name, self._reference) for name in self._references if self._reference)]
         wanted = [*dict.fromkeys([*self._sources, *self._references]), *self._speakers]
         there = {name for kind in ("is_output", "is_input") for name in _names(client, **{kind: True})} if wanted else set[str]()
@@ -354,9 +355,10 @@ class JackClient:
         for speaker in self._speakers:
             if self._playing is not None and speaker in there and not self._playing.is_connected_to(speaker):
                 client.connect(self._playing, speaker)
-        self._tell_back(wanted, there)
+        is_back = self._tell_back(wanted, there)
         if self._output is not None and self._wanted_sinks:
             self._connect_sinks(client, self._output)
+        return is_back
 
     def _connect_sinks(self, client: Client, output: Port) -> None:
         ports = self._midi_inputs(client)
@@ -381,11 +383,14 @@ class JackClient:
             what = f"{' and '.join(gone)} left the JACK graph"
             self._tell(f"{what}; the music goes on once it is back") if awaited else self._lose(what)
 
-    def _tell_back(self, names: Sequence[str], there: Collection[str]) -> None:
+    def _tell_back(self, names: Sequence[str], there: Collection[str]) -> bool:
+        """Whether any of them is back."""
         back = [name for name in names if name not in self._known and name in there]
         self._known.update(back)
-        if back and self._holders:  # else it is the first time
+        is_back = bool(back and self._holders)  # else it is the first time
+        if is_back:
             self._tell(f"{' and '.join(back)} is back in the JACK graph")
+        return is_back
 
     # ---- what the source and the port ask ------------------------------------------------------
 

@@ -60,9 +60,10 @@ FAR_S = 10  # an event so far ahead, or a clock that leapt so far, is of another
     CYCLE_FRAME, PERIOD, CYCLES, LAST_SOUND, OFFSETS_WRITTEN, LATE_EVENTS, MOST_LATE, CLOSED,
     EVENTS_READ,
     # written by the other thread
-    READ, EVENTS_WRITTEN, SONG_AT, INSTRUMENT,  # the address of its words, see realtime.instrument; 0: it is silent
+    READ, EVENTS_WRITTEN, SONG_AT,
+    INSTRUMENT, RESTS_UNTIL,  # the address of its words, see realtime.instrument, 0: it is silent; a sample
     PORTS,  # MOST_PORTS addresses
-) = range(49)
+) = range(50)
 FIELDS = PORTS + MOST_PORTS
 NEVER = 1 << 62  # where a song lies that does not play
 
@@ -205,7 +206,7 @@ def _take_beside(state: np.ndarray, here: Word, frames: Any, written: Word, take
     sound, size = carray(_pointer(_get_buffer(state[GET_BUFFER], port, frames)), (frames,), np.float32), state[RING_SIZE]
     if state[PLAYING_PORT] != 0:
         _play_song(state, sound, frames, written - _load(here, SONG_AT))
-        _add_instrument(state, sound, frames, _load(here, INSTRUMENT))
+        _add_instrument(state, sound, frames, _load(here, INSTRUMENT), written < _load(here, RESTS_UNTIL))
     beside, at = carray(_pointer(state[BESIDE]), (size,), np.float32), written % size
     for i in range(taken):
         beside[at] = sound[i]
@@ -227,18 +228,18 @@ def _play_song(state: np.ndarray, out: np.ndarray, frames: Word, begin: Word) ->
 
 
 @_part
-def _add_instrument(state: np.ndarray, out: np.ndarray, frames: Word, words: Word) -> None:
+def _add_instrument(state: np.ndarray, out: np.ndarray, frames: Word, words: Word, rests: bool) -> None:
     """To what is played, nothing of which exceeds full scale then."""
     if words == 0:
         return
     at = carray(_pointer(words), (NEWEST,), np.int64)
-    rows, of = carray(_pointer(at[ROWS_AT]), (ROWS, TARGET), np.float64), carray(_pointer(at[SOUND_AT]), (TIMBRE,), np.float64)
+    rows, of = carray(_pointer(at[ROWS_AT]), (ROWS + 1, TARGET), np.float64), carray(_pointer(at[SOUND_AT]), (TIMBRE,), np.float64)
     kept = carray(_pointer(at[STATE_AT]), (STATE,), np.float64)
     piece = carray(_pointer(state[PIECE]), (PIECE_SAMPLES,), np.float32)
     newest = _load(words, NEWEST)
     for start in range(0, frames, PIECE_SAMPLES):
         count = min(PIECE_SAMPLES, frames - start)
-        sound(newest, rows, kept, of, float(state[RATE]), piece[:count])
+        sound(newest, rests, rows, kept, of, float(state[RATE]), piece[:count])
         for i in range(count):
             out[start + i] = min(np.float32(1.0), max(np.float32(-1.0), out[start + i] + piece[i]))
 
@@ -532,8 +533,10 @@ class Exchange:
         self._song = np.ascontiguousarray(samples, np.float32)
         self.state[SONG], self.state[SONG_SIZE], self.state[SONG_LOOPS] = self._song.ctypes.data, len(self._song), loops
 
-    def play_song(self, at: int | None) -> None:
-        """Its first sample is played beside the sample of the ring of that index; None: it is not played."""
+    def play_song(self, at: int | None, alone: int = 0) -> None:
+        """Its first sample is played beside the sample of the ring of that index; None: it is not played. ``alone``: the instrument rests
+        until so many samples later."""
+        _stored(self.state, RESTS_UNTIL, at + alone if at is not None and alone else 0)
         _stored(self.state, SONG_AT, NEVER if at is None else at)
 
     def have_instrument(self, instrument: Instrument | None) -> None:
@@ -550,6 +553,7 @@ class Exchange:
         ratio = rate_hz / self[RATE]
         if self[SONG_AT] != NEVER:
             self.state[SONG_AT] = round(self[SONG_AT] * ratio)
+        self.state[RESTS_UNTIL] = round(self[RESTS_UNTIL] * ratio)
         now = round(self[WRITTEN] * ratio)
         self.state[WRITTEN] = self.state[READ] = now
         self.state[LAST_SOUND] = round(self[LAST_SOUND] * ratio)

@@ -1,6 +1,6 @@
 """Sound from the JACK graph, its samples counted in JACK's frames, and beside it what is known of the band.
 
-An instrument that is played without a song begins with a breath (see sources/sounding.py).
+An instrument that is played without a song begins with a breath, and rests meanwhile (see sources/sounding.py).
 
 A song that is played begins START_S after it was asked to, or after its delay. What was heard before the first sample that can
 hold the song's first, by JACK's account of the latencies, is dropped: the stream's time is the song's.
@@ -16,7 +16,7 @@ import numpy as np
 from rt_melody.realtime.jack.process import PERIOD, Exchange
 from rt_melody.realtime.sources.backed import TAIL_S, Backing
 from rt_melody.realtime.sources.base import AudioSource, DeviceLost, RateChanged
-from rt_melody.realtime.sources.player import breath
+from rt_melody.realtime.sources.player import LEARNT_S, breath
 from rt_melody.realtime.sources.rate_meter import RateMeter
 from rt_melody.realtime.sources.sounding import Aloud
 from rt_melody.realtime.sources.wakeup import WakeupPipe
@@ -34,6 +34,7 @@ class SoundClient(Protocol):
     away: bool
     lost: str
     break_at: int | None
+    links: int
 
     @property
     def joined(self) -> bool: ...
@@ -230,14 +231,26 @@ class JackSource(AudioSource):
     def start_clock(self) -> None:
         """As AudioSource; the song begins, or its count-in, from the beginning where it was begun before."""
         self._clock_starts = self._stream_starts = True
-        at = self._exchange.arrived().written + round(START_S * self.sample_rate)
         if (song := self.backing) is None:
-            self._exchange.play_song(at if self.sounds else None)
+            self._exchange.play_song(None)
+            self.learn_anew()
             return
-        at += round(song.delay_s * self.sample_rate)
+        at = self._soon + round(song.delay_s * self.sample_rate)
         self._gate = at + self._client.round_trip_samples()
         self._ends = None if song.loops else self._gate + self._song_samples + round(TAIL_S * self.sample_rate)
         self._exchange.play_song(at)
+
+    def learn_anew(self) -> bool:
+        """As AudioSource, for a server that is there."""
+        if not self._open or self._client.away or self.backing is not None or not self.sounds:
+            return False
+        self._exchange.play_song(self._soon, round(LEARNT_S * self.sample_rate))
+        return True
+
+    @property
+    def _soon(self) -> int:
+        """The sample that will come START_S after what has come."""
+        return self._exchange.arrived().written + round(START_S * self.sample_rate)
 
     # ---- what is known -------------------------------------------------------------------------
 
@@ -255,11 +268,12 @@ class JackSource(AudioSource):
 
     @property
     def reference(self) -> np.ndarray | None:
-        return None if self._beside is None or not self._open else self._beside[: self._given]
+        return self._beside[: self._given] if self._open and self._beside is not None and self.brings_reference else None
 
     @property
     def brings_reference(self) -> bool:
-        return self._client.knows_band
+        """Whether the band comes in, or anything is played: a port by which nothing is tells of none."""
+        return self._client.knows_band and (self._client.plays is None or self.backing is not None or self.sounds)
 
     @property
     def sounds(self) -> bool:
@@ -287,7 +301,8 @@ class JackSource(AudioSource):
 
     @property
     def breaks(self) -> int:
-        return self._breaks if self._open else 0
+        """As AudioSource; what leads from what is played to what is heard may have become another where one of them came back."""
+        return self._breaks + self._client.links * self.sounds if self._open else 0
 
     @property
     def origin_s(self) -> float | None:

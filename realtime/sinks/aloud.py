@@ -8,6 +8,8 @@ Conventions
 * A note sounds with the next block that the device asks for: at the bound, one block and what the device holds.
 * Where the microphone's stream can play it (``sources.sounding``, JACK), that does, and what it played is taken out of what the
   microphone hears. Else it goes out by an output of its own, ``play_alone``, and the singer is asked to wear headphones.
+* A thread that ``left_alone`` starts opens that output for the turn that it was started in: ``play_alone``, ``let_go`` and ``close`` begin
+  another, and of what comes of it afterwards nothing stays open and nothing is told.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from rt_melody.realtime.instrument import Instrument
 from rt_melody.realtime.settings import Settings
 from rt_melody.realtime.sinks.note_sink import NoteSink
 from rt_melody.realtime.sinks.said_aloud import said_of_own
-from rt_melody.realtime.sources.devices import AudioInput, await_closing, close_stream, find_output, load_backend
+from rt_melody.realtime.sources.devices import REOPEN_S, AudioInput, await_closing, close_stream, find_output, load_backend
 from rt_melody.realtime.types import Brightness, Loudness, NoteOff, NoteOn, PitchBend, midi_to_hz
 
 LOUDEST_DB = -8.0  # a level that sounds at full gain, and ...
@@ -55,6 +57,7 @@ class ListenSink(NoteSink):
         self.underflows = 0
         self.output: AudioInput | None = None  # its own
         self._stream: Any = None
+        self._turn, self._opening = 0, threading.Lock()  # which is held while an output is opened
         if alone:
             self.play_alone()
 
@@ -62,6 +65,12 @@ class ListenSink(NoteSink):
 
     def play_alone(self) -> AudioInput:
         """Sound by an output of its own from now on: which. Raises DeviceError."""
+        self._turn += 1
+        with self._opening:
+            return self._own(self._turn)
+
+    def _own(self, turn: int) -> AudioInput:
+        """Its own output, which is opened unless it is there; left again where another turn has begun meanwhile."""
         if self.output is not None:
             return self.output
         with without_stderr():  # to which ALSA and JACK write what they tried
@@ -69,8 +78,11 @@ class ListenSink(NoteSink):
             await_closing()
             output = find_output(self.device, backend)
             self._rate_hz = float(output.default_rate_hz)
-            self._stream = self._open(backend, output)
-        self.output = output
+            stream = self._open(backend, output)
+        if turn == self._turn:
+            self._stream, self.output = stream, output
+        else:
+            close_stream(stream, backend)
         return output
 
     def _open(self, backend: Any, output: AudioInput) -> Any:
@@ -86,7 +98,10 @@ class ListenSink(NoteSink):
         return stream
 
     def let_go(self) -> None:
-        """Leave its own output, if it has one, to whoever plays it from now on."""
+        """Leave its own output, if it has one, to whoever plays it from now on; one that is being opened is waited for, not for ever."""
+        self._turn += 1
+        if self._opening.acquire(timeout=REOPEN_S):
+            self._opening.release()
         stream, self._stream, self.output = self._stream, None, None
         if stream is not None:
             self.ring_out()
@@ -94,21 +109,26 @@ class ListenSink(NoteSink):
 
     def left_alone(self) -> None:
         """The microphone's stream, which played it, does so no more: an output of its own is opened meanwhile. Never waits."""
-        threading.Thread(target=self._find_own_way, name="listen", daemon=True).start()
+        threading.Thread(target=self._find_own_way, args=(self._turn,), name="listen", daemon=True).start()
 
-    def _find_own_way(self) -> None:
-        try:
-            self._tell(said_of_own(self.play_alone().full_name))
-        except DeviceError as error:
-            self._tell(f"nothing more is heard of the melody, since {error}; what else goes out goes on")
+    def _find_own_way(self, turn: int) -> None:
+        with self._opening:
+            if turn != self._turn or self.closed:
+                return
+            try:
+                said = said_of_own(self._own(turn).full_name)
+            except DeviceError as error:
+                said = f"nothing more is heard of the melody, since {error}; what else goes out goes on"
+        if turn == self._turn:
+            self._tell(said)
 
     # ---- the device's thread --------------------------------------------------------------------
 
-    def fill(self, out: np.ndarray, rate_hz: float, dry: bool = False) -> None:
-        """The next samples into ``out`` [shape=(n,)]. ``dry``: the device had to wait for those before."""
+    def fill(self, out: np.ndarray, rate_hz: float, dry: bool = False, rests: bool = False) -> None:
+        """The next samples into ``out`` [shape=(n,)]. ``dry``: the device had to wait for those before; ``rests``: no note sounds now."""
         if dry and self.instrument.sounds:  # else nobody can hear it, such as while the program loads
             self.underflows += 1
-        self.instrument.fill(out, rate_hz)
+        self.instrument.fill(out, rate_hz, rests)
 
     def _callback(self, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         """Fill ``out`` [shape=(n_frames, n_channels)], which belongs to PortAudio, and leave."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+BREATH = "a breath of noise is played, by which the room is learnt: sing after it"
+
 
 def heard_through(output: str) -> str:
     """Where the instrument is heard."""

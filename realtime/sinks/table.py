@@ -4,7 +4,8 @@ Conventions
 -----------
 * A module has ``from_settings(request)``, which gives the sinks that the settings ask for, often none. It is imported when
   the command runs, so that asking for help needs no libraries.
-* Live outputs last over all inputs; file outputs are made anew for each.
+* Live outputs last over all inputs; file outputs are made anew for each. The instrument of ``--listen`` is a live one that is exchanged by
+  itself.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from rt_melody.realtime.sinks.midi_port import MidiPort
 LIVE = (
     "rt_melody.realtime.sinks.osc",
     "rt_melody.realtime.sinks.midi",
-    "rt_melody.realtime.sinks.listen",
     "rt_melody.realtime.sinks.terminal",
 )
+ALOUD = ("rt_melody.realtime.sinks.listen",)
 FILES = (
     "rt_melody.realtime.sinks.csv_file",
     "rt_melody.realtime.sinks.midi_file",

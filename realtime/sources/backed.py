@@ -23,7 +23,7 @@ import numpy as np
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.devices import AudioInput, close_stream, find_output
-from rt_melody.realtime.sources.microphone import SILENT_DEVICE_S, DeviceLost, plausible_ms
+from rt_melody.realtime.sources.microphone import SILENT_DEVICE_S, DeviceLost
 from rt_melody.realtime.sources.player import Player
 from rt_melody.realtime.sources.sounding import MOST_CHANNELS, DuplexMicrophone
 
@@ -85,6 +85,7 @@ class BackedMicrophone(DuplexMicrophone[Backing]):
         self._begun, self._underflows, self._starts_at = False, 0, 0
 
     def _start(self, backend: Any, info: AudioInput, rate: int) -> None:
+        self._close_speaker()  # of a device that is opened anew
         self.output = output = find_output(self.backing.device, backend, info)
         self._out_channels, self._gate_open, self._speaker_finished = min(MOST_CHANNELS, output.channels), False, False
         shared, self._shares = self._shares, output.host_api == info.host_api and self._share_by(output, backend)
@@ -93,7 +94,10 @@ class BackedMicrophone(DuplexMicrophone[Backing]):
             return
         self._shares = False
         if shared:  # what is taken out is what was played together
-            raise ValueError("input and output no longer open together")
+            raise DeviceLost(
+                f"the audio input {info.full_name!r} lost sound, and no longer opens together with the audio output {output.full_name!r}; "
+                "the song is over: end other programs, then run rt-melody again"
+            )
         self._start_apart(backend, info, output, rate)
 
     def _ready_together(self, rate: int) -> None:
@@ -136,8 +140,11 @@ class BackedMicrophone(DuplexMicrophone[Backing]):
         self._first_position = round(self._gate * rate / self.sample_rate) if at else -round(backing.delay_s * rate)
 
     def _stop_stream(self) -> None:
-        speaker, self._speaker = self._speaker, None
         super()._stop_stream()
+        self._close_speaker()
+
+    def _close_speaker(self) -> None:
+        speaker, self._speaker = self._speaker, None
         if speaker is not None:
             close_stream(speaker, self._backend)
 
@@ -215,6 +222,10 @@ class BackedMicrophone(DuplexMicrophone[Backing]):
             )
 
     @property
+    def _output_together(self) -> AudioInput | None:
+        return self.output if self.one_clock else None
+
+    @property
     def reference_lead_s(self) -> float:
         """How far ahead of the stream the song is handed to the canceller, so that it never comes too late."""
         return self.lead_s + (0.0 if self.one_clock else ASTRAY_S)
@@ -225,12 +236,6 @@ class BackedMicrophone(DuplexMicrophone[Backing]):
         if not self._ring or not self._underflows:
             return None
         return f"the output ran dry {self._underflows} time{'s' * (self._underflows > 1)}, so that the song had gaps; end other programs"
-
-    @property
-    def input_latency_ms(self) -> float | None:
-        """As MicrophoneSource."""
-        latency: Any = self._stream.latency if self._stream is not None else 0.0
-        return plausible_ms(latency if isinstance(latency, float) else latency[0])
 
 
 def output_failure(error: Exception, output: AudioInput) -> str:

@@ -126,6 +126,11 @@ class AudioSource:
         """Drop the backlog; the number of samples dropped."""
         return 0
 
+    def learn_anew(self) -> bool:
+        """What was learnt of the way from what it plays to what it hears is forgotten: play what that is learnt by, where that is a
+        breath (see sources/player.py). Whether one is played."""
+        return False
+
     def start_clock(self) -> None:
         """Take the next block for the one from which the time of all is reckoned: what was lost before is of no account."""
 

@@ -299,7 +299,12 @@ class MicrophoneSource(AudioSource):
             if self._reconnect:
                 self._await_return()
                 return
-            raise DeviceLost(self._said_of_end(f"{self._opened_input().full_name!r} was lost: {self._loss}"))
+            raise DeviceLost(self._said_of_end(f"{self._lost_name} was lost: {self._loss}"))
+
+    @property
+    def _lost_name(self) -> str:
+        """What was lost, as far as is known."""
+        return repr(self._opened_input().full_name)
 
     def _said_of_end(self, lost: str) -> str:
         """The sentence for an input that was lost for good: which, and why."""
@@ -313,7 +318,7 @@ class MicrophoneSource(AudioSource):
     def _await_return(self) -> None:
         """Let go of the device, and have a process of its own look for it, which will hear it."""
         name, stream = self._opened_input().full_name, self._stream
-        self._away = self._said_of_absence(f"{name!r} was lost: {self._loss}")
+        self._away = self._said_of_absence(f"{self._lost_name} was lost: {self._loss}")
         self._breaks += 1
         self._let_go(stream)
         self._loss, self._finished, self._latency = "", False, "high"

@@ -4,11 +4,13 @@ What is played is ``--listen``'s instrument, alone or with a song. Where the two
 plays on by an output of its own, and nothing of it is known here.
 
 An instrument that plays what is sung is so like the voice that no filter could learn by it alone what is heard of it. So without a song a
-breath is played at the beginning, by which it is learnt (see sources/player.py).
+breath is played at the beginning, by which it is learnt while the instrument rests (see sources/player.py), and again where the way has
+become another: after a break, and where a device that dropped samples let what is played and what is heard slip against each other.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,8 +20,8 @@ from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.ring import RingBuffer
 from rt_melody.realtime.sources.beside import Known, WithReference
 from rt_melody.realtime.sources.devices import AudioInput, find_output
-from rt_melody.realtime.sources.microphone import MIX_SAMPLES, READ_S, RING_S
-from rt_melody.realtime.sources.player import Player, breath
+from rt_melody.realtime.sources.microphone import LEFT_GRAPH, MIX_SAMPLES, READ_S, RING_S, plausible_ms
+from rt_melody.realtime.sources.player import LEARNT_S, Player, breath
 from rt_melody.realtime.sources.referenced import PairedRing
 
 if TYPE_CHECKING:  # and with it a kernel
@@ -27,6 +29,8 @@ if TYPE_CHECKING:  # and with it a kernel
 
 MOST_CHANNELS = 2  # of an output
 LONGEST_BLOCK_S = 1.0
+MOVED_SAMPLES = 64  # by which the way from output to input has become another: what was learnt of it no longer holds
+SETTLED_S = 0.5  # of blocks without a report of dropped samples, over which the way is measured
 
 
 class Aloud(Protocol):
@@ -35,8 +39,8 @@ class Aloud(Protocol):
     device: str | int | None  # the output that is asked for
     instrument: Instrument
 
-    def fill(self, out: np.ndarray, rate_hz: float, dry: bool = False) -> None:
-        """The next samples [shape=(n,)]; ``dry``: the device had to wait for those before."""
+    def fill(self, out: np.ndarray, rate_hz: float, dry: bool = False, rests: bool = False) -> None:
+        """The next samples [shape=(n,)]; ``dry``: the device had to wait for those before; ``rests``: no note sounds now."""
 
     def ring_out(self) -> None:
         """Wait a moment for the last note to end."""
@@ -91,9 +95,10 @@ class DuplexMicrophone(WithReference[Known]):
             return False
 
     def _start_together(self, backend: Any, info: AudioInput, output: AudioInput, rate: int) -> bool:
-        """Whether one stream could be had for both; it runs then."""
+        """Whether one stream could be had for both; it runs then. Else ``_stream`` is what it was."""
+        stream, before = None, self._stream
         try:
-            self._stream = backend.Stream(
+            self._stream = stream = backend.Stream(
                 device=(info.index, output.index),
                 samplerate=rate,
                 channels=(self._channels, min(MOST_CHANNELS, output.channels)),
@@ -106,9 +111,9 @@ class DuplexMicrophone(WithReference[Known]):
             self._ready_together(rate)
             self._stream.start()
         except (backend.PortAudioError, ValueError):  # not together: each by itself, which says what is wrong
-            if self._stream is not None:
-                self._stream.close()
-            self._stream, self._finished = None, False
+            if stream is not None:
+                stream.close()
+            self._stream, self._finished = before, False
             return False
         self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
         return True
@@ -121,7 +126,7 @@ class DuplexMicrophone(WithReference[Known]):
     def _duplex_callback(self, frames: np.ndarray, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         raise NotImplementedError
 
-    def _add_instrument(self, out: np.ndarray, status: Any) -> None:
+    def _add_instrument(self, out: np.ndarray, status: Any, rests: bool = False) -> None:
         """To what ``out`` [shape=(n, n_channels)] holds, the same on each channel; what is played then is kept for ``_write``."""
         if not self._shares or self.instrument is None:
             return
@@ -129,7 +134,7 @@ class DuplexMicrophone(WithReference[Known]):
         for start in range(0, len(out), MIX_SAMPLES):
             piece = out[start : start + MIX_SAMPLES]
             played = self._played[start : start + len(piece)]
-            self.instrument.fill(played, self.sample_rate, dry and start == 0)
+            self.instrument.fill(played, self.sample_rate, dry and start == 0, rests)
             played += piece[:, 0]
             np.clip(played, -1.0, 1.0, out=played)
             for channel in range(out.shape[1]):
@@ -157,6 +162,23 @@ class DuplexMicrophone(WithReference[Known]):
         if self.instrument is not None:
             self._pairs.beside = np.zeros_like(self._block)
 
+    @property
+    def _output_together(self) -> AudioInput | None:
+        """That of our stream."""
+        return self.output
+
+    @property
+    def _lost_name(self) -> str:
+        """Of a stream for both nobody says which of them it was, but that a client of JACK's graph left it."""
+        name, output = super()._lost_name, self._output_together
+        return name if output is None or self._loss == LEFT_GRAPH else f"{name}, or the audio output {output.full_name!r} with it,"
+
+    @property
+    def input_latency_ms(self) -> float | None:
+        """As MicrophoneSource."""
+        latency: Any = self._stream.latency if self._stream is not None else 0.0
+        return plausible_ms(latency if isinstance(latency, float) else latency[0])
+
     def _heard_beside(self) -> np.ndarray | None:
         return self._pairs.beside if self._shares else None
 
@@ -173,16 +195,30 @@ class SoundingMicrophone(DuplexMicrophone[Aloud]):
 
     def _prepare(self, rate: int) -> None:
         super()._prepare(rate)
-        self._player = Player(breath(rate), loops=False)
+        self._player, self._way = Player(breath(rate), loops=False), WayWatch(rate)
 
     def start_clock(self) -> None:
         """As MicrophoneSource; the breath is played."""
         super().start_clock()
-        self._player = Player(self._player.samples, loops=False, position=0)
+        self.learn_anew()
+
+    def learn_anew(self) -> bool:
+        """As AudioSource."""
+        if self._shares:
+            self._player = Player(self._player.samples, loops=False, position=0)
+        return self._shares
+
+    def follow_rate(self) -> None:
+        super().follow_rate()
+        self._player, self._way = Player(breath(self.sample_rate), loops=False), WayWatch(self.sample_rate)
 
     def _duplex_callback(self, frames: np.ndarray, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
-        self._player.fill(out)
-        self._add_instrument(out, status)
+        if time_info is not None:
+            way_s = time_info.outputBufferDacTime - time_info.inputBufferAdcTime
+            self._breaks += self._way.has_moved(way_s, n_frames, bool(status))
+        player = self._player
+        player.fill(out)
+        self._add_instrument(out, status, player.position is not None and player.position < LEARNT_S * self.sample_rate)
         self._callback(frames, n_frames, time_info, status)
 
     def _start(self, backend: Any, info: AudioInput, rate: int) -> None:
@@ -191,9 +227,12 @@ class SoundingMicrophone(DuplexMicrophone[Aloud]):
             self.output = output
             self._shares = True  # before the first block
             self._shares = self._start_together(backend, info, output, rate)
-        if not self._shares:
-            self.output = None
+        if self._shares:
+            return
+        self.output = None
+        try:
             super()._start(backend, info, rate)
+        finally:
             if shared:
                 self.known_by.left_alone()
 
@@ -206,8 +245,8 @@ class SoundingMicrophone(DuplexMicrophone[Aloud]):
         return output if output.host_api == info.host_api else None
 
     def _mend_loss(self) -> None:
-        """Where sound is lost on the way the two are opened anew, apart."""
-        self._split = self._shares
+        """Where sound is lost on the way what is opened anew is opened apart."""
+        self._split = True
         super()._mend_loss()
         self._split = False
 
@@ -215,5 +254,31 @@ class SoundingMicrophone(DuplexMicrophone[Aloud]):
         """The input is heard by another process once it is back: the instrument plays on without it."""
         shared, self._shares = self._shares, False
         super()._await_return()
+        self.output = None
         if shared:
             self.known_by.left_alone()
+
+
+class WayWatch:
+    """Whether a device that dropped samples moved what is played against what is heard, by its own account of the two times.
+
+    One that says nothing of them has moved nothing. ``rate_hz``: of the stream. Of the device's thread.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._usual_s: float | None = None  # from output to input, as it was measured last
+        self._least_s, self._left = math.inf, round(SETTLED_S * rate_hz)  # of the measurement under way: so far, and samples to come
+
+    def has_moved(self, way_s: float, n_frames: int, dropped: bool) -> bool:
+        """After a block of ``n_frames`` samples that are heard ``way_s`` before what is played with them; ``dropped``: the device says
+        that it lacked or lost some."""
+        if dropped:
+            self._least_s, self._left = math.inf, round(SETTLED_S * self._rate_hz)
+        if self._left <= 0:
+            return False
+        self._least_s, self._left = min(self._least_s, way_s), self._left - n_frames
+        if self._left > 0:
+            return False
+        before_s, self._usual_s = self._usual_s, self._least_s
+        return before_s is not None and abs(self._usual_s - before_s) * self._rate_hz >= MOVED_SAMPLES

@@ -62,35 +62,70 @@ def test_what_is_sung_is_heard_from_the_instrument_in_tune_and_in_time(jack_serv
     assert np.abs(sound).max() < 1.0
 
 
-@pytest.mark.parametrize("jack", ([], ["--jack"]), ids=("PortAudio", "--jack"))
-def test_without_headphones_the_singer_is_heard_and_not_the_instrument(jack, jack_server, run_melody, children, tmp_path):
-    """The instrument comes back as loud as its loudspeaker plays it, and would sustain its own last note for ever."""
-    phrase, rng, count = demo_phrase(SAMPLE_RATE), np.random.default_rng(3), round(0.2 * SAMPLE_RATE)
+def room(env, children, tmp_path, voice: np.ndarray, seed: int = 3, late_samples: int = 200) -> Talker:
+    """A loudspeaker, walls and a singer, who begins BEGINS_S after the first sound that is played."""
+    rng, count = np.random.default_rng(seed), round(0.2 * SAMPLE_RATE)
     walls = rng.standard_normal(count) * 10.0 ** (-3.0 * np.linspace(0, 1, count))
     walls[0] = 3.0 * np.abs(walls).max()
-    np.save(tmp_path / "room.npy", np.concatenate([np.zeros(200), walls / np.sqrt(np.sum(walls**2))]))
+    np.save(tmp_path / "room.npy", np.concatenate([np.zeros(late_samples), walls / np.sqrt(np.sum(walls**2))]))
     begins, after = np.zeros(round(BEGINS_S * SAMPLE_RATE)), np.zeros(round(AFTER_S * SAMPLE_RATE))
-    np.save(tmp_path / "voice.npy", np.concatenate([begins, phrase.samples, after]).astype(np.float32))
-    paths = [str(tmp_path / "voice.npy"), str(tmp_path / "room.npy")]
-    room = Talker([sys.executable, str(HERE / "jack_room.py"), "room", *paths], jack_server.env)
-    children.append(room)
-    room.expect("ready", 20)
-    options = ("--device", "room", "--listen", "strings", "--listen-device", "room", "--csv", "sung.csv")
-    program = run_melody("--input", "mic", *jack, *options, env={**os.environ, **jack_server.env})
-    room.expect("singing", 120, program)  # with the breath
-    time.sleep(BEGINS_S + len(phrase.samples) / SAMPLE_RATE + AFTER_S)
-    program.signal()
-    assert program.wait() == 0 and "what the microphone hears of it is taken out" in program.stderr, program.stderr
-    rows = np.genfromtxt(tmp_path / "sung.csv", delimiter=",", names=True)
+    np.save(tmp_path / "voice.npy", np.concatenate([begins, voice, after]).astype(np.float32))
+    made = Talker([sys.executable, str(HERE / "jack_room.py"), "room", str(tmp_path / "voice.npy"), str(tmp_path / "room.npy")], env)
+    children.append(made)
+    made.expect("ready", 20)
+    return made
+
+
+def right_and_false(path, phrase, latest_s: float) -> tuple[float, float]:
+    """(of the sung frames those at the right pitch, of those after the song the share that is voiced), where it began at ``latest_s``."""
+    rows = np.genfromtxt(path, delimiter=",", names=True)
     voiced, hz = rows["voiced"] > 0, np.maximum(rows["f0_hz"], 1.0)
 
     def right(late_s: float) -> tuple[float, float]:
-        """(of the sung frames those at the right pitch, of those after the song the share that is voiced), if it began so late."""
         at = np.round((rows["time_s"] - late_s - BEGINS_S) * SAMPLE_RATE).astype(int)
         sung_hz = np.where((at >= 0) & (at < len(phrase.f0_hz)), phrase.f0_hz[np.clip(at, 0, len(phrase.f0_hz) - 1)], 0.0)
         good = voiced & (np.abs(1200 * np.log2(hz / np.maximum(sung_hz, 1.0))) < 50)
         return float(good[sung_hz > 0].mean()), float(voiced[at > len(phrase.f0_hz) + 0.2 * SAMPLE_RATE].mean())
 
-    share, false_share = max(right(late_s) for late_s in np.arange(0.0, 1.0, 0.01))
+    # it is heard to its end, and a second longer
+    return max(right(late_s) for late_s in np.arange(0.0, min(latest_s, rows["time_s"][-1] - BEGINS_S - phrase_s(phrase) - 1.0), 0.01))
+
+
+def phrase_s(phrase) -> float:
+    return len(phrase.samples) / SAMPLE_RATE
+
+
+@pytest.mark.parametrize("jack", ([], ["--jack"]), ids=("PortAudio", "--jack"))
+def test_without_headphones_the_singer_is_heard_and_not_the_instrument(jack, jack_server, run_melody, children, tmp_path):
+    """The instrument comes back as loud as its loudspeaker plays it, and would sustain its own last note for ever."""
+    phrase = demo_phrase(SAMPLE_RATE)
+    here = room(jack_server.env, children, tmp_path, phrase.samples)
+    options = ("--device", "room", "--listen", "strings", "--listen-device", "room", "--csv", "sung.csv")
+    program = run_melody("--input", "mic", *jack, *options, env={**os.environ, **jack_server.env})
+    here.expect("singing", 120, program)  # with the breath
+    time.sleep(BEGINS_S + phrase_s(phrase) + AFTER_S)
+    program.signal()
+    assert program.wait() == 0 and "what the microphone hears of it is taken out" in program.stderr, program.stderr
+    share, false_share = right_and_false(tmp_path / "sung.csv", phrase, 1.0)
     print(f"right {share:.3f} of the sung frames, {false_share:.3f} of those after the song voiced; {program.stderr[-200:]}")
+    assert share > 0.85 and false_share < 0.1
+
+
+def test_in_another_room_the_way_is_learnt_anew(jack_server, run_melody, children, tmp_path):
+    """Microphone and loudspeaker leave the graph and come back elsewhere."""
+    phrase = demo_phrase(SAMPLE_RATE)
+    here = room(jack_server.env, children, tmp_path, np.zeros(1))
+    options = ("--device", "room", "--listen", "strings", "--listen-device", "room", "--csv", "sung.csv")
+    program = run_melody("--input", "mic", "--jack", *options, env={**os.environ, **jack_server.env})
+    here.expect("singing", 120, program)
+    time.sleep(BEGINS_S)
+    here.close()
+    wait_until(lambda: "left the JACK graph" in program.stderr, 30, "that it misses the room")
+    there = room(jack_server.env, children, tmp_path, phrase.samples, seed=5, late_samples=1000)
+    there.expect("singing", 60, program)  # with another breath
+    time.sleep(BEGINS_S + phrase_s(phrase) + AFTER_S)
+    program.signal()
+    assert program.wait() == 0 and "is back in the JACK graph" in program.stderr, program.stderr
+    share, false_share = right_and_false(tmp_path / "sung.csv", phrase, np.inf)
+    print(f"right {share:.3f} of the sung frames, {false_share:.3f} of those after the song voiced; {program.stderr[-400:]}")
     assert share > 0.85 and false_share < 0.1

@@ -36,7 +36,7 @@ from rt_melody.realtime.sources.demo import TUNE
 
 pytestmark = pytest.mark.rig
 DEMO_NOTES = [note for _, note, _, _ in TUNE]
-SIZES = {"telephone": (320, 640), "laptop": (1440, 900), "wall": (2560, 1440)}
+SIZES = {"telephone": (320, 640), "laptop": (1440, 900), "wall": (2560, 1440), "wide": (3440, 1440)}
 TRICK = '<img src=x onerror="window.hit=1">'
 
 
@@ -282,6 +282,8 @@ def test_it_fits_a_telephone_and_a_wall_in_both_themes(stage, tmp_path):
                 "(e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1)).map((e) => e.outerHTML)"
             )
             assert cut == []
+            letters = stage.js("return parseFloat(getComputedStyle(document.documentElement).fontSize)")
+            assert letters <= max(18.0, 0.0128 * height) + 0.01, "as large as the height allows too"
     stage.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
