@@ -70,7 +70,7 @@ SILENT = 1e-10  # power of a sample below which nothing is learnt
 FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
 UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 3.0, 1.0, 0.3  # covariance over the first guess: at the start, of a path anew, of a blurred one
 CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
-UNLIKE, ALIKE = 0.25, 0.45  # likeness up to which nothing, from which all of the echo is taken out
+UNLIKE, ALIKE = 0.15, 0.35  # likeness up to which nothing, from which all of the echo is taken out
 CAREFUL, CAREFUL_TRUST_S = 100.0, 1.0  # over the singer's power, which is then thought so large; and the time constant of the trust
 GOOD, LOST, LOST_S = 0.45, 0.5, 0.3  # found usually where a path is known; of that, what is found where it is lost; for so long
 SAME_LOUDSPEAKER = 0.7  # of what is guessed of a new path, the part that has the colour of the last
@@ -780,7 +780,7 @@ class Canceller:
     def __init__(
         self,
         hop_samples: int = 160,
-        keep: float = 0.9999,
+        keep: float = 0.99995,
         smooth: float = 0.7,
         reverberation_s: float = 1.5,
         careful_after_s: float = np.inf,

@@ -74,7 +74,7 @@ def test_exchanging_the_parts_gives_the_inverse():
 # ---- the plain twin ----------------------------------------------------------------------------
 
 
-def twin(microphone, reference, hop, keep=0.9999, smooth=0.7, reverberation_s=1.5):
+def twin(microphone, reference, hop, keep=0.99995, smooth=0.7, reverberation_s=1.5):
     """The same filter in NumPy, float64, whole spectra, partitions and groups by their indices."""
     keep = keep ** (2.0 * hop / 160)
     energy = 10.0 ** (-6.0 * np.arange(c.PARTITIONS) * c.BLOCK / SECOND / reverberation_s)
