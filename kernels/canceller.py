@@ -62,6 +62,7 @@ WHOLE = "int64[::1]"
     JOINED,  # how often was learnt since the last gap
 ) = range(28)
 LEVELS = 28
+SURER = np.float32(2.0)  # than it may be is a filter that learnt from everything twice: power of its fault over what it thinks
 NEW_S = 8.0  # of sounding reference in which a path is learnt from everything twice
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
 FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of that of late, of that usually
@@ -622,7 +623,7 @@ def echo_share(unsure: np.ndarray, error: np.ndarray) -> float:
     By the bins in which all of the filter learns."""
     own, whole = np.float32(0.0), np.float32(1e-12)
     for k in range(LATE_BINS):
-        own += TOLD * unsure[k]
+        own += SURER * TOLD * unsure[k]
         whole += error[0, k] * error[0, k] + error[1, k] * error[1, k]
     return min(1.0, float(own / whole))
 
