@@ -103,7 +103,10 @@ if band then  -- Ardour plays the band to the side-chain later than the voice by
   end
 end
 bounce(session, "first")
-if not band then bounce(session, "second") end
+if not band then
+  step("second")  -- whoever listens has put the first away
+  bounce(session, "second")
+end
 assert(ARDOUR.LuaAPI.set_processor_param(plugin, transpose, 12), "no such parameter")
 session:save_state("")
 say("saved")

@@ -681,7 +681,7 @@ def test_in_ardour_a_take_is_played_bounces_are_complete_and_the_same_and_a_proj
     assert struck(heard.messages) == notes
     assert [message[1] for message in mido_notes(daw.session)] == notes
     bounces = []
-    for step, word in (("bounce", "bounced-first"), ("bounce", "bounced-second")):
+    for step, word in (("bounce", "bounced-first"), ("second", "bounced-second")):
         bounces.append(bounced(heard, daw, tmp_path / step, word))
     first, second = bounces
     assert struck(first) == notes and first == second
