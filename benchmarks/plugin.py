@@ -187,9 +187,15 @@ class Synth:
         self._process.kill()
         self._process.wait(ANSWERS_S)
 
+    def __enter__(self) -> Synth:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
 
 class LiveHost:
-    """The host at work, the synthesiser behind it, if any, and which notes they were told to sound."""
+    """The host at work, the synthesiser behind it, if any, and which notes they were told to sound. With it, its engine ends."""
 
     def __init__(self, host: Path, sound: Path, synth: Synth | None = None) -> None:
         self._synth = synth
@@ -217,8 +223,15 @@ class LiveHost:
         return [int(pid) for pid in listed.split()]
 
     def kill(self) -> None:
+        """Idempotent."""
         self.process.kill()
         self.process.wait(ANSWERS_S)
+
+    def __enter__(self) -> LiveHost:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
 
 
 def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
@@ -261,10 +274,9 @@ def kill_hosts(host: Path, sound: Path, count: int) -> dict:
     """At random times; how long their engines lived on, in seconds."""
     took_s, gone, named = list[float](), list[int](), _named()
     for _ in range(count):
-        live = LiveHost(host, sound)
-        time.sleep(random.uniform(0.05, 5.0))
-        engines, at_s = live.engines(), time.monotonic()
-        live.kill()
+        with LiveHost(host, sound) as live:
+            time.sleep(random.uniform(0.05, 5.0))
+            engines, at_s = live.engines(), time.monotonic()
         took_s += [_until_gone(pid) - at_s for pid in engines]
         gone += engines
     times = {"median s": round(float(np.median(took_s)), 2), "worst s": round(max(took_s), 2)} if took_s else {}
@@ -300,9 +312,8 @@ def main(words: list[str]) -> int:
         elif words[:1] == ["kills"] and len(words) == 3:
             host, sound = build_host(folder / "host"), voice(folder)
             if engines := int(words[1]):
-                synth = Synth()
-                told = kill_engines(LiveHost(host, sound, synth), synth, engines)
-                synth.close()
+                with Synth() as synth, LiveHost(host, sound, synth) as live:
+                    told = kill_engines(live, synth, engines)
                 print(json.dumps({"engines": told}), flush=True)
                 bad = bool(told["left on"] or told["voices left on"] or told["still there"] or told["named memory left"])
             if hosts := int(words[2]):

@@ -63,11 +63,16 @@ class Engine:
     ):
         self.model = model.for_another_stream() if isinstance(model, StreamingModel) else load_streaming_model(model)
         config = self.model.config
+        if config.long_taps <= BRIGHTNESS_HOPS * config.hop_samples:
+            raise InputError(
+                f"the model {self.model.path} hears windows of {config.long_taps} samples, which must be longer than {BRIGHTNESS_HOPS} of "
+                f"its hops of {config.hop_samples}; use another, or leave --model out"
+            )
         hop_ms = choose_hop_ms(latency_ms, config.hop_ms) if hop_ms is None else hop_ms
         phases = _phases(hop_ms, config.hop_ms, config.hop_samples)
         self.model.set_phases(phases)
         self.hop_s = hop_ms / 1000.0
-        self.front = FrontEnd(sample_rate, config.sample_rate, config.hop_samples // phases)
+        self.front = FrontEnd(sample_rate, config.sample_rate, config.hop_samples // phases, config.long_taps)
         self.sample_rate = self.front.sample_rate
         self.latency, self.look_ahead_ms = plan_latency(latency_ms, hop_ms, self.model.heads_ms, self.front.delay_ms)
         self.model.choose_head(self.look_ahead_ms)

@@ -22,28 +22,29 @@ if TYPE_CHECKING:  # the kernels that take a band out take a tenth of a second t
     from rt_melody.realtime.reference.fed import FedBand
     from rt_melody.realtime.reference.recorded import RecordedBand
 
-RING_SAMPLES = 4096  # model-rate samples kept: twice as many as any window has
+INCOMING_SAMPLES = 2048  # model-rate samples that one step may bring; beside them the ring keeps what a window needs
 DC_CORNER_HZ = 15.0  # below it the input is no voice; an offset must not hide one
 
 
 class FrontEnd:
-    """One stream at ``sample_rate`` Hz on its way to a model that wants ``model_rate`` Hz in hops of ``hop_samples``.
+    """One stream at ``sample_rate`` Hz on its way to a model that wants ``model_rate`` Hz in hops of ``hop_samples``, and with each
+    the newest ``window_samples``, a hop at least.
 
     Raises InputError for a rate that cannot be resampled.
     """
 
-    def __init__(self, sample_rate: int, model_rate: int, hop_samples: int) -> None:
+    def __init__(self, sample_rate: int, model_rate: int, hop_samples: int, window_samples: int) -> None:
         try:
             self.resampler = StreamResampler(sample_rate, model_rate)
         except ValueError as error:
             raise InputError(str(error)) from error
         self.sample_rate, self.hop_samples, self._model_rate = self.resampler.rate_in, hop_samples, model_rate
         self._keep, self._dc = exp(-2.0 * pi * DC_CORNER_HZ / sample_rate), np.zeros(2)
-        room = RING_SAMPLES // 2 * self.resampler.rate_in // model_rate - 2  # the other half of the ring is for the past
+        room = INCOMING_SAMPLES * self.resampler.rate_in // model_rate - 2
         self._at_once = max(1, min(BLOCK, room))
         self._conditioned = np.zeros(self._at_once, np.float32)
         self._resampled = np.zeros(self.resampler.most_outputs(self._at_once), np.float32)
-        self._ring = np.zeros(RING_SAMPLES, np.float32)
+        self._ring = np.zeros(INCOMING_SAMPLES + window_samples, np.float32)
         self._incoming = np.zeros(hop_samples, np.float32)  # a hop on its way, where a band is taken out of it
         self.band: RecordedBand | FedBand | None = None
         self.fed: FedBand | None = None  # the same, where what is taken out is fed beside
@@ -118,7 +119,8 @@ class FrontEnd:
                 yield 1
 
     def cut(self, windows: np.ndarray) -> None:
-        """Fill ``windows`` [shape=(n_hops, n)], each with the newest n model-rate samples of the next hop that is complete."""
+        """Fill ``windows`` [shape=(n_hops, n)], each with the newest n model-rate samples of the next hop that is complete,
+        ``n <= window_samples``."""
         framing.cut(self._ring, (self._hops_cut + 1) * self.hop_samples, self.hop_samples, windows)
         self._hops_cut += len(windows)
 

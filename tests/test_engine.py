@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
+from rt_melody.kernels import framing
 from rt_melody.kernels.phrase import Singer, SungNote, render_phrase
+from rt_melody.models.config import ModelConfig
 from rt_melody.models.streaming import StreamingModel
+from rt_melody.models.torchscript import FORMAT, store_module
 from rt_melody.realtime.engine import DecoderSettings, Engine, plan_latency
 from rt_melody.realtime.errors import InputError, SettingsError
+from rt_melody.realtime.frontend import FrontEnd
 
 RATE = 16000
 HOP = 160
@@ -112,6 +117,58 @@ def test_tight_bounds_are_kept_with_half_hops(model, bound_ms, hop_ms):
 def test_a_hop_that_is_no_part_of_the_models_is_refused(model, hop_ms):
     with pytest.raises(SettingsError, match="whole part"):
         Engine(RATE, 50, model, hop_ms=hop_ms)
+
+
+class Oldest(torch.nn.Module):
+    """A network whose voicing is the oldest sample of the window, and which hears no pitch."""
+
+    @torch.jit.export
+    def begin(self, x: torch.Tensor) -> None:
+        pass
+
+    @torch.jit.export
+    def block_beginning(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    @torch.jit.export
+    def block(self, windows: torch.Tensor, left: torch.Tensor, head: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return torch.zeros(windows.shape[0], 284), windows[:, 0], left
+
+    def forward(self, window: torch.Tensor, head: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(284), window[0]
+
+
+def with_windows_of(path, taps: int) -> StreamingModel:
+    """Stored and loaded, as a model of this process."""
+    store_module(path, Oldest(), {"format": FORMAT, "model": ModelConfig(long_taps=taps).to_dict(), "provenance": {}})
+    return StreamingModel(path)
+
+
+def windows_of(samples: np.ndarray, taps: int) -> np.ndarray:
+    """Cut out of the whole, where nothing is resampled [shape=(n_hops, taps)]."""
+    conditioned = np.zeros(len(samples), np.float32)
+    framing.condition(samples, FrontEnd(RATE, RATE, HOP, taps)._keep, np.array([np.nan, 0.0]), conditioned)
+    padded = np.concatenate([np.zeros(taps, np.float32), conditioned])
+    return np.stack([padded[end : end + taps] for end in range(HOP, len(samples) + 1, HOP)])
+
+
+@pytest.mark.parametrize("taps", (321, 960, 2048, 2500, 4096, 30_000))
+@pytest.mark.parametrize("sizes", ([997, 3, 5000], [10**6]))
+def test_a_model_hears_windows_of_any_length_whole(tmp_path, taps, sizes):
+    samples = np.random.default_rng(0).standard_normal(40_000).astype(np.float32) * 0.1
+    model = with_windows_of(tmp_path / "own.pt", taps)
+    for hops in (1, 16):
+        engine = Engine(RATE, 50, model, hops_at_once=hops)
+        heard, hear = [], engine._hear
+        engine._hear = lambda frames: (heard.extend(engine._windows.copy()), hear(frames))
+        fed(engine, samples, sizes)
+        np.testing.assert_array_equal(np.stack(heard)[: len(samples) // HOP], windows_of(samples, taps))
+
+
+def test_a_model_of_windows_that_hold_no_two_hops_is_refused(tmp_path):
+    model = with_windows_of(tmp_path / "own.pt", 320)
+    with pytest.raises(InputError, match="own.pt hears windows of 320 samples, which must be longer than 2 of its hops of 160; use"):
+        Engine(RATE, 50, model)
 
 
 @pytest.mark.parametrize("rate", (44100, 48000, 8000))

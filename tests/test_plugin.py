@@ -16,6 +16,7 @@ if not hasattr(os, "memfd_create"):
 
 from fake_plugin import FakeShell, chord, parameters, tracked
 
+from rt_melody.models.shipped import SHIPPED_MODELS
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError, OutputError
 from rt_melody.realtime.plugin import building, installing
@@ -269,6 +270,65 @@ def test_an_engine_that_starts_with_the_light_model_loads_no_other(song):
     assert [(position, message) for position, _, message in fake.events()] == tracked(song, RATE, light=True)
     assert set(engine._models) == {"light"}
     fake.close()
+
+
+@pytest.fixture
+def damaged_light(monkeypatch, tmp_path) -> Path:
+    """In the light model's place."""
+    path = tmp_path / "light.pt"
+    path.write_bytes(SHIPPED_MODELS["light"].read_bytes()[:-500])
+    monkeypatch.setitem(SHIPPED_MODELS, "light", path)
+    return path
+
+
+def test_a_light_model_that_cannot_be_used_is_told_and_the_model_of_before_hears_on(shell, song, damaged_light, capsys):
+    engine = engine_of(shell)
+    shell.offline()
+    shell.begin_stream(RATE)
+    shell.write(song[:RATE])
+    engine._catch_up()
+    shell.set("LIGHT", 1.0)
+    shell.write(song[RATE : 2 * RATE])
+    engine._catch_up()
+    said = capsys.readouterr().err
+    assert said.count(str(damaged_light)) == 1 and "until then the voice is heard with the model of before" in said
+    shell.set("TRANSPOSE", 12.0)
+    shell.write(song[2 * RATE : 3 * RATE])
+    shell.set("LIGHT", 0.0)
+    shell.write(song[3 * RATE :])
+    engine._catch_up()
+    assert capsys.readouterr().err == "" and shell.get("ENGINE_STATE") == LAYOUT["READY"] and set(engine._models) == {None}
+    struck = [(position, message[1]) for position, _, message in on(shell.events())]
+    sung = {message[1] for _, message in on(tracked(song, RATE))}
+    assert {note for at, note in struck if RATE < at < 2 * RATE} <= sung
+    for second in (1, 2, 3):
+        assert [note for at, note in struck if second * RATE < at], f"mute from second {second} on"
+
+
+def test_an_engine_that_starts_with_a_light_model_that_cannot_be_used_hears_with_the_usual_one(song, whole, damaged_light, capsys):
+    fake = FakeShell(LIGHT=1.0)
+    engine = engine_of(fake)
+    fake.offline()
+    fake.begin_stream(RATE)
+    fake.write(song)
+    engine._catch_up()
+    assert [(position, message) for position, _, message in fake.events()] == whole
+    said = capsys.readouterr().err
+    assert str(damaged_light) in said and "until then the voice is heard with the usual model" in said
+    fake.close()
+
+
+def test_with_a_bound_that_cannot_be_met_other_parameters_change_no_more_than_with_another(shell, song, capsys):
+    engine = engine_of(shell)
+    shell.offline()
+    shell.begin_stream(1_000)
+    shell.set("BOUND", 15.0)
+    engine._catch_up()
+    tracker = engine._tracker
+    assert "give --latency-ms 22 or more; until then it is 50 ms\n" in capsys.readouterr().err
+    shell.set("TRANSPOSE", 12.0)
+    engine._catch_up()
+    assert engine._tracker is tracker is not None and capsys.readouterr().err == ""
 
 
 def test_an_empty_range_ends_the_note_and_plays_none(shell, song):

@@ -1,10 +1,12 @@
 // A small CLAP host for the plugin: plays a recording through it, as fast as may be, and tells what came out.
 //
 //   clap_host PLUGIN.clap SOUND.f32 BAND.f32|- RATE BLOCK [PARAMETER=VALUE ...]
+//   clap_host PLUGIN.clap OTHER.clap [PARAMETER=VALUE ...]
 //
 // SOUND.f32, BAND.f32: mono float32; the band goes to the side-chain. The parameters are set in one instance; its state goes to
 // another, which plays. On stdout, a line each: `ports N...` channels of each audio input, `midi SAMPLE BYTE BYTE BYTE`,
-// `latency SAMPLES`, and `through WORST`: how far the sound that came out is from what went in, late by the latency.
+// `latency SAMPLES`, and `through WORST`: how far the sound that came out is from what went in, late by the latency. With OTHER the
+// parameters are set in an instance of that, nothing is played, and a line is `parameter N VALUE`, as they are in PLUGIN.
 
 #include "src/clap/entry.h"
 #include "src/clap/ext/audio-ports.h"
@@ -145,18 +147,46 @@ static void play(const clap_plugin_t* const plugin, const std::vector<float>& vo
     std::printf("latency %u\nthrough %g\n", latency, worst);
 }
 
+static const clap_plugin_entry_t* entryOf(const char* const path)
+{
+    void* const code = dlopen(path, RTLD_NOW);
+    const auto* const entry = code == nullptr ? nullptr : static_cast<const clap_plugin_entry_t*>(dlsym(code, "clap_entry"));
+    if (entry == nullptr || !entry->init(path))
+        std::exit((std::fprintf(stderr, "clap_host: %s is no CLAP plugin\n", path), 2));
+    return entry;
+}
+
+static const clap_plugin_factory_t* factoryOf(const clap_plugin_entry_t* const entry)
+{
+    return static_cast<const clap_plugin_factory_t*>(entry->get_factory(CLAP_PLUGIN_FACTORY_ID));
+}
+
+static void tellParameters(const clap_plugin_t* const plugin)
+{
+    const clap_plugin_params_t* const params = extension<clap_plugin_params_t>(plugin, CLAP_EXT_PARAMS);
+    for (uint32_t i = 0; i < params->count(plugin); ++i) {
+        clap_param_info_t info = {};
+        double value = 0.0;
+        if (params->get_info(plugin, i, &info) && params->get_value(plugin, info.id, &value))
+            std::printf("parameter %u %g\n", info.id, value);
+    }
+}
+
 int main(int count, char** words)
 {
-    void* const code = count < 6 ? nullptr : dlopen(words[1], RTLD_NOW);
-    const auto* const entry = code == nullptr ? nullptr : static_cast<const clap_plugin_entry_t*>(dlsym(code, "clap_entry"));
-    if (entry == nullptr || !entry->init(words[1]))
-        return std::fprintf(stderr, "clap_host PLUGIN.clap SOUND.f32 BAND.f32|- RATE BLOCK [PARAMETER=VALUE ...]\n"), 2;
-    const auto* const factory = static_cast<const clap_plugin_factory_t*>(entry->get_factory(CLAP_PLUGIN_FACTORY_ID));
-    std::string state = stateOf(factory, words + 6, count - 6);
+    const char* const ending = count > 2 ? std::strrchr(words[2], '.') : nullptr;
+    const bool other = ending != nullptr && std::strcmp(ending, ".clap") == 0;
+    if (!other && count < 6)
+        return std::fprintf(stderr, "clap_host PLUGIN.clap SOUND.f32 BAND.f32|- RATE BLOCK | OTHER.clap [PARAMETER=VALUE ...]\n"), 2;
+    const clap_plugin_entry_t *const entry = entryOf(words[1]), *const before = other ? entryOf(words[2]) : entry;
+    const int set = other ? 3 : 6;
+    std::string state = stateOf(factoryOf(before), words + set, count - set);
     const clap_istream_t from = {&state, readState};
-    const clap_plugin_t* const plugin = instance(factory);
+    const clap_plugin_t* const plugin = instance(factoryOf(entry));
     if (!extension<clap_plugin_state_t>(plugin, CLAP_EXT_STATE)->load(plugin, &from))
-        return std::fprintf(stderr, "clap_host: the plugin does not take its own state\n"), 1;
+        return std::fprintf(stderr, "clap_host: the plugin does not take the state\n"), 1;
+    if (other)
+        return tellParameters(plugin), plugin->destroy(plugin), 0;
     tellPorts(plugin);
     const uint32_t most = uint32_t(std::atoi(words[5]));
     plugin->activate(plugin, std::atof(words[4]), 1, most);

@@ -267,14 +267,23 @@ class PluginEngine:
         try:
             return MelodyTracker.from_settings(self._settings, rate, model)
         except SettingsError as error:
-            say(f"{str(error).splitlines()[0]}; until then it is {Settings().tracking.latency_ms:g} ms")
+            say(f"{str(error).partition('. ')[0]}; until then it is {Settings().tracking.latency_ms:g} ms")
             group = self._settings.tracking.changed(latency_ms=Settings().tracking.latency_ms)
-            self._settings = self._settings.changed(tracking=group)
-            return MelodyTracker.from_settings(self._settings, rate, model)
+            return MelodyTracker.from_settings(self._settings.changed(tracking=group), rate, model)
 
     def _model_for(self, settings: Settings) -> StreamingModel:
-        """Loaded when it is first asked for; the notes have ended by then."""
+        """Loaded when it is first asked for; the notes have ended by then. Where it cannot be used, that is told and another hears."""
         name = settings.tracking.chosen_model
+        try:
+            return self._loaded(name)
+        except RtMelodyError as error:
+            others = list(self._models.values())
+            if name is None and not others:
+                raise
+            say(f"{error}; until then the voice is heard with the {'model of before' if others else 'usual model'}")
+            return others[0] if others else self._loaded(None)
+
+    def _loaded(self, name: str | None) -> StreamingModel:
         if name not in self._models:
             self._models[name] = load_streaming_model(name)
             self._show_life()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,8 @@ CLAP_HOST, ARDOUR_SCRIPT = HERE / "clap_host.cpp", Path(__file__).parent / "ardo
 START_S = 300.0  # of an engine, on a machine that is busy
 SOON_S = 60.0  # what needs no engine to load
 HELD = 64  # a note that the demo song does not begin with
+COUNT = LAYOUT["PARAMETER_COUNT"]
+NEWEST = next(name.removeprefix("PARAMETER_") for name, number in LAYOUT.items() if name.startswith("PARAMETER_") and number == COUNT - 1)
 
 
 @pytest.fixture
@@ -57,6 +60,23 @@ def plugin(rig, tmp_path_factory) -> dict[str, Path]:
             return {kind: building.build(kind, folder) for kind in building.FORMATS}
         except DeviceError as error:
             raise RigMissing(str(error)) from error
+
+
+@pytest.fixture(scope="session")
+def older(plugin, tmp_path_factory) -> dict[str, Path]:
+    """The same of the plugin as it was before its newest parameter."""
+    folder = tmp_path_factory.mktemp("older")
+    for path in building.SOURCE.glob("*.[hc]*"):
+        shutil.copy(path, folder)
+    header, source = folder / HEADER.name, folder / "plugin.cpp"
+    header.write_text(
+        re.sub(rf" *RTM_PARAMETER_{NEWEST} = .*\n", "", header.read_text()).replace(f"_COUNT = {COUNT},", f"_COUNT = {COUNT - 1},")
+    )
+    before, table = source.read_text().split("const Told PARAMETERS", 1)
+    source.write_text("const Told PARAMETERS".join([before, re.sub(r"\n.*\n};", "\n};", table, count=1)]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "SOURCE", folder)
+        return {kind: building.build(kind, folder) for kind in ("vst3", "clap")}
 
 
 @pytest.fixture(scope="session")
@@ -613,6 +633,26 @@ def test_the_vst3_plays_the_same_at_another_rate_too_and_its_state_is_kept(plugi
         assert same(vst_take(vst, song[:RATE], 512), expected(song[:RATE], 512, transpose=12))
 
 
+def test_a_vst3_project_of_before_the_newest_parameter_keeps_what_it_holds_and_that_one_is_as_in_a_new_one(older, plugin, monkeypatch):
+    minihost = pytest.importorskip("minihost")
+    monkeypatch.setenv("RT_MELODY_PLUGIN_ENGINE", "/bin/false")
+
+    def values(vst) -> dict[str, float]:
+        return {vst.get_param_info(i)["name"]: vst.get_param(i) for i in range(vst.num_params)}
+
+    with minihost.Plugin(str(older["vst3"]), RATE, 512) as vst:
+        for i in range(vst.num_params):
+            if vst.get_param_info(i)["name"] in ("Mode", "Transpose", "Panel in the browser", "Sound"):
+                vst.set_param(i, 1.0)
+        vst_take(vst, np.zeros(512, np.float32), 512)
+        held, state = values(vst), vst.get_state()
+    with minihost.Plugin(str(plugin["vst3"]), RATE, 512) as vst:
+        fresh = values(vst)
+        vst.set_state(state)
+        assert list(fresh)[-1] not in held and len(fresh) == len(held) + 1
+        assert values(vst) == {**fresh, **held} != fresh
+
+
 def vst_take(vst, sound, size):
     got = []
     for start in range(0, len(sound), size):
@@ -703,10 +743,10 @@ def take(heard, daw: Ardour, mic, steps: Path) -> None:
 class Jalv:
     """jalv's console program with the plugin, as the JACK client `voice`; its words go to a file."""
 
-    def __init__(self, server, lv2: Path, folder: Path) -> None:
+    def __init__(self, server, lv2: Path, folder: Path, *options: str) -> None:
         self._server, self._log = server, folder / "jalv.txt"
         env = server.env | {"LV2_PATH": str(lv2.parent), "HOME": str(folder)}
-        command = [need_program("jalv"), "-x", "-n", "voice", "urn:rt-melody:voice-to-midi"]
+        command = [need_program("jalv"), "-x", "-n", "voice", *options, "urn:rt-melody:voice-to-midi"]
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(tied(command), env=env, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
@@ -718,6 +758,11 @@ class Jalv:
     def _words(self) -> str:
         said = [path.read_text(errors="replace")[-LAST_WORDS:] for path in (self._log, self._server.log_path)]
         return f"jalv's status: {self._process.poll()}; it said: {said[0]}\nJACK said: {said[1]}"
+
+    def last_controls(self) -> dict[str, float]:
+        """By their symbols, as jalv tells them; it ends with its input."""
+        self._process.communicate(b"controls\n", SOON_S)
+        return {name: float(value) for name, value in re.findall(r"(\w+) = ([-\d.]+)\n", self._log.read_text(errors="replace"))}
 
     def listen_to(self, source: str) -> None:
         self.wait_until(lambda: "voice:lv2_audio_in_1" in self._server.ports(), "jalv's ports")
@@ -761,6 +806,28 @@ def test_in_jalv_a_voice_becomes_notes_and_a_transport_that_stops_ends_the_one_t
     ended = next(frame for frame, message in heard.messages[before:] if message[:2] == bytes([0x80, HELD]))
     assert (ended - began) % 2**32 < len(sung), "it ended with the voice"
     jalv.wait_until(lambda: sounding(heard.messages) == {HELD}, "another note of the voice that sounds on")
+
+
+STATE = """@prefix lv2: <http://lv2plug.in/ns/lv2core#> .
+@prefix pset: <http://lv2plug.in/ns/ext/presets#> .
+<> a pset:Preset ; lv2:appliesTo <urn:rt-melody:voice-to-midi> ;
+   lv2:port [ lv2:symbol "mode" ; pset:value 3.0 ] , [ lv2:symbol "transpose" ; pset:value 12.0 ] .
+"""
+
+
+def test_in_jalv_a_state_that_lacks_parameters_keeps_what_it_holds_and_they_are_as_in_a_new_one(
+    plugin, jack_server, children, rig, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(jack_server.env, "RT_MELODY_PLUGIN_ENGINE", "/bin/false")
+    (tmp_path / "state.ttl").write_text(STATE)
+    told = []
+    for options in ([], ["-l", str(tmp_path)]):
+        with rig():
+            jalv = Jalv(jack_server, plugin["lv2"], tmp_path, *options)
+        children.append(jalv)
+        told.append(jalv.last_controls())
+    fresh, now = told
+    assert now == {**fresh, "mode": 3.0, "transpose": 12.0} and len(fresh) == COUNT and now[NEWEST.lower()] == 0.0
 
 
 def bounced(heard, daw: Ardour, step: Path, word: str) -> list[tuple[int, bytes]]:
@@ -814,6 +881,21 @@ def test_the_clap_keeps_its_state_and_takes_the_band_at_its_side_chain_out(plugi
     got = midi_of(told)
     assert same(got, expected(song + band, 512, band=band, transpose=-5))
     assert [words[1:] for words in told if words[0] != "midi"] == [["2", "2"], [str(BOUND + 512)], ["0"]]
+
+
+def test_a_clap_project_of_before_the_newest_parameter_keeps_what_it_holds_and_that_one_is_as_in_a_new_one(older, plugin, clap_host):
+    held = {LAYOUT["PARAMETER_MODE"]: 3, LAYOUT["PARAMETER_TRANSPOSE"]: -5, LAYOUT["PARAMETER_PANEL"]: 1}
+
+    def told(*words: object) -> dict[int, float]:
+        done = finished([str(word) for word in (clap_host, plugin["clap"], *words)], SOON_S)
+        assert done.returncode == 0, done.stderr
+        return {int(number): float(value) for _, number, value in map(str.split, done.stdout.splitlines())}
+
+    fresh, now = (told(older["clap"], *changed) for changed in ([], [f"{number}={value}" for number, value in held.items()]))
+    assert list(fresh) == list(range(COUNT))
+    assert now == {**fresh, **held} and now[COUNT - 1] == 0.0
+    newest = {COUNT - 1: 1}
+    assert told(plugin["clap"], f"{COUNT - 1}=1") == {**fresh, **newest}, "else the newest is never kept"
 
 
 def clap_take(program: Path, plugin: Path, voice, band, rate: int, size: int, folder: Path, **parameters) -> list[list[str]]:
