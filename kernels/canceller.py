@@ -68,6 +68,7 @@ FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of pow
 FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of that of late, of that usually
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
 SILENT = 1e-10  # power of a sample below which nothing is learnt
+MUCH = 4.0  # over the ratio of microphone and reference: too large a first guess
 FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
 UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 3.0, 1.0, 0.3  # covariance over the first guess: at the start, of a path anew, of a blurred one
 CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
@@ -488,16 +489,18 @@ def product(a: np.ndarray, b: np.ndarray) -> float:
     return np.float64(total)
 
 
-@compiled(f"void({LINE}, {LINE}, float64[::1], {PLANE}, {LINE}, float64)")
+@compiled(f"void({LINE}, {LINE}, float64[::1], {CUBE}, {PLANE}, {LINE}, float64)")
 def guess_power(
     microphone: np.ndarray,
     reference: np.ndarray,
     levels: np.ndarray,
+    weights: np.ndarray,
     spread: np.ndarray,
     prior: np.ndarray,
     hop_s: float,
 ) -> None:
-    """While little has been heard: the covariance from microphone over reference, as it grows."""
+    """While little has been heard: the covariance from microphone over reference, as it grows. Where that was thought far too large,
+    of a band that faded in under a singer, and nothing is found since: another beginning."""
     heard = product(reference, reference)
     if heard <= QUIET * reference.shape[0]:
         return
@@ -506,13 +509,20 @@ def guess_power(
     levels[REFERENCE] = keep * levels[REFERENCE] + heard
     levels[HEARD] += hop_s
     ratio = levels[MICROPHONE] / levels[REFERENCE]
-    if levels[HEARD] > FIRST_S or levels[SINCE] > levels[CAREFUL_AFTER] or ratio <= levels[SCALE]:
+    if levels[SINCE] > levels[CAREFUL_AFTER]:
         return
-    for k in range(BINS):
-        for i in range(PARTITIONS):
-            if levels[SCALE] == 0.0:
+    far_less = MUCH * ratio < levels[SCALE] and levels[LIKE] < ALIKE * levels[LIKE_HOPS]
+    if levels[SCALE] == 0.0 or far_less:
+        weights[:] = np.float32(0.0)
+        for k in range(BINS):
+            for i in range(PARTITIONS):
                 spread[k, i] = UNCERTAIN * ratio * prior[i]
-            else:
+        levels[NEW_FOR] = NEW_S
+    elif levels[HEARD] > FIRST_S or ratio <= levels[SCALE]:
+        return
+    else:
+        for k in range(BINS):
+            for i in range(PARTITIONS):
                 spread[k, i] *= ratio / levels[SCALE]
     levels[SCALE] = ratio
 
@@ -707,7 +717,7 @@ def cancel(
     natural[1, :] = np.float32(0.0)
     transform(natural[0], natural[1], ordered[0], ordered[1], roots, twiddle)
     store(ordered, place, past, at)
-    guess_power(microphone, reference, levels, spread, prior, hop_s)
+    guess_power(microphone, reference, levels, weights, spread, prior, hop_s)
     sounds = product(reference, reference) > QUIET * reference.shape[0]
     if sounds or levels[SINCE] > 0.0:
         levels[SINCE] += hop_s
@@ -896,6 +906,11 @@ class Canceller:
         _shift(self._weights, move, 0.0)
         _shift(sure, move, float(sure.max()))
         np.multiply(sure, self._prior, out=self._spread)
+
+    def learn_anew(self) -> None:
+        """What the path is learnt by is played again, since it may have become another: all of it is learnt, as at the first sound."""
+        self._levels[SINCE], self._levels[NEW_FOR], self._levels[JOINED] = 0.0, NEW_S, 0.0
+        np.maximum(self._spread, np.float32(UNCERTAIN_AGAIN * self._levels[SCALE]) * self._prior, out=self._spread)
 
     def loosen(self) -> None:
         """Think the path more uncertain again, but keep what was learnt."""

@@ -126,6 +126,11 @@ class Engine:
         self.front.expect_reference(one_clock, careful_after_s)
         self.reset()
 
+    def learn_reference_anew(self) -> None:
+        """What the way of the reference is learnt by is played again: all of it is learnt, as at first."""
+        if self.front.band is not None:
+            self.front.band.canceller.learn_anew()
+
     def warm_up(self) -> None:
         """Run every part once so that nothing compiles while streaming, then reset. Nothing is gained by it in a recording."""
         if not self._live:

@@ -133,6 +133,10 @@ class MelodyTracker:
         self.engine.expect_reference(one_clock, careful_after_s)
         self.reset()
 
+    def learn_reference_anew(self) -> None:
+        """See ``Engine.learn_reference_anew``."""
+        self.engine.learn_reference_anew()
+
     @property
     def band(self) -> BandCanceller | None:
         """How the known band is taken out, so far; None where none is known."""

@@ -336,6 +336,7 @@ class Session:
 
     def _learn_anew(self) -> None:
         if self.source.learn_anew():
+            self.tracker.learn_reference_anew()
             self.tell(BREATH)
 
     def _take(self, block: np.ndarray) -> None:

@@ -29,7 +29,7 @@ class FakeEngine:
     latency = LatencyBudget(BOUND_MS, (LatencyPart("all", 20.0),))
 
     def __init__(self, fail_at_s: float = float("inf")) -> None:
-        self.fail_at_s, self.resets, self.warmed, self.replaced_samples = fail_at_s, [], False, 0
+        self.fail_at_s, self.resets, self.warmed, self.replaced_samples, self.learnt_anew = fail_at_s, [], False, 0, 0
 
     def warm_up(self) -> None:
         self.warmed = True
@@ -38,6 +38,9 @@ class FakeEngine:
         self.resets.append(start_s)
         self.start_s, self.fed, self.given = start_s, 0, 0
         self.replaced_samples *= start_s > 0
+
+    def learn_reference_anew(self) -> None:
+        self.learnt_anew += 1
 
     def frame(self) -> PitchFrame:
         end_s = self.start_s + (self.given + 1) * self.hop_s

@@ -186,6 +186,30 @@ def test_within_two_seconds_the_band_is_down_and_the_voice_is_not(hop, least_db)
     assert canceller.taken_db == pytest.approx(-db(out[3 * SECOND :], (band + voice)[3 * SECOND :]), abs=2)
 
 
+def test_a_band_that_fades_in_under_a_singer_is_found_all_the_same():
+    """At first the microphone stands 40 dB over what the reference can have made of it."""
+    faded = noise(1, 8 * SECOND) * np.minimum(1.0, 10 ** (-2.5 + 2.5 * np.arange(8 * SECOND) / (2 * SECOND))).astype(np.float32)
+    band, voice = through(room(3, 3000), faded), noise(2, 8 * SECOND, 0.03)
+    out, canceller = cancelled(band + voice, faded)
+    assert db((out - voice)[5 * SECOND :], band[5 * SECOND :]) < -15
+    assert canceller.trust > 0.9
+
+
+def test_what_is_learnt_anew_is_learnt_as_at_first_after_a_time_of_care():
+    reference, still = noise(1, SECOND), np.zeros(SECOND, np.float32)
+    before, after = room(3, 2000), room(4, 2000)
+
+    def taken_db(anew: bool) -> float:
+        canceller = c.Canceller(careful_after_s=0.8)
+        for path in (before, after):
+            out, _ = cancelled(np.concatenate([through(path, reference), still]), np.concatenate([reference, still]), canceller=canceller)
+            if anew:
+                canceller.learn_anew()
+        return -db(out[SECOND // 2 : SECOND], through(after, reference)[SECOND // 2 :])
+
+    assert taken_db(anew=False) < 3 and taken_db(anew=True) > 10
+
+
 def test_a_voice_much_louder_than_the_band_is_not_harmed():
     reference = noise(1, 4 * SECOND)
     band, voice = through(room(3, 3000, gain=0.03), reference), noise(4, 4 * SECOND)  # 30 dB under it

@@ -70,8 +70,8 @@ def sung(gain_db: float, known: bool, timbre: str = "strings", breaks: bool = Fa
     for at in range(0, len(voice) - BLOCK, BLOCK):
         if breaks and at == broken:  # as the session does
             give([*tracker.flush(), *tracker.skip_to(at / RATE)])
-            if anew:
-                source.learn_anew()
+            if anew and source.learn_anew():
+                tracker.learn_reference_anew()
         played = audio.stream.turn(heard)[:, 0]  # what is heard in this block comes in with the next
         heard = (voice[at : at + BLOCK] + noise[at : at + BLOCK] + echo.heard(played))[:, None]
         block = source.read(0.0)

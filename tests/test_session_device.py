@@ -77,17 +77,21 @@ def test_another_rate_gets_another_tracker_and_is_told():
 
 @pytest.mark.parametrize("word", ["break", 2 * RATE])
 def test_the_way_of_what_a_source_plays_is_learnt_anew_after_a_break_and_another_rate(word):
+    engines = []
+
     def make(rate):
-        engine = FakeEngine()
-        engine.sample_rate = rate
-        return tracker(engine)
+        engines.append(FakeEngine())
+        engines[-1].sample_rate = rate
+        return tracker(engines[-1])
 
     told, source = [], Device([*blocks(30), word, *blocks(30)])
     source.breathes = True
     run(source, [Recorder()], make, tell=told.append)
+    assert engines[-1].learnt_anew == 1
     assert told[-1].startswith("a breath of noise is played") and len(told) == (1 if word == "break" else 2)
     told.clear()
     run(Device([*blocks(30), word, *blocks(30)]), [Recorder()], make, tell=told.append)
+    assert engines[-1].learnt_anew == 0
     assert len(told) == (0 if word == "break" else 1)
 
 

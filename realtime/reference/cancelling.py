@@ -79,6 +79,10 @@ class BandCanceller:
         self._ring[:] = 0.0
         self._before = None
 
+    def learn_anew(self) -> None:
+        """What the path is learnt by is played again: it may have become another."""
+        self._filter.learn_anew()
+
     # ---- a hop ---------------------------------------------------------------------------------
 
     def process(self, microphone: np.ndarray, reference: np.ndarray, out: np.ndarray) -> None:
