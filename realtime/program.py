@@ -281,6 +281,8 @@ class Program:
         try:
             session.run()
         finally:
+            if self.panel:
+                self.panel.sink.flush()  # before a take begins that these do not belong to
             self._note_failures(session)
         return session
 

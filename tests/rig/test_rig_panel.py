@@ -5,6 +5,7 @@ The tests share one program and one browser, in the order in which they stand he
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 
 import mido
@@ -163,8 +165,7 @@ def test_a_take_is_recorded_renamed_fetched_and_opens_as_midi_table_and_sound(st
     stage.press("r")
     stage.wait("shown.takes.all.length === 1 && document.querySelectorAll('#takes a').length === 3")
     name = stage.browser.find_element("css selector", "#takes input")
-    name.clear()
-    name.send_keys(TRICK, "\n")
+    name.send_keys("\ue009a\ue000", TRICK, "\n")  # in place of what stood there
     stage.js("document.activeElement.blur()")
     stage.wait(f"shown.takes.all[0].name === {json.dumps(TRICK)} && document.querySelector('#takes input').value === {json.dumps(TRICK)}")
     assert stage.js("return window.hit") is None
@@ -174,6 +175,37 @@ def test_a_take_is_recorded_renamed_fetched_and_opens_as_midi_table_and_sound(st
     assert notes == stage.note_ons()[before : before + len(notes)] or notes == stage.note_ons()[before + 1 : before + 1 + len(notes)]
     assert len(got["csv"].splitlines()) > 50 and got["wav"][:4] == b"RIFF" and len(got["wav"]) > 48_000
     assert len(notes) >= 3
+
+
+def test_a_take_that_begins_before_the_music_begins_with_it_and_can_be_named_while_another_is_recorded(stage):
+    stage.wait("shown.state.state === 'stopped'")
+    stage.js("document.activeElement.blur(); document.getElementById('with-sound').checked = false")
+    stage.press("r")
+    stage.wait("shown.takes.now")
+    stage.sing_demo()
+    stage.wait("shown.takes.now.notes >= 3")
+    stage.press("r")
+    stage.wait("!shown.takes.now")
+    take = stage.js("return shown.takes.all.at(-1)")
+    rows = list(csv.DictReader(io.StringIO(urllib.request.urlopen(f"{stage.url}take/{take['number']}.csv", timeout=10).read().decode())))
+    steps = [float(after["time_s"]) - float(row["time_s"]) for row, after in pairwise(rows)]
+    assert max(steps) < 0.1 and take["seconds"] == pytest.approx(float(rows[-1]["available_s"]), abs=0.06), "no frame of the run before"
+    stage.press("r")
+    stage.wait("shown.takes.now && shown.takes.now.seconds > 0")
+    stage.js("const name = document.querySelector('#takes input'); name.focus(); name.select()")
+    stage.press(*"sad road")  # letters that are shortcuts, too, where no name has the focus
+    stage.press("\ue007")
+    stage.wait("shown.takes.all.at(-1).name === 'sad road' && shown.takes.now")
+    stage.js("const name = document.querySelector('#takes input'); name.focus(); name.select()")
+    stage.press("\ue017", "\ue007")
+    stage.wait("document.querySelector('#takes input').value === 'sad road'")
+    stage.js("document.activeElement.blur()")
+    stage.press("R")  # as Caps Lock has it
+    stage.wait("!shown.takes.now && shown.takes.all.length === 3")
+    for left in (2, 1):
+        stage.js("document.querySelector('#takes button').focus()")
+        stage.press("\ue007")
+        stage.wait(f"shown.takes.all.length === {left} && document.activeElement.closest('#takes')")
 
 
 def test_a_reload_and_a_second_window_show_the_same(stage):
@@ -223,6 +255,61 @@ def test_the_keyboard_alone_reaches_and_works_everything(stage):
     stage.wait("shown.orders.paused && document.getElementById('pause').getAttribute('aria-pressed') === 'true'")
     stage.press(" ")
     stage.wait("!shown.orders.paused")
+
+
+def test_a_key_that_is_held_down_is_one_press(stage):
+    at = stage.js("document.activeElement.blur(); return scrollY")
+    down = {"type": "keyDown", "key": " ", "code": "Space", "text": " "}
+    for often in range(4):
+        stage.browser.execute_cdp_cmd("Input.dispatchKeyEvent", {**down, "autoRepeat": often > 0})
+    stage.browser.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyUp", "key": " ", "code": "Space"})
+    stage.wait("shown.orders.paused")
+    stage.js("set('octave', 1)")
+    stage.wait("shown.settings.octave === 1 && shown.orders.paused")
+    assert stage.js("return scrollY") == at, "nor does the page scroll"
+    stage.js("set('octave', 0)")
+    stage.press(" ")
+    stage.wait("!shown.orders.paused")
+
+
+FIELDS = [  # field, what is typed, what then stands there
+    ("#set-bend_range", "99", "", "must be at most 48"),
+    ("#set-a4_hz", "--", "440", "Tuning A4 was left as it is, since that is no number"),
+    ("#set-a4_hz", "", "440", ""),
+    ("[aria-label='Velocity range, lowest']", "50", "-45", "must ascend"),
+    ("[aria-label='Velocity range, lowest']", "", "-45", ""),
+]
+
+
+@pytest.mark.parametrize("field, typed, stands, said", FIELDS)
+def test_a_field_shows_what_is_in_force_after_what_does_not_fit(stage, field, typed, stands, said):
+    stage.js(
+        "document.querySelectorAll('details').forEach((d) => { d.open = true; }); document.getElementById('toast').hidden = true;"
+        "const field = document.querySelector(arguments[0]); field.focus(); field.select()",
+        field,
+    )
+    stage.press("\ue017", *typed, "\ue007")
+    value = f"document.querySelector({json.dumps(field)}).value === {json.dumps(stands)}"
+    stage.wait(f"{value} && document.getElementById('toast').hidden === {json.dumps(not said)}")
+    assert said in stage.js("return document.getElementById('toast').textContent")
+
+
+IN_FORCE = [  # what no control could have asked for, and how it is shown
+    ("latency_ms", 83, "document.getElementById('set-latency_ms').nextElementSibling.value", "83 ms"),
+    ("gate", "-45.5", "document.getElementById('set-gate').nextElementSibling.value", "-45.5 dBFS"),
+    ("snap", "33", "document.getElementById('set-snap').nextElementSibling.value", "33 cents"),
+    ("scale", "Am", "document.getElementById('set-scale').selectedOptions[0].textContent", "Am"),
+    ("scale", "Db major", "document.getElementById('set-scale').selectedOptions[0].textContent", "Db major"),
+]
+
+
+@pytest.mark.parametrize("name, value, place, text", IN_FORCE)
+def test_what_the_command_line_may_ask_for_is_shown_as_it_is(stage, name, value, place, text):
+    before = stage.js("return shown.settings[arguments[0]]", name)
+    stage.js("document.activeElement.blur(); set(arguments[0], arguments[1])", name, value)
+    stage.wait(f"{place} === {json.dumps(text)}")
+    stage.js("set(arguments[0], arguments[1])", name, before)
+    stage.wait(f"{place} !== {json.dumps(text)}")
 
 
 def test_what_cannot_be_used_is_told_in_the_page(stage):
