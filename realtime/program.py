@@ -478,7 +478,7 @@ class Program:
             if self.display:
                 self.display.clear()
             self.say(text)
-        if self.panel and "\n" not in text:
+        if self.panel and (always or "\n" not in text):  # a table is for the terminal alone
             self.panel.send(**{"alert" if always else "said": text})
 
     def _tell_url(self, url: str) -> None:

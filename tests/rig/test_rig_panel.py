@@ -318,8 +318,25 @@ def test_what_cannot_be_used_is_told_in_the_page(stage):
     stage.js("set('midi_out', 'no such port'); send({run: true})")
     stage.wait("document.getElementById('said').textContent.includes('no such port')", 20)
     stage.wait("shown.state.state === 'stopped' && document.getElementById('hint-text').textContent.includes('no such port')")
-    stage.js("set('midi_out', 'virtual')")
-    stage.js("set('input', ['demo'])")
+    stage.js("set('midi_out', 'virtual'); set('device', 'singer'); set('input', ['mic']); send({run: true})")
+    stage.wait("shown.state.state === 'listening' && shown.state.source.includes('singer')")
+    stage.js("document.getElementById('toast').hidden = true; set('device', 'unplugged')")
+    stage.wait("document.getElementById('toast').textContent.includes('unplugged') && !document.getElementById('toast').hidden")
+    stage.wait("shown.settings.device === 'singer' && document.getElementById('said').textContent.includes('all is as it was before')")
+    stage.js("send({run: false}); set('input', ['demo']); set('device', null)")
+    stage.wait("shown.state.state === 'stopped' && shown.settings.device === null")
+
+
+def test_a_dialog_gives_the_focus_back(stage):
+    for opener, dialog in (("measure", "trip"), ("fit", "setup")):
+        stage.js("document.getElementById(arguments[0]).focus()", opener)
+        stage.press("\ue007")
+        stage.wait(f"!document.getElementById('{dialog}').hidden")
+        stage.js("document.getElementById(arguments[0]).focus()", f"{dialog}-leave")
+        stage.press("\ue007")
+        stage.wait(f"document.getElementById('{dialog}').hidden && document.activeElement.id === '{opener}'")
+    stage.js("send({run: false}); set('input', ['demo'])")
+    stage.wait("shown.state.state === 'stopped' && shown.settings.input[0] === 'demo' && !shown.orders.paused")
 
 
 def test_the_setup_in_the_page_fits_a_profile_to_the_voice_in_the_microphone(stage):
@@ -328,6 +345,7 @@ def test_the_setup_in_the_page_fits_a_profile_to_the_voice_in_the_microphone(sta
     played = len(stage.note_ons())
     stage.microphone.play()
     stage.wait("!document.getElementById('setup').hidden && document.getElementById('setup-ask').textContent.includes('softly')")
+    assert not stage.browser.find_element("id", "setup-name").is_displayed(), "there is nothing to keep yet"
     assert stage.js("return document.querySelectorAll('#setup .steps span').length") == 5
     stage.wait("shown.setup.lines && document.activeElement.id === 'setup-keep'", 90, "what the setup found")
     assert len(stage.note_ons()) == played, "nothing is played meanwhile"
@@ -369,6 +387,10 @@ def test_it_fits_a_telephone_and_a_wall_in_both_themes(stage, tmp_path):
                 "(e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1)).map((e) => e.outerHTML)"
             )
             assert cut == []
+            for said in ("Record", "Stop 59:59"):
+                wide = "b.querySelector('.label').textContent = arguments[0]; return b.scrollWidth - b.clientWidth"
+                assert stage.js(f"const b = document.getElementById('record'); {wide}", said) <= 0
+            stage.js("showTakes()")
             letters = stage.js("return parseFloat(getComputedStyle(document.documentElement).fontSize)")
             assert letters <= max(18.0, 0.0128 * height) + 0.01, "as large as the height allows too"
     stage.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -378,6 +400,12 @@ def test_when_the_program_ends_the_page_says_so(stage):
     stage.program.signal()
     assert stage.program.wait() == 0
     wait_until(lambda: "has ended" in stage.js("return document.getElementById('state-text').textContent"), 10, "the page's word")
+    before = stage.js("return document.getElementById('set-octave').textContent")
+    for wish in ("document.getElementById('panic').click()", "document.querySelector('[aria-label=\"Octave up\"]').click()"):
+        stage.js(f"document.getElementById('toast').hidden = true; {wish}")
+        assert "Nothing was changed" in stage.js("return document.getElementById('toast').textContent")
+        assert stage.js("return document.getElementById('toast').hidden") is False
+    assert stage.js("return document.getElementById('set-octave').textContent") == before
 
 
 NAMES = {  # as a driver, a plugged-in device or a file may be called, and as the page shows it

@@ -16,7 +16,12 @@ function connect() {
   socket.onmessage = (message) => take(JSON.parse(message.data));
   socket.onclose = () => { show("lost"); setTimeout(connect, 1000); };
 }
-function send(message) { if (socket && socket.readyState === 1) socket.send(JSON.stringify(message)); }
+function send(message) { // whether it was sent
+  const open = socket && socket.readyState === 1;
+  if (open) socket.send(JSON.stringify(message));
+  else refuse("Nothing was changed, since the program does not answer. To silence an instrument, use its own panic button.");
+  return open;
+}
 const set = (name, value) => send({ set: [name, value] });
 
 function take(told) {
@@ -125,9 +130,14 @@ function showState() {
 
 // ---- the setup: the singer is asked for five things ---------------------------------------------
 
+function uncover(id, there, opener) { // a dialog, which gives the focus back to what opened it
+  const gives = !there && $(id).contains(document.activeElement);
+  $(id).hidden = !there;
+  if (gives) $(opener).focus();
+}
 function showSetup(before) {
   const setup = shown.setup;
-  $("setup").hidden = !setup;
+  uncover("setup", !!setup, "fit");
   show(shown.state.state);
   if (!setup) return;
   const asks = "ask" in setup, found = "lines" in setup;
@@ -164,7 +174,7 @@ function openTrip(open) {
 }
 function showTrip() {
   const trip = shown.trip, measuring = !!trip && "measuring" in trip;
-  $("trip").hidden = !(tripOpen || trip);
+  uncover("trip", tripOpen || !!trip, "measure");
   show(shown.state.state);
   $("trip-go").disabled = measuring;
   $("trip-go").textContent = measuring ? "Listening…" : trip ? "Once more" : "Measure";
@@ -426,7 +436,7 @@ pair.grouped = true;
 function stepper(name, about, row) {
   row.className = "row step";
   const text = element("output", { id: `set-${name}` });
-  const step = (by) => { const next = (shown.settings[name] || 0) + by; if (next >= about.limits.ge && next <= about.limits.le) { shown.settings[name] = next; fill[name](next); set(name, next); } };
+  const step = (by) => { const next = (shown.settings[name] || 0) + by; if (next >= about.limits.ge && next <= about.limits.le && set(name, next)) { shown.settings[name] = next; fill[name](next); } };
   const down = element("button", { textContent: "−", ariaLabel: `${LABELS[name]} down` }), up = element("button", { textContent: "+", ariaLabel: `${LABELS[name]} up` });
   down.addEventListener("click", () => step(-1));
   up.addEventListener("click", () => step(1));
@@ -548,7 +558,7 @@ const actions = {
   pause: () => set("pause", !shown.orders.paused),
   record: () => send(shown.takes.now ? { finish: true } : { record: $("with-sound").checked }),
   demo: () => { set("input", ["demo"]); send({ run: true }); },
-  panic: () => { set("panic", null); toast("Silenced."); },
+  panic: () => { if (set("panic", null)) toast("Silenced."); },
 };
 for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", act);
 document.addEventListener("keydown", (event) => {
