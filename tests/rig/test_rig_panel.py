@@ -388,8 +388,8 @@ def test_it_fits_a_telephone_and_a_wall_in_both_themes(stage, tmp_path):
             )
             assert cut == []
             for said in ("Record", "Stop 59:59"):
-                wide = "b.querySelector('.label').textContent = arguments[0]; return b.scrollWidth - b.clientWidth"
-                assert stage.js(f"const b = document.getElementById('record'); {wide}", said) <= 0
+                dressed = "b.setAttribute('aria-pressed', arguments[0] !== 'Record'); b.querySelector('.label').textContent = arguments[0]"
+                assert stage.js(f"const b = document.getElementById('record'); {dressed}; return b.scrollWidth - b.clientWidth", said) <= 0
             stage.js("showTakes()")
             letters = stage.js("return parseFloat(getComputedStyle(document.documentElement).fontSize)")
             assert letters <= max(18.0, 0.0128 * height) + 0.01, "as large as the height allows too"
