@@ -281,6 +281,8 @@ class Program:
         try:
             session.run()
         finally:
+            if self.panel:
+                self.panel.sink.flush()  # before a take begins that these do not belong to
             self._note_failures(session)
         return session
 
@@ -476,7 +478,7 @@ class Program:
             if self.display:
                 self.display.clear()
             self.say(text)
-        if self.panel and "\n" not in text:
+        if self.panel and (always or "\n" not in text):  # a table is for the terminal alone
             self.panel.send(**{"alert" if always else "said": text})
 
     def _tell_url(self, url: str) -> None:

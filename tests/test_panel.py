@@ -290,6 +290,8 @@ def test_a_take_goes_on_over_a_restart_and_a_change_of_mode(state):
     state.finish_take()
     read = [m for m in mido.MidiFile(state.takes.of(1).files["mid"]) if m.type in ("note_on", "note_off")]
     assert [(m.type, m.channel) for m in read] == [("note_on", 0), ("note_off", 0), ("note_on", 1), ("note_off", 1)]
+    told = state.takes.of(1).told()
+    assert told["seconds"] == pytest.approx(2.2, abs=0.1) and told["shape"][-1][0] == pytest.approx(2.15, abs=0.05)
 
 
 def test_takes_are_named_forgotten_and_bounded(state, tmp_path):
@@ -307,7 +309,10 @@ def test_takes_are_named_forgotten_and_bounded(state, tmp_path):
 def test_a_take_in_which_nothing_was_heard_is_forgotten(state):
     state.record(with_sound=False)
     state.finish_take()
-    assert state.whole()["takes"] == {"all": [], "now": None}
+    whole = state.whole()
+    assert whole["takes"] == {"all": [], "now": None} and "nothing was heard in that take" in whole["alert"][1]
+    state.finish_take()
+    assert state.whole()["alert"] == whole["alert"], "none was under way"
 
 
 # --- who may ask what
@@ -533,6 +538,20 @@ def test_the_sink_hands_on_what_it_heard_every_three_hops():
     sink.close()
     assert sent[0] == {"origin": 7.0} and 7 <= len(sent) <= 9
     assert [one for item in sent[1:] for one in unpack(json.loads(json.dumps(encoded(item)))["heard"])] == song(0, 1)
+
+
+@pytest.mark.parametrize("frames", [3, 4, 5])
+def test_what_a_run_ends_with_is_handed_on_before_the_next_one_and_no_take_of_that_begins_with_it(frames):
+    sent = []
+    sink = PanelSink(lambda **item: sent.append(item))
+    sink.start(7.0)
+    for i in range(frames):
+        sink.frame(frame(i))
+    sink.flush()
+    ended = len(sent)
+    assert [one for item in sent[1:] for one in item["heard"]] == [frame(i) for i in range(frames)]
+    sink.start(70.0)
+    assert sent[ended:] == [{"origin": 70.0}]
 
 
 def fetch(url):

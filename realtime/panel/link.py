@@ -219,7 +219,7 @@ class PanelSink(EventSink):
         self._sent_s = self._shown_s = float("-inf")
 
     def _start(self, origin_s: float) -> None:
-        self._flush()
+        self.flush()
         self._sent_s = self._shown_s = float("-inf")  # times may begin anew
         self._send(origin=origin_s)
 
@@ -229,12 +229,13 @@ class PanelSink(EventSink):
         self._heard.append(frame)
         if frame.available_s - self._sent_s >= BATCH_S:
             self._sent_s = frame.available_s
-            self._flush(frame)
+            self.flush(frame)
 
     def _event(self, event: NoteEvent) -> None:
         self._heard.append(event)
 
-    def _flush(self, frame: PitchFrame | None = None) -> None:
+    def flush(self, frame: PitchFrame | None = None) -> None:
+        """Hand on what has been heard: with the frame that it ends in, or what the end of a run has left."""
         heard, self._heard = self._heard, []
         item: dict[str, Any] = {"heard": heard} if heard else {}
         if frame is not None and self.decoder is not None and frame.available_s - self._shown_s >= POSTERIOR_S:
@@ -244,4 +245,4 @@ class PanelSink(EventSink):
             self._send(**item)
 
     def _close(self) -> None:
-        self._flush()
+        self.flush()

@@ -258,8 +258,9 @@ class PanelState:
         self.put("takes", self.takes.told())
 
     def finish_take(self) -> None:
-        """End it."""
-        self.takes.finish()
+        """End it, and say so where nothing was heard in it."""
+        if self.takes.finish():
+            self._take_alert("nothing was heard in that take, so there is none; press Start, and record what you sing")
         self.put("takes", self.takes.told())
 
     def whole(self) -> dict[str, Any]:

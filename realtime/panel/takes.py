@@ -37,7 +37,7 @@ class Take:
         self.shape: list[list[float]] = []  # [seconds, pitch] of the outline, pitch 0 where nothing was sung
         self.files: dict[str, Path] = {kind: folder / f"{number}.{kind}" for kind in ("mid", "csv")}
         self._begun_s: float | None = None  # stream time of its beginning
-        self._origin_s = origin_s
+        self._origin_s = self._first_origin_s = origin_s  # of the stream now, and of that in which it began
         self._sinks: list[EventSink] = [
             MidiFileSink(self.files["mid"], settings.midi, settings.output.tempo_bpm, reach_back_s=REACH_BACK_S),
             CsvSink(self.files["csv"]),
@@ -69,7 +69,7 @@ class Take:
         if self._begun_s is None:
             if not isinstance(item, PitchFrame):
                 return
-            self._begun_s = max(0.0, item.time_s)
+            self._begun_s, self._first_origin_s = max(0.0, item.time_s), self._origin_s
             for sink in self._sinks:
                 sink.start(self._origin_s + self._begun_s)
         shifted = self._shifted(item)
@@ -86,9 +86,10 @@ class Take:
 
     def _outline(self, item: Any) -> None:
         if isinstance(item, PitchFrame):
-            self.seconds = max(self.seconds, item.available_s)
-            if not self.shape or item.time_s - self.shape[-1][0] >= SHAPE_EVERY_S:
-                self.shape.append([round(item.time_s, 2), round(hz_to_midi(item.f0_hz), 1) if item.voiced else 0])
+            earlier_s = self._origin_s - self._first_origin_s  # what was heard before the stream began anew
+            self.seconds, at_s = max(self.seconds, earlier_s + item.available_s), earlier_s + item.time_s
+            if not self.shape or at_s - self.shape[-1][0] >= SHAPE_EVERY_S:
+                self.shape.append([round(at_s, 2), round(hz_to_midi(item.f0_hz), 1) if item.voiced else 0])
         elif isinstance(item, NoteOn):
             self.notes += 1
 
@@ -138,19 +139,20 @@ class Takes:
             self._count += 1
             self.now = Take(self._count, f"Take {self._count}", self._folder, settings, origin_s, rate_hz)
 
-    def finish(self) -> None:
-        """End the one that is under way. One in which nothing was heard is forgotten."""
+    def finish(self) -> bool:
+        """End the one that is under way. One in which nothing was heard is forgotten; whether this one was."""
         take, self.now = self.now, None
         if take is None:
-            return
+            return False
         take.finish()
         if take.seconds <= 0:
             take.remove()
-            return
+            return True
         self.all.append(take)
         if len(self.all) > MOST:
             oldest = next((one for one in self.all if not one.kept), self.all[0])
             self.remove(oldest.number)
+        return False
 
     def of(self, number: int) -> Take | None:
         """The finished one of that number."""

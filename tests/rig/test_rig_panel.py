@@ -5,6 +5,7 @@ The tests share one program and one browser, in the order in which they stand he
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 
 import mido
@@ -163,8 +165,7 @@ def test_a_take_is_recorded_renamed_fetched_and_opens_as_midi_table_and_sound(st
     stage.press("r")
     stage.wait("shown.takes.all.length === 1 && document.querySelectorAll('#takes a').length === 3")
     name = stage.browser.find_element("css selector", "#takes input")
-    name.clear()
-    name.send_keys(TRICK, "\n")
+    name.send_keys("\ue009a\ue000", TRICK, "\n")  # in place of what stood there
     stage.js("document.activeElement.blur()")
     stage.wait(f"shown.takes.all[0].name === {json.dumps(TRICK)} && document.querySelector('#takes input').value === {json.dumps(TRICK)}")
     assert stage.js("return window.hit") is None
@@ -174,6 +175,37 @@ def test_a_take_is_recorded_renamed_fetched_and_opens_as_midi_table_and_sound(st
     assert notes == stage.note_ons()[before : before + len(notes)] or notes == stage.note_ons()[before + 1 : before + 1 + len(notes)]
     assert len(got["csv"].splitlines()) > 50 and got["wav"][:4] == b"RIFF" and len(got["wav"]) > 48_000
     assert len(notes) >= 3
+
+
+def test_a_take_that_begins_before_the_music_begins_with_it_and_can_be_named_while_another_is_recorded(stage):
+    stage.wait("shown.state.state === 'stopped'")
+    stage.js("document.activeElement.blur(); document.getElementById('with-sound').checked = false")
+    stage.press("r")
+    stage.wait("shown.takes.now")
+    stage.sing_demo()
+    stage.wait("shown.takes.now.notes >= 3")
+    stage.press("r")
+    stage.wait("!shown.takes.now")
+    take = stage.js("return shown.takes.all.at(-1)")
+    rows = list(csv.DictReader(io.StringIO(urllib.request.urlopen(f"{stage.url}take/{take['number']}.csv", timeout=10).read().decode())))
+    steps = [float(after["time_s"]) - float(row["time_s"]) for row, after in pairwise(rows)]
+    assert max(steps) < 0.1 and take["seconds"] == pytest.approx(float(rows[-1]["available_s"]), abs=0.06), "no frame of the run before"
+    stage.press("r")
+    stage.wait("shown.takes.now && shown.takes.now.seconds > 0")
+    stage.js("const name = document.querySelector('#takes input'); name.focus(); name.select()")
+    stage.press(*"sad road")  # letters that are shortcuts, too, where no name has the focus
+    stage.press("\ue007")
+    stage.wait("shown.takes.all.at(-1).name === 'sad road' && shown.takes.now")
+    stage.js("const name = document.querySelector('#takes input'); name.focus(); name.select()")
+    stage.press("\ue017", "\ue007")
+    stage.wait("document.querySelector('#takes input').value === 'sad road'")
+    stage.js("document.activeElement.blur()")
+    stage.press("R")  # as Caps Lock has it
+    stage.wait("!shown.takes.now && shown.takes.all.length === 3")
+    for left in (2, 1):
+        stage.js("document.querySelector('#takes button').focus()")
+        stage.press("\ue007")
+        stage.wait(f"shown.takes.all.length === {left} && document.activeElement.closest('#takes')")
 
 
 def test_a_reload_and_a_second_window_show_the_same(stage):
@@ -225,14 +257,86 @@ def test_the_keyboard_alone_reaches_and_works_everything(stage):
     stage.wait("!shown.orders.paused")
 
 
+def test_a_key_that_is_held_down_is_one_press(stage):
+    at = stage.js("document.activeElement.blur(); return scrollY")
+    down = {"type": "keyDown", "key": " ", "code": "Space", "text": " "}
+    for often in range(4):
+        stage.browser.execute_cdp_cmd("Input.dispatchKeyEvent", {**down, "autoRepeat": often > 0})
+    stage.browser.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyUp", "key": " ", "code": "Space"})
+    stage.wait("shown.orders.paused")
+    stage.js("set('octave', 1)")
+    stage.wait("shown.settings.octave === 1 && shown.orders.paused")
+    assert stage.js("return scrollY") == at, "nor does the page scroll"
+    stage.js("set('octave', 0)")
+    stage.press(" ")
+    stage.wait("!shown.orders.paused")
+
+
+FIELDS = [  # field, what is typed, what then stands there
+    ("#set-bend_range", "99", "", "must be at most 48"),
+    ("#set-a4_hz", "--", "440", "Tuning A4 was left as it is, since that is no number"),
+    ("#set-a4_hz", "", "440", ""),
+    ("[aria-label='Velocity range, lowest']", "50", "-45", "must ascend"),
+    ("[aria-label='Velocity range, lowest']", "", "-45", ""),
+]
+
+
+@pytest.mark.parametrize("field, typed, stands, said", FIELDS)
+def test_a_field_shows_what_is_in_force_after_what_does_not_fit(stage, field, typed, stands, said):
+    stage.js(
+        "document.querySelectorAll('details').forEach((d) => { d.open = true; }); document.getElementById('toast').hidden = true;"
+        "const field = document.querySelector(arguments[0]); field.focus(); field.select()",
+        field,
+    )
+    stage.press("\ue017", *typed, "\ue007")
+    value = f"document.querySelector({json.dumps(field)}).value === {json.dumps(stands)}"
+    stage.wait(f"{value} && document.getElementById('toast').hidden === {json.dumps(not said)}")
+    assert said in stage.js("return document.getElementById('toast').textContent")
+
+
+IN_FORCE = [  # what no control could have asked for, and how it is shown
+    ("latency_ms", 83, "document.getElementById('set-latency_ms').nextElementSibling.value", "83 ms"),
+    ("gate", "-45.5", "document.getElementById('set-gate').nextElementSibling.value", "-45.5 dBFS"),
+    ("snap", "33", "document.getElementById('set-snap').nextElementSibling.value", "33 cents"),
+    ("scale", "Am", "document.getElementById('set-scale').selectedOptions[0].textContent", "Am"),
+    ("scale", "Db major", "document.getElementById('set-scale').selectedOptions[0].textContent", "Db major"),
+]
+
+
+@pytest.mark.parametrize("name, value, place, text", IN_FORCE)
+def test_what_the_command_line_may_ask_for_is_shown_as_it_is(stage, name, value, place, text):
+    before = stage.js("return shown.settings[arguments[0]]", name)
+    stage.js("document.activeElement.blur(); set(arguments[0], arguments[1])", name, value)
+    stage.wait(f"{place} === {json.dumps(text)}")
+    stage.js("set(arguments[0], arguments[1])", name, before)
+    stage.wait(f"{place} !== {json.dumps(text)}")
+
+
 def test_what_cannot_be_used_is_told_in_the_page(stage):
     stage.js("set('scale', 'H minor')")
     stage.wait("!document.getElementById('toast').hidden && document.getElementById('toast').textContent.includes('not known')")
     stage.js("set('midi_out', 'no such port'); send({run: true})")
     stage.wait("document.getElementById('said').textContent.includes('no such port')", 20)
     stage.wait("shown.state.state === 'stopped' && document.getElementById('hint-text').textContent.includes('no such port')")
-    stage.js("set('midi_out', 'virtual')")
-    stage.js("set('input', ['demo'])")
+    stage.js("set('midi_out', 'virtual'); set('device', 'singer'); set('input', ['mic']); send({run: true})")
+    stage.wait("shown.state.state === 'listening' && shown.state.source.includes('singer')")
+    stage.js("document.getElementById('toast').hidden = true; set('device', 'unplugged')")
+    stage.wait("document.getElementById('toast').textContent.includes('unplugged') && !document.getElementById('toast').hidden")
+    stage.wait("shown.settings.device === 'singer' && document.getElementById('said').textContent.includes('all is as it was before')")
+    stage.js("send({run: false}); set('input', ['demo']); set('device', null)")
+    stage.wait("shown.state.state === 'stopped' && shown.settings.device === null")
+
+
+def test_a_dialog_gives_the_focus_back(stage):
+    for opener, dialog in (("measure", "trip"), ("fit", "setup")):
+        stage.js("document.getElementById(arguments[0]).focus()", opener)
+        stage.press("\ue007")
+        stage.wait(f"!document.getElementById('{dialog}').hidden")
+        stage.js("document.getElementById(arguments[0]).focus()", f"{dialog}-leave")
+        stage.press("\ue007")
+        stage.wait(f"document.getElementById('{dialog}').hidden && document.activeElement.id === '{opener}'")
+    stage.js("send({run: false}); set('input', ['demo'])")
+    stage.wait("shown.state.state === 'stopped' && shown.settings.input[0] === 'demo' && !shown.orders.paused")
 
 
 def test_the_setup_in_the_page_fits_a_profile_to_the_voice_in_the_microphone(stage):
@@ -241,6 +345,7 @@ def test_the_setup_in_the_page_fits_a_profile_to_the_voice_in_the_microphone(sta
     played = len(stage.note_ons())
     stage.microphone.play()
     stage.wait("!document.getElementById('setup').hidden && document.getElementById('setup-ask').textContent.includes('softly')")
+    assert not stage.browser.find_element("id", "setup-name").is_displayed(), "there is nothing to keep yet"
     assert stage.js("return document.querySelectorAll('#setup .steps span').length") == 5
     stage.wait("shown.setup.lines && document.activeElement.id === 'setup-keep'", 90, "what the setup found")
     assert len(stage.note_ons()) == played, "nothing is played meanwhile"
@@ -282,6 +387,10 @@ def test_it_fits_a_telephone_and_a_wall_in_both_themes(stage, tmp_path):
                 "(e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1)).map((e) => e.outerHTML)"
             )
             assert cut == []
+            for said in ("Record", "Stop 59:59"):
+                dressed = "b.setAttribute('aria-pressed', arguments[0] !== 'Record'); b.querySelector('.label').textContent = arguments[0]"
+                assert stage.js(f"const b = document.getElementById('record'); {dressed}; return b.scrollWidth - b.clientWidth", said) <= 0
+            stage.js("showTakes()")
             letters = stage.js("return parseFloat(getComputedStyle(document.documentElement).fontSize)")
             assert letters <= max(18.0, 0.0128 * height) + 0.01, "as large as the height allows too"
     stage.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -291,6 +400,12 @@ def test_when_the_program_ends_the_page_says_so(stage):
     stage.program.signal()
     assert stage.program.wait() == 0
     wait_until(lambda: "has ended" in stage.js("return document.getElementById('state-text').textContent"), 10, "the page's word")
+    before = stage.js("return document.getElementById('set-octave').textContent")
+    for wish in ("document.getElementById('panic').click()", "document.querySelector('[aria-label=\"Octave up\"]').click()"):
+        stage.js(f"document.getElementById('toast').hidden = true; {wish}")
+        assert "Nothing was changed" in stage.js("return document.getElementById('toast').textContent")
+        assert stage.js("return document.getElementById('toast').hidden") is False
+    assert stage.js("return document.getElementById('set-octave').textContent") == before
 
 
 NAMES = {  # as a driver, a plugged-in device or a file may be called, and as the page shows it

@@ -16,7 +16,12 @@ function connect() {
   socket.onmessage = (message) => take(JSON.parse(message.data));
   socket.onclose = () => { show("lost"); setTimeout(connect, 1000); };
 }
-function send(message) { if (socket && socket.readyState === 1) socket.send(JSON.stringify(message)); }
+function send(message) { // whether it was sent
+  const open = socket && socket.readyState === 1;
+  if (open) socket.send(JSON.stringify(message));
+  else refuse("Nothing was changed, since the program does not answer. To silence an instrument, use its own panic button.");
+  return open;
+}
 const set = (name, value) => send({ set: [name, value] });
 
 function take(told) {
@@ -24,7 +29,7 @@ function take(told) {
   if (told.frames) addFrames(told.frames);
   for (const event of told.events || []) addEvent(event);
   if (told.posterior) addHeat(told.posterior);
-  if (told.refused) toast(told.refused); // what this page alone has asked for
+  if (told.refused) refuse(told.refused); // what this page alone has asked for
   for (const name of Object.keys(shown)) if (name in told) { const before = shown[name]; shown[name] = told[name]; refresh(name, before, told.whole); }
 }
 
@@ -75,6 +80,13 @@ function toast(text) {
   toasting = setTimeout(() => { $("toast").hidden = true; }, 6000);
 }
 
+// What did not fit is not left standing in its control.
+function refuse(text) {
+  toast(text.replace(/^\w+(?= )/, (name) => LABELS[name] || name));
+  for (const input of document.querySelectorAll("#controls input, #controls select")) input.touched = -Infinity;
+  fillControls();
+}
+
 // ---- parts of the state -----------------------------------------------------------------------
 
 function refresh(name, before, whole) {
@@ -118,9 +130,14 @@ function showState() {
 
 // ---- the setup: the singer is asked for five things ---------------------------------------------
 
+function uncover(id, there, opener) { // a dialog, which gives the focus back to what opened it
+  const gives = !there && $(id).contains(document.activeElement);
+  $(id).hidden = !there;
+  if (gives) $(opener).focus();
+}
 function showSetup(before) {
   const setup = shown.setup;
-  $("setup").hidden = !setup;
+  uncover("setup", !!setup, "fit");
   show(shown.state.state);
   if (!setup) return;
   const asks = "ask" in setup, found = "lines" in setup;
@@ -157,7 +174,7 @@ function openTrip(open) {
 }
 function showTrip() {
   const trip = shown.trip, measuring = !!trip && "measuring" in trip;
-  $("trip").hidden = !(tripOpen || trip);
+  uncover("trip", tripOpen || !!trip, "measure");
   show(shown.state.state);
   $("trip-go").disabled = measuring;
   $("trip-go").textContent = measuring ? "Listening…" : trip ? "Once more" : "Measure";
@@ -198,18 +215,28 @@ function showTakes() {
   $("record").querySelector(".label").textContent = now ? `Stop ${clock(now.seconds)}` : "Record";
   $("no-takes").hidden = all.length > 0;
   const list = $("takes"), there = new Map([...list.children].map((li) => [Number(li.dataset.number), li]));
-  for (const take of [...all].reverse()) {
+  const lis = [...all].reverse().map((take) => {
     const li = there.get(take.number) || makeTake(take.number);
     there.delete(take.number);
-    fillTake(li, take);
-    list.append(li);
+    return [li, take];
+  });
+  for (const li of there.values()) {
+    const next = li.nextElementSibling || li.previousElementSibling; // the keyboard goes on where it was
+    if (li.contains(document.activeElement)) (next ? next.querySelector("button") : $("record")).focus();
+    li.remove();
   }
-  for (const li of there.values()) li.remove();
+  lis.forEach(([li, take], i) => {
+    if (list.children[i] !== li) list.insertBefore(li, list.children[i] || null); // what is moved loses the focus
+    fillTake(li, take);
+  });
 }
 function makeTake(number) {
   const li = element("li"), name = element("input", { type: "text", maxLength: 60 }), about = element("p", { className: "about" });
   li.dataset.number = number;
-  name.addEventListener("change", () => send({ rename: [number, name.value] }));
+  name.addEventListener("change", () => {
+    name.value = name.value.trim().replace(/\s+/g, " ") || shown.takes.all.find((take) => take.number === number).name; // it always has one
+    send({ rename: [number, name.value] });
+  });
   const middle = element("div");
   middle.append(name, about);
   li.append(element("canvas", { ariaHidden: "true" }), middle, element("div", { className: "get" }));
@@ -339,7 +366,7 @@ function field(name) {
   return box;
 }
 function tie(caption, input, name) { input.id = `set-${name}`; caption.htmlFor = input.id; return input; }
-const busy = (input) => document.activeElement === input && performance.now() - (input.touched || 0) < 1500;
+const busy = (input) => document.activeElement === input && (input.typed || performance.now() - (input.touched || 0) < 1500);
 function listen(input, event, act) { input.addEventListener(event, () => { input.touched = performance.now(); act(); }); }
 const late = (about) => (about.live === "restart" ? "change" : "input");
 const NONE = { listen: "demo only" }; // what no value means, where that is not "auto"
@@ -383,15 +410,24 @@ function plain(name, about, row, caption) {
   const input = tie(caption, element("input", { type: number ? "number" : "text", step: "any" }), name);
   if (ge ?? gt) input.min = ge ?? gt;
   if (le ?? lt) input.max = le ?? lt;
-  listen(input, "change", () => set(name, input.value === "" ? null : number ? Number(input.value) : input.value));
+  enter(name, input, about.default, () => set(name, input.value === "" ? null : number ? Number(input.value) : input.value));
   row.append(input, unit(name));
   fill[name] = (now) => { if (!busy(input)) input.value = now ?? ""; input.placeholder = "auto"; };
+}
+function enter(name, input, usual, act) { // what is typed stays as it is until it is entered; an emptied field means what is usual
+  input.addEventListener("input", () => { input.typed = true; });
+  listen(input, "change", () => {
+    input.typed = false;
+    if (input.validity.badInput) { refuse(`${name} was left as it is, since that is no number`); return; }
+    if (input.value === "") input.value = usual ?? "";
+    act();
+  });
 }
 const unit = (name) => element("span", { className: "faint", textContent: UNITS[name] || "" });
 
 function pair(name, about, row) {
   const ends = ["lowest", "highest"].map((end) => element("input", { type: "number", step: "any", ariaLabel: `${LABELS[name]}, ${end}` }));
-  for (const input of ends) listen(input, "change", () => set(name, ends.map((one) => Number(one.value))));
+  ends.forEach((input, i) => enter(name, input, about.default[i], () => set(name, ends.map((one) => Number(one.value)))));
   row.append(ends[0], ends[1], unit(name));
   fill[name] = (now) => ends.forEach((input, i) => { if (!busy(input)) input.value = now[i]; });
 }
@@ -400,7 +436,7 @@ pair.grouped = true;
 function stepper(name, about, row) {
   row.className = "row step";
   const text = element("output", { id: `set-${name}` });
-  const step = (by) => { const next = (shown.settings[name] || 0) + by; if (next >= about.limits.ge && next <= about.limits.le) { shown.settings[name] = next; fill[name](next); set(name, next); } };
+  const step = (by) => { const next = (shown.settings[name] || 0) + by; if (next >= about.limits.ge && next <= about.limits.le && set(name, next)) { shown.settings[name] = next; fill[name](next); } };
   const down = element("button", { textContent: "−", ariaLabel: `${LABELS[name]} down` }), up = element("button", { textContent: "+", ariaLabel: `${LABELS[name]} up` });
   down.addEventListener("click", () => step(-1));
   up.addEventListener("click", () => step(1));
@@ -411,10 +447,10 @@ stepper.grouped = true;
 
 function slider(name, row, caption, { min, max, step, read, write, say, event }) {
   const input = tie(caption, element("input", { type: "range", min, max, step }), name), text = element("output");
-  input.addEventListener("input", () => { text.textContent = say(Number(input.value)); input.touched = performance.now(); });
+  input.addEventListener("input", () => { text.textContent = say(write(Number(input.value))); input.touched = performance.now(); });
   listen(input, event || "input", () => set(name, write(Number(input.value))));
   row.append(input, text);
-  return (now) => { if (!busy(input)) input.value = read(now); text.textContent = say(Number(input.value)); input.setAttribute("aria-valuetext", text.textContent); };
+  return (now) => { if (!busy(input)) input.value = read(now); text.textContent = say(now); input.setAttribute("aria-valuetext", text.textContent); };
 }
 
 const SPECIAL = {
@@ -429,26 +465,27 @@ const SPECIAL = {
     listen(kind, "change", change);
     row.append(tonic, kind);
     fill[name] = (now) => {
-      const [first, ...rest] = String(now).split(" ");
-      tonic.value = first;
-      kind.hidden = !PLAIN.includes(first);
-      if (rest.length) kind.value = rest.join(" ");
+      const [first, ...rest] = now.split(" "), listed = PLAIN.includes(first) && [...kind.options].some((one) => one.value === rest.join(" "));
+      kind.hidden = !listed;
+      if (listed) kind.value = rest.join(" ");
+      tonic.value = listed ? first : now;
+      if (!tonic.value) { tonic.append(element("option", { value: now, textContent: now })); tonic.value = now; } // as the command line has it: Am, Db major
     };
   },
   snap(name, about, row, caption) {
     fill[name] = slider(name, row, caption, {
-      min: 0, max: 100, step: 5, read: (now) => ({ off: 0, hard: 100 })[now] ?? Math.min(95, Number(now)), write: (v) => (v === 0 ? "off" : v === 100 ? "hard" : String(v)),
-      say: (v) => (shown.settings.scale === "off" ? "no scale" : v === 0 ? "off" : v === 100 ? "hard" : `${v} cents`),
+      min: 0, max: 100, step: 5, read: (now) => ({ off: 0, hard: 100 })[now] ?? Number(now), write: (v) => (v === 0 ? "off" : v === 100 ? "hard" : String(v)),
+      say: (value) => (value === "hard" && shown.settings.scale === "off" ? "no scale" : ["off", "hard"].includes(value) ? value : `${value} cents`),
     });
   },
   gate(name, about, row, caption) {
     fill[name] = slider(name, row, caption, {
       min: -82, max: 0, step: 1, read: (now) => ({ off: -82, auto: -81 })[now] ?? Number(now), write: (v) => (v === -82 ? "off" : v === -81 ? "auto" : String(v)),
-      say: (v) => (v === -82 ? "off" : v === -81 ? "auto" : `${v} dBFS`),
+      say: (value) => (["off", "auto"].includes(value) ? value : `${value} dBFS`),
     });
   },
   latency_ms(name, about, row, caption) {
-    fill[name] = slider(name, row, caption, { min: 10, max: 200, step: 5, read: Number, write: (v) => v, say: (v) => `${v} ms`, event: "change" });
+    fill[name] = slider(name, row, caption, { min: 10, max: 200, step: 5, read: Number, write: (v) => v, say: (value) => `${value} ms`, event: "change" });
   },
   note_range(name, about, row) {
     const ends = ["lowest", "highest"].map((end) => {
@@ -521,16 +558,16 @@ const actions = {
   pause: () => set("pause", !shown.orders.paused),
   record: () => send(shown.takes.now ? { finish: true } : { record: $("with-sound").checked }),
   demo: () => { set("input", ["demo"]); send({ run: true }); },
-  panic: () => { set("panic", null); toast("Silenced."); },
+  panic: () => { if (set("panic", null)) toast("Silenced."); },
 };
 for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", act);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !$("keys").checked) return;
   const on = event.target, types = on.closest && on.closest("input[type=text], input[type=number], select");
-  const id = { s: "run", " ": "pause", r: "record", d: "demo", Escape: "panic" }[event.key];
+  const id = { s: "run", " ": "pause", r: "record", d: "demo", escape: "panic" }[event.key.toLowerCase()];
   if (!id || (types && id !== "panic") || (event.key === " " && on.closest("button, input, a, summary"))) return;
   event.preventDefault();
-  actions[id]();
+  if (!event.repeat) actions[id](); // held down it is one press
 });
 function dress(theme) { if (theme) document.documentElement.dataset.theme = theme; palette.clear(); }
 $("theme").addEventListener("click", () => {
