@@ -43,10 +43,10 @@ HANDSHAKE = (
 )
 # In the page, before it is loaded: when its roll, its level and its trail were drawn first, in ms since 1970.
 WATCH = """
-window.drawn = {};
+window.firstDrawn = {};
 const look = () => {
   requestAnimationFrame(look);
-  const note = (name, is) => { if (!(name in drawn) && is) drawn[name] = Date.now(); };
+  const note = (name, is) => { if (!(name in firstDrawn) && is) firstDrawn[name] = Date.now(); };
   const roll = document.getElementById('roll'), level = document.getElementById('level-text');
   note('page', roll && roll.width > 300);
   const hint = document.getElementById('hint-text');
@@ -225,6 +225,11 @@ def cost_table(rows: list[dict[str, Any]]) -> str:
 # ---- the start --------------------------------------------------------------------------------------
 
 
+def watch(driver: Any) -> None:
+    """Have every page note when it was drawn first, for ``measure_start``."""
+    driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+
+
 def measure_start(folder: Path, driver: Any, cold: bool = False) -> dict[str, float]:
     """Seconds from the start of the process to the page's first pictures, the browser being open. ``cold``: with no kernel compiled."""
     settle_s = COLD_S if cold else SETTLE_S
@@ -241,7 +246,7 @@ def measure_start(folder: Path, driver: Any, cold: bool = False) -> dict[str, fl
         try:
             drawn = wait_until(lambda: _drawn(driver), settle_s, "the trail")
         except AssertionError as error:
-            seen = driver.execute_script("return [drawn, document.getElementById('state-text').textContent, frames.length]")
+            seen = driver.execute_script("return [firstDrawn, document.getElementById('state-text').textContent, frames.length]")
             raise AssertionError(f"{error}: in the page {seen}; the program said {program.stderr[-500:]}") from None
     finally:
         program.signal()
@@ -259,7 +264,7 @@ def _answers(place: str) -> bool:
 
 
 def _drawn(driver: Any) -> dict[str, float] | None:
-    drawn = driver.execute_script("return window.drawn || {}")
+    drawn = driver.execute_script("return window.firstDrawn || {}")
     return drawn if "trail" in drawn else None
 
 
@@ -304,7 +309,7 @@ def main() -> None:
 
 
 def _starts(folder: Path, browser: Browser, args: argparse.Namespace) -> tuple[list[Any], str]:
-    browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+    watch(browser.driver)
     rows = [measure_start(folder, browser.driver, args.cold) for _ in range(args.start)]
     return rows, start_table(rows)
 

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 from conftest import rig_or_skip
 from fake_singer import HIGHEST, LOWEST, ROOM_DB, SOFT_DB, five_things
 
+from rt_melody.benchmarks.panel import find_browser, measure_start, watch
 from rt_melody.benchmarks.rig.midi_reader import perform, seconds_since
 from rt_melody.benchmarks.rig.studio import (
     SAMPLE_RATE,
@@ -40,21 +40,6 @@ pytestmark = pytest.mark.rig
 DEMO_NOTES = [note for _, note, _, _ in TUNE]
 SIZES = {"telephone": (320, 640), "laptop": (1440, 900), "wall": (2560, 1440), "wide": (3440, 1440)}
 TRICK = '<img src=x onerror="window.hit=1">'
-
-
-def find_browser():
-    """Headless Chromium under its driver. Raises RigMissing with the name of what is not there."""
-    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    from selenium.webdriver.chrome.service import Service
-
-    for name in ("chromium", "chromedriver"):
-        if shutil.which(name) is None:
-            raise RigMissing(f"{name} is not installed (Debian: chromium, chromium-driver)")
-    options = selenium.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    return selenium.Chrome(options=options, service=Service(shutil.which("chromedriver")))
 
 
 class Stage:
@@ -204,6 +189,9 @@ def test_a_take_that_begins_before_the_music_begins_with_it_and_can_be_named_whi
     stage.wait("!shown.takes.now && shown.takes.all.length === 3")
     for left in (2, 1):
         stage.js("document.querySelector('#takes button').focus()")
+        stage.press("\ue007")
+        stage.wait("document.activeElement.textContent === 'Forget?' && document.activeElement.ariaLabel.includes('Press again')")
+        assert stage.js("return shown.takes.all.length") == left + 1, "one press asks"
         stage.press("\ue007")
         stage.wait(f"shown.takes.all.length === {left} && document.activeElement.closest('#takes')")
 
@@ -374,6 +362,19 @@ def test_axe_finds_nothing_serious_in_either_theme(stage):
         assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
 
 
+def test_light_or_dark_is_kept_over_a_reload(stage):
+    def theme() -> str:
+        return stage.js("return document.documentElement.dataset.theme")
+
+    stage.js("document.getElementById('theme').click()")
+    chosen = theme()
+    for other in ("light" if chosen == "dark" else "dark", chosen):
+        stage.js("document.getElementById('theme').click()")
+        stage.browser.refresh()
+        stage.wait("shown.state !== undefined")
+        assert theme() == other
+
+
 def test_it_fits_a_telephone_and_a_wall_in_both_themes(stage, tmp_path):
     for theme in ("dark", "light"):
         stage.js("document.documentElement.dataset.theme = arguments[0]; palette.clear()", theme)
@@ -467,3 +468,14 @@ def test_names_of_devices_ports_and_files_are_shown_as_text_and_profiles_of_the_
         browser.quit()
         child.stdin.close()
         child.wait(60)
+
+
+def test_how_soon_the_page_draws_is_measured(tmp_path):
+    with rig_or_skip():
+        browser = find_browser()
+    try:
+        watch(browser)
+        seconds = measure_start(tmp_path, browser)
+    finally:
+        browser.quit()
+    assert 0 < seconds["served"] < seconds["page"] <= seconds["level"] <= seconds["trail"]

@@ -111,7 +111,7 @@ function show(kind) {
   if (pill.title !== seen(text)) { put("state-text", text); pill.title = seen(text); put("live", text); }
   const hints = {
     loading: state.preparing ? `Preparing for this machine, ${state.preparing}. It takes up to a minute; then you can sing.` : "Loading: a few seconds.", stopped: "Press Start and sing. No microphone at hand? Press Demo: the program sings to itself.",
-    lost: "The program has ended. Start rt-melody again: this page finds it.",
+    lost: "The program has ended. Start rt-melody again: at the same address this page finds it.",
   };
   $("hint").hidden = !(kind in hints) || (kind === "loading" && frames.length > 0 && !state.preparing) || !!shown.setup || !$("trip").hidden;
   $("hint").classList.toggle("aside", frames.length > 0); // what was sung is not covered
@@ -242,6 +242,7 @@ function makeTake(number) {
   li.append(element("canvas", { ariaHidden: "true" }), middle, element("div", { className: "get" }));
   return li;
 }
+const ASKED_MS = 4000;
 function fillTake(li, take) {
   const name = li.querySelector("input"), get = li.querySelector(".get"), key = take.kinds.join() + take.name;
   if (document.activeElement !== name) name.value = take.name;
@@ -251,8 +252,19 @@ function fillTake(li, take) {
     get.dataset.key = key;
     const words = { mid: "MIDI", csv: "CSV", wav: "WAV" };
     get.replaceChildren(...take.kinds.map((kind) => element("a", { textContent: words[kind], href: `/take/${take.number}.${kind}`, download: `${take.name}.${kind}`, ariaLabel: `${take.name} as ${words[kind]}` })));
-    const remove = element("button", { textContent: "✕", ariaLabel: `Forget ${take.name}` });
-    remove.addEventListener("click", () => send({ remove: take.number }));
+    const remove = element("button", {});
+    const ask = (again) => {
+      remove.textContent = again ? "Forget?" : "✕";
+      remove.ariaLabel = again ? `Forget ${take.name} for good? Press again` : `Forget ${take.name}`;
+    };
+    let asked = -Infinity; // a take that is forgotten is gone: it takes a second press, within seconds
+    remove.addEventListener("click", () => {
+      if (performance.now() - asked < ASKED_MS) return send({ remove: take.number });
+      asked = performance.now();
+      ask(true);
+      setTimeout(ask, ASKED_MS);
+    });
+    ask();
     get.append(remove);
   }
   sketch(li.querySelector("canvas"), take.shape);
@@ -569,10 +581,15 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (!event.repeat) actions[id](); // held down it is one press
 });
+const kept = { // over a reload, where the browser lets a page keep something
+  get theme() { try { return localStorage.getItem("theme"); } catch { return null; } },
+  set theme(theme) { try { localStorage.setItem("theme", theme); } catch { /* until the page is left, then */ } },
+};
 function dress(theme) { if (theme) document.documentElement.dataset.theme = theme; palette.clear(); }
+if (kept.theme) document.documentElement.dataset.theme = kept.theme;
 $("theme").addEventListener("click", () => {
   const light = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "light" : matchMedia("(prefers-color-scheme: light)").matches;
-  dress(light ? "dark" : "light");
+  dress(kept.theme = light ? "dark" : "light");
   showTakes();
   drawLatency();
 });
