@@ -60,18 +60,22 @@ WHOLE = "int64[::1]"
     FOUND, SOUGHT, NOW, USUAL,  # how much of what was predicted was found, by the newest hops, of late and usually
     NEW_FOR,  # seconds of sounding reference for which the path still counts as new
     JOINED,  # how often was learnt since the last gap
-) = range(28)
-LEVELS = 28
-SURER = np.float32(2.0)  # than it may be is a filter that learnt from everything twice: power of its fault over what it thinks
+    GUESSED, KNOWN, UNFOUND,  # since the path began: seconds of sounding reference, whether it was found, seconds without a trace of it
+    PART,  # of what is predicted, that is taken out
+) = range(32)
+LEVELS = 32
+SURER = np.float32(2.0)  # than it may be is a filter whose covariance is diagonal: power of its fault over what it thinks
 NEW_S = 8.0  # of sounding reference in which a path is learnt from everything twice
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
 FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of that of late, of that usually
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
-SILENT = 1e-10  # power of a sample below which nothing is learnt
+SILENT = 1e-10  # power of a sample below which nothing is learnt: a microphone that is muted has no path
 MUCH = 4.0  # over the ratio of microphone and reference: too large a first guess
 FIRST_S = 2.0  # of reference heard, in which the first guess of the path's power may grow
+UNFOUND_S, THEN_S = 3.0, 1.0  # of it without a trace of the path, after which, and how often then, it is thought uncertain again
 UNCERTAIN, UNCERTAIN_AGAIN, LOOSE = 3.0, 1.0, 0.3  # covariance over the first guess: at the start, of a path anew, of a blurred one
 CHANCE, SURE = 0.35, 0.75  # regression up to which nothing, from which all of the echo is taken out
+LIKE_LEAST = 10.0  # times of learning, after which a likeness is worth something
 UNLIKE, ALIKE = 0.15, 0.35  # likeness up to which nothing, from which all of the echo is taken out
 CAREFUL, CAREFUL_TRUST_S = 100.0, 1.0  # over the singer's power, which is then thought so large; and the time constant of the trust
 GOOD, LOST, LOST_S = 0.45, 0.5, 0.3  # found usually where a path is known; of that, what is found where it is lost; for so long
@@ -489,6 +493,16 @@ def product(a: np.ndarray, b: np.ndarray) -> float:
     return np.float64(total)
 
 
+@compiled(f"void(float64[::1], {CUBE})")
+def forget(levels: np.ndarray, weights: np.ndarray) -> None:
+    """Of a path all but how uncertain it is."""
+    levels[DOUBTED] = levels[USUAL] = levels[SHARED] = levels[ECHO] = levels[LIKE] = levels[LIKE_HOPS] = 0.0
+    levels[GUESSED] = levels[KNOWN] = levels[UNFOUND] = 0.0
+    levels[NEW_FOR] = NEW_S
+    levels[RESTARTS] += 1.0
+    weights[:] = np.float32(0.0)
+
+
 @compiled(f"void({LINE}, {LINE}, float64[::1], {CUBE}, {PLANE}, {LINE}, float64)")
 def guess_power(
     microphone: np.ndarray,
@@ -499,32 +513,42 @@ def guess_power(
     prior: np.ndarray,
     hop_s: float,
 ) -> None:
-    """While little has been heard: the covariance from microphone over reference, as it grows. Where that was thought far too large,
-    of a band that faded in under a singer, and nothing is found since: another beginning."""
+    """Of a hop in which the reference sounds. While little has been heard of a path: the covariance from microphone over reference,
+    as it grows.
+
+    Where that was far too large, of a band that fades in under a singer, and nothing was found yet: another beginning. Where there
+    is no trace of the path for long (the loudspeaker is turned up late): as much as there may be.
+    """
     heard = product(reference, reference)
-    if heard <= QUIET * reference.shape[0]:
-        return
     keep = np.exp(-hop_s / FORGET_S)
     levels[MICROPHONE] = keep * levels[MICROPHONE] + product(microphone, microphone)
     levels[REFERENCE] = keep * levels[REFERENCE] + heard
     levels[HEARD] += hop_s
+    levels[GUESSED] += hop_s
     ratio = levels[MICROPHONE] / levels[REFERENCE]
     if levels[SINCE] > levels[CAREFUL_AFTER]:
         return
-    far_less = MUCH * ratio < levels[SCALE] and levels[LIKE] < ALIKE * levels[LIKE_HOPS]
+    if levels[LIKE] > ALIKE * levels[LIKE_HOPS] and levels[LIKE_HOPS] > LIKE_LEAST:
+        levels[KNOWN] = 1.0
+    levels[UNFOUND] = levels[UNFOUND] + hop_s if levels[LIKE] < UNLIKE * levels[LIKE_HOPS] else 0.0
+    far_less = MUCH * ratio < levels[SCALE] and levels[KNOWN] == 0.0
     if levels[SCALE] == 0.0 or far_less:
-        weights[:] = np.float32(0.0)
+        if far_less:
+            forget(levels, weights)
+        levels[SCALE] = ratio
         for k in range(BINS):
             for i in range(PARTITIONS):
                 spread[k, i] = UNCERTAIN * ratio * prior[i]
-        levels[NEW_FOR] = NEW_S
-    elif levels[HEARD] > FIRST_S or ratio <= levels[SCALE]:
-        return
-    else:
+    elif levels[UNFOUND] > UNFOUND_S:
+        levels[UNFOUND], levels[SCALE] = UNFOUND_S - THEN_S, max(levels[SCALE], ratio)
+        for k in range(BINS):
+            for i in range(PARTITIONS):
+                spread[k, i] = max(spread[k, i], np.float32(UNCERTAIN_AGAIN * ratio) * prior[i])
+    elif levels[GUESSED] <= FIRST_S and ratio > levels[SCALE]:
         for k in range(BINS):
             for i in range(PARTITIONS):
                 spread[k, i] *= ratio / levels[SCALE]
-    levels[SCALE] = ratio
+        levels[SCALE] = ratio
 
 
 @compiled(f"float64({LINE}, {LINE}, float64[::1], float64)")
@@ -586,9 +610,6 @@ def is_lost(heard: np.ndarray, error: np.ndarray, levels: np.ndarray) -> bool:
 def begin_again(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, prior: np.ndarray) -> None:
     """Forget a path, but for its colour, which is the loudspeaker's."""
     levels[SCALE] = levels[MICROPHONE] / levels[REFERENCE]
-    levels[DOUBTED] = levels[USUAL] = levels[SHARED] = levels[ECHO] = levels[LIKE] = levels[LIKE_HOPS] = 0.0
-    levels[RESTARTS] += 1.0
-    levels[NEW_FOR] = NEW_S
     whole = np.float32(1e-12)
     for k in range(BINS):
         whole += power(weights, k)
@@ -597,7 +618,7 @@ def begin_again(levels: np.ndarray, weights: np.ndarray, spread: np.ndarray, pri
         colour = np.float32(1.0 - SAME_LOUDSPEAKER) + np.float32(SAME_LOUDSPEAKER * BINS) * power(weights, k) / whole
         for i in range(PARTITIONS):
             spread[k, i] = max(spread[k, i], scale * colour * prior[i])
-    weights[:] = np.float32(0.0)
+    forget(levels, weights)
 
 
 @compiled(f"void({LINE}, {PLANE}, float32, float32, {LINE}, {LINE})", FAST)
@@ -717,13 +738,15 @@ def cancel(
     natural[1, :] = np.float32(0.0)
     transform(natural[0], natural[1], ordered[0], ordered[1], roots, twiddle)
     store(ordered, place, past, at)
-    guess_power(microphone, reference, levels, weights, spread, prior, hop_s)
-    sounds = product(reference, reference) > QUIET * reference.shape[0]
+    hears = product(microphone, microphone) > SILENT * microphone.shape[0]
+    sounds = hears and product(reference, reference) > QUIET * reference.shape[0]
+    if sounds:
+        guess_power(microphone, reference, levels, weights, spread, prior, hop_s)
     if sounds or levels[SINCE] > 0.0:
         levels[SINCE] += hop_s
     predict(past, first, weights, spread, keep if sounds else np.float32(1.0), estimate, unsure)
     newest_of(estimate, natural, ordered, place, echo, roots, twiddle)
-    part = trust(microphone, echo, levels, hop_s)
+    levels[PART] = part = trust(microphone, echo, levels, hop_s)
     for i in range(out.shape[0]):
         left[i] = microphone[i] - echo[i]
         out[i] = microphone[i] - np.float32(part) * echo[i]
@@ -739,7 +762,7 @@ def cancel(
     careful = levels[SINCE] > levels[CAREFUL_AFTER]
     expect(unsure, error, smooth, np.float32(CAREFUL if careful else 1.0), near, noise)
     turn = hops * microphone.shape[0] // LEARNT
-    if sounds or not careful:
+    if sounds or (hears and not careful):
         learn(past, first, error, noise, spread, step, weights)
         constrain(step, weights, 0, natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
         if turn % 2 == 0:
@@ -899,17 +922,21 @@ class Canceller:
         if not 0 <= blocks <= MOST_BACK:
             raise ValueError(f"{blocks} partitions back cannot be had: 0 to {MOST_BACK}")
         move, self.back_blocks = blocks + elsewhere - self.back_blocks, blocks
+        if elsewhere:  # what is held of the reference is of another delay
+            self._levels[JOINED] = -float(PARTITIONS * BLOCK // LEARNT)
         if move == 0:
             return
-        self._levels[JOINED] = 0.0
         sure = self._spread / self._prior
         _shift(self._weights, move, 0.0)
         _shift(sure, move, float(sure.max()))
         np.multiply(sure, self._prior, out=self._spread)
 
     def learn_anew(self) -> None:
-        """What the path is learnt by is played again, since it may have become another: all of it is learnt, as at the first sound."""
-        self._levels[SINCE], self._levels[NEW_FOR], self._levels[JOINED] = 0.0, NEW_S, 0.0
+        """What the path is learnt by is played again, since it may have become another: it is kept, and thought as uncertain as at the
+        first sound."""
+        for level in (SINCE, JOINED, GUESSED, KNOWN, UNFOUND, MICROPHONE, REFERENCE):
+            self._levels[level] = 0.0
+        self._levels[NEW_FOR] = NEW_S
         np.maximum(self._spread, np.float32(UNCERTAIN_AGAIN * self._levels[SCALE]) * self._prior, out=self._spread)
 
     def loosen(self) -> None:
@@ -918,8 +945,8 @@ class Canceller:
 
     @property
     def trust(self) -> float:
-        """How much of the echo that is predicted was heard of late, 0..1; so much of it is taken out."""
-        return float(self._levels[TRUST])
+        """How much of the echo that is predicted is taken out, 0..1: what is surely found of it."""
+        return float(self._levels[PART])
 
     @property
     def slip_samples(self) -> float:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +25,7 @@ NO_START_SERVER = 0x01  # JackOptions, of jack/types.h
 IS_OUTPUT = 0x02  # JackPortFlags
 MIDI_TYPE = b"8 bit raw midi"
 WATCH_NAME = b"rt-melody-watch"
+AGAIN_S = 0.2  # between two tries to be let in
 UNMOVED_MOST = 1024  # messages sent since the server's clock last moved: fewer than RtMidi's buffer holds
 
 Shutdown = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -111,8 +113,16 @@ class JackWatch:
             self._library.jack_client_close(client)
 
 
-def watch_jack() -> JackWatch | None:
-    """A new watch on the server that runs; None where libjack or a server is missing, as under a wheel's own libjack."""
-    library = load_libjack()
-    client = library.jack_client_open(WATCH_NAME, NO_START_SERVER, None) if library is not None else None
-    return JackWatch(library, client) if library is not None and client else None
+def watch_jack(tries: int = 1) -> JackWatch | None:
+    """A new watch on the server that runs; None where libjack or a server is missing, as under a wheel's own libjack.
+
+    ``tries``: a server that is known to run, but busy, now and then lets a client in at the second time only.
+    """
+    if (library := load_libjack()) is None:
+        return None
+    for left in reversed(range(tries)):
+        if client := library.jack_client_open(WATCH_NAME, NO_START_SERVER, None):
+            return JackWatch(library, client)
+        if left:
+            time.sleep(AGAIN_S)
+    return None

@@ -195,19 +195,60 @@ def test_a_band_that_fades_in_under_a_singer_is_found_all_the_same():
     assert canceller.trust > 0.9
 
 
-def test_what_is_learnt_anew_is_learnt_as_at_first_after_a_time_of_care():
-    reference, still = noise(1, SECOND), np.zeros(SECOND, np.float32)
-    before, after = room(3, 2000), room(4, 2000)
+def unheard(seconds: int, silent: tuple[float, float], muted: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A band that plays all the time, not heard between two seconds: the loudspeaker is off, or (``muted``) the microphone is."""
+    reference, voice = noise(1, seconds * SECOND), noise(2, seconds * SECOND, 0.03)
+    off = slice(*(round(at * SECOND) for at in silent))
+    band = through(room(3, 3000), reference)
+    band[off] = 0.0
+    if muted:
+        voice[off] = 0.0
+    return band, voice, reference
 
-    def taken_db(anew: bool) -> float:
+
+@pytest.mark.parametrize("muted", (False, True))
+@pytest.mark.parametrize("silent", ((0, 6), (4, 7), (4, 12)))
+def test_a_band_that_is_not_heard_for_a_while_is_found_again(silent, muted):
+    band, voice, reference = unheard(silent[1] + 8, silent, muted)
+    out, canceller = cancelled(band + voice, reference)
+    late = slice((silent[1] + 6) * SECOND, None)
+    assert db((out - voice)[late], band[late]) < -12
+    assert canceller.trust > 0.9
+
+
+@pytest.mark.parametrize("gain", (1.0, 6.0))
+def test_what_is_learnt_anew_is_learnt_as_at_first_after_a_time_of_care(gain):
+    reference, still = noise(1, SECOND), np.zeros(SECOND, np.float32)
+    before, after = room(3, 2000), gain * room(4, 2000)
+
+    def left_db(anew: bool) -> float:
         canceller = c.Canceller(careful_after_s=0.8)
         for path in (before, after):
             out, _ = cancelled(np.concatenate([through(path, reference), still]), np.concatenate([reference, still]), canceller=canceller)
             if anew:
                 canceller.learn_anew()
-        return -db(out[SECOND // 2 : SECOND], through(after, reference)[SECOND // 2 :])
+        return db(out[SECOND // 2 : SECOND], through(after, reference)[SECOND // 2 :])
 
-    assert taken_db(anew=False) < 3 and taken_db(anew=True) > 10
+    assert left_db(anew=False) > -3 and left_db(anew=True) < -8
+
+
+def test_a_path_is_learnt_twice_while_it_is_new_and_not_over_a_gap():
+    def learnt(twice: bool, gap: bool, seconds: int = 1, hops: int = 2) -> np.ndarray:
+        reference = noise(1, (seconds + 1) * SECOND)
+        microphone = through(room(3, 2000), reference)
+        _, canceller = cancelled(microphone[: seconds * SECOND], reference[: seconds * SECOND])
+        if gap:
+            canceller.jump()
+        if not twice:
+            canceller._levels[c.NEW_FOR] = 0.0
+        more = slice(seconds * SECOND, seconds * SECOND + hops * c.LEARNT)
+        return cancelled(microphone[more], reference[more], canceller=canceller)[1].response()
+
+    def same(**what) -> bool:
+        return bool(np.array_equal(learnt(True, **what), learnt(False, **what)))
+
+    assert not same(gap=False) and same(gap=True) and not same(gap=True, hops=3)
+    assert same(gap=False, seconds=round(c.NEW_S) + 1), "it is new no longer"
 
 
 def test_a_voice_much_louder_than_the_band_is_not_harmed():

@@ -86,7 +86,7 @@ def no_libraries(monkeypatch):
     for module, _ in FAKES.values():
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(midi_backends, "load_libjack", lambda: None)
-    monkeypatch.setattr(midi_ports, "watch_jack", lambda: None)
+    monkeypatch.setattr(midi_ports, "watch_jack", lambda tries: None)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ class Watch:
 @pytest.fixture
 def watch(monkeypatch):
     watch = Watch()
-    monkeypatch.setattr(midi_ports, "watch_jack", lambda: watch)
+    monkeypatch.setattr(midi_ports, "watch_jack", lambda tries: watch)
     return watch
 
 
@@ -444,3 +444,24 @@ def test_two_outputs_of_one_name_are_told_apart(use):
         assert port.name.lower() == name.lower() and alive[-1].opened_at == number and port.is_there()
         port.delete()
     assert silence_outputs(["USB MIDI", "USB MIDI#2"]) == ["USB MIDI", "USB MIDI#2"]
+
+
+def test_a_busy_server_is_asked_to_be_let_in_again(monkeypatch):
+    class Library:
+        _handle = None
+
+        def __init__(self, refusals: int) -> None:
+            self.left = refusals
+
+        def jack_client_open(self, name, options, status):
+            self.left -= 1
+            return 0 if self.left >= 0 else 7
+
+    paused = []
+    monkeypatch.setattr(jack_watch.time, "sleep", paused.append)
+    monkeypatch.setattr(jack_watch, "JackWatch", lambda library, client: client)
+    for refusals, tries, wanted in ((0, 1, 7), (1, 1, None), (2, 3, 7), (3, 3, None)):
+        library = Library(refusals)
+        monkeypatch.setattr(jack_watch, "load_libjack", lambda library=library: library)
+        assert jack_watch.watch_jack(tries) == wanted
+    assert len(paused) == 4

@@ -144,6 +144,18 @@ def test_reset_forgets_all():
     np.testing.assert_array_equal(run(band, reference, canceller)[0], first)
 
 
+def test_what_is_learnt_anew_may_come_sooner_and_louder():
+    reference = noise(1, 6)
+    _, canceller = run(through(room(3), reference, 3200), reference)
+    assert canceller.delay_ms == pytest.approx(200, abs=1)
+    canceller.learn_anew()
+    assert canceller.delay_ms is None
+    band = through(room(4), reference, 400) * 4.0
+    out, _ = run(band, reference, canceller)
+    assert db(out[4 * RATE :], band[4 * RATE :]) < -12
+    assert canceller.delay_ms == pytest.approx(25, abs=1)
+
+
 @pytest.mark.parametrize("over_db", (-2, 6))
 def test_what_is_told_is_how_it_is(over_db):
     reference = coloured(noise(1, 8))

@@ -302,7 +302,7 @@ class JackSource(AudioSource):
     @property
     def breaks(self) -> int:
         """As AudioSource; what leads from what is played to what is heard may have become another where one of them came back."""
-        return self._breaks + self._client.links * self.sounds if self._open else 0
+        return self._breaks + self._client.links * (self.sounds and self.backing is None) if self._open else 0
 
     @property
     def origin_s(self) -> float | None:

@@ -30,7 +30,7 @@ LARGEST_SLIP = 3.0  # samples; of more only the sign is known
 LEAST_DRIFT_PPM = 30.0  # below it the filter follows by itself
 MOST_DRIFT_PPM = 500.0
 HARDLY_DB = 1.0  # of a band taken out: nothing was found of it
-TRUSTED, GLIMPSED = 0.5, 0.35  # trust in the prediction to locate the band by it, to measure its slip
+TRUSTED, GLIMPSED = 0.4, 0.05  # trust in the prediction to locate the band by it, to measure its slip
 
 
 class BandCanceller:
@@ -80,7 +80,9 @@ class BandCanceller:
         self._before = None
 
     def learn_anew(self) -> None:
-        """What the path is learnt by is played again: it may have become another."""
+        """What the path is learnt by is played again: it may have become another, and shorter."""
+        self._located, self._looks, self._before = False, 0, None
+        self._filter.stand_back(0)
         self._filter.learn_anew()
 
     # ---- a hop ---------------------------------------------------------------------------------
@@ -197,7 +199,7 @@ class BandCanceller:
 
     @property
     def trust(self) -> float:
-        """How much of the predicted band was found in the microphone of late, 0..1."""
+        """How much of the predicted band is taken out, 0..1: what is surely found of it."""
         return self._filter.trust
 
     @property

@@ -223,7 +223,7 @@ def _open(system: System, client: OutputClient, existing: str | None) -> OpenPor
             f"{system.name} cannot open {what} ({error}); close what holds it or name another by --midi-out NAME"
         ) from error
     name = existing or f"{CLIENT_NAME}:{PORT_NAME}"
-    return OpenPort(client, name, existing is not None, watch_jack() if system.name == "JACK" else None)
+    return OpenPort(client, name, existing is not None, watch_jack(tries=3) if system.name == "JACK" else None)
 
 
 def _ports(client: OutputClient) -> list[str]:

@@ -215,7 +215,8 @@ class SoundingMicrophone(DuplexMicrophone[Aloud]):
     def _duplex_callback(self, frames: np.ndarray, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         if time_info is not None:
             way_s = time_info.outputBufferDacTime - time_info.inputBufferAdcTime
-            self._breaks += self._way.has_moved(way_s, n_frames, bool(status))
+            if self._way.has_moved(way_s, n_frames, bool(status)):
+                self._breaks += 1
         player = self._player
         player.fill(out)
         self._add_instrument(out, status, player.position is not None and player.position < LEARNT_S * self.sample_rate)
@@ -247,8 +248,10 @@ class SoundingMicrophone(DuplexMicrophone[Aloud]):
     def _mend_loss(self) -> None:
         """Where sound is lost on the way what is opened anew is opened apart."""
         self._split = True
-        super()._mend_loss()
-        self._split = False
+        try:
+            super()._mend_loss()
+        finally:
+            self._split = False
 
     def _await_return(self) -> None:
         """The input is heard by another process once it is back: the instrument plays on without it."""

@@ -234,7 +234,8 @@ function makeTake(number) {
   const li = element("li"), name = element("input", { type: "text", maxLength: 60 }), about = element("p", { className: "about" });
   li.dataset.number = number;
   name.addEventListener("change", () => {
-    name.value = name.value.trim().replace(/\s+/g, " ") || shown.takes.all.find((take) => take.number === number).name; // it always has one
+    name.value = name.value.trim().replace(/\s+/g, " ") || shown.takes.all.find((take) => take.number === number)?.name || ""; // it always has one
+    if (!name.value) return; // but for one that is gone
     send({ rename: [number, name.value] });
   });
   const middle = element("div");
