@@ -37,7 +37,7 @@ PARTITIONS = GROUPS * GROUP  # 1.28 s at 16 kHz
 ROWS, TURNED = 16, 32
 FFT = ROWS * TURNED
 BINS = FFT // 2 + 1
-TOLD = np.float32(LEARNT / FFT)  # of a window of the transform, the part that is learnt from
+PORTION = np.float32(LEARNT / FFT)  # of a window of the transform, that is learnt from
 LATE_BINS = 128  # up to 4 kHz: all that the groups after the first know of, what is above dies away sooner
 MOST_BACK = 32  # partitions by which the filter can stand back
 HELD = PARTITIONS + MOST_BACK + 1  # of spectra of the reference, with one for the hop that is learnt from again
@@ -67,6 +67,7 @@ LEVELS = 32
 SURER = np.float32(2.0)  # than it may be is a filter whose covariance is diagonal: power of its fault over what it thinks
 NEW_S = 8.0  # of sounding reference in which a path is learnt from everything twice
 FORGET_S, TRUST_S, TOLD_S, SLIP_S = 1.0, 0.2, 1.0, 0.5  # time constants: of powers, of the trust, of what is told, of the slip
+STAYS = float(np.exp(-LEARNT_S / SLIP_S))  # of slip and likeness, from one time of learning to the next
 FOUND_S, NOW_S, USUAL_S = 0.1, 0.1, 2.0  # time constants: of what is found, of that of late, of that usually
 QUIET = 1e-6  # power of a sample (-60 dBFS) below which the reference tells nothing
 SILENT = 1e-10  # power of a sample below which nothing is learnt: a microphone that is muted has no path
@@ -321,7 +322,7 @@ def learn(
     late = first + GROUP
     for k in range(BINS):
         over = np.float32(1.0) / noise[k]
-        er, ei, less = error[0, k] * over, error[1, k] * over, TOLD * over
+        er, ei, less = error[0, k] * over, error[1, k] * over, PORTION * over
         xr, xi, p, sr, si = past[0, k, first:late], past[1, k, first:late], spread[k, :GROUP], step[0, k], step[1, k]
         for i in range(GROUP):
             sr[i] = p[i] * (xr[i] * er + xi[i] * ei)
@@ -331,7 +332,7 @@ def learn(
             p[i] -= less * p[i] * p[i] * (xr[i] * xr[i] + xi[i] * xi[i])
     for k in range(LATE_BINS):
         over = np.float32(1.0) / noise[k]
-        er, ei, less = error[0, k] * over, error[1, k] * over, TOLD * over
+        er, ei, less = error[0, k] * over, error[1, k] * over, PORTION * over
         xr, xi, p = past[0, k, late : first + PARTITIONS], past[1, k, late : first + PARTITIONS], spread[k, GROUP:]
         wr, wi = weights[0, k, GROUP:], weights[1, k, GROUP:]
         for i in range(PARTITIONS - GROUP):
@@ -454,7 +455,7 @@ def spectra_of_two(
 def slip_samples(heard: np.ndarray, error: np.ndarray, shared: np.ndarray) -> float:
     """How many samples later than predicted the echo is heard, of late: the slope of the phase of the mean cross spectrum
     ``shared`` [2, BINS] of what was heard and what was predicted, where that is linear enough (SLIP_BINS)."""
-    keep = np.float32(np.exp(-LEARNT_S / SLIP_S))
+    keep = np.float32(STAYS)
     above, below = np.float32(0.0), np.float32(1e-9)
     for k in range(SLIP_BINS[0], SLIP_BINS[1]):
         mr, mi = heard[0, k], heard[1, k]
@@ -632,10 +633,10 @@ def expect(
 ) -> None:
     """The expected power of the error [BINS]: the singer's, of which ``keep`` stays from one time to the next, taken ``care`` times, and
     the filter's own."""
-    quiet = np.float32(SILENT * FFT) * TOLD
+    quiet = np.float32(SILENT * FFT) * PORTION
     for k in range(BINS):
         near[k] = keep * near[k] + (np.float32(1.0) - keep) * (error[0, k] * error[0, k] + error[1, k] * error[1, k])
-        noise[k] = TOLD * unsure[k] + care * near[k] + quiet
+        noise[k] = PORTION * unsure[k] + care * near[k] + quiet
 
 
 @compiled(f"void({LINE}, {LINE})")
@@ -654,7 +655,7 @@ def echo_share(unsure: np.ndarray, error: np.ndarray) -> float:
     By the bins in which all of the filter learns."""
     own, whole = np.float32(0.0), np.float32(1e-12)
     for k in range(LATE_BINS):
-        own += SURER * TOLD * unsure[k]
+        own += SURER * PORTION * unsure[k]
         whole += error[0, k] * error[0, k] + error[1, k] * error[1, k]
     return min(1.0, float(own / whole))
 
@@ -769,9 +770,8 @@ def cancel(
             constrain(step, weights, 1 + turn // 2 % (GROUPS - 1), natural_wide, ordered_wide, order, roots, twiddle, twiddle_back)
     levels[SLIP] = slip_samples(heard, error, shared)
     if sounds:
-        keep_like = np.exp(-LEARNT_S / SLIP_S)
-        levels[LIKE] = keep_like * levels[LIKE] + likeness(heard, error)
-        levels[LIKE_HOPS] = keep_like * levels[LIKE_HOPS] + 1.0
+        levels[LIKE] = STAYS * levels[LIKE] + likeness(heard, error)
+        levels[LIKE_HOPS] = STAYS * levels[LIKE_HOPS] + 1.0
         if levels[SINCE] <= levels[CAREFUL_AFTER] and is_lost(heard, error, levels):
             begin_again(levels, weights, spread, prior)
     before = earlier[turn % earlier.shape[0]]
@@ -805,7 +805,7 @@ class Canceller:
     ----------
     hop_samples : samples of a hop; LEARNT must be a whole multiple. Raises ValueError for another.
     keep : of the Markov model, how much of the path is still true 10 ms of sounding reference later (amplitude).
-    smooth : how much of the singer's power spectrum stays for 10 ms.
+    smooth : how much of the singer's power spectrum stays for 10 ms, LEARNT samples.
     reverberation_s : what is thought of the path before anything is heard: it dies away by 60 dB in so long.
     careful_after_s : for a reference that follows the singer, whom the filter would take for its echo: so long from its first sound on,
         in which it plays something else, the path is learnt; from then on little of it is changed.
@@ -823,7 +823,7 @@ class Canceller:
             raise ValueError(f"a hop of {hop_samples} samples cannot be had: {LEARNT} must be a whole multiple of it")
         self.hop_samples, self.hop_s = hop_samples, hop_samples / SAMPLE_RATE
         self._careful_after_s = careful_after_s
-        self._keep, self._smooth = np.float32(keep ** (200.0 * self.hop_s)), np.float32(smooth ** (100.0 * LEARNT_S))
+        self._keep, self._smooth = np.float32(keep ** (200.0 * self.hop_s)), np.float32(smooth)
         self._phases = BLOCK // hop_samples
         energy = 10.0 ** (-6.0 * np.arange(PARTITIONS) * BLOCK / SAMPLE_RATE / reverberation_s)
         self._prior = (energy / energy.sum()).astype(np.float32)
@@ -937,11 +937,15 @@ class Canceller:
         for level in (SINCE, JOINED, GUESSED, KNOWN, UNFOUND, MICROPHONE, REFERENCE):
             self._levels[level] = 0.0
         self._levels[NEW_FOR] = NEW_S
-        np.maximum(self._spread, np.float32(UNCERTAIN_AGAIN * self._levels[SCALE]) * self._prior, out=self._spread)
+        self._doubt(UNCERTAIN_AGAIN)
 
     def loosen(self) -> None:
         """Think the path more uncertain again, but keep what was learnt."""
-        np.maximum(self._spread, np.float32(LOOSE * self._levels[SCALE]) * self._prior, out=self._spread)
+        self._doubt(LOOSE)
+
+    def _doubt(self, part: float) -> None:
+        """Have the covariance be so much of the first guess at least."""
+        np.maximum(self._spread, np.float32(part * self._levels[SCALE]) * self._prior, out=self._spread)
 
     @property
     def trust(self) -> float:

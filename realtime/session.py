@@ -10,7 +10,7 @@ Conventions
   and counts it: latency never accumulates, and stream time goes on.
 * A live source that breaks off and comes back ends the note and has the tracker go on at the time that it is then. One
   that changes its sample rate gets a tracker for the new one. Either is told, and what was heard is kept. So is what is wrong
-  with it, once, and again where it turns into something else. What was learnt of the sound that the source plays itself is forgotten
+  with it, once, and again where it turns into something else. What was learnt of the sound that the source plays itself is doubted
   then, and learnt anew.
 * Every way out of the loop (end of input, ``stop``, an exception) closes the sounding note, then the sinks.
   Where the input ended, even badly, or a sink failed, the frames that the tracker still holds come first.

@@ -260,13 +260,19 @@ def test_the_light_model_hears_from_where_it_is_asked_for_and_the_stream_goes_on
     assert set(engine._models) == {None, "light"} and on(got)
 
 
-def test_an_engine_that_starts_with_the_light_model_loads_no_other(song):
+def begun_light(song) -> tuple[FakeShell, PluginEngine]:
+    """Both after the song, the light model asked for from the start on."""
     fake = FakeShell(LIGHT=1.0)
     engine = engine_of(fake)
     fake.offline()
     fake.begin_stream(RATE)
     fake.write(song)
     engine._catch_up()
+    return fake, engine
+
+
+def test_an_engine_that_starts_with_the_light_model_loads_no_other(song):
+    fake, engine = begun_light(song)
     assert [(position, message) for position, _, message in fake.events()] == tracked(song, RATE, light=True)
     assert set(engine._models) == {"light"}
     fake.close()
@@ -306,12 +312,7 @@ def test_a_light_model_that_cannot_be_used_is_told_and_the_model_of_before_hears
 
 
 def test_an_engine_that_starts_with_a_light_model_that_cannot_be_used_hears_with_the_usual_one(song, whole, damaged_light, capsys):
-    fake = FakeShell(LIGHT=1.0)
-    engine = engine_of(fake)
-    fake.offline()
-    fake.begin_stream(RATE)
-    fake.write(song)
-    engine._catch_up()
+    fake, _ = begun_light(song)
     assert [(position, message) for position, _, message in fake.events()] == whole
     said = capsys.readouterr().err
     assert str(damaged_light) in said and "until then the voice is heard with the usual model" in said

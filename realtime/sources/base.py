@@ -127,8 +127,8 @@ class AudioSource:
         return 0
 
     def learn_anew(self) -> bool:
-        """What was learnt of the way from what it plays to what it hears is forgotten: play what that is learnt by, where that is a
-        breath (see sources/player.py). Whether one is played."""
+        """The way from what it plays to what it hears may have become another: play what that is learnt by, where that is a breath
+        (see sources/player.py). Whether one is played."""
         return False
 
     def start_clock(self) -> None:

@@ -195,7 +195,7 @@ class SoundingMicrophone(DuplexMicrophone[Aloud]):
 
     def _prepare(self, rate: int) -> None:
         super()._prepare(rate)
-        self._player, self._way = Player(breath(rate), loops=False), WayWatch(rate)
+        self._begin_way(rate)
 
     def start_clock(self) -> None:
         """As MicrophoneSource; the breath is played."""
@@ -210,7 +210,11 @@ class SoundingMicrophone(DuplexMicrophone[Aloud]):
 
     def follow_rate(self) -> None:
         super().follow_rate()
-        self._player, self._way = Player(breath(self.sample_rate), loops=False), WayWatch(self.sample_rate)
+        self._begin_way(self.sample_rate)
+
+    def _begin_way(self, rate: int) -> None:
+        """Nothing is known yet of the way from what is played to what is heard; the breath waits."""
+        self._player, self._way = Player(breath(rate), loops=False), WayWatch(rate)
 
     def _duplex_callback(self, frames: np.ndarray, out: np.ndarray, n_frames: int, time_info: Any, status: Any) -> None:
         if time_info is not None:
