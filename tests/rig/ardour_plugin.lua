@@ -2,11 +2,13 @@
 -- waits for a file of its name in the folder $STEPS: a take, and a bounce, before it is saved. Where $BAND is a port of JACK an audio
 -- track "band" records it, and the plugin's side-chain hears that track.
 -- Where $AGAIN is set the session $SESSION is loaded, bounced once more under that name, transposed by an octave and saved.
--- One bounce a process: now and then Ardour 7.3 dies of a second ("free(): invalid size").
+-- A bounce takes the preset "WAV @ session-rate", which does not normalise: in Ardour 7.3 the meter of true peaks, which normalising
+-- asks, now and then frees a table twice and ends the process. One bounce a process besides.
 local ms = 1000  -- LuaAPI.usleep counts microseconds
 local source, beside = os.getenv("SOURCE"), os.getenv("BAND")
 local steps, folder = os.getenv("STEPS"), os.getenv("SESSION")
 local transpose = 4  -- as Ardour counts its parameters
+local preset = "75969a1c-3133-4694-864b-a1fa50e43348"  -- share/ardour7/export/wav.preset
 local input, disk, ui = 1, 2, ARDOUR.TransportRequestSource.TRS_UI
 
 local function say(...)
@@ -36,6 +38,7 @@ local function bounce(session, name)
   local export = session:simple_export()
   export:set_folder(folder .. "-" .. name)
   export:set_name(name)
+  assert(export:set_preset(preset), "Ardour lacks its preset of WAV")
   export:set_range(0, 48000 * tonumber(os.getenv("SECONDS")))
   assert(export:run_export(), "Ardour does not export")
   say("bounced-" .. name)
