@@ -1,14 +1,13 @@
--- The plugin in a studio without a screen: it stands on the audio track "voice", a MIDI track records what it plays. Each step
--- waits for a file of its name in the folder $STEPS: a take, and a bounce, before it is saved. Where $BAND is a port of JACK an audio
+-- The plugin in a studio without a screen: it stands on the audio track "voice", a MIDI track records what it plays. The steps of a
+-- take wait for the files "take" and "stop" in the folder $STEPS, then the session is saved. Where $BAND is a port of JACK an audio
 -- track "band" records it, and the plugin's side-chain hears that track.
--- Where $AGAIN is set the session $SESSION is loaded, bounced once more under that name, transposed by an octave and saved.
--- A bounce takes the preset "WAV @ session-rate", which does not normalise: in Ardour 7.3 the meter of true peaks, which normalising
--- asks, now and then frees a table twice and ends the process. One bounce a process besides.
+-- Where $BOUNCE is set the session $SESSION is loaded instead, bounced under that name once there is a file of it in $STEPS, and
+-- saved, transposed by $TRANSPOSE semitones where that is set. One bounce a process, of which nothing else is lost: one in ten ends
+-- Ardour 7.3, without any plugin, too, as it lets go of what it wrote with ("free(): invalid pointer").
 local ms = 1000  -- LuaAPI.usleep counts microseconds
 local source, beside = os.getenv("SOURCE"), os.getenv("BAND")
 local steps, folder = os.getenv("STEPS"), os.getenv("SESSION")
 local transpose = 4  -- as Ardour counts its parameters
-local preset = "75969a1c-3133-4694-864b-a1fa50e43348"  -- share/ardour7/export/wav.preset
 local input, disk, ui = 1, 2, ARDOUR.TransportRequestSource.TRS_UI
 
 local function say(...)
@@ -38,21 +37,21 @@ local function bounce(session, name)
   local export = session:simple_export()
   export:set_folder(folder .. "-" .. name)
   export:set_name(name)
-  assert(export:set_preset(preset), "Ardour lacks its preset of WAV")
   export:set_range(0, 48000 * tonumber(os.getenv("SECONDS")))
   assert(export:run_export(), "Ardour does not export")
   say("bounced-" .. name)
 end
 
 assert(AudioEngine:set_backend("JACK", "ardour", ""))
-if os.getenv("AGAIN") then
+if os.getenv("BOUNCE") then
   local session = assert(load_session(folder, "song"))
   ARDOUR.LuaAPI.usleep(1000 * ms)
   local plugin = session:route_by_name("voice"):nth_plugin(0)
   say("loaded", ARDOUR.LuaAPI.get_processor_param(plugin, transpose, true))
-  step(os.getenv("AGAIN"))
-  bounce(session, os.getenv("AGAIN"))
-  assert(ARDOUR.LuaAPI.set_processor_param(plugin, transpose, 12), "no such parameter")
+  step(os.getenv("BOUNCE"))
+  bounce(session, os.getenv("BOUNCE"))
+  local semitones = tonumber(os.getenv("TRANSPOSE"))
+  assert(not semitones or ARDOUR.LuaAPI.set_processor_param(plugin, transpose, semitones), "no such parameter")
   session:save_state("")
   say("saved")
   step("never")  -- closing a session that was exported crashes Ardour 7.3 here
@@ -101,17 +100,13 @@ set(voice:monitoring_control(), disk)
 if band then
   set(band:to_track():rec_enable_control(), 0)
   set(band:monitoring_control(), disk)
-end
-say("taken")
-
-step("bounce")
-if band then  -- Ardour plays the band to the side-chain later than the voice by the plugin's own latency, which it does not count there
+  -- Ardour plays the band to the side-chain later than the voice by the plugin's own latency, which it does not count there.
   local late = plugin:to_insert():signal_latency()
   for region in voice:to_track():playlist():region_list():iter() do
     region:set_position(Temporal.timepos_t(region:position():samples() + late))
   end
 end
-bounce(session, "first")
+ARDOUR.LuaAPI.usleep(1000 * ms)  -- what was set takes hold in another thread
 session:save_state("")
-say("saved")
+say("taken")
 step("never")

@@ -76,6 +76,11 @@ class Ardour:
         """Until the script says it."""
         wait_until(lambda: self._says(word), timeout_s, f"Ardour's word '{word}'", self.words)
 
+    def outlives(self, word: str, timeout_s: float = 90.0) -> bool:
+        """Whether the script says it before Ardour ends."""
+        wait_until(lambda: word in self._look()[1].split() or self.process.poll() is not None, timeout_s, f"Ardour's word '{word}'")
+        return word in self._look()[1].split()
+
     def _says(self, word: str) -> bool:
         ended, said = self._look()
         assert word in said.split() or not ended, f"Ardour has ended; {self.words()}"
