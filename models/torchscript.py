@@ -2,8 +2,8 @@
 
 TorchScript is deprecated upstream in favour of ``torch.export``; this file is the one to replace. What is
 stored: the frozen program of one hop and of many at once (normalisation folded into constants), and inside the same archive a JSON
-text with the whole configuration and the provenance, so that a model file cannot disagree with its shape. The
-archive's comment is the checksum of all before it, so that no flipped bit is taken for weights.
+text with the whole configuration and the provenance, so that a model file cannot disagree with its shape; in as few bytes as packing.py
+can do. The archive's comment is the checksum of all before it, so that no flipped bit is taken for weights.
 
 An archive of TorchScript holds code, some of which may run as soon as it is loaded. So what can be read without
 running anything is read first; the code is then run only of the file that is shipped (its checksum lies beside it), of
@@ -27,16 +27,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from rt_melody.models.config import ModelConfig
+from rt_melody.models.packing import packed, unpacked
 from rt_melody.models.shipped import SHIPPED_MODELS
 
 if TYPE_CHECKING:
     from rt_melody.models.network import TwoStageNet
 
 META = "rt_melody.json"
-FORMAT = 4
+FORMAT = 5
+READ = (4, FORMAT)  # 4 was not packed
 SEAL = b"sha256:"  # begins the archive's comment
 SEAL_BYTES = len(SEAL) + 64
-MAX_BYTES = 2**28  # of a file; the shipped ones have 3 MB
+MAX_BYTES = 2**28  # of a file; the shipped ones have 2 MB
 MAX_META_BYTES = 2**20
 MAX_SIZE = 2**20  # of any whole number in a configuration
 
@@ -85,7 +87,7 @@ def save_model(path: Path, net: TwoStageNet, provenance: dict) -> None:
 
 def store_module(path: Path, module: torch.jit.ScriptModule, meta: dict) -> None:
     """Write a compiled step and what is to be known about it, sealed; this process trusts the file from now on."""
-    data = sealed(archive_of(module, meta))
+    data = sealed(packed(archive_of(module, meta)))
     _written.add(hashlib.sha256(data).hexdigest())
     Path(path).write_bytes(data)
 
@@ -134,7 +136,7 @@ def load_model(path: Path, trust_model: bool = False) -> tuple[torch.jit.ScriptM
                 "if you made it or trust its maker, add --trust-model (in Python trust_model=True)"
             )
     try:
-        module = quietly(torch.jit.load, io.BytesIO(data), map_location="cpu")
+        module = quietly(torch.jit.load, io.BytesIO(unpacked(data)), map_location="cpu")
         if not ours:
             _try_out(module, config)
         return module, config, provenance
@@ -189,7 +191,7 @@ def _read_meta(path: Path, data: bytes) -> tuple[ModelConfig, dict]:
                 raise ValueError("its configuration is too long")
             meta = json.loads(archive.read(entry))
         stated = meta["format"]
-        if stated == FORMAT:
+        if stated in READ:
             config, provenance = ModelConfig.from_dict(meta["model"]), dict(meta["provenance"])
             _check_config(config)
             return config, provenance

@@ -58,7 +58,7 @@ def foreign(monkeypatch):
 def own(tmp_path):
     """The shipped network as somebody would export it."""
     path = tmp_path / "own.pt"
-    store_module(path, quietly(torch.jit.load, str(SHIPPED)), shipped_meta())
+    store_module(path, load_model(SHIPPED)[0], shipped_meta())
     return path
 
 

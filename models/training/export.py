@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from torch import Tensor
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import TwoStageNet
@@ -52,7 +53,7 @@ def export(stored: dict, out: Path, note: str, data: str = DATA_NOTE) -> None:
     if config.family != "live":
         raise DataError(f"a model of the family {config.family!r} cannot be exported; only 'live' runs as a stream")
     net = TwoStageNet(config)
-    net.load_state_dict(stored["average"])
+    net.load_state_dict(halved_weights(stored["average"]))
     provenance = {
         "architecture": "two-stage multi-resolution CNN, reconstructed from Chen, Li, Chi (ICASSP 2019), made causal",
         "data": data,
@@ -69,8 +70,12 @@ def export(stored: dict, out: Path, note: str, data: str = DATA_NOTE) -> None:
 def slim(stored: dict, out: Path) -> None:
     """The averaged weights in half precision, in a checkpoint's form: enough to begin a training from
     (``--init-from``), to evaluate and to export."""
-    halves = {name: t.half() if t.is_floating_point() else t for name, t in stored["average"].items()}
-    torch.save({**stored, "average": halves, "net": {}, "optimizer": {}}, out)
+    torch.save({**stored, "average": halved_weights(stored["average"]), "net": {}, "optimizer": {}}, out)
+
+
+def halved_weights(average: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In half precision, the program's and those to begin from alike: what it rounds off is less than what a step of training moves."""
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in average.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
