@@ -62,6 +62,13 @@ def need_jack_client() -> None:
 LAST_WORDS = 1500  # characters of what a program said that an error repeats
 
 
+def last_words(path: Path) -> str:
+    """The last LAST_WORDS bytes of what a program said, of which jackd, where a client has died amid a bounce, says gigabytes."""
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_WORDS))
+        return file.read().decode(errors="replace")
+
+
 def wait_until(condition, timeout_s: float, what: str, words=None):
     """Poll ``condition`` until it is true and give its value; AssertionError with ``what``, and what ``words()`` gives, when it
     never is."""
@@ -204,7 +211,7 @@ class JackServer:
         self.killed = False
         process = self._start(["-R", "-P", "60"]) or self._start(["-r"])
         if process is None:
-            said = " ".join(self.log_path.read_text(errors="replace").split())
+            said = " ".join(last_words(self.log_path).split())
             raise RigMissing(f"jackd is installed but does not start here, with or without realtime priority; it says: {said[-300:]}")
         self.process = process
 
@@ -252,7 +259,7 @@ class JackServer:
             self.process.wait(ENDS_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            said = self.log_path.read_text(errors="replace")[-LAST_WORDS:]
+            said = last_words(self.log_path)
             raise AssertionError(f"jackd did not end within {ENDS_S:g} s and was killed; it said: {said}") from None
         finally:
             for left in Path("/dev/shm").glob(f"jack_*{self.name}_*"):  # semaphores of clients that outlived it

@@ -16,7 +16,7 @@ import time
 import warnings
 from pathlib import Path
 
-from rt_melody.benchmarks.rig.studio import JackServer, RigMissing, tied, wait_until
+from rt_melody.benchmarks.rig.studio import JackServer, RigMissing, last_words, tied, wait_until
 
 SCRIPT = Path(__file__).parent / "ardour_take.lua"
 TOOLS = ("ardour8-lua", "ardour7-lua", "ardour6-lua")  # by version, the newest first
@@ -93,7 +93,7 @@ class Ardour:
 
     def words(self) -> str:
         """The last of Ardour, and of JACK."""
-        return f"it said: {self._look()[1][-1500:]}\nJACK said: {self._server.log_path.read_text(errors='replace')[-1500:]}"
+        return f"it said: {last_words(self._log)}\nJACK said: {last_words(self._server.log_path)}"
 
     def close(self) -> None:
         self.process.kill()

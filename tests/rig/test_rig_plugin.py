@@ -26,7 +26,18 @@ from rig_fluidsynth import messages_of
 
 from rt_melody import kernels, models, realtime
 from rt_melody.benchmarks.plugin import build_host
-from rt_melody.benchmarks.rig.studio import HERE, LAST_WORDS, MidiRecorder, RigMissing, finished, need_program, next_line, tied, wait_until
+from rt_melody.benchmarks.rig.studio import (
+    HERE,
+    LAST_WORDS,
+    MidiRecorder,
+    RigMissing,
+    finished,
+    last_words,
+    need_program,
+    next_line,
+    tied,
+    wait_until,
+)
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.plugin import building
 from rt_melody.realtime.plugin.lv2_host import FIRST_PARAMETER, Lv2Host
@@ -321,7 +332,7 @@ class User:
         return anew((int(row[1]), cut(bytes(map(int, row[3:])))) for row in rows)
 
     def words(self) -> str:
-        return f"{self.number}'s host (its status: {self.host.poll()}) said: {self._said.read_text()[-LAST_WORDS:]}"
+        return f"{self.number}'s host (its status: {self.host.poll()}) said: {last_words(self._said)}"
 
     def has_failed(self) -> bool:
         return self.host.poll() is not None or "again and again" in self._said.read_text()
@@ -745,7 +756,7 @@ class Jalv:
         assert condition(), f"{what} did not happen; {self._words()}"
 
     def _words(self) -> str:
-        said = [path.read_text(errors="replace")[-LAST_WORDS:] for path in (self._log, self._server.log_path)]
+        said = [last_words(path) for path in (self._log, self._server.log_path)]
         return f"jalv's status: {self._process.poll()}; it said: {said[0]}\nJACK said: {said[1]}"
 
     def last_controls(self) -> dict[str, float]:
@@ -845,8 +856,8 @@ class Bounces:
                 messages = list(dict.fromkeys(heard.messages))
                 frames = [frame for frame, message in messages if message[0] in (0x80, 0x90)]
                 return [(frame - frames[0], message) for frame, message in messages if frames[0] <= frame <= frames[-1]]
-            warnings.warn(f"Ardour ended in a bounce, which is taken again; {daw.words()}", stacklevel=2)
             self._server.kill()
+            warnings.warn(f"Ardour ended in a bounce, which is taken again; {daw.words()}", stacklevel=2)
             self._server.start_again()
         raise AssertionError(f"Ardour ended in each of {STARTS} bounces")
 
