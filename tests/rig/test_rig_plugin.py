@@ -831,8 +831,8 @@ def test_in_jalv_a_state_that_lacks_parameters_keeps_what_it_holds_and_they_are_
 
 
 class Bounces:
-    """Bounces of a session that stands on disk, each by an Ardour of its own. Where one ends of itself meanwhile it leaves JACK in
-    freewheel mode, so that the server is started anew with it."""
+    """Bounces of a session that stands on disk, each by an Ardour of its own. Where one ends of itself meanwhile, or stands
+    still, it leaves JACK in freewheel mode, so that the server is started anew with it."""
 
     def __init__(self, server, children, folder: Path, session: Path, told: dict[str, str]) -> None:
         self._server, self._children, self._folder, self._told = server, children, folder, told | {"SESSION": str(session)}
@@ -856,10 +856,11 @@ class Bounces:
                 messages = list(dict.fromkeys(heard.messages))
                 frames = [frame for frame, message in messages if message[0] in (0x80, 0x90)]
                 return [(frame - frames[0], message) for frame, message in messages if frames[0] <= frame <= frames[-1]]
+            daw.close()
             self._server.kill()
-            warnings.warn(f"Ardour ended in a bounce, which is taken again; {daw.words()}", stacklevel=2)
+            warnings.warn(f"Ardour ended, or stood still, in a bounce, which is taken again; {daw.words()}", stacklevel=2)
             self._server.start_again()
-        raise AssertionError(f"Ardour ended in each of {STARTS} bounces")
+        raise AssertionError(f"Ardour ended, or stood still, in each of {STARTS} bounces")
 
 
 def struck(messages) -> list[int]:
