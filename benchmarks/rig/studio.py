@@ -209,13 +209,17 @@ class JackServer:
         self.env = dict(os.environ, JACK_DEFAULT_SERVER=self.name, JACK_NO_AUDIO_RESERVATION="1", JACK_NO_START_SERVER="1")
         self.log_path = folder / f"{self.name}.txt"
         self.killed = False
-        process = self._start(["-R", "-P", "60"]) or self._start(["-r"])
+        process = self._start()
         if process is None:
             said = " ".join(last_words(self.log_path).split())
             raise RigMissing(f"jackd is installed but does not start here, with or without realtime priority; it says: {said[-300:]}")
         self.process = process
 
-    def _start(self, priority: list[str]) -> subprocess.Popen[bytes] | None:
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        """With realtime priority, else without; None where it does not start either way."""
+        return self._start_with(["-R", "-P", "60"]) or self._start_with(["-r"])
+
+    def _start_with(self, priority: list[str]) -> subprocess.Popen[bytes] | None:
         dummy = ["-d", "dummy", "-r", str(SAMPLE_RATE), "-p", str(self.period_samples), "-C", "2", "-P", "2"]
         with open(self.log_path, "wb") as log:
             process = subprocess.Popen(tied(["jackd", "-n", self.name, *priority, *dummy]), env=self.env, stdout=log, stderr=log)
@@ -247,7 +251,7 @@ class JackServer:
 
     def start_again(self) -> None:
         """A server of the same name, after ``kill``."""
-        self.process = self._start(["-r"]) or self.process
+        self.process = self._start() or self.process
         self.killed = False
 
     def close(self) -> None:
