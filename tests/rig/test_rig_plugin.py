@@ -29,6 +29,7 @@ from rt_melody.benchmarks.plugin import build_host
 from rt_melody.benchmarks.rig.studio import (
     HERE,
     LAST_WORDS,
+    JackServer,
     MidiRecorder,
     RigMissing,
     finished,
@@ -832,7 +833,7 @@ def test_in_jalv_a_state_that_lacks_parameters_keeps_what_it_holds_and_they_are_
 
 class Bounces:
     """Bounces of a session that stands on disk, each by an Ardour of its own. Where one ends of itself meanwhile, or stands
-    still, it leaves JACK in freewheel mode, so that the server is started anew with it."""
+    still, it leaves JACK in freewheel mode, to which nobody can come any more, and the next is by another server."""
 
     def __init__(self, server, children, folder: Path, session: Path, told: dict[str, str]) -> None:
         self._server, self._children, self._folder, self._told = server, children, folder, told | {"SESSION": str(session)}
@@ -859,7 +860,8 @@ class Bounces:
             daw.close()
             self._server.kill()
             warnings.warn(f"Ardour ended, or stood still, in a bounce, which is taken again; {daw.words()}", stacklevel=2)
-            self._server.start_again()
+            self._server = JackServer(folder)
+            self._children.append(self._server)
         raise AssertionError(f"Ardour ended, or stood still, in each of {STARTS} bounces")
 
 
