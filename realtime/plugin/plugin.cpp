@@ -590,16 +590,25 @@ protected:
             command(RTM_COMMAND_PARAMETER + i, value);
             if ((i == RTM_PARAMETER_PANIC || i == RTM_PARAMETER_BYPASS) && value > 0.5f)
                 silence(offset, i == RTM_PARAMETER_PANIC);
-            if (i == RTM_PARAMETER_FREEWHEEL && value > 0.5f && fMemory.get(RTM_WRITTEN) > fStart) {
-                endNotes(offset);
-                beginStream(); // what was heard before does not make one bounce another than the next
-            }
+            if (i == RTM_PARAMETER_FREEWHEEL && value > 0.5f)
+                beginBounce(offset);
         }
         fDirect = fSent[RTM_PARAMETER_DIRECT] > 0.5f;
         const bool playing = getTimePosition().playing;
         if (fPlaying && !playing)
             silence(offset, false);
+        if (playing && !fPlaying && fSent[RTM_PARAMETER_FREEWHEEL] > 0.5f)
+            beginBounce(offset); // some hosts give blocks of silence before, now more, now fewer
         fPlaying = playing;
+    }
+
+    // What was heard before does not make one bounce another than the next.
+    void beginBounce(const uint32_t offset)
+    {
+        if (fMemory.get(RTM_WRITTEN) == fStart)
+            return;
+        endNotes(offset);
+        beginStream();
     }
 
     // A new note may begin after this one; the voice may still sound.

@@ -224,16 +224,29 @@ def until_a_note_sounds(plugin: Lv2Host, song) -> int:
 
 def test_a_transport_that_stops_ends_the_note_and_one_that_starts_or_stands_ends_none(host, song):
     plugin = host()
-    plugin.set("FREEWHEEL", 1.0)
     ends = []
     for rolled, rolls in ((True, False), (False, True), (True, True), (False, False)):
+        plugin.set("FREEWHEEL", 1.0)
         plugin.restart()
         plugin.rolls = rolled
         sounding = until_a_note_sounds(plugin, song)
+        plugin.set("FREEWHEEL", 0.0)
         plugin.rolls = rolls
         at = plugin.position
         ends.append((at, bytes([0x80, sounding, 64])) in plugin.play(np.zeros(64, np.float32)))
     assert ends == [True, False, False, False]
+
+
+@pytest.mark.parametrize("before", (128, 1024, 3 * 128))
+def test_a_bounce_begins_with_the_transport_however_much_silence_a_host_gives_before(host, song, before):
+    plugin = host(RATE, 128)
+    plugin.set("FREEWHEEL", 1.0)
+    plugin.rolls = False
+    for _ in range(before // 128):
+        plugin.play(np.zeros(128, np.float32))
+    plugin.rolls = True
+    got, _ = bounce(plugin, song, [128])
+    assert same(got, expected(song, 256))
 
 
 # ---- hosts that are unlike others
@@ -789,7 +802,7 @@ def test_in_jalv_a_voice_becomes_notes_and_a_transport_that_stops_ends_the_one_t
     with rig():
         jalv = Jalv(jack_server, plugin["lv2"], tmp_path)
     children.append(jalv)
-    held = (0.1 * np.sign(np.sin(2 * np.pi * 329.63 * np.arange(30 * RATE) / RATE))).astype(np.float32)
+    held = (0.1 * np.sign(np.sin(2 * np.pi * 329.63 * np.arange(90 * RATE) / RATE))).astype(np.float32)
     sung = np.concatenate([song[: 2 * RATE], np.zeros(RATE // 4, np.float32), held])
     mic = microphone(jack_server, sung, RATE)
     heard = recorder(jack_server, "voice:lv2_events_out")
