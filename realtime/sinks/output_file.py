@@ -29,6 +29,7 @@ from rt_melody.realtime.timing.background import BackgroundWriter
 
 FLUSH_EVERY_S = 0.4  # so that half a second is lost at most, what waits for the disk included
 CLOSE_S = 10.0  # how long the end may wait for a file that takes nothing
+STDOUT = 1
 
 
 class OutputFile:
@@ -90,10 +91,16 @@ class OutputFile:
         try:
             yield
         except OSError as error:
-            raise OutputError(
-                f"{self.path} cannot be written further ({error.strerror}); what it held is kept: "
-                "free some space or choose another place"
-            ) from error
+            gone = isinstance(error, BrokenPipeError)
+            cure = "keep its reader open" if gone else "what it held is kept: free some space or choose another place"
+            cause = None if gone and not self._is_stdout() else error  # the standard output's reader alone may go without a word
+            raise OutputError(f"{self.path} cannot be written further ({error.strerror}); {cure}") from cause
+
+    def _is_stdout(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._raw.fileno()), os.fstat(STDOUT))
+        except OSError:  # there is none
+            return False
 
 
 class Writer:
