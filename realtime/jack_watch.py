@@ -26,6 +26,7 @@ IS_OUTPUT = 0x02  # JackPortFlags
 MIDI_TYPE = b"8 bit raw midi"
 WATCH_NAME = b"rt-melody-watch"
 AGAIN_S = 0.2  # between two tries to be let in
+LOOK_EVERY_S = 0.002  # for another cycle
 UNMOVED_MOST = 1024  # messages sent since the server's clock last moved: fewer than RtMidi's buffer holds
 
 Shutdown = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -84,6 +85,12 @@ class JackWatch:
         self._unmoved = self._unmoved + 1 if frame == self._frame else 0
         self._frame = frame
         return self._unmoved > UNMOVED_MOST
+
+    def await_cycle(self, within_s: float) -> None:
+        """Wait until the server has begun another cycle, or is gone."""
+        frame, until_s = self._clock(self._client), time.monotonic() + within_s
+        while not self.gone and self._clock(self._client) == frame and time.monotonic() < until_s:
+            time.sleep(LOOK_EVERY_S)
 
     def listeners(self, port_pattern: bytes) -> list[str]:
         """The ports that are connected to the MIDI outputs whose names match."""
