@@ -98,6 +98,14 @@ def _run(args: argparse.Namespace) -> int:
 
 def _run_program(program: Program) -> int:
     signals = program.signals
+
+    def last_words(number: int) -> None:
+        from rt_melody.realtime.sinks.output_file import take_away_untouched
+
+        program.tell_unheard(number)
+        take_away_untouched()
+
+    signals.last_words = last_words
     try:
         if program.jobs > 1:
             from rt_melody.realtime.corpus.several import run_side_by_side

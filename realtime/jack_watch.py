@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -90,7 +91,7 @@ class JackWatch:
         """Wait until the server has begun another cycle, or is gone."""
         frame, until_s = self._clock(self._client), time.monotonic() + within_s
         while not self.gone and self._clock(self._client) == frame and time.monotonic() < until_s:
-            time.sleep(LOOK_EVERY_S)
+            threading.Event().wait(LOOK_EVERY_S)
 
     def listeners(self, port_pattern: bytes) -> list[str]:
         """The ports that are connected to the MIDI outputs whose names match."""

@@ -32,6 +32,16 @@ CLOSE_S = 10.0  # how long the end may wait for a file that takes nothing
 STDOUT = 1
 
 
+_untouched: list[OutputFile] = []  # that were made here, and not written to yet
+
+
+def take_away_untouched() -> None:
+    """The files that were made and never written to, for a program that leaves without closing them."""
+    for file in _untouched:
+        with suppress(OSError):
+            file.path.unlink()
+
+
 class OutputFile:
     """A file that grows, and whose bytes can be replaced. Errors are ``OutputError``.
 
@@ -44,6 +54,8 @@ class OutputFile:
         self._begun = False
         self._is_new = not os.path.exists(self.path)  # which, unlike pathlib, never raises
         self._raw = io.FileIO(open_to_write(self.path), "wb")
+        if self._is_new:
+            _untouched.append(self)
 
     @property
     def is_regular(self) -> bool:
@@ -54,7 +66,7 @@ class OutputFile:
         if not self._begun:
             with suppress(OSError):  # a pipe or a device has nothing to truncate
                 self._raw.truncate(0)
-            self._begun = True
+            self._begin()
         with self._reporting():
             written = self._raw.write(data)
         self.size += written
@@ -83,8 +95,14 @@ class OutputFile:
     def close(self) -> None:
         self._raw.close()
         if self._is_new and not self._begun:
+            self._begin()
             with suppress(OSError):
                 self.path.unlink()
+
+    def _begin(self) -> None:
+        self._begun = True
+        with suppress(ValueError):  # it was there before
+            _untouched.remove(self)
 
     @contextmanager
     def _reporting(self) -> Generator[None]:
