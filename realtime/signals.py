@@ -105,8 +105,11 @@ class StopSignals:
 
 
 def _compiles() -> bool:
-    compiled = sys.modules.get("rt_melody.kernels.compiled")  # which brings numba: where nobody asked for it nothing is compiled
-    return compiled is not None and compiled.is_compiling()
+    compiled = sys.modules.get("rt_melody.kernels.compiled")
+    if compiled is None:
+        return False
+    at_it = getattr(compiled, "is_compiling", None)
+    return at_it is None or at_it()  # None: it is being imported, and numba with it, of which the same holds
 
 
 @contextmanager

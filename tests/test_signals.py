@@ -174,6 +174,24 @@ with stop_signals() as signals:
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
+def test_where_the_compiler_is_imported_it_leaves_likewise(tmp_path):
+    code = """
+import os, signal, sys
+from rt_melody.realtime.signals import stop_signals
+class Numba:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Numba())
+with stop_signals() as signals:
+    signals.last_words = lambda number: print("left by", number, flush=True)
+    from rt_melody.kernels import compiled
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, f"left by {signal.SIGTERM}\n", "")
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no SIGUSR1")
 def test_a_panic_in_the_start_ends_nothing():
     code = """
