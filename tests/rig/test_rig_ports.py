@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from importlib.util import find_spec
 
 import pytest
@@ -142,40 +141,3 @@ def test_a_server_that_comes_back_is_played_on(mortal_jack_server, recorder, chi
     follower.tell("note")
     wait_until(lambda: second.messages, 5, "a note on the server that is back")
     assert [message for _, message in second.messages] == [bytes([0x90, 60, 100])]
-
-
-# Plays a note on a port of its own that a process of its own holds, and leaves in good order at the end of its input.
-LEAVER = """
-import json, sys
-from rt_melody.realtime.sinks.midi_guardian import Guarded
-
-port = Guarded(None, sys.argv[1])
-print(json.dumps({"state": "open"}), flush=True)
-for line in sys.stdin:
-    port.send_message(bytes([0x90, 60, 100]))
-port.send_message(bytes([0x80, 60, 64]))
-port.close_port()
-port.delete()
-"""
-STANDS_S = 2.5  # longer than RtMidi's close waits for a server
-
-
-@pytest.mark.parametrize("back_end", INSTALLED)
-def test_what_a_graph_that_stands_still_has_not_taken_goes_out_once_it_goes_on(mortal_jack_server, recorder, children, tmp_path, back_end):
-    listener = recorder(mortal_jack_server)
-    script = tmp_path / "leaver.py"
-    script.write_text(LEAVER)
-    leaver = Talker([sys.executable, str(script), back_end], {**os.environ, **mortal_jack_server.env})
-    children.append(leaver)
-    leaver.expect("open", 30)
-    listener.wait_for_source()
-    leaver.tell("note")
-    wait_until(lambda: listener.messages, 5, "the note")
-    mortal_jack_server.process.send_signal(signal.SIGSTOP)
-    try:
-        leaver.close()
-        time.sleep(STANDS_S)
-    finally:
-        mortal_jack_server.process.send_signal(signal.SIGCONT)
-    wait_until(lambda: len(listener.messages) > 1, 5, "the end of the note")
-    assert listener.messages[1][1] == bytes([0x80, 60, 64])
