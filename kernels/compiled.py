@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ config: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]  # numba
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 _FOLDER = "rt-melody-kernels-{user}"
 _told: list[Callable[[bool], object]] = []  # who is told, and has not been yet
+_at_it: list[int] = []  # threads that compile or load a kernel
 _fallen_back: set[str] = set()  # where what was compiled is kept instead; "" for nowhere
 
 
@@ -46,6 +48,20 @@ def callback(signature: str) -> Callable[[Callable[..., Any]], Any]:
 
 def _kept(compile_it: Callable[[bool], Any]) -> Any:
     """What ``compile_it(cache)`` gives, from the first place where it can be kept."""
+    _at_it.append(threading.get_ident())
+    try:
+        return _kept_somewhere(compile_it)
+    finally:
+        _at_it.remove(threading.get_ident())
+
+
+def is_compiling() -> bool:
+    """Whether this thread is within numba and LLVM, who lose an exception that the handler of a signal raises in their callbacks, or
+    free what they still use."""
+    return threading.get_ident() in _at_it
+
+
+def _kept_somewhere(compile_it: Callable[[bool], Any]) -> Any:
     for keep in (_as_numba_does, _in_a_temporary_folder):
         try:
             with keep():

@@ -40,7 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         words = sys.argv[1:] if arguments is None else arguments
         words = words or (["--panel"] if arguments is None and has_window() else [])
         command = find_command(words)
-        return flushed(command(words[1:]) if command else _run(make_parser().parse_args(words)))
+        if command:
+            _check_folder()
+            return flushed(command(words[1:]))
+        return flushed(_run(make_parser().parse_args(words)))
     except SystemExit as leave:  # argparse after --help
         return flushed(int(leave.code or 0))
     except RtMelodyError as error:
@@ -54,9 +57,18 @@ def main(arguments: list[str] | None = None) -> int:
         return flushed(INTERRUPTED)
 
 
+def _check_folder() -> None:
+    """Raises SettingsError where the current folder was removed: relative paths lead nowhere, and a library ends the process there."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise SettingsError("the current folder has been removed; go to one that is there, such as by `cd`") from None
+
+
 def _run(args: argparse.Namespace) -> int:
     if args.version:
         return print_text(f"rt-melody {version() or '(not installed)'}\n")
+    _check_folder()
     if args.synth == "list":
         return print_text(list_synths())
     if args.examples is not None:
@@ -86,6 +98,14 @@ def _run(args: argparse.Namespace) -> int:
 
 def _run_program(program: Program) -> int:
     signals = program.signals
+
+    def last_words(number: int) -> None:
+        from rt_melody.realtime.sinks.output_file import take_away_untouched
+
+        program.tell_unheard(number)
+        take_away_untouched()
+
+    signals.last_words = last_words
     try:
         if program.jobs > 1:
             from rt_melody.realtime.corpus.several import run_side_by_side

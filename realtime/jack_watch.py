@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,7 @@ IS_OUTPUT = 0x02  # JackPortFlags
 MIDI_TYPE = b"8 bit raw midi"
 WATCH_NAME = b"rt-melody-watch"
 AGAIN_S = 0.2  # between two tries to be let in
+LOOK_EVERY_S, CYCLES = 0.002, 3  # for another cycle; how many are waited for
 UNMOVED_MOST = 1024  # messages sent since the server's clock last moved: fewer than RtMidi's buffer holds
 
 Shutdown = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -84,6 +86,14 @@ class JackWatch:
         self._unmoved = self._unmoved + 1 if frame == self._frame else 0
         self._frame = frame
         return self._unmoved > UNMOVED_MOST
+
+    def await_cycle(self, within_s: float) -> None:
+        """Wait until the server has begun some more cycles, of which the first may have left a client out, or is gone."""
+        frame, left, until_s = self._clock(self._client), CYCLES, time.monotonic() + within_s
+        while left and not self.gone and time.monotonic() < until_s:
+            threading.Event().wait(LOOK_EVERY_S)
+            before, frame = frame, self._clock(self._client)
+            left -= frame != before
 
     def listeners(self, port_pattern: bytes) -> list[str]:
         """The ports that are connected to the MIDI outputs whose names match."""

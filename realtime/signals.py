@@ -4,7 +4,8 @@ Conventions
 -----------
 * While the program starts, a signal that ends it raises ``Stopped`` where it is: nothing sounds yet, and what was opened is
   closed on the way out. Where Python was just freeing something it says that it ignored that, which is kept quiet: the program
-  ends when it has started. Once it runs, the signal is noted, and whoever works asks ``came`` between two blocks.
+  ends when it has started. Where kernels are compiled nothing can be raised (see kernels/compiled.py): it leaves from there, with its
+  ``last_words``. Once it runs, the signal is noted, and whoever works asks ``came`` between two blocks.
 * A second Ctrl-C interrupts at once.
 * What ``nohup`` and the like made the program ignore stays ignored.
 * SIGKILL cannot be caught: see sinks/midi_guardian.py.
@@ -63,6 +64,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.came: int | None = None  # the signal that asks to end
         self.running = False  # signals are noted, no longer raised
+        self.last_words: Callable[[int], object] = lambda number: None  # where nobody can be told on the way out
         self._pause_asked = False
 
     def run(self) -> None:
@@ -90,6 +92,9 @@ class StopSignals:
         first, self.came = self.came is None, number
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if first and not self.running:
+            if _compiles():
+                self.last_words(number)
+                os._exit(128 + number)
             raise Stopped(number)
 
     def note_pause(self, _number: int, _frame: object) -> None:
@@ -97,6 +102,14 @@ class StopSignals:
         self._pause_asked = True
         if not self.running:
             self.pause()
+
+
+def _compiles() -> bool:
+    compiled = sys.modules.get("rt_melody.kernels.compiled")
+    if compiled is None:
+        return False
+    at_it = getattr(compiled, "is_compiling", None)
+    return at_it is None or at_it()  # None: it is being imported, and numba with it, of which the same holds
 
 
 @contextmanager

@@ -22,6 +22,8 @@ def main() -> int:
     """Run the command and leave with its status; of a thread that still works, the status is returned."""
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), _leave)
+    if hasattr(signal, "SIGUSR1"):  # panic, which a program that plays heeds: before and after that nothing sounds
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     gc.set_threshold(*COLLECT_AFTER)
     from rt_melody.realtime.unused import leave_out_unused
 

@@ -28,6 +28,7 @@ from rt_melody.realtime.sources.demo import demo_phrase
 RATE = 16000
 COMMAND = "import sys\nfrom rt_melody.realtime.cli import main\nsys.argv[0] = 'rt-melody'\nstatus = main()\n"
 pytestmark = pytest.mark.usefixtures("in_folder")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="named pipes, and folders removed under somebody")
 
 
 @pytest.fixture
@@ -252,6 +253,17 @@ def test_a_reader_that_leaves_ends_the_run_quietly_where_nothing_else_goes_out(s
     assert done.returncode == 0 and done.stderr == "" and json.loads(done.stdout)["type"] == "note_on"
 
 
+@posix
+@pytest.mark.slow
+def test_a_reader_that_leaves_a_named_pipe_is_told_where_nothing_else_goes_out_too(song):
+    os.mkfifo("ff")
+    done = shell(f"(head -1 ff &); rt-melody --input {song} --csv ff --quiet")
+    assert done.returncode == 2
+    assert done.stderr == "rt-melody: ff cannot be written further (Broken pipe); keep its reader open\n"
+    done = shell(f"rt-melody --input {song} --csv /dev/stdout --quiet | head -1")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options, paths", [("--input song.wav --csv a.csv", ["a.csv"]), ("--jobs 1 --input song.wav two.wav --csv .", ["song.csv", "two.csv"])]
@@ -275,6 +287,14 @@ def test_a_full_disk_behind_stdout_is_told():
     done = shell("rt-melody --print-config > /dev/full")
     assert done.returncode == 2
     assert done.stderr == "rt-melody: standard output cannot be written (No space left on device); send it elsewhere\n"
+
+
+@posix
+@pytest.mark.parametrize("line", ["--input song.wav --csv a.csv", "--list-devices", "doctor", "plugin check", "extract . --out out"])
+def test_a_current_folder_that_was_removed_is_told(line):
+    done = shell(f"mkdir gone; cd gone; rmdir ../gone; rt-melody {line}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "rt-melody: the current folder has been removed; go to one that is there, such as by `cd`\n"
 
 
 @pytest.mark.slow

@@ -126,3 +126,22 @@ def test_without_reconnect_a_server_that_goes_is_lost(joined):
     client._on_shutdown(None, "the end")
     client._watch()
     assert client.lost == "the JACK server is gone" and client.away and told == []
+
+
+@pytest.mark.parametrize("cycle_us, sounds, done", [(900_000, False, "dismiss"), (900_000, True, "take_over"), (0, False, "take_over")])
+@pytest.mark.parametrize("joined", [True], indirect=True)
+def test_what_a_graph_has_not_sent_is_left_to_whoever_stands_by_and_one_that_stands_still_is_not_waited_for(joined, cycle_us, sounds, done):
+    class Memory(dict):
+        notes_sound = sounds
+
+    client, _, _, _ = joined
+    called, release = [], threading.Event()
+    client._guardian = SimpleNamespace(take_over=lambda: called.append("take_over"), dismiss=lambda: called.append("dismiss"))
+    client.exchange, client.joined = Memory({process.CYCLE_US: cycle_us}), True
+    client._library = SimpleNamespace(time_us=lambda: 1_000_000)
+    client._client.close = lambda: None if cycle_us else release.wait(60)  # which answers nobody
+    client._watcher, client.wakeup = threading.Thread(), SimpleNamespace(close=lambda: called.append("closed"))
+    client._watcher.start()
+    client.close()
+    assert called == [done, "closed"]
+    release.set()

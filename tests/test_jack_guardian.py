@@ -59,6 +59,13 @@ def test_an_end_in_good_order_and_one_with_the_server_are_told_nobody(pipe, how)
     assert guardian.await_end(looking, reader) == []
 
 
+def test_who_is_left_a_note_is_told_of_no_end_in_good_order():
+    standing_by = guardian.JackGuardian.__new__(guardian.JackGuardian)
+    standing_by._child = subprocess.Popen([sys.executable, "-c", "import os; print(os.read(0, 1))"], stdin=-1, stdout=-1, text=True)
+    standing_by.take_over()
+    assert standing_by._child.stdout.read() == "b''\n" and standing_by._child.wait(30) == 0
+
+
 def test_what_sounds_is_seen_by_another_process_and_ended_by_its_number():
     server, wakeup = FakeServer(), WakeupPipe()
     exchange = Exchange(server.rate_hz, 1000, 16, wakeup.notifier_fd)

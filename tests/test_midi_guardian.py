@@ -136,6 +136,7 @@ def fake_library(tmp_path, monkeypatch) -> Path:
                 if "tough" in self.name:
                     import time
                     time.sleep(60)
+            def await_taking(self, within_s): ...
             def delete(self): ...
 
         def open_midi_out(name=None, back_end=None):

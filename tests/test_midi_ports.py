@@ -15,6 +15,7 @@ import pytest
 from rt_melody.realtime import jack_watch
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.errors import DeviceError, OutputError, SettingsError
+from rt_melody.realtime.jack_watch import JackWatch
 from rt_melody.realtime.sinks import midi_backends, midi_ports
 from rt_melody.realtime.sinks.midi import MidiSink
 from rt_melody.realtime.sinks.midi_backends import BACK_ENDS, load_back_end
@@ -465,3 +466,12 @@ def test_a_busy_server_is_asked_to_be_let_in_again(monkeypatch):
         monkeypatch.setattr(jack_watch, "load_libjack", lambda library=library: library)
         assert jack_watch.watch_jack(tries) == wanted
     assert len(paused) == 4
+
+
+def test_some_cycles_of_the_server_are_waited_for_or_its_end():
+    watch, frames = JackWatch.__new__(JackWatch), iter([7, 7, 8, 9, 9, 10])
+    watch.gone, watch._client, watch._clock = False, 1, lambda client: next(frames)
+    watch.await_cycle(60.0)
+    assert next(frames, None) is None
+    watch.gone, watch._clock = True, lambda client: 10
+    watch.await_cycle(60.0)

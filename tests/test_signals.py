@@ -151,6 +151,58 @@ def test_at_any_moment_of_the_start_it_ends_with_its_status_and_no_traceback(son
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
+def test_where_a_kernel_is_compiled_nothing_is_raised_and_it_leaves_with_its_last_words(tmp_path):
+    """LLVM would lose the exception, so that the start went on for seconds, or free what it still uses."""
+    code = """
+import os, signal
+from rt_melody.kernels import compiled
+from rt_melody.realtime.signals import stop_signals
+from rt_melody.realtime.sinks.output_file import OutputFile, take_away_untouched
+with stop_signals() as signals:
+    kept = OutputFile("kept")
+    kept.write(b"1")
+    OutputFile("new")
+    signals.last_words = lambda number: (print("left by", number, flush=True), take_away_untouched())
+    try:
+        compiled._kept(lambda cache: os.kill(os.getpid(), signal.SIGTERM))
+    except BaseException:
+        print("raised", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, f"left by {signal.SIGTERM}\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
+def test_where_the_compiler_is_imported_it_leaves_likewise(tmp_path):
+    code = """
+import os, signal, sys
+from rt_melody.realtime.signals import stop_signals
+class Numba:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Numba())
+with stop_signals() as signals:
+    signals.last_words = lambda number: print("left by", number, flush=True)
+    from rt_melody.kernels import compiled
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, f"left by {signal.SIGTERM}\n", "")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no SIGUSR1")
+def test_a_panic_in_the_start_ends_nothing():
+    code = """
+import os, signal
+from rt_melody.realtime import cli, start
+cli.main = lambda: os.kill(os.getpid(), signal.SIGUSR1) or 0
+start.main()
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here, which tells whether a process stands still")
 def test_ctrl_z_ends_the_note_and_goes_on_later(song):

@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from rt_melody.realtime.console import visible
 from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.paths import quoted
 from rt_melody.realtime.sources import FileSource, PipeSource
-from rt_melody.realtime.sources.advice import conversion, free_name, quoted
+from rt_melody.realtime.sources.advice import conversion, free_name
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.sources.file import LAYER_3_DELAY
 from rt_melody.realtime.sources.headers import TAIL_BYTES
@@ -483,6 +485,13 @@ def test_the_conversion_can_be_pasted_whatever_the_name():
     assert conversion("my memo.m4a", "darwin") == "afconvert -f WAVE -d LEI16 'my memo.m4a' 'my memo.wav'"
     assert conversion("my memo.m4a", "win32") == 'ffmpeg -i "my memo.m4a" "my memo.wav"'
     assert quoted("a.wav") == "a.wav" and free_name("song") == "song-2.wav"
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not shutil.which("bash"), reason="needs bash")
+@pytest.mark.parametrize("name", [b"a\x1b[31m'\\x\n$b", b"\xff\xfe caf\xc3\xa9", "right\u202eleft".encode()])
+def test_a_name_that_does_not_print_is_spelled_out_for_the_shell(name):
+    line = visible(f"printf %s {quoted(os.fsdecode(name), 'linux')}")
+    assert line.isprintable() and subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout == name
 
 
 @pytest.mark.slow

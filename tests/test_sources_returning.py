@@ -112,6 +112,25 @@ def test_a_stream_whose_jack_server_has_died_is_never_closed(monkeypatch, clock)
     source.close()
 
 
+def test_a_stream_whose_jack_server_only_stood_still_is_heeded_no_more(monkeypatch, clock):
+    """It goes on calling once its server goes on, and another process hears the input by then."""
+    monkeypatch.setattr(microphone, "ReturningInput", Waiting)
+    monkeypatch.setattr(devices, "_abandoned", [])
+    audio = FakeAudio([("singer", 0, 1, float(RATE))], host_apis=("JACK Audio Connection Kit",))
+    source = MicrophoneSource(backend=audio, reconnect=True)
+    source.open()
+    while not isinstance(waiting := source._stream, Waiting):  # nothing comes, however often we look
+        clock.now_s += 0.1
+        source.read(0.0)
+    waiting.on_return()
+    waiting.callback(np.full((480, 1), 0.2), 480, None, None)
+    audio.stream.play(np.full((480, 1), 0.1))
+    audio.stream.unplug()
+    block = source.read(0.0)
+    assert len(block) == 480 and np.allclose(block, 0.2) and source._stream is waiting
+    source.close()
+
+
 class Graph:
     """In place of a JackWatch: the clients that are there, and how often it was asked."""
 

@@ -121,6 +121,7 @@ def test_a_microphone_that_is_lost_leaves_the_instrument_alone_and_is_waited_for
     drain(source)
     audio.stream.unplug()
     assert len(source.read(0.0)) == 0 and counter.alone == 1 and not source.sounds
+    assert not audio.stream.turn(np.ones((100, 1), np.float32)).any() and len(source.read(0.0)) == 0, "should it go on after all"
     assert source.trouble.startswith("the audio input 'mic, ALSA', or the audio output 'speaker, ALSA' with it, was lost: the system")
     assert not source.learn_anew(), "nothing is taken out any more"
     source._note_return()

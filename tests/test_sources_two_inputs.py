@@ -8,7 +8,7 @@ from fake_audio import FakeAudio, FakeStream, PortAudioError
 
 from rt_melody.realtime.errors import DeviceError
 from rt_melody.realtime.sources import TwoInputMicrophone, microphone
-from rt_melody.realtime.sources.two_inputs import HELD_S, LOOK_S, PILE_S, SLIP_S, SPARE_S
+from rt_melody.realtime.sources.two_inputs import HELD_S, LOOK_S, PILE_S, SLIP_S, SPARE_S, SecondInput
 
 RATE = 8000
 DEVICES = [("mic", 0, 1, float(RATE)), ("monitor", 0, 1, float(RATE))]
@@ -52,6 +52,30 @@ def test_one_clock_keeps_each_sample_beside_its_own(block, other_block):
     assert np.ptp(beside) == 0
     late = 1 - beside[0]  # samples behind the newest that there could be
     assert SPARE_S * RATE <= late <= SPARE_S * RATE + other_block + block
+
+
+@pytest.mark.parametrize("block", [64, 256])
+def test_the_other_input_that_is_called_a_moment_after_the_microphone_is_given_no_block_later(block, monkeypatch):
+    source, mic, monitor = opened()
+    band, coming = source.band, []
+
+    def read(timeout_s):
+        if timeout_s > 0.0 and coming:  # whoever waits has it
+            monitor.play(coming.pop())
+        return SecondInput.read(band, 0.0)
+
+    monkeypatch.setattr(band, "read", read)
+    voices, references = [], []
+    for start in range(0, 2 * RATE, block):
+        samples = np.arange(start, start + block, dtype=float)[:, None]
+        coming.append(samples + 1)
+        mic.play(samples)
+        voices.append(source.read(0.0).copy())
+        references.append(source.reference.copy())
+    voices, references = np.concatenate(voices), np.concatenate(references)
+    there = np.flatnonzero(references)
+    assert there[0] <= (LOOK_S + 0.1) * RATE and len(there) == len(references) - there[0]
+    assert set(references[there] - 1 - voices[there]) == {-SPARE_S * RATE}
 
 
 @pytest.mark.parametrize("ppm", [-3000, 3000])

@@ -34,7 +34,9 @@ EVENTS = 4096  # MIDI messages that may wait
 WATCH_EVERY_S = 0.25
 LOOK_EVERY_S = 0.5  # for a server, while there is none
 STILL_S = 2.0  # without a cycle, the server is taken for dead though nobody said so
-CLOSE_S = 1.0  # how long the graph may take to send what waits
+CLOSE_S = 1.0  # how long the graph may take to let us go ...
+STANDING_CLOSE_S = 0.1  # ... and one that stands still,
+STANDING_US = 300_000  # which has run no cycle for so long
 ACTIVATE_S = 5.0
 MOST_SPEAKERS = 2
 PLAUSIBLE_S = 1.0  # for sound to go out and come in again
@@ -205,11 +207,21 @@ class JackClient:
         atexit.unregister(self.close)
         self._closing.set()
         self._look.set()
-        self._watcher.join(CLOSE_S)
-        self._leave()
+        stands_still = self.time_us() - self.exchange[process.CYCLE_US] > STANDING_US
+        patience_s = STANDING_CLOSE_S if stands_still else CLOSE_S
+        self._watcher.join(patience_s)
+        if stands_still or self.exchange.notes_sound:
+            self._leave_to_guardian()
+        self._leave(patience_s)
         self.wakeup.close()
 
-    def _leave(self) -> None:
+    def _leave_to_guardian(self) -> None:
+        """The graph has not sent the ends of all that sounds: whoever stands by does, once it goes on."""
+        guardian, self._guardian = self._guardian, None
+        if guardian is not None:
+            guardian.take_over()
+
+    def _leave(self, patience_s: float = CLOSE_S) -> None:
         """Close the client, by a thread that may wait for ever for a server that has died."""
         self._dismiss_guardian()
         client, self._client = self._client, None
@@ -217,7 +229,7 @@ class JackClient:
             return
         closer = threading.Thread(target=client.close, daemon=True)
         closer.start()
-        closer.join(CLOSE_S)
+        closer.join(patience_s)
 
     def __enter__(self) -> JackClient:
         return self

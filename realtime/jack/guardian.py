@@ -5,10 +5,10 @@ Conventions
 * The child (``python -m rt_melody.realtime.jack.guardian``) joins the graph as a client without ports that is not active:
   it is seen by nobody and costs no cycle anything. It looks now and then whom our output is connected to.
 * Which notes sound stands in memory that JACK's callback writes and both processes share (``Exchange.notes_fd``).
-* Its standard input is a pipe of ours: a byte is an end in good order. At any other end, or once the kernel says that we are
-  being ended, it makes a port, connects that to whoever was played on last, and ends what sounds: more than once, since a
-  connection carries nothing at first, and again when the pipe has ended, since jackd plays what a dead client wrote last over
-  and over until it has left.
+* Its standard input is a pipe of ours: a byte is an end in good order. At any other end, such as ours in a graph that stands
+  still, or once the kernel says that we are being ended, it makes a port, connects that to whoever was played on last, and ends
+  what sounds: more than once, since a connection carries nothing at first, and again when the pipe has ended, since jackd plays
+  what a dead client wrote last over and over until it has left.
 * It is in a session of its own and heeds no signal but SIGKILL, since what ends us may be sent to a whole group of processes.
 """
 
@@ -56,6 +56,12 @@ class JackGuardian:
     def has_failed(self) -> bool:
         """Whether nobody stands by, for another reason than that the server has gone."""
         return bool(self._child.poll())
+
+    def take_over(self) -> None:
+        """We leave with notes that sound: theirs is to end them, however long that takes."""
+        assert self._child.stdin is not None  # a pipe was asked for
+        with suppress(OSError):
+            self._child.stdin.close()
 
     def dismiss(self) -> None:
         """All is well: it leaves without a note."""

@@ -584,6 +584,11 @@ class Exchange:
     def notes_ended(self) -> bool:
         return self[CLOSED] != 0
 
+    @property
+    def notes_sound(self) -> bool:
+        """Whether a note-on was sent whose end was not."""
+        return bool(self._sounding.any())
+
 
 def address_of(function: Any) -> int:
     """Where a C function lies."""

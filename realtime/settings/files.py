@@ -10,7 +10,6 @@ Conventions
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +17,7 @@ from typing import Any, cast
 import yaml
 
 from rt_melody.realtime.errors import SettingsError
+from rt_melody.realtime.paths import quoted
 from rt_melody.realtime.settings.base import did_you_mean
 from rt_melody.realtime.settings.notes import RETIRED
 from rt_melody.realtime.settings.root import FLAT, Settings, group_model
@@ -117,7 +117,7 @@ def _brought_up_to_date(stored: dict[Any, Any], path: str | Path, tell: Callable
         faults.append(f"names thresholds that there are no more ({', '.join(gone)}), which are passed over")
     if faults:
         tell(
-            f"{path} {' and '.join(faults)}; the rest is understood: rt-melody --config {shlex.quote(str(path))} --print-config "
+            f"{path} {' and '.join(faults)}; the rest is understood: rt-melody --config {quoted(path)} --print-config "
             "writes it anew"
         )
     return {**stored, "notes": {name: value for name, value in named.items() if name not in gone}} if gone else stored

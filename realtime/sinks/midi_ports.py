@@ -82,6 +82,11 @@ class OpenPort:
             return [self.name] if self.is_there() else []
         return None if self._watch is None else self._watch.listeners(OWN_PORTS)
 
+    def await_taking(self, within_s: float) -> None:
+        """Wait while JACK's graph stands still, which has not taken what was sent; RtMidi's close waits a second for that."""
+        if self._watch is not None:
+            self._watch.await_cycle(within_s)
+
     def close_port(self) -> None:
         with _quiet():
             self._end_watch()

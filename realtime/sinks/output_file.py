@@ -29,6 +29,17 @@ from rt_melody.realtime.timing.background import BackgroundWriter
 
 FLUSH_EVERY_S = 0.4  # so that half a second is lost at most, what waits for the disk included
 CLOSE_S = 10.0  # how long the end may wait for a file that takes nothing
+STDOUT = 1
+
+
+_untouched: list[OutputFile] = []  # that were made here, and not written to yet
+
+
+def take_away_untouched() -> None:
+    """The files that were made and never written to, for a program that leaves without closing them."""
+    for file in _untouched:
+        with suppress(OSError):
+            file.path.unlink()
 
 
 class OutputFile:
@@ -43,6 +54,8 @@ class OutputFile:
         self._begun = False
         self._is_new = not os.path.exists(self.path)  # which, unlike pathlib, never raises
         self._raw = io.FileIO(open_to_write(self.path), "wb")
+        if self._is_new:
+            _untouched.append(self)
 
     @property
     def is_regular(self) -> bool:
@@ -53,7 +66,7 @@ class OutputFile:
         if not self._begun:
             with suppress(OSError):  # a pipe or a device has nothing to truncate
                 self._raw.truncate(0)
-            self._begun = True
+            self._begin()
         with self._reporting():
             written = self._raw.write(data)
         self.size += written
@@ -82,18 +95,30 @@ class OutputFile:
     def close(self) -> None:
         self._raw.close()
         if self._is_new and not self._begun:
+            self._begin()
             with suppress(OSError):
                 self.path.unlink()
+
+    def _begin(self) -> None:
+        self._begun = True
+        with suppress(ValueError):  # it was there before
+            _untouched.remove(self)
 
     @contextmanager
     def _reporting(self) -> Generator[None]:
         try:
             yield
         except OSError as error:
-            raise OutputError(
-                f"{self.path} cannot be written further ({error.strerror}); what it held is kept: "
-                "free some space or choose another place"
-            ) from error
+            gone = isinstance(error, BrokenPipeError)
+            cure = "keep its reader open" if gone else "what it held is kept: free some space or choose another place"
+            cause = None if gone and not self._is_stdout() else error  # the standard output's reader alone may go without a word
+            raise OutputError(f"{self.path} cannot be written further ({error.strerror}); {cure}") from cause
+
+    def _is_stdout(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._raw.fileno()), os.fstat(STDOUT))
+        except OSError:  # there is none
+            return False
 
 
 class Writer:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
-
-def quoted(path: str | Path, platform: str = sys.platform) -> str:
-    """A path as a shell takes it for one word that is no option."""
-    text = os.fspath(path)
-    text = f"./{text}" if text.startswith("-") else text
-    return subprocess.list2cmdline([text]) if platform == "win32" else shlex.quote(text)
+from rt_melody.realtime.paths import quoted
 
 
 def conversion(path: str | Path, platform: str = sys.platform) -> str:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -101,6 +102,7 @@ class MicrophoneSource(AudioSource):
         self._block_samples = block_samples
         self._backend = backend
         self._stream: Any = None
+        self._turn = 0  # of the streams: whose calls are heeded
         self._ring: RingBuffer | None = None
 
     # ------------------------------------------------------------------ birth and death
@@ -169,11 +171,27 @@ class MicrophoneSource(AudioSource):
             dtype="float32",
             latency=self._latency,
             blocksize=self._block_samples,
-            callback=self._callback,
-            finished_callback=self._on_finished,
+            **self._callbacks(self._callback),
         )
         self._stream.start()
         self._last_callback_s = self._looked_s = self._looking_since_s = time.perf_counter()
+
+    def _callbacks(self, heard: Callable[..., object], silenced: Callable[..., object] | None = None) -> dict[str, Any]:
+        """What a stream of PortAudio's calls: until it is let go ``heard``, then ``silenced``. One that was abandoned with its server
+        goes on calling where that server only stood still, and another hears the input by then."""
+        self._turn = turn = self._turn + 1
+
+        def callback(*block: Any) -> None:
+            if turn == self._turn:
+                heard(*block)
+            elif silenced is not None:
+                silenced(*block)
+
+        def finished() -> None:
+            if turn == self._turn:
+                self._on_finished()
+
+        return {"callback": callback, "finished_callback": finished}
 
     def close(self) -> None:
         """Stop the device. What the ring still holds can no longer be read. Idempotent."""
@@ -189,6 +207,7 @@ class MicrophoneSource(AudioSource):
             self._let_go(stream)
 
     def _let_go(self, stream: Any) -> None:
+        self._turn += 1
         in_jack = "JACK" in self._opened_input().host_api and not isinstance(stream, ReturningInput)
         if in_jack and self._loss != LEFT_GRAPH and (self._loss or self._finished or not stream.active):
             abandon_stream(stream, self._backend)

@@ -33,6 +33,10 @@ MOVED_SAMPLES = 64  # by which the way from output to input has become another: 
 SETTLED_S = 0.5  # of blocks without a report of dropped samples, over which the way is measured
 
 
+def _play_nothing(frames: np.ndarray, out: np.ndarray, *_: Any) -> None:
+    out.fill(0.0)
+
+
 class Aloud(Protocol):
     """An instrument that a stream may play, as ``sinks.aloud.ListenSink`` is."""
 
@@ -105,8 +109,7 @@ class DuplexMicrophone(WithReference[Known]):
                 dtype="float32",
                 latency=self._latency,
                 blocksize=self._block_samples,
-                callback=self._duplex_callback,
-                finished_callback=self._on_finished,
+                **self._callbacks(self._duplex_callback, _play_nothing),
             )
             self._ready_together(rate)
             self._stream.start()

@@ -5,6 +5,8 @@ Conventions
 * The other input is opened at the microphone's rate. Its newest samples are read beside the microphone's, so many for so many:
   as new as they can be had for certain, SPARE_S behind the newest, by what was seen in the first LOOK_S. Until then there is
   silence, as in place of samples that come late for once.
+* A sound system that both are streams of, such as JACK, calls them one after the other: what the other input lacks is waited for, for
+  WAIT_S at most, lest it be given a block later, or too late.
 * Two clocks run apart, which the canceller follows. Where that has used up the samples at hand, so that they came late
   LATE_BLOCKS times within LATE_S, or they pile up, the reading slips by steps of SLIP_S, and the canceller learns the way anew.
 * Where it is lost the music goes on, with silence in its place. With ``reconnect`` it is waited for as the microphone is, and what is
@@ -25,6 +27,7 @@ from rt_melody.realtime.sources.microphone import READ_S, STILL_S, MicrophoneSou
 
 LOOK_S = 0.5
 SPARE_S = 0.002
+WAIT_S = 0.001
 SLIP_S = 0.02
 LATE_BLOCKS, LATE_S = 5, 2.0
 PILE_S = 0.06  # beyond what was spared at the beginning
@@ -62,9 +65,15 @@ class SecondInput(MicrophoneSource):
         self._held = np.zeros(int(HELD_S * self.sample_rate), np.float32)
         self.taken = 0
 
-    def take_in(self) -> None:
-        """All that has come. Raises DeviceError where it is lost."""
-        while (block := self.read(0.0)) is not None and len(block):
+    def take_in(self, wanted: float = -math.inf) -> None:
+        """All that has come; less than ``wanted`` in all is waited for. Raises DeviceError where it is lost."""
+        self._take(0.0)
+        if self.taken < wanted and not self.is_still:
+            self._take(WAIT_S)
+
+    def _take(self, timeout_s: float) -> None:
+        while (block := self.read(timeout_s)) is not None and len(block):
+            timeout_s = 0.0
             start, size = self.taken % len(self._held), len(self._held)
             first = min(len(block), size - start)
             self._held[start : start + first] = block[:first]
@@ -141,8 +150,9 @@ class TwoInputMicrophone(WithReference[Union[str, int]]):
         """Put what is heard of the band beside a block that ends where the microphone has been read to."""
         band = self.band
         assert band is not None, "open has made it"
+        at, out = self.position_samples, self._beside[:count]
         try:
-            band.take_in()
+            band.take_in(at + (math.inf if self._ahead is None else self._ahead))
         except RateChanged as error:
             self._lost = error.change
             return
@@ -152,7 +162,6 @@ class TwoInputMicrophone(WithReference[Union[str, int]]):
         if self._breaks_seen != self._breaks_of_both():
             self._begin_pairing()
             self._given = count
-        at, out = self.position_samples, self._beside[:count]
         ahead = None if band.absence else self._find_place(band.taken - at, count)
         if ahead is None or band.taken - at - ahead + count > band.held_samples:
             out[:] = 0.0

@@ -173,6 +173,27 @@ def test_a_note_that_sounds_ends_though_the_program_is_killed(graph, tmp_path, c
     assert ended and {m[1] for m in ended} == {m[1] for _, m in recorder.messages if m[0] == 0x90}
 
 
+def test_a_note_left_in_a_graph_that_stands_still_ends_once_that_goes_on(mortal_jack_server, tmp_path, children):
+    server = mortal_jack_server
+    singer = VirtualMicrophone(server, np.full(60 * SAMPLE_RATE, 0.3, np.float32), tmp_path)
+    children.append(singer)
+    recorder = MidiRecorder(server, tmp_path)
+    children.append(recorder)
+    program = start_melody(children, tmp_path, server.env, "jack", "threshold", "singer")
+    singer.wait_for_listener(60, program)
+    recorder.wait_for_source(60, program)
+    time.sleep(1.0)  # whoever stands by looks at the connections ten times a second
+    singer.play()
+    wait_until(lambda: any(m[0] == 0x90 for _, m in recorder.messages), 20, "a note")
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        program.signal(signal.SIGINT)
+        assert program.wait(20) == 0, program.stderr
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: perform([(0.0, m) for _, m in recorder.messages]).notes_left_on == 0, 10, "the end of the note")
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_server_that_is_restarted_is_joined_again_and_played_on(mortal_jack_server, tmp_path, children, how):
     """The same process goes on: notes before, a sentence, notes after, each where it belongs."""
