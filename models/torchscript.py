@@ -197,7 +197,7 @@ def _read_meta(path: Path, data: bytes) -> tuple[ModelConfig, dict]:
             return config, provenance
     except Exception as error:  # zipfile and json raise more than they document
         raise _no_model(path, type(error).__name__) from error
-    raise ModelFileError(f"{path} is of format {str(stated)[:40]}, this program reads format {FORMAT}")
+    raise ModelFileError(f"{path} is of format {str(stated)[:40]}, this program reads formats {READ[0]} to {READ[-1]}")
 
 
 def _check_config(config: ModelConfig) -> None:

@@ -68,7 +68,8 @@ def _check_folder() -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.version:
         return print_text(f"rt-melody {version() or '(not installed)'}\n")
-    _check_folder()
+    if args.panic is None:  # which is wanted wherever one is
+        _check_folder()
     if args.synth == "list":
         return print_text(list_synths())
     if args.examples is not None:

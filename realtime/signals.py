@@ -93,8 +93,10 @@ class StopSignals:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if first and not self.running:
             if _compiles():
-                self.last_words(number)
-                os._exit(128 + number)
+                try:
+                    self.last_words(number)
+                finally:
+                    os._exit(128 + number)
             raise Stopped(number)
 
     def note_pause(self, _number: int, _frame: object) -> None:

@@ -290,6 +290,12 @@ def test_a_full_disk_behind_stdout_is_told():
 
 
 @posix
+def test_panic_is_sent_from_a_removed_folder_too():
+    done = shell("mkdir gone; cd gone; rmdir ../gone; rt-melody --panic 'no such port'")
+    assert done.returncode == 2 and done.stderr and "removed" not in done.stderr
+
+
+@posix
 @pytest.mark.parametrize("line", ["--input song.wav --csv a.csv", "--list-devices", "doctor", "plugin check", "extract . --out out"])
 def test_a_current_folder_that_was_removed_is_told(line):
     done = shell(f"mkdir gone; cd gone; rmdir ../gone; rt-melody {line}")

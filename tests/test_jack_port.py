@@ -11,7 +11,7 @@ from fake_jack import FakeServer, attach
 from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.instrument import Instrument
 from rt_melody.realtime.jack import process
-from rt_melody.realtime.jack.client import fitting
+from rt_melody.realtime.jack.client import STANDING_US, fitting
 from rt_melody.realtime.jack.port import JackPort
 from rt_melody.realtime.jack.process import Exchange
 from rt_melody.realtime.jack.source import START_S, JackSource
@@ -49,6 +49,10 @@ class Client:
 
     def time_us(self):
         return self.server.time_us
+
+    @property
+    def stands_still(self):
+        return self.time_us() - self.exchange[process.CYCLE_US] > STANDING_US
 
     def release(self, holder):
         self.released.append(holder)

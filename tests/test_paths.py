@@ -67,6 +67,7 @@ def test_two_programs_on_one_file_the_second_is_refused_and_nothing_is_harmed():
     other.communicate("")
     assert open("a.csv").read() == "from yesterday"
     OutputFile("a.csv").close()
+    OutputFile("a.csv")  # and dropped
     first = OutputFile("a.csv")
     with pytest.raises(OutputError, match="another program"):
         OutputFile("a.csv")

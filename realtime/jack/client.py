@@ -207,13 +207,17 @@ class JackClient:
         atexit.unregister(self.close)
         self._closing.set()
         self._look.set()
-        stands_still = self.time_us() - self.exchange[process.CYCLE_US] > STANDING_US
-        patience_s = STANDING_CLOSE_S if stands_still else CLOSE_S
+        patience_s = STANDING_CLOSE_S if self.stands_still else CLOSE_S
         self._watcher.join(patience_s)
-        if stands_still or self.exchange.notes_sound:
+        if self.stands_still or self.exchange.notes_sound:
             self._leave_to_guardian()
         self._leave(patience_s)
         self.wakeup.close()
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the graph has run no cycle for longer than a busy machine takes."""
+        return self.time_us() - self.exchange[process.CYCLE_US] > STANDING_US
 
     def _leave_to_guardian(self) -> None:
         """The graph has not sent the ends of all that sounds: whoever stands by does, once it goes on."""
@@ -324,6 +328,8 @@ class JackClient:
         self.away = True
         self.wakeup.notify()
         self._tell("the JACK server is gone; what was heard so far is kept, and the music goes on once it is back")
+        if self.exchange.notes_sound:
+            self._leave_to_guardian()  # should it only stand still
         self._leave()
         while not self._closing.is_set():
             if (client := self._join_again()) is not None:

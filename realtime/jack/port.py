@@ -111,7 +111,7 @@ class JackPort:
         exchange = self._client.exchange
         exchange.end_notes()
         deadline_s = time.monotonic() + CLOSE_S
-        while not (exchange.notes_ended or self._client.away) and time.monotonic() < deadline_s:
+        while not (exchange.notes_ended or self._client.away or self._client.stands_still) and time.monotonic() < deadline_s:
             time.sleep(0.002)
         time.sleep(2 * exchange[PERIOD] / exchange[RATE])  # until those who listen have had that cycle too
 

@@ -254,7 +254,7 @@ def main(arguments: list[str]) -> None:
     finally:
         _say(done="")
         _leave_within(LEAVES_S)
-        port.await_taking(LEAVES_S)
+        port.await_taking(LEAVES_S / 2)
         port.close_port()
         port.delete()
 

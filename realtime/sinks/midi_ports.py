@@ -84,7 +84,7 @@ class OpenPort:
 
     def await_taking(self, within_s: float) -> None:
         """Wait while JACK's graph stands still, which has not taken what was sent; RtMidi's close waits a second for that."""
-        if self._watch is not None:
+        if self._watch is not None and self.listeners():  # by PipeWire's clock a port that nobody hears stands still for ever
             self._watch.await_cycle(within_s)
 
     def close_port(self) -> None:

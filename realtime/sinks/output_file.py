@@ -22,6 +22,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
+from weakref import WeakSet
 
 from rt_melody.realtime.errors import OutputError
 from rt_melody.realtime.paths import open_to_write
@@ -32,12 +33,12 @@ CLOSE_S = 10.0  # how long the end may wait for a file that takes nothing
 STDOUT = 1
 
 
-_untouched: list[OutputFile] = []  # that were made here, and not written to yet
+_untouched: WeakSet[OutputFile] = WeakSet()  # that were made here, and not written to yet
 
 
 def take_away_untouched() -> None:
     """The files that were made and never written to, for a program that leaves without closing them."""
-    for file in _untouched:
+    for file in list(_untouched):
         with suppress(OSError):
             file.path.unlink()
 
@@ -55,7 +56,7 @@ class OutputFile:
         self._is_new = not os.path.exists(self.path)  # which, unlike pathlib, never raises
         self._raw = io.FileIO(open_to_write(self.path), "wb")
         if self._is_new:
-            _untouched.append(self)
+            _untouched.add(self)
 
     @property
     def is_regular(self) -> bool:
@@ -101,8 +102,7 @@ class OutputFile:
 
     def _begin(self) -> None:
         self._begun = True
-        with suppress(ValueError):  # it was there before
-            _untouched.remove(self)
+        _untouched.discard(self)
 
     @contextmanager
     def _reporting(self) -> Generator[None]:

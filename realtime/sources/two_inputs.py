@@ -16,6 +16,7 @@ Conventions
 from __future__ import annotations
 
 import math
+import sys
 from typing import Union
 
 import numpy as np
@@ -27,7 +28,7 @@ from rt_melody.realtime.sources.microphone import READ_S, STILL_S, MicrophoneSou
 
 LOOK_S = 0.5
 SPARE_S = 0.002
-WAIT_S = 0.001
+WAIT_S = 0.0 if sys.platform == "win32" else 0.001  # there the shortest wait is longer than all that is spared
 SLIP_S = 0.02
 LATE_BLOCKS, LATE_S = 5, 2.0
 PILE_S = 0.06  # beyond what was spared at the beginning
@@ -150,7 +151,7 @@ class TwoInputMicrophone(WithReference[Union[str, int]]):
         """Put what is heard of the band beside a block that ends where the microphone has been read to."""
         band = self.band
         assert band is not None, "open has made it"
-        at, out = self.position_samples, self._beside[:count]
+        at = self.position_samples
         try:
             band.take_in(at + (math.inf if self._ahead is None else self._ahead))
         except RateChanged as error:
@@ -162,6 +163,7 @@ class TwoInputMicrophone(WithReference[Union[str, int]]):
         if self._breaks_seen != self._breaks_of_both():
             self._begin_pairing()
             self._given = count
+        out = self._beside[:count]
         ahead = None if band.absence else self._find_place(band.taken - at, count)
         if ahead is None or band.taken - at - ahead + count > band.held_samples:
             out[:] = 0.0

@@ -23,6 +23,7 @@ TOOLS = ("ardour8-lua", "ardour7-lua", "ardour6-lua")  # by version, the newest 
 STARTS = 4
 LOST = "JACK HALTED"
 HUNG_S = 40.0  # without a word, where a start takes 2 to 7 s, and a bounce as long
+FREED_WRONGLY = ("free(): invalid", "munmap_chunk(): invalid", "double free or corruption")  # in glibc's words
 COMPLAINTS_BYTES = 10_000_000  # of JACK, which says a tenth of a megabyte else
 
 
@@ -78,12 +79,16 @@ class Ardour:
         wait_until(lambda: self._says(word), timeout_s, f"Ardour's word '{word}'", self.words)
 
     def outlives(self, word: str) -> bool:
-        """Whether the script says it before Ardour ends, stands still, or has left JACK to complain without end."""
+        """Whether the script says it before Ardour frees what it may not, or has left JACK to complain without end; AssertionError where
+        it ends or stands still otherwise."""
         end_s = time.monotonic() + HUNG_S
-        while time.monotonic() < end_s and self._server.log_path.stat().st_size < COMPLAINTS_BYTES:
+        while self._server.log_path.stat().st_size < COMPLAINTS_BYTES:
             ended, said = self._look()
-            if word in said.split() or ended:
-                return word in said.split()
+            if word in said.split():
+                return True
+            if ended and any(words in said for words in FREED_WRONGLY):
+                return False
+            assert not ended and time.monotonic() < end_s, f"Ardour {'ended' if ended else 'stands still'}; {self.words()}"
             time.sleep(0.05)
         return False
 

@@ -173,7 +173,9 @@ def test_a_note_that_sounds_ends_though_the_program_is_killed(graph, tmp_path, c
     assert ended and {m[1] for m in ended} == {m[1] for _, m in recorder.messages if m[0] == 0x90}
 
 
-def test_a_note_left_in_a_graph_that_stands_still_ends_once_that_goes_on(mortal_jack_server, tmp_path, children):
+@pytest.mark.parametrize("still_s", (0.0, 4.0))
+def test_a_note_left_in_a_graph_that_stands_still_ends_once_that_goes_on(still_s, mortal_jack_server, tmp_path, children):
+    """Also after so long that the server was taken for dead."""
     server = mortal_jack_server
     singer = VirtualMicrophone(server, np.full(60 * SAMPLE_RATE, 0.3, np.float32), tmp_path)
     children.append(singer)
@@ -187,6 +189,7 @@ def test_a_note_left_in_a_graph_that_stands_still_ends_once_that_goes_on(mortal_
     wait_until(lambda: any(m[0] == 0x90 for _, m in recorder.messages), 20, "a note")
     server.process.send_signal(signal.SIGSTOP)
     try:
+        time.sleep(still_s)
         program.signal(signal.SIGINT)
         assert program.wait(20) == 0, program.stderr
     finally:

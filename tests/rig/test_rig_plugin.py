@@ -237,6 +237,15 @@ def test_a_transport_that_stops_ends_the_note_and_one_that_starts_or_stands_ends
     assert ends == [True, False, False, False]
 
 
+def test_a_transport_that_starts_amid_a_bounce_ends_the_note_of_the_stream_before(host, song):
+    plugin = host()
+    plugin.set("FREEWHEEL", 1.0)
+    plugin.rolls = False
+    sounding, plugin.rolls = until_a_note_sounds(plugin, song), True
+    at = plugin.position
+    assert (at, bytes([0x80, sounding, 64])) in plugin.play(np.zeros(64, np.float32))
+
+
 @pytest.mark.parametrize("before", (128, 1024, 3 * 128))
 def test_a_bounce_begins_with_the_transport_however_much_silence_a_host_gives_before(host, song, before):
     plugin = host(RATE, 128)
@@ -845,8 +854,8 @@ def test_in_jalv_a_state_that_lacks_parameters_keeps_what_it_holds_and_they_are_
 
 
 class Bounces:
-    """Bounces of a session that stands on disk, each by an Ardour of its own. Where one ends of itself meanwhile, or stands
-    still, it leaves JACK in freewheel mode, to which nobody can come any more, and the next is by another server."""
+    """Bounces of a session that stands on disk, each by an Ardour of its own. Where one ends of itself meanwhile, it
+    leaves JACK in freewheel mode, to which nobody can come any more, and the next is by another server."""
 
     def __init__(self, server, children, folder: Path, session: Path, told: dict[str, str]) -> None:
         self._server, self._children, self._folder, self._told = server, children, folder, told | {"SESSION": str(session)}
@@ -872,10 +881,10 @@ class Bounces:
                 return [(frame - frames[0], message) for frame, message in messages if frames[0] <= frame <= frames[-1]]
             daw.close()
             self._server.kill()
-            warnings.warn(f"Ardour ended, or stood still, in a bounce, which is taken again; {daw.words()}", stacklevel=2)
+            warnings.warn(f"Ardour ended in a bounce, which is taken again; {daw.words()}", stacklevel=2)
             self._server = JackServer(folder)
             self._children.append(self._server)
-        raise AssertionError(f"Ardour ended, or stood still, in each of {STARTS} bounces")
+        raise AssertionError(f"Ardour ended in each of {STARTS} bounces")
 
 
 def struck(messages) -> list[int]:
