@@ -208,7 +208,7 @@ def test_a_server_that_is_restarted_is_joined_again_and_played_on(mortal_jack_se
     singer.kill()  # what outlives a server takes the signals that are meant for a client of its name
     first.kill()
     wait_until(lambda: "the JACK server is gone" in program.stderr, 3, "the loss to be told")
-    server.process = server._start(["-r"])
+    server.start_again()
     wait_until(lambda: "the JACK server is back, at 48000 Hz" in program.stderr, 10, "the return to be told")
     second = sing(server, tmp_path / "two", children)
     wait_until(lambda: perform([(0.0, m) for _, m in second.messages]).note_ons >= 2, 20, "two more notes")
@@ -218,7 +218,7 @@ def test_a_server_that_is_restarted_is_joined_again_and_played_on(mortal_jack_se
     assert played.notes_left_on == 0
     due = [int(line) for line in (tmp_path / "frames.txt").read_text().split()]
     came = [frame for frame, m in second.messages if m[0] & 0xF0 == 0x90]
-    assert (np.array(came) - np.array(due[-len(came) :])).min() == 256  # a server without priority makes some late
+    assert (np.array(came) - np.array(due[-len(came) :])).min() == 256  # a busy machine makes some late
 
 
 def begin(server, folder, where, children) -> tuple[Program, VirtualMicrophone, MidiRecorder]:
