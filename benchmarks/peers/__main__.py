@@ -17,7 +17,7 @@ from rt_melody.benchmarks.peers import sounds as made
 from rt_melody.benchmarks.peers.base import MISSING_SAYS, Peer
 from rt_melody.benchmarks.peers.live import RtMelody
 from rt_melody.benchmarks.peers.results import gather, packed, unpacked
-from rt_melody.benchmarks.peers.run import COST_SECONDS, Bench, version_of
+from rt_melody.benchmarks.peers.run import COST_SECONDS, Bench, version_of, versions_of
 from rt_melody.benchmarks.peers.sounds import SoundSet
 from rt_melody.benchmarks.peers.table import all_peers
 from rt_melody.benchmarks.peers.tables import draw, report
@@ -84,7 +84,8 @@ def chosen_peers(args: argparse.Namespace) -> dict[str, Peer]:
 
 def missing(peers: dict[str, Peer]) -> dict[str, str]:
     """Why tools are left out before they are tried."""
-    return {n: MISSING_SAYS.format(p.distribution) for n, p in peers.items() if version_of(p.distribution) is None}
+    absent = {n: [d for d in p.distributions if version_of(d) is None] for n, p in peers.items()}
+    return {n: MISSING_SAYS.format(" ".join(names)) for n, names in absent.items() if names}
 
 
 def sound_sets(args: argparse.Namespace) -> list[SoundSet]:
@@ -129,7 +130,7 @@ def measure(args: argparse.Namespace, peers: dict[str, Peer]) -> dict:
     costs = bench.costs(list(fit.values()), args.size["cost_s"]) if "cost" in args.parts else {}
     return {
         "rows": gather(bench, fit, wanted), "costs": costs, "unfit": bench.unfit, "model": model[0] if model else None,
-        "peers": {n: {"version": version_of(p.distribution), "live": p.live, "settings": p.settings} for n, p in peers.items()},
+        "peers": {n: {"version": versions_of(p), "live": p.live, "settings": p.settings} for n, p in peers.items()},
         "sets": {s.name: {"sounds": len(s.samples), "seconds": round(s.seconds, 1)} for s in sets}, "commit": commit(),
     }
 
@@ -190,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.list:
         absent = missing(peers)
         for name, peer in peers.items():
-            print(f"{name:24} {'live' if peer.live else 'offline':8} {absent.get(name) or version_of(peer.distribution)}")
+            print(f"{name:24} {'live' if peer.live else 'offline':8} {absent.get(name) or versions_of(peer)}")
         return
     try:
         earlier = [read_earlier(path) for path in args.beside]

@@ -36,6 +36,7 @@ class Peer:
 
     name: str
     distribution: str  # whose version and size are told
+    also: tuple[str, ...] = ()  # distributions of the tools that it hands on to, likewise
     modules: tuple[str, ...] = ()  # imported by ``open``; their import is timed
     sample_rate = SAMPLE_RATE
     hop_samples = 160
@@ -47,6 +48,10 @@ class Peer:
     few = False  # too slow for every condition: hears FEW_CONDITIONS alone
 
     def open(self) -> None: ...
+
+    @property
+    def distributions(self) -> tuple[str, ...]:
+        return (self.distribution, *self.also)
 
     @property
     def hop_s(self) -> float:

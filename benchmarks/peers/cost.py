@@ -98,10 +98,10 @@ def memory_mb() -> float:
 # ---- on disk -----------------------------------------------------------------------------------
 
 
-def install_mb(name: str) -> dict[str, float]:
-    """MB on disk of a distribution alone, and with all that it requires that is installed here."""
-    needed = requirements(name)
-    return {"own_mb": round(_size(name) / 1e6, 1), "install_mb": round(sum(map(_size, needed)) / 1e6, 1)}
+def install_mb(*names: str) -> dict[str, float]:
+    """MB on disk of distributions alone, and with all that they require that is installed here."""
+    needed = set().union(*map(requirements, names))
+    return {"own_mb": round(sum(map(_size, names)) / 1e6, 1), "install_mb": round(sum(map(_size, needed)) / 1e6, 1)}
 
 
 def requirements(name: str) -> set[str]:

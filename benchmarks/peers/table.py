@@ -21,6 +21,7 @@ PEERS: tuple[Callable[[], Peer], ...] = (
     live.CrepeLive,
     live.FcpeLive,
     offline.Swift,
+    offline.SpleeterSwift,
     offline.Fcpe,
     offline.Praat,
     offline.Pesto,
