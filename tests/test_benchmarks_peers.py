@@ -414,7 +414,8 @@ def test_a_file_gives_back_the_rows_that_it_stored():
 
 def test_what_the_shipped_results_store_is_drawn_again(tmp_path):
     shutil.copy(SHIPPED / "peers.json", tmp_path)
-    main(["--draw", "--results", str(tmp_path), "--beside", str(SHIPPED / "peers-notes.json"), str(SHIPPED / "peers-tools.json")])
+    beside_it = [str(SHIPPED / f"peers-{name}.json") for name in ("notes", "chain", "tools")]
+    main(["--draw", "--results", str(tmp_path), "--beside", *beside_it])
     assert (tmp_path / "peers.md").read_text() == (SHIPPED / "peers.md").read_text()
 
 
