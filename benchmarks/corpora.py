@@ -37,7 +37,9 @@ def scored(recording: Recording, track: Tracker, sound: np.ndarray) -> Frames:
     """The tracker's estimates of ``sound`` against the recording's labels, where these are known."""
     told, _ = track(sound)
     estimate = [np.array([getattr(f, name) for f in told]) for name in ("time_s", "f0_hz", "voiced", "confidence")]
-    return aligned(recording.times_s, recording.f0_hz, *estimate).only(recording.pitch >= 0)
+    frames = aligned(recording.times_s, recording.f0_hz, *estimate)
+    known = np.concatenate([[True], recording.pitch >= 0])  # mir_eval puts an unvoiced frame at 0 s where labels begin later
+    return frames.only(known[-len(frames.ref_voicing) :])
 
 
 def on_the_lead(frames: Frames) -> float:
