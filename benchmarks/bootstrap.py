@@ -1,9 +1,9 @@
 """How sure a mean over clips is: bootstrap intervals (Efron and Tibshirani 1993, chapter 13), the clips being drawn.
 
 A comparison on the same clips is *paired*: its differences, one a clip, are what is drawn, so that what makes a clip hard in
-both ways of hearing it does not widen the interval. Intervals are of percentiles: on n clips they are about
-sqrt((n - 1) / n) as wide as Student's, a little narrower still where n is small. They speak of other clips of the same singers, not
-of other singers.
+both ways of hearing it does not widen the interval. Intervals are of percentiles: on 30 clips they are some 6 % narrower than
+Student's and hold the truth 94 times in a hundred, on more of them sooner 95. They speak of other clips of the same singers, not of
+other singers.
 """
 
 from __future__ import annotations
