@@ -26,7 +26,7 @@ import numpy as np
 
 from rt_melody.benchmarks.conditions import peaked
 from rt_melody.benchmarks.melody_scores import Frames, MelodyScores, aligned
-from rt_melody.benchmarks.report import markdown
+from rt_melody.benchmarks.report import command, commit, markdown
 from rt_melody.benchmarks.trackers import Tracker, by_sound, melody_tracker
 from rt_melody.models.training.augment import is_low, voiced_rms
 from rt_melody.models.training.data import SAMPLE_RATE, DataError, Recording, clip_of, data_folder, refuse
@@ -150,17 +150,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         track = by_sound(melody_tracker(SAMPLE_RATE, args.model, recorded=True, latency_ms=args.latency_ms))
         data = data_folder(args.data)
-        valid, train = data / "voices" / "valid", data / "voices" / "train"
-        for folder in (valid, train) if args.heard else (valid,):
+        for folder in args.music:
+            music_files(folder)  # refused early
+        how = f"`{command()}` at {commit()}; bound {args.latency_ms:g} ms; percent of frames, pooled."
+        print("# Accuracy by corpus and technique", how, sep="\n\n")
+        groups = {"no": data / "voices" / "valid", **({"yes": data / "voices" / "train"} if args.heard else {})}
+        for told, folder in list(groups.items()):
             if not folder.is_dir():
-                print(f"there are no voices at {folder}; their figures are left out")
-        if valid.is_dir():
-            print(voices_table(list(read_voices(valid)), track))
-        groups = {"no": valid, "yes": train} if args.heard else {"no": valid}
-        voices = {told: read_voices(folder) for told, folder in groups.items() if folder.is_dir()}
-        print(techniques_table(voices, low_voices(data / "mir-1k" / "test"), track))
+                print(f"\nthere are no voices at {folder}; their figures are left out")
+                del groups[told]
+        if "no" in groups:
+            print("\n" + voices_table(list(read_voices(groups["no"])), track))
+        voices = {told: read_voices(folder) for told, folder in groups.items()}
+        print("\n" + techniques_table(voices, low_voices(data / "mir-1k" / "test"), track))
         if args.music:
-            print(music_table(args.music, track))
+            print("\n" + music_table(args.music, track))
     except (DataError, RtMelodyError) as error:
         refuse(str(error))
 

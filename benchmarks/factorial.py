@@ -41,8 +41,8 @@ from rt_melody.benchmarks.corpora import BACKING_DB, backed, scored
 from rt_melody.benchmarks.melody_scores import Frames, MelodyScores
 from rt_melody.benchmarks.report import markdown, refuse_counts, write_result
 from rt_melody.benchmarks.trackers import Tracker, by_sound, melody_tracker
-from rt_melody.models.training.data import DISPUTED, SAMPLE_RATE, DataError, clip_of, data_folder, load_mono, refuse
-from rt_melody.models.training.datasets import AUDIO_ENDINGS, Recording, read_mir1k, read_voices
+from rt_melody.models.training.data import DISPUTED, SAMPLE_RATE, DataError, audio_files, clip_of, data_folder, load_mono, refuse
+from rt_melody.models.training.datasets import Recording, read_mir1k, read_voices
 from rt_melody.realtime.errors import RtMelodyError
 
 FIGURES = ("OA", "RPA", "VFA")
@@ -159,12 +159,12 @@ def clips_of(folder: Path, every: int) -> list[Recording]:
 
 def rooms_of(folder: Path) -> dict[str, np.ndarray | None]:
     """The responses of ROOMS that are in ``folder``, without lead-in, None for no room; one that is not there is left out with a word."""
-    rooms: dict[str, np.ndarray | None] = {}
+    rooms: dict[str, np.ndarray | None] = {name: None for name, stem in ROOMS.items() if not stem}
+    recorded = {path.stem: path for path in audio_files(folder)}
     for name, stem in ROOMS.items():
-        path = next((p for p in (folder / f"{stem}{ending}" for ending in AUDIO_ENDINGS) if p.is_file()), None)
-        if path or not stem:
-            rooms[name] = without_lead_in(load_mono([path])[0]) if path else None
-        else:
+        if stem in recorded:
+            rooms[name] = without_lead_in(load_mono([recorded[stem]])[0])
+        elif stem:
             print(f"the {name} room is left out: there is no {stem} in {folder}")
     return rooms
 
