@@ -133,6 +133,31 @@ def reliability(rows: list[dict], bound_ms: float, path: Path) -> None:
     finish(figure, axes, path, xlabel="confidence told", ylabel="share right", title=f"bound {bound_ms:g} ms", xlim=(0, 1), ylim=(0, 1))
 
 
+def effects(rows: list[dict], figures: Sequence[str], path: Path) -> None:
+    """What each level of rt_melody.benchmarks.factorial exceeds its reference by, or, where two models were heard, the other model
+    by: a panel a figure, a point with its interval a level."""
+    key = "gain" if "gain" in rows[0] else "effect"
+    rows = [row for row in rows if row[key]]
+    height = 1.2 + 0.28 * len(rows)
+    figure, panels = plt.subplots(1, len(figures), sharey=True, squeeze=False, figsize=(9.6, height), dpi=DPI, layout="constrained")
+    places = range(len(rows))
+    for axes, name in zip(panels[0], figures):
+        for place, row in zip(places, rows):
+            value, low, high = row[key][name]
+            if value is not None:
+                axes.plot(value, place, "o", color="C0")
+            if low is not None:
+                axes.plot([low, high], [place, place], color="C0")
+        axes.axvline(0.0, color="grey", linestyle=":")
+        axes.set(xlabel=f"{name} (points)", yticks=places, yticklabels=[f"{row['factor']}: {row['level']}" for row in rows])
+        axes.grid(alpha=0.3)
+    panels[0][0].invert_yaxis()
+    what = "gain over the other model" if key == "gain" else "difference from the first level of the factor"
+    figure.suptitle(f"{what}, 95 % intervals over clips", fontsize="medium")
+    figure.savefig(path)
+    plt.close(figure)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("results", type=Path, help="JSON of rt_melody.benchmarks.accuracy")
