@@ -38,13 +38,21 @@ def mean_checkpoint(paths: Sequence[Path]) -> dict:
     stored = [load_checkpoint(path) for path in paths]
     last = stored[-1]
     for path, other in zip(paths, stored):
-        if other["model"] != last["model"]:
+        if shape_of(path, other) != shape_of(paths[-1], last):
             raise DataError(f"{path} and {paths[-1]} are of different models; only weights of one model have a mean")
     for name, tensor in last["average"].items():
         if tensor.is_floating_point():
             every = torch.stack([other["average"][name].double() for other in stored])
             last["average"][name] = (every.sum(0) / len(stored)).to(tensor.dtype)
     return last
+
+
+def shape_of(path: Path, stored: dict) -> ModelConfig:
+    """What a checkpoint's contents state, of which an older one states less, as all else is usual. Raises DataError."""
+    try:
+        return ModelConfig.from_dict(stored["model"])
+    except ValueError as error:
+        raise DataError(f"{path} is of another version of this program ({error}); export it there") from error
 
 
 def export(stored: dict, out: Path, note: str, data: str = DATA_NOTE) -> None:
