@@ -14,7 +14,6 @@ import argparse
 import csv
 import json
 import random
-import shutil
 import signal
 import sys
 import tempfile
@@ -28,7 +27,15 @@ from typing import Any
 
 from rt_melody.benchmarks.report import median_and_most
 from rt_melody.benchmarks.rig.midi_reader import Channel
-from rt_melody.benchmarks.rig.studio import JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
+from rt_melody.benchmarks.rig.studio import (
+    JackServer,
+    MidiRecorder,
+    Program,
+    VirtualMicrophone,
+    melody_command,
+    status_of,
+    wait_until,
+)
 from rt_melody.benchmarks.torture import EXIT_S, MODES, SILENT_AFTER_S, START_S
 from rt_melody.realtime.sources.demo import demo_phrase
 
@@ -240,7 +247,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if shutil.which("jackd") is None:
-        print("cannot be tried here: jackd is not installed (Debian: apt-get install jackd2)", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -22,7 +22,7 @@ from rig_recordings import Singing
 from rig_voice import held_note, sung_phrase
 
 from rt_melody.benchmarks.rig.midi_reader import BEND_CENTRE, LABEL_STEP_S, agreement, perform, seconds_since
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, wait_until
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, last_words, wait_until
 from rt_melody.realtime.session import RETIME_S
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.types import hz_to_midi
@@ -53,10 +53,7 @@ class Take:
 
     def wait_until(self, condition, timeout_s: float, what: str) -> None:
         """As ``studio.wait_until``; a failure tells what the program said."""
-        try:
-            wait_until(condition, timeout_s, what)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; the program said: {self.program.stderr[-1500:]}") from None
+        wait_until(condition, timeout_s, what, lambda: f"the program said: {last_words(self.program.stderr_path)}")
 
     def _begun(self) -> bool:
         self.program.assert_running()
