@@ -564,7 +564,7 @@ def test_an_address_of_another_machine_is_told_as_one():
         _listen("192.0.2.1", 9001)  # of the block for documentation, RFC 5737
 
 
-def test_a_port_that_is_taken_is_told(wired):
+def test_a_port_that_is_taken_is_told():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind((LOOPBACK, 0))
         with pytest.raises(DeviceError, match="choose another port"):

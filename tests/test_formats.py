@@ -129,7 +129,7 @@ def test_music21_reads_the_score(melody, write):
     assert beats == pytest.approx(melody.notes["onset_s"] * 90 / 60, abs=0.126)
 
 
-def test_notes_on_a_grid_neither_overlap_nor_vanish(melody):
+def test_notes_on_a_grid_neither_overlap_nor_vanish():
     table = np.array([(0.0, 0.2, 60, 60, 9), (0.01, 0.5, 62, 62, 9), (0.5, 0.51, 64, 64, 9), (0.7, 1.6, 65, 65, 9)], NOTE_DTYPE)
     sound = type("Sound", (), {"notes": table})
     assert on_grid(sound, 120) == [(0, 4, 62), (4, 5, 64), (6, 13, 65)], "of two on one step the longer stays; a step is .125 s"

@@ -267,7 +267,7 @@ def test_a_server_that_dies_in_silence_is_said(mortal_jack_server, microphone, r
         assert running.program.wait(20) == 2 and "Traceback" not in running.program.stderr, running.program.stderr
 
 
-def test_a_sound_server_that_comes_back_is_played_on(mortal_jack_server, microphone, recorder, run_melody, tmp_path, children):
+def test_a_sound_server_that_comes_back_is_played_on(mortal_jack_server, microphone, recorder, run_melody, tmp_path):
     """Sound through PortAudio and a MIDI port of our own; what was heard before is kept, and times go on."""
     server = mortal_jack_server
     samples = held_note(LONG_NOTE, 30.0, VOICE_RATE)

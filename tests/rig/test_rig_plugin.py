@@ -374,7 +374,7 @@ class User:
         self.host.wait(5)
 
 
-def test_two_users_at_once_play_each_by_himself_and_neither_reaches_the_memory_of_the_other(plugin, song, children):
+def test_two_users_at_once_play_each_by_himself_and_neither_reaches_the_memory_of_the_other(plugin, song):
     if os.geteuid() != 0:
         pytest.skip("root alone can start the programs of other users")
     before = named_memory()
