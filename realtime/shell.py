@@ -1,4 +1,4 @@
-"""Names and commands as a shell takes them, for sentences that can be pasted."""
+"""Names as a shell takes them, for commands in our sentences that can be pasted."""
 
 from __future__ import annotations
 
