@@ -66,11 +66,23 @@ def nothing():
     return track(np.zeros(RATE, np.float32), RATE), track(np.zeros(0, np.float32), RATE)
 
 
+ROWS = {  # of each file: of a second of silence, whose hundred frames are not sung, and of no sample
+    "csv": ([101], [1]), "mir_eval": ([100, 0], [0, 0]), "sv_csv": ([1], [1]), "tony": ([100, 0], [0, 0]), "audacity": ([0], [0]),
+}  # fmt: skip
+POINTS = {"svl": b"<point ", "praat_pitch_tier": b"number =", "midi": b"\x90", "musicxml": b"<pitch>", "ustx": b"lyric"}
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_silence_can_be_written_too(name, nothing, tmp_path):
-    for sound in nothing:
-        for path in written(sound, tmp_path, name):
-            path.unlink()
+    files = [[path.read_bytes() for path in written(sound, tmp_path, name)] for sound in nothing]
+    if name in ROWS:
+        assert tuple([text.count(b"\n") for text in of_one] for of_one in files) == ROWS[name]
+    assert not any(POINTS.get(name, b"nothing") in text for of_one in files for text in of_one), "no note, and no pitch that is sung"
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_what_silence_has_not_a_song_has(name, write):
+    assert all(POINTS[name] in path.read_bytes() for path in write(name))
 
 
 @pytest.mark.parametrize("name, option", [("csv", "--csv"), ("midi", "--midi-file")])
