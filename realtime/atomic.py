@@ -16,12 +16,12 @@ from numba import types  # pyright: ignore[reportPrivateImportUsage]
 from numba.extending import intrinsic
 
 
-def _inlined(build: Callable[..., Any]) -> Any:
+def inlined(build: Callable[..., Any]) -> Any:
     """Numba's ``intrinsic``, which declares the arguments of the function that builds the code, not those of the call."""
     return intrinsic(build)
 
 
-@_inlined
+@inlined
 def address(typing: Any, array: Any) -> Any:
     """Of an array's first item."""
 
@@ -41,7 +41,7 @@ def _loads(order: str) -> Any:
 
         return types.int64(types.int64, types.int64), codegen
 
-    return _inlined(load)
+    return inlined(load)
 
 
 def _stores(order: str) -> Any:
@@ -54,7 +54,7 @@ def _stores(order: str) -> Any:
 
         return types.int64(types.int64, types.int64, types.int64), codegen
 
-    return _inlined(store)
+    return inlined(store)
 
 
 load, store = _loads("acquire"), _stores("release")

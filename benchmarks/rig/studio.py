@@ -127,6 +127,14 @@ def tied(command: Sequence[str]) -> list[str]:
     return [need_program("setpriv"), "--pdeathsig", "TERM", "--", *command]
 
 
+def is_running(pid: int) -> bool:
+    """Whether the process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Talker:
     """A child process that says JSON lines on stdout and leaves when its stdin ends."""
 
