@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rt_melody.benchmarks.report import median_and_most
+from rt_melody.benchmarks.rig.midi_reader import begins_note
 from rt_melody.benchmarks.rig.studio import (
     JackServer,
     MidiRecorder,
@@ -86,7 +87,7 @@ class Studio:
         return MidiRecorder(self.server, self._new_folder(), NOBODY)
 
     def note_ons(self) -> int:
-        return sum(message[0] & 0xF0 == 0x90 and message[2] > 0 for _, message in self.recorder.messages)
+        return sum(begins_note(message) for _, message in self.recorder.messages)
 
     def await_note(self, within_s: float = NEVER_S) -> None:
         before = self.note_ons()

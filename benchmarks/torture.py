@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rt_melody.benchmarks.rig.midi_reader import Channel
+from rt_melody.benchmarks.rig.midi_reader import begins_note, hanging
 from rt_melody.benchmarks.rig.studio import (
     JackServer,
     MidiRecorder,
@@ -70,14 +70,10 @@ class Session:
 
     def hanging(self) -> list[int]:
         """Notes that a synthesiser at the port would be sounding now."""
-        channels: dict[int, Channel] = defaultdict(Channel)
-        for _, message in self.recorder.messages:
-            if message and message[0] < 0xF0:
-                channels[message[0] & 0x0F].take(message)
-        return [note for channel in channels.values() for note in channel.held]
+        return hanging(message for _, message in self.recorder.messages)
 
     def note_ons(self) -> int:
-        return sum(message[0] & 0xF0 == 0x90 and message[2] > 0 for _, message in self.recorder.messages)
+        return sum(begins_note(message) for _, message in self.recorder.messages)
 
     def await_note(self, within_s: float, promise: str) -> None:
         """Another note-on."""
