@@ -62,12 +62,13 @@ def test_no_two_formats_share_an_ending():
 
 @pytest.fixture(scope="module")
 def nothing():
-    """A second of silence, and no sample at all."""
-    return track(np.zeros(RATE, np.float32), RATE), track(np.zeros(0, np.float32), RATE)
+    """A second of silence, one frame of it, and no sample at all."""
+    return [track(np.zeros(n_samples, np.float32), RATE) for n_samples in (RATE, RATE // 100, 0)]
 
 
-ROWS = {  # of each file: of a second of silence, whose hundred frames are not sung, and of no sample
-    "csv": ([101], [1]), "mir_eval": ([100, 0], [0, 0]), "sv_csv": ([1], [1]), "tony": ([100, 0], [0, 0]), "audacity": ([0], [0]),
+ROWS = {  # of each file: of a second of silence, whose hundred frames are not sung, of one frame, and of no sample
+    "csv": ([101], [2], [1]), "mir_eval": ([100, 0], [1, 0], [0, 0]), "tony": ([100, 0], [1, 0], [0, 0]),
+    "sv_csv": ([1], [1], [1]), "audacity": ([0], [0], [0]),
 }  # fmt: skip
 POINTS = {"svl": b"<point ", "praat_pitch_tier": b"number =", "midi": b"\x90", "musicxml": b"<pitch>", "ustx": b"lyric"}
 
