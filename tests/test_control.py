@@ -46,6 +46,15 @@ def test_a_thousand_changes_between_two_hops_are_one_state():
     assert desk.take() is None
 
 
+@pytest.mark.parametrize("yes, no", [(None, 0), (1, 0), (1.0, 0.0), ("1", "0"), (True, False), ("on", "off"), ("true", "false")])
+def test_a_pause_is_asked_for_and_taken_back_in_whatever_word(yes, no):
+    desk = Desk()
+    desk.send("pause", yes)
+    assert desk.take().paused
+    desk.send("pause", no)
+    assert not desk.take().paused
+
+
 @pytest.mark.parametrize(
     "name, value, word",
     [

@@ -16,9 +16,10 @@ from rt_melody.realtime import OutputError, SettingsError, track
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.formats.musicxml import on_grid
 from rt_melody.realtime.formats.table import FORMATS, Style, check_formats
-from rt_melody.realtime.formats.tracked import NOTE_DTYPE
+from rt_melody.realtime.formats.tracked import NOTE_DTYPE, TrackedSound
+from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.sources.demo import demo_phrase
-from rt_melody.realtime.types import midi_to_hz
+from rt_melody.realtime.types import PitchFrame, midi_to_hz
 
 RATE = 16000
 
@@ -84,6 +85,14 @@ def test_silence_can_be_written_too(name, nothing, tmp_path):
 @pytest.mark.parametrize("name", POINTS)
 def test_what_silence_has_not_a_song_has(name, write):
     assert all(POINTS[name] in path.read_bytes() for path in write(name))
+
+
+def test_frames_and_notes_are_given_to_sinks_in_the_order_in_which_they_came():
+    tracker = MelodyTracker.from_settings(sample_rate=RATE)
+    came = [*tracker.feed(demo_phrase(RATE).samples[: 4 * RATE]), *tracker.flush()]
+    given = TrackedSound.of(came, tracker.latency, 4.0).heard()
+    events = [[None if isinstance(item, PitchFrame) else item for item in items] for items in (came, given)]
+    assert events[0] == events[1] and any(events[0][:-1])
 
 
 @pytest.mark.parametrize("name, option", [("csv", "--csv"), ("midi", "--midi-file")])
