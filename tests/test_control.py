@@ -46,6 +46,17 @@ def test_a_thousand_changes_between_two_hops_are_one_state():
     assert desk.take() is None
 
 
+def test_whoever_shows_the_orders_is_told_of_each_change_and_of_none_that_is_refused():
+    told = []
+    desk = Desk(on_change=told.append)
+    desk.set("transpose", 3)
+    desk.pause()
+    with pytest.raises(SettingsError):
+        desk.set("transpose", 99)
+    desk.panic()
+    assert [(now.settings.performance.transpose, now.paused, now.panics) for now in told] == [(3, False, 0), (3, True, 0), (3, True, 1)]
+
+
 @pytest.mark.parametrize("yes, no", [(None, 0), (1, 0), (1.0, 0.0), ("1", "0"), (True, False), ("on", "off"), ("true", "false")])
 def test_a_pause_is_asked_for_and_taken_back_in_whatever_word(yes, no):
     desk = Desk()
