@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from rt_melody.benchmarks.conditions import CONDITIONS, heard, load_noises, voiceless
 from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, Frames, MelodyScores, aligned
-from rt_melody.benchmarks.report import markdown, refuse_counts, write_result
+from rt_melody.benchmarks.report import can_draw, markdown, measure_into_folder, refuse_counts, write_result
 from rt_melody.benchmarks.trackers import by_sound, melody_tracker
 from rt_melody.models.training import gm
 from rt_melody.models.training.data import (
@@ -36,7 +35,6 @@ from rt_melody.models.training.data import (
     read_mir1k_labels,
     refuse,
 )
-from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.settings import DecoderSettings
 
@@ -166,14 +164,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    args = parse_arguments(arguments)
-    try:
-        result = measure(args)
-    except (DataError, RtMelodyError) as error:
-        refuse(str(error))
-    print(tables(result))
-    if args.out:
-        write(args.out, result)
+    measure_into_folder(parse_arguments(arguments), measure, tables, write)
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -216,12 +207,10 @@ def write(folder: Path, result: dict) -> None:
     write_result(folder / "accuracy.json", result["rows"], result["about"], result["model"],
                  voiceless=result["voiceless"], detail_ms=result["detail_ms"])
     (folder / "accuracy.md").write_text(tables(result) + "\n", encoding="utf-8")
-    if find_spec("matplotlib"):
+    if can_draw():
         from rt_melody.benchmarks import plots
 
         plots.draw(result["rows"], result["detail_ms"], folder)
-    else:
-        print("no pictures: matplotlib is not installed; pip install matplotlib")
 
 
 # ---- tables ------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -34,11 +33,10 @@ from scipy.signal import butter, fftconvolve, iirpeak, lfilter, sosfilt
 from tqdm import tqdm
 
 from rt_melody.benchmarks.melody_scores import NAMES, Frames, MelodyScores, aligned
-from rt_melody.benchmarks.report import markdown, refuse_counts, write_result
+from rt_melody.benchmarks.report import can_draw, markdown, measure_into_folder, refuse_counts, write_result
 from rt_melody.kernels.resample import BLOCK, StreamResampler
-from rt_melody.models.training.data import SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, read_mir1k_labels, refuse
+from rt_melody.models.training.data import SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, read_mir1k_labels
 from rt_melody.realtime.engine import RECORDED_HOPS, Engine
-from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.reference import BandCanceller
 
 BOUND_MS = 50.0
@@ -346,24 +344,15 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    args = parse_arguments(arguments)
-    try:
-        result = measure(args)
-    except (DataError, RtMelodyError, OSError) as error:
-        refuse(str(error))
-    print(tables(result))
-    if args.out:
-        write(args.out, result)
+    measure_into_folder(parse_arguments(arguments), measure, tables, write)
 
 
 def write(folder: Path, result: dict) -> None:
     """band.json, band.md, and the picture where matplotlib is."""
     write_result(folder / "band.json", result["rows"], result["about"], result["model"])
     (folder / "band.md").write_text(tables(result) + "\n", encoding="utf-8")
-    if find_spec("matplotlib"):
+    if can_draw():
         draw(result["rows"], folder / "band.png")
-    else:
-        print("no picture: matplotlib is not installed; pip install matplotlib")
 
 
 def tables(result: dict) -> str:

@@ -14,21 +14,27 @@ import argparse
 import csv
 import json
 import random
-import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rt_melody.benchmarks.report import median_and_most
-from rt_melody.benchmarks.rig.midi_reader import Channel
-from rt_melody.benchmarks.rig.studio import JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
+from rt_melody.benchmarks.rig.midi_reader import begins_note, hanging
+from rt_melody.benchmarks.rig.studio import (
+    JackServer,
+    MidiRecorder,
+    Program,
+    VirtualMicrophone,
+    melody_command,
+    status_of,
+    wait_until,
+)
 from rt_melody.benchmarks.torture import EXIT_S, MODES, SILENT_AFTER_S, START_S
 from rt_melody.realtime.sources.demo import demo_phrase
 
@@ -71,9 +77,9 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._folder, self._ends = folder, ExitStack()
-        self.server = self._ends.enter_context(_closing(JackServer(folder)))
-        self.microphone = self._ends.enter_context(_closing(VirtualMicrophone(self.server, demo_phrase().samples, folder, SINGER, FOREVER)))
-        self.recorder = self._ends.enter_context(_closing(MidiRecorder(self.server, folder)))
+        self.server = self._ends.enter_context(closing(JackServer(folder)))
+        self.microphone = self._ends.enter_context(closing(VirtualMicrophone(self.server, demo_phrase().samples, folder, SINGER, FOREVER)))
+        self.recorder = self._ends.enter_context(closing(MidiRecorder(self.server, folder)))
         self.microphone.tell("play")
 
     def close(self) -> None:
@@ -95,25 +101,8 @@ class Stage:
                 program.close()
 
 
-@contextmanager
-def _closing(thing: Any) -> Iterator[Any]:
-    try:
-        yield thing
-    finally:
-        thing.close()
-
-
-def hanging(messages: list[bytes]) -> int:
-    """Notes that a synthesiser would be sounding after these."""
-    channels: dict[int, Channel] = {}
-    for message in messages:
-        if message and message[0] < 0xF0:
-            channels.setdefault(message[0] & 0x0F, Channel()).take(message)
-    return sum(len(channel.held) for channel in channels.values())
-
-
 def note_ons(messages: list[bytes]) -> int:
-    return sum(message[0] & 0xF0 == 0x90 and message[2] > 0 for message in messages)
+    return sum(map(begins_note, messages))
 
 
 def carry_out(ending: Ending, stage: Stage, patience: float) -> Ending:
@@ -240,7 +229,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if shutil.which("jackd") is None:
-        print("cannot be tried here: jackd is not installed (Debian: apt-get install jackd2)", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -26,7 +26,6 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -39,11 +38,10 @@ from rt_melody.benchmarks.bootstrap import RESAMPLES, interval, weighted_mean
 from rt_melody.benchmarks.conditions import heard, peaked
 from rt_melody.benchmarks.corpora import BACKING_DB, backed, scored
 from rt_melody.benchmarks.melody_scores import Frames, MelodyScores
-from rt_melody.benchmarks.report import markdown, refuse_counts, write_result
+from rt_melody.benchmarks.report import can_draw, markdown, measure_into_folder, refuse_counts, write_result
 from rt_melody.benchmarks.trackers import Tracker, by_sound, melody_tracker
-from rt_melody.models.training.data import DISPUTED, SAMPLE_RATE, DataError, audio_files, clip_of, data_folder, load_mono, refuse
+from rt_melody.models.training.data import DISPUTED, SAMPLE_RATE, audio_files, clip_of, data_folder, load_mono
 from rt_melody.models.training.datasets import Recording, read_mir1k, read_voices
-from rt_melody.realtime.errors import RtMelodyError
 
 FIGURES = ("OA", "RPA", "VFA")
 WORST = 10  # cells in the markdown
@@ -324,12 +322,10 @@ def write(folder: Path, result: dict) -> None:
     more = {key: result[key] for key in ("effects", "levels", "beside") if key in result}
     write_result(path.with_suffix(".json"), result["cells"], result["about"], result["model"], **more)
     path.with_suffix(".md").write_text(tables(result) + "\n", encoding="utf-8")
-    if find_spec("matplotlib"):
+    if can_draw():
         from rt_melody.benchmarks import plots
 
         plots.effects(result["effects"], FIGURES, path.with_suffix(".png"))
-    else:
-        print("no picture: matplotlib is not installed; pip install matplotlib")
 
 
 # ---- tables ------------------------------------------------------------------------------------
@@ -393,13 +389,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder for factorial.json, factorial.md and the picture")
     args = parser.parse_args(arguments)
     refuse_counts(args)
-    try:
-        result = measure(args)
-    except (DataError, RtMelodyError) as error:
-        refuse(str(error))
-    print(tables(result))
-    if args.out:
-        write(args.out, result)
+    measure_into_folder(args, measure, tables, write)
 
 
 if __name__ == "__main__":

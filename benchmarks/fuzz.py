@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 
 def targets() -> dict[str, Callable[[bytes], None]]:
@@ -81,15 +82,23 @@ def _archive(entries: dict[str, bytes]) -> bytes:
     return whole.getvalue()
 
 
-def main() -> None:
-    import atheris  # pyright: ignore[reportMissingModuleSource]  # installed by hand: see above
+def _refuse(sentence: str) -> NoReturn:
+    """As ``refuse`` of training does, whose module would bring along what is yet to be imported under atheris's eyes."""
+    print(sentence, file=sys.stderr)
+    sys.exit(2)
 
+
+def main() -> None:
+    try:
+        import atheris  # pyright: ignore[reportMissingModuleSource]  # installed by hand: see above
+    except ImportError:
+        _refuse("fuzzing needs atheris, which is not installed: pip install atheris")
     with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]  # typeshed's stub knows only the rest
         include=["rt_melody.realtime.sources", "rt_melody.realtime.settings", "rt_melody.models.torchscript", "yaml", "zipfile", "json"]
     ):
         known = targets()
     if len(sys.argv) < 2 or sys.argv[1] not in known:
-        sys.exit(f"give one of {', '.join(known)}, then a folder for the corpus and libFuzzer's options")
+        _refuse(f"give one of {', '.join(known)}, then a folder for the corpus and libFuzzer's options")
     atheris.Setup([sys.argv[0], *sys.argv[2:]], known[sys.argv[1]])
     atheris.Fuzz()
 

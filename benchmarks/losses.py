@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import socket
 import sys
 import tempfile
@@ -22,7 +21,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rt_melody.benchmarks.report import median_and_most
-from rt_melody.benchmarks.rig.studio import JackServer, MidiRecorder, Program, VirtualMicrophone, melody_command, wait_until
+from rt_melody.benchmarks.rig.midi_reader import begins_note
+from rt_melody.benchmarks.rig.studio import (
+    JackServer,
+    MidiRecorder,
+    Program,
+    VirtualMicrophone,
+    melody_command,
+    status_of,
+    wait_until,
+)
 from rt_melody.benchmarks.torture import BACK_S, START_S, TELL_S
 from rt_melody.realtime.sources.demo import demo_phrase
 
@@ -79,7 +87,7 @@ class Studio:
         return MidiRecorder(self.server, self._new_folder(), NOBODY)
 
     def note_ons(self) -> int:
-        return sum(message[0] & 0xF0 == 0x90 and message[2] > 0 for _, message in self.recorder.messages)
+        return sum(begins_note(message) for _, message in self.recorder.messages)
 
     def await_note(self, within_s: float = NEVER_S) -> None:
         before = self.note_ons()
@@ -237,7 +245,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if shutil.which("jackd") is None:
-        print("cannot be tried here: jackd is not installed (Debian: apt-get install jackd2)", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rt_melody.benchmarks.rig.studio import is_running
 from rt_melody.realtime.plugin import building
 from rt_melody.realtime.plugin.lv2_host import FIRST_PARAMETER
 from rt_melody.realtime.plugin.memory import LAYOUT
@@ -266,7 +267,7 @@ def kill_engines(live: LiveHost, synth: Synth, count: int) -> dict:
     live.kill()
     for pid in last:
         _until_gone(pid)
-    left = {"still there": sum(_is_there(pid) for pid in (*killed, *last)), "named memory left": sorted(_named() - named)}
+    left = {"still there": sum(is_running(pid) for pid in (*killed, *last)), "named memory left": sorted(_named() - named)}
     return {"kills": done, "amid a note": len(took_ms) + left_on, "left on": left_on, **times, **heard, **left}
 
 
@@ -280,22 +281,15 @@ def kill_hosts(host: Path, sound: Path, count: int) -> dict:
         took_s += [_until_gone(pid) - at_s for pid in engines]
         gone += engines
     times = {"median s": round(float(np.median(took_s)), 2), "worst s": round(max(took_s), 2)} if took_s else {}
-    left = {"still there": sum(_is_there(pid) for pid in gone), "named memory left": sorted(_named() - named)}
+    left = {"still there": sum(is_running(pid) for pid in gone), "named memory left": sorted(_named() - named)}
     return {"kills": count, "engines": len(took_s), **times, **left}
 
 
 def _until_gone(pid: int, most_s: float = 120.0) -> float:
     end_s = time.monotonic() + most_s
-    while time.monotonic() < end_s and _is_there(pid):
+    while time.monotonic() < end_s and is_running(pid):
         time.sleep(0.02)
     return time.monotonic()
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _named() -> set[str]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 LINE = 200  # characters of a line of JSON
@@ -87,6 +88,34 @@ def measure_and_write(
     if args.out:
         write_result(args.out, rows, about, provenance)
         args.out.with_suffix(".md").write_text(table(rows) + "\n", encoding="utf-8")
+
+
+def measure_into_folder(
+    args: argparse.Namespace,
+    measure: Callable[[argparse.Namespace], dict],
+    tables: Callable[[dict], str],
+    write: Callable[[Path, dict], None],
+) -> None:
+    """What a command with a folder for ``--out`` does with its arguments: measure, print, write. Leaves with a sentence where that
+    cannot be."""
+    from rt_melody.models.training.data import DataError, refuse
+    from rt_melody.realtime.errors import RtMelodyError
+
+    try:
+        result = measure(args)
+    except (DataError, RtMelodyError, OSError) as error:
+        refuse(str(error))
+    print(tables(result))
+    if args.out:
+        write(args.out, result)
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is there; where it is not, that is said."""
+    if find_spec("matplotlib"):
+        return True
+    print("no picture: matplotlib is not installed; pip install matplotlib")
+    return False
 
 
 def refuse_counts(args: argparse.Namespace) -> None:

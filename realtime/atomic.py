@@ -16,12 +16,12 @@ from numba import types  # pyright: ignore[reportPrivateImportUsage]
 from numba.extending import intrinsic
 
 
-def _inlined(build: Callable[..., Any]) -> Any:
+def inlined(build: Callable[..., Any]) -> Any:
     """Numba's ``intrinsic``, which declares the arguments of the function that builds the code, not those of the call."""
     return intrinsic(build)
 
 
-@_inlined
+@inlined
 def address(typing: Any, array: Any) -> Any:
     """Of an array's first item."""
 
@@ -32,46 +32,33 @@ def address(typing: Any, array: Any) -> Any:
     return types.int64(array), codegen
 
 
-@_inlined
-def load(typing: Any, at: Any, place: Any) -> Any:
-    """The word there, with acquire."""
+def _loads(order: str) -> Any:
+    """``load(at, place)``: the word there, in that order of LLVM's."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load_atomic(_word_at(builder, *args), "acquire", 8)
+    def load(typing: Any, at: Any, place: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load_atomic(_word_at(builder, *args), order, 8)
 
-    return types.int64(types.int64, types.int64), codegen
+        return types.int64(types.int64, types.int64), codegen
 
-
-@_inlined
-def load_in_order(typing: Any, at: Any, place: Any) -> Any:
-    """The word there, in sequential order."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load_atomic(_word_at(builder, *args), "seq_cst", 8)
-
-    return types.int64(types.int64, types.int64), codegen
+    return inlined(load)
 
 
-@_inlined
-def store(typing: Any, at: Any, place: Any, value: Any) -> Any:
-    """With release."""
+def _stores(order: str) -> Any:
+    """``store(at, place, value)``: likewise; gives 0."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store_atomic(args[2], _word_at(builder, *args[:2]), "release", 8)
-        return ir.Constant(ir.IntType(64), 0)
+    def store(typing: Any, at: Any, place: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.store_atomic(args[2], _word_at(builder, *args[:2]), order, 8)
+            return ir.Constant(ir.IntType(64), 0)
 
-    return types.int64(types.int64, types.int64, types.int64), codegen
+        return types.int64(types.int64, types.int64, types.int64), codegen
+
+    return inlined(store)
 
 
-@_inlined
-def store_in_order(typing: Any, at: Any, place: Any, value: Any) -> Any:
-    """In sequential order."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store_atomic(args[2], _word_at(builder, *args[:2]), "seq_cst", 8)
-        return ir.Constant(ir.IntType(64), 0)
-
-    return types.int64(types.int64, types.int64, types.int64), codegen
+load, store = _loads("acquire"), _stores("release")
+load_in_order, store_in_order = _loads("seq_cst"), _stores("seq_cst")
 
 
 def _word_at(builder: Any, at: Any, place: Any) -> Any:

@@ -4,16 +4,15 @@ Each message is one sentence: the value, the rule, the way out. The command prin
 a traceback. Whoever uses the package catches ``RtMelodyError``, or the kind that is of interest.
 """
 
-import shlex
-import subprocess
 import sys
+
+from rt_melody.realtime.shell import quoted
 
 
 def missing_package(what: str, package: str) -> str:
     """The sentence for an extra that is not installed. Its command names the interpreter that runs: so it is right whether the program
     was installed from a folder or from a wheel, and whichever environment the terminal is in."""
-    python = subprocess.list2cmdline([sys.executable]) if sys.platform == "win32" else shlex.quote(sys.executable)
-    return f"{what} needs the Python package {package}, which is not installed; run `{python} -m pip install {package}`"
+    return f"{what} needs the Python package {package}, which is not installed; run `{quoted(sys.executable)} -m pip install {package}`"
 
 
 class RtMelodyError(Exception):

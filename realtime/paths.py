@@ -1,4 +1,4 @@
-"""Files by what they are rather than by their names: which are the same, who writes to one, opened without waiting; and names for a shell.
+"""Files by what they are rather than by their names: which are the same, who writes to one; opened without waiting.
 
 Conventions
 -----------
@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -71,26 +69,6 @@ def clash(written: Mapping[str, str | Path], read: Mapping[str, str | Path], std
         if name is not None:
             taken[name] = what
     return None
-
-
-# ---- on a command line ------------------------------------------------------------------------------
-
-
-def quoted(path: str | Path, platform: str = sys.platform) -> str:
-    """A path as a shell takes it for one word that is no option. What does not print, and bytes that are no UTF-8, are spelled
-    out, since they would not get to the terminal as they are; bash and zsh read that."""
-    text = os.fspath(path)
-    text = f"./{text}" if text.startswith("-") else text
-    if platform == "win32":
-        return subprocess.list2cmdline([text])
-    return shlex.quote(text) if text.isprintable() else f"$'{''.join(map(_spelled, text))}'"
-
-
-def _spelled(letter: str) -> str:
-    """A letter as it stands between $' and ': by its bytes, where it would not stand for itself."""
-    if letter.isprintable() and letter not in "\\'":
-        return letter
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(letter))
 
 
 # ---- opening what is written -----------------------------------------------------------------------

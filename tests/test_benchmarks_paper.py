@@ -141,7 +141,7 @@ def test_a_training_that_fails_is_told(tmp_path, recorded, monkeypatch):
 
 
 @pytest.mark.slow
-def test_trained_heard_and_written_down(data, tmp_path, monkeypatch):
+def test_trained_heard_and_written_down(data, tmp_path):
     """Training itself is the training command's test; here a small run of it stands where the experiment looks."""
     small = tiny.write_configs(tmp_path, model="hybrid")
     out = tmp_path / "runs" / "seed1" / "hybrid"

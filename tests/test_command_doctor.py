@@ -6,16 +6,44 @@ import json
 import sys
 
 import pytest
+import torch
 from fake_audio import FakeAudio, FakeStream, PortAudioError
 from numpy import full
 
+from rt_melody.kernels import compiled
 from rt_melody.realtime import cli
 from rt_melody.realtime.commands import doctor
 from rt_melody.realtime.commands.doctor import FAULT, HINT, OK, Check, all_checks, clock_check, level_check, load_check
-from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.errors import DeviceError, InputError
+from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.sinks import midi_ports
 
 PLATFORMS = ("linux", "darwin", "win32")
+
+
+@pytest.mark.parametrize("version, state", [((3, 9, 18), FAULT), ((3, 10, 0), OK), ((4, 0, 0), OK)])
+def test_an_older_python_is_a_fault(version, state, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", version)
+    check = doctor.check_python()
+    assert check.state == state and bool(check.cure) == (state == FAULT)
+
+
+def test_the_model_is_made_ready_and_what_is_wrong_with_it_is_told(monkeypatch):
+    monkeypatch.setattr(compiled, "cache_notice", lambda: None)
+    check = doctor.check_torch()
+    assert check.state == OK and check.seen.startswith(f"{torch.__version__}, the model is ready in ")
+    monkeypatch.setattr(compiled, "cache_notice", lambda: "it is compiled at each start")
+    check = doctor.check_torch()
+    assert (check.state, check.cure) == (HINT, "it is compiled at each start")
+
+    def damaged(*_, **__):
+        raise InputError("live.pt is damaged")
+
+    monkeypatch.setattr(MelodyTracker, "from_settings", damaged)
+    assert doctor.check_torch() == Check("PyTorch", FAULT, "live.pt is damaged")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    check = doctor.check_torch()
+    assert check.state == FAULT and "cannot be loaded" in check.seen and "pip install" in check.cure
 
 
 @pytest.mark.parametrize(

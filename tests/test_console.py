@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
@@ -25,6 +26,13 @@ def test_nothing_that_a_terminal_obeys_leaves_the_program(print_it, capsys):
     said = "".join(capsys.readouterr())
     assert "song\\x1b]0;owned" in said and "cannot be read" in said
     assert not set(said) & set("\x1b\x07\r\x9b\u202e\x7f\u2028\x00")
+
+
+def test_letters_that_the_output_has_not_are_written_out(monkeypatch):
+    whole = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(whole, "ascii"))
+    assert print_text("Gerät 🎤\n") == 0
+    assert whole.getvalue() == b"Ger\\xe4t \\U0001f3a4\n"
 
 
 def test_while_libraries_are_kept_from_the_standard_error_what_we_say_is_said():

@@ -46,6 +46,26 @@ def test_a_thousand_changes_between_two_hops_are_one_state():
     assert desk.take() is None
 
 
+def test_whoever_shows_the_orders_is_told_of_each_change_and_of_none_that_is_refused():
+    told = []
+    desk = Desk(on_change=told.append)
+    desk.set("transpose", 3)
+    desk.pause()
+    with pytest.raises(SettingsError):
+        desk.set("transpose", 99)
+    desk.panic()
+    assert [(now.settings.performance.transpose, now.paused, now.panics) for now in told] == [(3, False, 0), (3, True, 0), (3, True, 1)]
+
+
+@pytest.mark.parametrize("yes, no", [(None, 0), (1, 0), (1.0, 0.0), ("1", "0"), (True, False), ("on", "off"), ("true", "false")])
+def test_a_pause_is_asked_for_and_taken_back_in_whatever_word(yes, no):
+    desk = Desk()
+    desk.send("pause", yes)
+    assert desk.take().paused
+    desk.send("pause", no)
+    assert not desk.take().paused
+
+
 @pytest.mark.parametrize(
     "name, value, word",
     [
@@ -564,7 +584,7 @@ def test_an_address_of_another_machine_is_told_as_one():
         _listen("192.0.2.1", 9001)  # of the block for documentation, RFC 5737
 
 
-def test_a_port_that_is_taken_is_told(wired):
+def test_a_port_that_is_taken_is_told():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind((LOOPBACK, 0))
         with pytest.raises(DeviceError, match="choose another port"):

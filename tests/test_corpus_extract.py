@@ -322,7 +322,7 @@ def test_a_disk_that_is_full_amid_a_file_is_told_of_the_results(corpus, monkeypa
         run()
 
 
-def test_what_holds_for_every_recording_is_told_once_and_leaves_no_mark(corpus, capsys):
+def test_what_holds_for_every_recording_is_told_once_and_leaves_no_mark(corpus):
     with pytest.raises(RtMelodyError, match="a latency bound of 3 ms cannot be met"):
         run(settings=make_settings({"latency_ms": 3}))
     Path("none.pt").write_text("no model")

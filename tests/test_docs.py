@@ -14,22 +14,10 @@ from rt_melody.realtime.cli import main
 from rt_melody.realtime.commands import COMMANDS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/architecture.md",
-    "docs/backing.md",
-    "docs/control.md",
-    "docs/corpus.md",
-    "docs/panel.md",
-    "docs/plugin.md",
-    "docs/reliability.md",
-    "docs/synths.md",
-    "docs/training.md",
-    "CHANGELOG.md",
-    "benchmarks/results/README.md",
-    "benchmarks/results/plugin.md",
-    "findings/README.md",
+DOCUMENTS = sorted(
+    path.relative_to(CHECKOUT).as_posix()
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/results/*.md", "findings/*.md")
+    for path in CHECKOUT.glob(pattern)
 )
 PATHS = re.compile(r"(?<![\w./-])((?:realtime|kernels|models|tests|docs|benchmarks|findings|typings)/[\w/*.-]*[\w/*])")
 

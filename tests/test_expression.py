@@ -23,13 +23,14 @@ def test_soft_is_above_linear_and_hard_below_and_the_ends_are_the_same():
     soft, linear, hard = (loudness_curve(name, (-50.0, -6.0)) for name in ("soft", "linear", "hard"))
     for db in (-45.0, -30.0, -10.0):
         assert hard.byte(db) < linear.byte(db) < soft.byte(db)
-    assert {curve.byte(db) for curve in (soft, linear, hard) for db in (-50.0,)} == {0}
+    assert {(curve.byte(-50.0), curve.byte(-6.0)) for curve in (soft, linear, hard)} == {(0, 127)}
 
 
 def test_velocity_is_never_zero():
     curve = velocity_curve("linear", (-50.0, -6.0))
     assert [curve.velocity(db) for db in (-120.0, -28.0, 0.0, float("nan"))] == [1, 64, 127, 1]
     assert velocity_curve("fixed").velocity(-120.0) == 100 and velocity_curve("fixed 1").velocity(0.0) == 1
+    assert velocity_curve("fixed 127").velocity(-120.0) == 127
 
 
 def test_brightness_is_read_in_octaves():
@@ -50,6 +51,7 @@ def test_louder_is_never_less(name, one, other):
         (lambda: velocity_curve("loud"), "velocity curve 'loud' is unknown; use soft, linear, hard, or fixed N"),
         (lambda: velocity_curve(""), "velocity curve ''"),
         (lambda: velocity_curve("fixed 0"), "fixed velocity '0' is not a whole number from 1 to 127"),
+        (lambda: velocity_curve("fixed 128"), "fixed velocity '128' is not a whole number from 1 to 127"),
         (lambda: velocity_curve("fixed 1 2"), "fixed velocity '1 2'"),
         (lambda: velocity_curve("linear", (-6.0, -50.0)), "velocity range -6 .. -50 dBFS must ascend"),
         (lambda: loudness_curve("linear", (-50.0, -50.0)), "loudness range"),

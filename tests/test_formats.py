@@ -16,9 +16,10 @@ from rt_melody.realtime import OutputError, SettingsError, track
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.formats.musicxml import on_grid
 from rt_melody.realtime.formats.table import FORMATS, Style, check_formats
-from rt_melody.realtime.formats.tracked import NOTE_DTYPE
+from rt_melody.realtime.formats.tracked import NOTE_DTYPE, TrackedSound
+from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.sources.demo import demo_phrase
-from rt_melody.realtime.types import midi_to_hz
+from rt_melody.realtime.types import PitchFrame, midi_to_hz
 
 RATE = 16000
 
@@ -62,15 +63,36 @@ def test_no_two_formats_share_an_ending():
 
 @pytest.fixture(scope="module")
 def nothing():
-    """A second of silence, and no sample at all."""
-    return track(np.zeros(RATE, np.float32), RATE), track(np.zeros(0, np.float32), RATE)
+    """A second of silence, one frame of it, and no sample at all."""
+    return [track(np.zeros(n_samples, np.float32), RATE) for n_samples in (RATE, RATE // 100, 0)]
+
+
+ROWS = {  # of each file: of a second of silence, whose hundred frames are not sung, of one frame, and of no sample
+    "csv": ([101], [2], [1]), "mir_eval": ([100, 0], [1, 0], [0, 0]), "tony": ([100, 0], [1, 0], [0, 0]),
+    "sv_csv": ([1], [1], [1]), "audacity": ([0], [0], [0]),
+}  # fmt: skip
+POINTS = {"svl": b"<point ", "praat_pitch_tier": b"number =", "midi": b"\x90", "musicxml": b"<pitch>", "ustx": b"lyric"}
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_silence_can_be_written_too(name, nothing, tmp_path):
-    for sound in nothing:
-        for path in written(sound, tmp_path, name):
-            path.unlink()
+    files = [[path.read_bytes() for path in written(sound, tmp_path, name)] for sound in nothing]
+    if name in ROWS:
+        assert tuple([text.count(b"\n") for text in of_one] for of_one in files) == ROWS[name]
+    assert not any(POINTS.get(name, b"nothing") in text for of_one in files for text in of_one), "no note, and no pitch that is sung"
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_what_silence_has_not_a_song_has(name, write):
+    assert all(POINTS[name] in path.read_bytes() for path in write(name))
+
+
+def test_frames_and_notes_are_given_to_sinks_in_the_order_in_which_they_came():
+    tracker = MelodyTracker.from_settings(sample_rate=RATE)
+    came = [*tracker.feed(demo_phrase(RATE).samples[: 4 * RATE]), *tracker.flush()]
+    given = TrackedSound.of(came, tracker.latency, 4.0).heard()
+    events = [[None if isinstance(item, PitchFrame) else item for item in items] for items in (came, given)]
+    assert events[0] == events[1] and any(events[0][:-1])
 
 
 @pytest.mark.parametrize("name, option", [("csv", "--csv"), ("midi", "--midi-file")])
@@ -129,7 +151,7 @@ def test_music21_reads_the_score(melody, write):
     assert beats == pytest.approx(melody.notes["onset_s"] * 90 / 60, abs=0.126)
 
 
-def test_notes_on_a_grid_neither_overlap_nor_vanish(melody):
+def test_notes_on_a_grid_neither_overlap_nor_vanish():
     table = np.array([(0.0, 0.2, 60, 60, 9), (0.01, 0.5, 62, 62, 9), (0.5, 0.51, 64, 64, 9), (0.7, 1.6, 65, 65, 9)], NOTE_DTYPE)
     sound = type("Sound", (), {"notes": table})
     assert on_grid(sound, 120) == [(0, 4, 62), (4, 5, 64), (6, 13, 65)], "of two on one step the longer stays; a step is .125 s"

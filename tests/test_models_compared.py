@@ -95,7 +95,7 @@ def test_a_row_a_hop_whatever_the_level(name):
     torch.testing.assert_close(loud.pitch_logits, soft.pitch_logits, atol=2e-3, rtol=1e-3)
 
 
-def test_columns_are_multiplied_on_the_finest_grid(monkeypatch):
+def test_columns_are_multiplied_on_the_finest_grid():
     """Two semitones; the columns' likelihoods are worked by hand."""
     config = dataclasses.replace(load_config("mcdnn"), positions=8)
     net = mcdnn.MultiColumnNet(config).eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import csv
 import io
 import json
@@ -107,6 +108,15 @@ def test_frames_are_shown_as_they_are_played(state):
     state.take({"orders": {"settings": {"performance": {"transpose": -3, "octave": 1}}, "paused": True}, "heard": packed(frame(0))})
     whole = state.whole()
     assert whole["frames"][0][1] == pytest.approx(69 + 9) and whole["settings"]["octave"] == 1 and whole["orders"]["paused"]
+
+
+def test_what_the_pitch_might_have_been_is_shown_as_bytes_where_it_is_played_and_when_it_was_sung(state):
+    row = base64.b64encode(np.array([0.0, 0.25, 1.0], np.float32).tobytes()).decode()
+    state.take({"orders": {"settings": {"performance": {"transpose": -3, "octave": 1}}, "paused": False}})
+    state.take({"origin": 107.5, "posterior": [0.25, 0.5, row]})
+    at_s, coded, shift = state.news()["posterior"]
+    assert (at_s, list(base64.b64decode(coded)), shift) == (7.75, [0, 31, 127], 9.0)
+    assert "posterior" not in state.news(), "once"
 
 
 def test_the_lines_of_a_scale_are_its_notes(state):

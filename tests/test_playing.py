@@ -22,7 +22,7 @@ from rt_melody.realtime.sinks.csv_file import CsvSink
 from rt_melody.realtime.sinks.json_lines import JsonlSink
 from rt_melody.realtime.sinks.midi_file import MidiFileSink
 from rt_melody.realtime.sources.demo import demo_phrase
-from rt_melody.realtime.types import NoteOff, NoteOn, PitchBend, PitchFrame
+from rt_melody.realtime.types import Loudness, NoteOff, NoteOn, PitchBend, PitchFrame
 
 RATE = 16000
 pytestmark = pytest.mark.usefixtures("in_folder")
@@ -203,6 +203,17 @@ def test_bends_in_a_file_keep_to_the_rate_and_the_last_is_there():
         if message.type == "pitchwheel":
             bends.append((now_s, message.pitch))
     assert len(bends) < 40 and (bends[-2][1], bends[-1][1]) == (4096, 0) and 2.0 < bends[-2][0] < 2.2
+
+
+def test_what_still_waits_for_the_rate_as_a_file_ends_is_written():
+    with MidiFileSink("short.mid", MidiSettings(bytes_per_s=30, loudness="cc11", loudness_range=[-60.0, 0.0])) as sink:
+        sink.start(0.0)
+        sink.event(NoteOn(0.0, 0.0, 60, 90, 60.0, level_db=-60.0))
+        for i in range(1, 101):
+            sink.event(Loudness(i / 100, i / 100, 60, -60.0 + 0.6 * i))
+        sink.event(NoteOff(1.01, 1.01, 60))
+    levels = [message.value for message in mido.MidiFile("short.mid") if message.type == "control_change" and message.control == 11]
+    assert len(levels) < 20 and levels[-1] == 127
 
 
 # --- panic and examples

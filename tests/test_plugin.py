@@ -458,7 +458,7 @@ def built(kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the places are Linux's")
-def test_it_is_put_where_hosts_look_and_removed_again(home, capsys):
+def test_it_is_put_where_hosts_look_and_removed_again(home):
     told: list[str] = []
     for _ in range(2):  # over an older one
         installing.install(["lv2", "clap"], False, told.append)

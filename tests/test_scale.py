@@ -29,6 +29,28 @@ def test_scales_by_name(text, name, classes):
     assert (scale.name, scale.classes) == (name, classes)
 
 
+def begun_on(kind: str, degree: int) -> tuple[int, ...]:
+    """The notes of a scale, counted from one of them, which is the tonic then."""
+    notes = DEGREES[kind][degree - 1 :] + DEGREES[kind][: degree - 1]
+    return tuple((note - notes[0]) % 12 for note in notes)
+
+
+def test_every_kind_of_scale_is_what_theory_says_of_it():
+    major = (0, 2, 4, 5, 7, 9, 11)
+    modes = ("major", "dorian", "phrygian", "lydian", "mixolydian", "minor", "locrian")
+    assert {
+        **{name: begun_on("major", degree) for degree, name in enumerate(modes, 1)},
+        "major": major,
+        "harmonic minor": (*DEGREES["minor"][:6], major[6]),
+        "melodic minor": (0, 2, DEGREES["minor"][2], *major[3:]),
+        "major pentatonic": tuple(note for note in major if note not in (5, 11)),
+        "minor pentatonic": begun_on("major pentatonic", 5),
+        "blues": tuple(sorted((*begun_on("major pentatonic", 5), 6))),
+        "whole tone": tuple(range(0, 12, 2)),
+        "chromatic": tuple(range(12)),
+    } == DEGREES
+
+
 @pytest.mark.parametrize("text", ["", "H major", "D moll", "minor", "C##", "7"])
 def test_what_is_no_scale_is_refused_with_those_there_are(text):
     with pytest.raises(SettingsError, match="is not known; give a tonic and one of major, minor"):

@@ -12,6 +12,7 @@ from rt_melody.realtime.errors import OutputError, SettingsError
 from rt_melody.realtime.notes import NoteTracker
 from rt_melody.realtime.settings import MidiSettings
 from rt_melody.realtime.sinks.midi import ANNOUNCE_EVERY_S, PAUSE_S, MidiSink
+from rt_melody.realtime.sinks.midi_voice import make_voice
 from rt_melody.realtime.types import (
     Brightness,
     Loudness,
@@ -157,6 +158,30 @@ def test_a_note_in_the_middle_of_an_announcement_gets_what_it_needs_and_the_rest
     assert controls(port.take()) == ["control=101 value=127", "control=100 value=127"]
     rest(sink, 6)
     assert port.take() == []
+
+
+@pytest.mark.parametrize("end", ["silence", "leave"])
+def test_a_parameter_of_which_the_number_was_said_is_ended_by_rpn_null_whatever_comes(end):
+    """A data entry of somebody else's would else be taken for our bend range."""
+    null = [b"\xb0\x65\x7f", b"\xb0\x64\x7f"]
+    voice = make_voice(MidiSettings())
+    assert [message for _, message in voice.announce(0.0)][:2] == [b"\xb0\x65\x00", b"\xb0\x64\x00"]
+    assert [message for _, message in getattr(voice, end)(0.01)][:2] == null
+    assert [message for _, message in getattr(voice, end)(0.02)][:2] != null, "once"
+    voice.announce(1.0)
+    while announced := voice.due(voice._step_due_s):
+        last = [message for _, message in announced]
+    assert last == null and [message for _, message in getattr(voice, end)(9.0)][:2] != null, "it was said already"
+
+
+@pytest.mark.parametrize("semitones, tried", [(1, 2), (2, 1), (48, 47)])
+def test_another_value_comes_first_so_that_no_two_in_a_row_are_equal_however_often_the_range_is_said(semitones, tried):
+    voice = make_voice(MidiSettings(bend_range_semitones=semitones))
+    voice.announce(0.0)
+    entries = []
+    while announced := voice.due(voice._step_due_s):
+        entries += [message[2] for _, message in announced if message[:2] == b"\xb0\x06"]
+    assert entries == [tried, semitones]
 
 
 def test_the_port_that_is_gone_is_told_in_silence_too(port):

@@ -119,7 +119,7 @@ def test_what_the_socket_refuses_is_counted_and_not_raised():
         sink.frame(FRAME)
         sink.frame(FRAME)
     assert sink.send_errors == 2
-    assert len(told) == 1 and told[0].startswith("OSC cannot be sent to 127.0.0.1, port 0 (")
+    assert len(told) == 1 and told[0].startswith("OSC cannot be sent to 127.0.0.1, port 0 (") and "Errno" not in told[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the loopback network of other systems has no broadcast address")

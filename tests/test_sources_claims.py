@@ -18,9 +18,9 @@ import soundfile
 
 from rt_melody.realtime.console import visible
 from rt_melody.realtime.errors import InputError
-from rt_melody.realtime.paths import quoted
+from rt_melody.realtime.shell import quoted
 from rt_melody.realtime.sources import FileSource, PipeSource
-from rt_melody.realtime.sources.advice import conversion, free_name
+from rt_melody.realtime.sources.conversion import conversion, free_name
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.sources.file import LAYER_3_DELAY
 from rt_melody.realtime.sources.headers import TAIL_BYTES

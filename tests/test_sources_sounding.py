@@ -93,7 +93,7 @@ def test_samples_that_are_skipped_take_what_was_played_along():
     ("device", "audio"),
     [(None, {"together": False}), ("usb", {}), ("tuba", {}), (None, {"output_failure": PortAudioError("busy", -9985)})],
 )
-def test_where_they_do_not_open_together_the_microphone_is_heard_alone(device, audio, monkeypatch):
+def test_where_they_do_not_open_together_the_microphone_is_heard_alone(device, audio):
     fake = FakeAudio([MIC, SPEAKER, OTHER], host_apis=("ALSA", "OSS"), host_defaults=[-1, -1], **audio)
     source = SoundingMicrophone(Counter(device), backend=fake)
     source.open()

@@ -106,7 +106,7 @@ def test_pieces_that_may_be_sung_are_left_out(tmp_path, voiced, kept):
         assert piece.dtype == np.int16 and len(piece) == 15 * SAMPLE_RATE and 10000 < np.abs(piece).max() <= 32767
 
 
-def test_what_cannot_be_prepared_is_said(tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_prepared_is_said(tmp_path, capsys):
     with pytest.raises(DataError, match="holds no recordings"):
         prepare.music_files(tmp_path)
 

@@ -270,7 +270,7 @@ def test_a_shipped_configuration_is_found_by_name(name, tmp_path, monkeypatch):
     assert train.read_config("live.yaml").steps == 5
 
 
-def test_lines_can_be_changed(tmp_path):
+def test_lines_can_be_changed():
     config = train.read_config("live", ["steps=7", "learning_rate=1e-3", "bf16=false", "seconds=2"])
     assert (config.steps, config.learning_rate, config.bf16, config.seconds) == (7, 1e-3, False, 2.0)
 

@@ -47,7 +47,8 @@ def test_anchors_that_save_some_typing_are_read():
     }
     assert load_bounded_yaml("latency_ms: 33.0\n".encode("utf-16")) == {"latency_ms": 33.0}
     assert load_bounded_yaml(b"") is None
-    assert load_bounded_yaml(b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)) is not None
+    assert load_bounded_yaml(b"a: &usual 5\nb: *usual\n") == {"a": 5, "b": 5}
+    assert str(load_bounded_yaml(b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1))) == "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ Conventions
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +35,7 @@ class Channel:
 
     def take(self, message: bytes) -> None:
         kind = message[0] & 0xF0
-        if kind == 0x90 and message[2] > 0:
+        if begins_note(message):
             self.held.append(message[1])
         elif kind in (0x80, 0x90):
             self._off(message[1])
@@ -67,6 +69,20 @@ class Channel:
         return self.held[-1] + (self.bend - BEND_CENTRE) / BEND_CENTRE * self.bend_range
 
 
+def begins_note(message: bytes) -> bool:
+    """Whether it is a note-on; one of velocity 0 ends a note."""
+    return message[0] & 0xF0 == 0x90 and message[2] > 0
+
+
+def hanging(messages: Iterable[bytes]) -> list[int]:
+    """Notes that a synthesiser would be sounding after these, on whatever channel."""
+    channels: dict[int, Channel] = defaultdict(Channel)
+    for message in messages:
+        if message and message[0] < 0xF0:
+            channels[message[0] & 0x0F].take(message)
+    return [note for channel in channels.values() for note in channel.held]
+
+
 @dataclass
 class Performance:
     """A monophonic MIDI stream, read back: steps of pitch and the account of its notes."""
@@ -90,7 +106,7 @@ def perform(messages: list[tuple[float, bytes]]) -> Performance:
     channel, times, pitches, note_ons = Channel(), [], [], 0
     for time_s, message in messages:
         channel.take(message)
-        note_ons += message[0] & 0xF0 == 0x90 and message[2] > 0
+        note_ons += begins_note(message)
         times.append(time_s)
         pitches.append(channel.pitch)
     return Performance(

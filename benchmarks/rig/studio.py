@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,15 @@ class RigMissing(Exception):
     """A piece of the rig is not on this machine. The message names the piece and what installs it."""
 
 
+def status_of(main: Callable[[], int]) -> int:
+    """What ``main`` gives; 2, with the sentence of RigMissing, where a piece of the rig is not there."""
+    try:
+        return main()
+    except RigMissing as error:
+        print(f"cannot be tried here: {error}", file=sys.stderr)
+        return 2
+
+
 def need_program(name: str) -> str:
     """The path of a program of the rig; RigMissing where it is not installed."""
     path = shutil.which(name)
@@ -59,7 +68,7 @@ def need_jack_client() -> None:
         raise RigMissing(f"JACK-Client cannot be used (pip install 'rt-melody[rig]', apt-get install jackd2): {error}") from error
 
 
-LAST_WORDS = 1500  # characters of what a program said that an error repeats
+LAST_WORDS = 1500  # bytes of a file, characters of what was read, that an error repeats of what a program said
 
 
 def last_words(path: Path) -> str:
@@ -116,6 +125,14 @@ def tied(command: Sequence[str]) -> list[str]:
     stand for ever there, and we with it.
     """
     return [need_program("setpriv"), "--pdeathsig", "TERM", "--", *command]
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Talker:
@@ -333,7 +350,7 @@ class Program:
 
     def assert_running(self) -> None:
         status = self.process.poll()
-        assert status is None, f"the program has ended with status {status}; it said: {self.stderr[-1500:]}"
+        assert status is None, f"the program has ended with status {status}; it said: {last_words(self.stderr_path)}"
 
     def signal(self, number: int = signal.SIGINT) -> None:
         self.process.send_signal(number)
@@ -343,7 +360,7 @@ class Program:
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {timeout_s:g} s; it said: {self.stderr[-1500:]}") from None
+            raise AssertionError(f"still running after {timeout_s:g} s; it said: {last_words(self.stderr_path)}") from None
 
     def close(self) -> None:
         if self.process.poll() is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rt_melody.benchmarks.rig.midi_reader import seconds_since
+from rt_melody.benchmarks.rig.midi_reader import begins_note, seconds_since
 from rt_melody.benchmarks.rig.studio import (
     PERIOD_SAMPLES,
     SAMPLE_RATE,
@@ -56,11 +56,11 @@ class Take:
 
     def note_ons(self) -> list[tuple[float, int]]:
         """(seconds, MIDI note), in order."""
-        return [(s, m[1]) for s, m in self.messages if m[0] & 0xF0 == 0x90 and m[2] > 0]
+        return [(s, m[1]) for s, m in self.messages if begins_note(m)]
 
     def note_on_frames(self) -> list[int]:
         """JACK's frame of each, in order."""
-        return [frame for frame, m in self.recorder.messages if m[0] & 0xF0 == 0x90 and m[2] > 0]
+        return [frame for frame, m in self.recorder.messages if begins_note(m)]
 
     def end(self) -> str:
         """Ctrl-C; the last line that the program said. AssertionError where it did not leave in good order."""

@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
     pyplot = _load_pyplot()
     take = read_take(asked.take)
     sound = _read_sound(asked.audio) if asked.audio else None
-    labels = read_labels(asked.reference, take) if asked.reference else None
+    labels = read_labels(asked.reference) if asked.reference else None
     figure = draw(pyplot, take, notes_of(take), sound, labels, Path(asked.take).name)
     try:
         figure.savefig(out, dpi=110)
@@ -130,7 +130,7 @@ def _rows(path: str) -> list[str]:
         raise InputError(f"{path} cannot be read ({getattr(error, 'strerror', None) or 'it is no text'}); give what --csv wrote") from error
 
 
-def read_labels(path: str, take: Take) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Times in seconds and true f0 in Hz, NaN where nobody sings. Two columns by comma, tab or space; one column is f0 each 20 ms, as
     MIR-1K has it (MIDI notes); a file of --csv is taken too. Raises InputError."""
     rows = [row for row in _rows(path) if row.strip()]

@@ -1,4 +1,5 @@
-"""The Python module that speaks to JACK, with the libjack of the server that runs (see realtime/libjack.py)."""
+"""What is used here of JACK-Client (see module.py): its classes as types, and beside it the C functions of its libjack that the compiled
+callback calls."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ import os
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +28,11 @@ import numpy as np
 from llvmlite import ir  # pyright: ignore[reportMissingTypeStubs]  # it has none
 from numba import carray, njit, types  # pyright: ignore[reportPrivateImportUsage]  # carray's documented name
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from rt_melody.kernels.compiled import callback, compiled
 from rt_melody.kernels.instrument import STATE, TARGET, TIMBRE
 from rt_melody.realtime.atomic import address as _address
+from rt_melody.realtime.atomic import inlined
 from rt_melody.realtime.atomic import load as _load
 from rt_melody.realtime.atomic import store as _store
 from rt_melody.realtime.instrument import NEWEST, ROWS, ROWS_AT, SOUND_AT, STATE_AT, Instrument, sound
@@ -73,11 +72,6 @@ Word = int | np.int64  # in the compiled code one and the same
 # ---- calls and atomic access -------------------------------------------------------------------
 
 
-def _inlined(build: Callable[..., Any]) -> Any:
-    """Numba's ``intrinsic``, which declares the arguments of the function that builds the code, not those of the call."""
-    return intrinsic(build)
-
-
 def _foreign(result_bits: int, *argument_bits: int) -> Any:
     """What calls a C function at an address. All values are int64 on our side."""
 
@@ -106,7 +100,7 @@ def _foreign(result_bits: int, *argument_bits: int) -> Any:
     def with_four(typing: Any, address: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
         return i(i, i, i, i, i), codegen
 
-    return _inlined({0: without, 1: with_one, 2: with_two, 4: with_four}[len(argument_bits)])
+    return inlined({0: without, 1: with_one, 2: with_two, 4: with_four}[len(argument_bits)])
 
 
 _get_buffer = _foreign(64, 64, 32)  # void *(jack_port_t *, jack_nframes_t)
@@ -117,7 +111,7 @@ _midi_write = _foreign(32, 64, 32, 64, 64)  # int (void *, jack_nframes_t, const
 _send = _foreign(64, 32, 64, 64, 32)  # ssize_t (int, const void *, size_t, int)
 
 
-@_inlined
+@inlined
 def _pointer(typing: Any, address: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], cgutils.voidptr_t)

@@ -17,11 +17,11 @@ from typing import Any, cast
 import yaml
 
 from rt_melody.realtime.errors import SettingsError
-from rt_melody.realtime.paths import quoted
 from rt_melody.realtime.settings.base import did_you_mean
 from rt_melody.realtime.settings.notes import RETIRED
 from rt_melody.realtime.settings.root import FLAT, Settings, group_model
 from rt_melody.realtime.settings.yaml_guard import MAX_BYTES, YamlRefused, load_bounded_yaml
+from rt_melody.realtime.shell import quoted
 
 Values = dict[str, dict[str, Any]]  # by group and name
 COPIED = {("midi", "mpe"), ("midi", "bend_range_semitones")}  # from the performance, whatever a file says

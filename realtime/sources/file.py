@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 
 from rt_melody.realtime.errors import InputError
-from rt_melody.realtime.sources.advice import conversion
 from rt_melody.realtime.sources.blocks import PacedSource, check_sample_rate
 from rt_melody.realtime.sources.byte_stream import AT_ONCE, ByteStream
+from rt_melody.realtime.sources.conversion import conversion
 from rt_melody.realtime.sources.headers import Patched, missing_s, repair
 from rt_melody.realtime.sources.mixing import ChannelPowers, chosen, look_through
 from rt_melody.realtime.sources.pcm import PcmReader, WavHeader, is_riff, parse_wav

@@ -119,7 +119,7 @@ class PcmReader:
 
     def __init__(self, stream: ByteStream, kind: PcmFormat, data_bytes: int | None = None) -> None:
         self.format = kind
-        self._stream, self._promised, self._left = stream, data_bytes, data_bytes
+        self._stream, self._left = stream, data_bytes
         self._carry = b""
         self.given = 0  # frames
         self.understated = False  # whether there was more than the header promises

@@ -39,7 +39,6 @@ local function bounce(session, name)
   export:set_name(name)
   export:set_range(0, 48000 * tonumber(os.getenv("SECONDS")))
   assert(export:run_export(), "Ardour does not export")
-  say("bounced-" .. name)
 end
 
 assert(AudioEngine:set_backend("JACK", "ardour", ""))

@@ -81,7 +81,7 @@ def graph(request):
 
 
 @pytest.fixture
-def listen(tmp_path, children):
+def listen(tmp_path):
     def start(env: dict[str, str], n_samples: int) -> subprocess.Popen:
         return start_listener(LISTENER, env, tmp_path, n_samples)
 
@@ -460,7 +460,7 @@ with MicrophoneSource("default", channel=1) as source:
 """
 
 
-def test_a_period_longer_than_portaudios_buffer_loses_no_sound_for_long(pipewire, tmp_path):
+def test_a_period_longer_than_portaudios_buffer_loses_no_sound_for_long(pipewire):
     """At PipeWire's usual period the plug-in lost half of all sound with low latency asked for, and reported nothing."""
     pipewire.set("clock.force-quantum", 1024)
     try:

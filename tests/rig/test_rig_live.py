@@ -22,7 +22,7 @@ from rig_recordings import Singing
 from rig_voice import held_note, sung_phrase
 
 from rt_melody.benchmarks.rig.midi_reader import BEND_CENTRE, LABEL_STEP_S, agreement, perform, seconds_since
-from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, wait_until
+from rt_melody.benchmarks.rig.studio import SAMPLE_RATE, last_words, wait_until
 from rt_melody.realtime.session import RETIME_S
 from rt_melody.realtime.sources.demo import demo_phrase
 from rt_melody.realtime.types import hz_to_midi
@@ -53,10 +53,7 @@ class Take:
 
     def wait_until(self, condition, timeout_s: float, what: str) -> None:
         """As ``studio.wait_until``; a failure tells what the program said."""
-        try:
-            wait_until(condition, timeout_s, what)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; the program said: {self.program.stderr[-1500:]}") from None
+        wait_until(condition, timeout_s, what, lambda: f"the program said: {last_words(self.program.stderr_path)}")
 
     def _begun(self) -> bool:
         self.program.assert_running()
@@ -270,7 +267,7 @@ def test_a_server_that_dies_in_silence_is_said(mortal_jack_server, microphone, r
         assert running.program.wait(20) == 2 and "Traceback" not in running.program.stderr, running.program.stderr
 
 
-def test_a_sound_server_that_comes_back_is_played_on(mortal_jack_server, microphone, recorder, run_melody, tmp_path, children):
+def test_a_sound_server_that_comes_back_is_played_on(mortal_jack_server, microphone, recorder, run_melody, tmp_path):
     """Sound through PortAudio and a MIDI port of our own; what was heard before is kept, and times go on."""
     server = mortal_jack_server
     samples = held_note(LONG_NOTE, 30.0, VOICE_RATE)

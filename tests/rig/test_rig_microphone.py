@@ -34,7 +34,7 @@ print(json.dumps(told), flush=True)
 
 
 @pytest.fixture
-def listen(tmp_path, children):
+def listen(tmp_path):
     """``listen(server, n_samples)``: a process that records so many samples from `singer`, once it is open."""
 
     def start(server, n_samples: int) -> subprocess.Popen:

@@ -420,7 +420,7 @@ NAMES = {  # as a driver, a plugged-in device or a file may be called, and as th
 }
 
 
-def test_names_of_devices_ports_and_files_are_shown_as_text_and_profiles_of_the_start_too(tmp_path):
+def test_names_of_devices_ports_and_files_are_shown_as_text_and_profiles_of_the_start_too():
     """In a page of its own, without the music: the names come as devices.py and program.py tell them."""
     with rig_or_skip():
         browser = find_browser()

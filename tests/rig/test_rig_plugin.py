@@ -33,6 +33,7 @@ from rt_melody.benchmarks.rig.studio import (
     MidiRecorder,
     RigMissing,
     finished,
+    is_running,
     last_words,
     need_program,
     next_line,
@@ -374,7 +375,7 @@ class User:
         self.host.wait(5)
 
 
-def test_two_users_at_once_play_each_by_himself_and_neither_reaches_the_memory_of_the_other(plugin, song, children):
+def test_two_users_at_once_play_each_by_himself_and_neither_reaches_the_memory_of_the_other(plugin, song):
     if os.geteuid() != 0:
         pytest.skip("root alone can start the programs of other users")
     before = named_memory()
@@ -402,23 +403,15 @@ def test_two_users_at_once_play_each_by_himself_and_neither_reaches_the_memory_o
                     assert {user.may(*command) for command in reach} == {whose == engine}
             assert len({os.stat(f"/proc/{engine}/fd/3").st_ino for engine in engines}) == 2
             users[0].close()
-            wait_until(lambda: not runs(engines[0]), SOON_S, "the end of the engine whose host was killed")
+            wait_until(lambda: not is_running(engines[0]), SOON_S, "the end of the engine whose host was killed")
             played = len(users[1].told)
             wait_until(lambda: len(users[1].told) > played, SOON_S, "more of the other's song", users[1].words)
         finally:
             for user in users:
                 if hasattr(user, "host"):
                     user.close()
-        wait_until(lambda: not any(map(runs, engines)), SOON_S, "the end of both engines")
+        wait_until(lambda: not any(map(is_running, engines)), SOON_S, "the end of both engines")
         assert named_memory() == before
-
-
-def runs(pid: int) -> bool:
-    """Whether it is there, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def named_memory() -> set[str]:
@@ -522,7 +515,7 @@ def test_a_host_that_is_killed_takes_its_engine_along(plugin):
         child.kill()
         child.wait(5)
     assert len(engine) == 1
-    wait_until(lambda: not runs(int(engine[0])), START_S, "the end of the engine, which outlived its host")
+    wait_until(lambda: not is_running(int(engine[0])), START_S, "the end of the engine, which outlived its host")
 
 
 def test_fifty_opens_and_closes_leave_nothing_behind(host):

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from rt_melody.realtime.paths import quoted
+from rt_melody.realtime.shell import quoted
 
 
 def conversion(path: str | Path, platform: str = sys.platform) -> str:
