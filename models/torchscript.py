@@ -146,7 +146,7 @@ def load_model(path: Path, trust_model: bool = False) -> tuple[torch.jit.ScriptM
 
 def _no_model(path: Path, reason: str) -> ModelFileError:
     return ModelFileError(
-        f"{path} is not a model file of rt-melody ({reason}); give one that rt_melody.models.training.export wrote, or leave it out"
+        f"{path} is not a model file of rt-melody ({reason}); use one that rt_melody.models.training.export wrote, or leave it out"
     )
 
 

@@ -29,6 +29,7 @@ from rt_melody.realtime.cli import main
 from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE = 16000
+LONG = 300 * "a"  # a name that no system takes
 HOP_S = 0.01
 pytestmark = pytest.mark.usefixtures("in_folder")
 
@@ -280,6 +281,12 @@ def test_an_output_in_a_folder_that_is_not_there(refused):
 def test_an_output_that_cannot_be_written(option, refused):
     Path("file").write_text("")
     assert "file/out cannot be written (Not a directory)" in refused("--input", "demo", option, "file/out")
+
+
+@pytest.mark.parametrize("option", ["--csv", "--midi-file"])
+def test_an_output_whose_name_the_system_does_not_take(option, refused):
+    """Nothing can be asked of such a path, as of one in a folder that is shut: not even whether it is a folder."""
+    assert f"{LONG} cannot be written (" in refused("--input", "demo", option, LONG)
 
 
 @pytest.mark.slow

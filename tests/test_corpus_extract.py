@@ -32,6 +32,7 @@ from rt_melody.realtime.signals import StopSignals
 from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE = 16000
+LONG = 300 * "a"  # a name that no system takes
 pytestmark = pytest.mark.usefixtures("in_folder")
 
 
@@ -234,6 +235,8 @@ def test_a_pipe_among_the_recordings_keeps_nobody_waiting(corpus, capsys):
         (["in", "--out", "in/notes.txt"], "--out in/notes.txt is no folder"),
         (["in", "--out", "out", "--match", "*.xyz"], "there is no recording in in"),
         (["in/a", "in/a/../a/one.wav", "--out", "out"], "would share the results one"),
+        ([LONG, "--out", "out"], f"{LONG} cannot be read ("),
+        (["in", "--out", LONG], f"{LONG} cannot be made ("),
         (["--list", "gone.txt", "--out", "out"], "the list gone.txt cannot be read"),
         (["in", "--out", "out", "--format", "jam"], "--format jam is no format; did you mean jams?"),
         (["in", "--out", "out", "--send"], "--send is for workers on other machines"),

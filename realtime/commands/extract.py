@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
     formats = tuple(dict.fromkeys(args.format or ["csv", "midi"]))
     check_formats(formats)
     out = Path(args.out)
-    if not args.out or (out.exists() and not out.is_dir()):
+    if not args.out or (os.path.exists(out) and not os.path.isdir(out)):
         raise SettingsError(f"--out {args.out or repr('')} is no folder; give the name of one")
     recordings = find_recordings(args.paths, args.list or [], args.match or [], out)
     check_apart(recordings, [ending for name in formats for ending in FORMATS[name].endings])

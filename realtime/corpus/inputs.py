@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
+from stat import S_ISDIR
 
 from rt_melody.realtime.errors import InputError, SettingsError
 
@@ -52,9 +53,14 @@ def check_apart(recordings: Iterable[Recording], endings: Sequence[str]) -> None
 
 def _of(path: str, patterns: Sequence[str], out: Path) -> Iterable[Recording]:
     root = Path(path)
-    if not path or not root.exists():
-        raise InputError(f"{path or repr(path)} does not exist; give a folder of recordings, a recording, or a list of them by --list")
-    if not root.is_dir():
+    try:
+        is_folder = S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        told = f"{path or repr(path)} does not exist; give a folder of recordings, a recording, or a list of them by --list"
+        raise InputError(told) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check its name and permissions") from error
+    if not is_folder:
         return [Recording(_stem(root.name), path)]
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(root)):
         raise SettingsError(f"--out {out} lies in {path}, which is read; give a folder elsewhere")
