@@ -235,6 +235,7 @@ def test_a_pipe_among_the_recordings_keeps_nobody_waiting(corpus, capsys):
         (["in", "--out", "in/notes.txt"], "--out in/notes.txt is no folder"),
         (["in", "--out", "out", "--match", "*.xyz"], "there is no recording in in"),
         (["in/a", "in/a/../a/one.wav", "--out", "out"], "would share the results one"),
+        (["--out", "out"], "no recordings are named; give folders of them"),
         ([LONG, "--out", "out"], f"{LONG} cannot be read ("),
         (["in", "--out", LONG], f"{LONG} cannot be made ("),
         (["--list", "gone.txt", "--out", "out"], "the list gone.txt cannot be read"),

@@ -28,6 +28,8 @@ class Recording:
 def find_recordings(paths: Sequence[str], lists: Sequence[str], patterns: Sequence[str], out: Path) -> list[Recording]:
     """Each once, by name; a folder that cannot be looked into counts as one, to be told as such. Raises InputError for a path that
     is not there, SettingsError where two would share their results or the output would be among what is read."""
+    if not (paths or lists):
+        raise InputError("no recordings are named; give folders of them, recordings, or lists by --list")
     found = [recording for path in paths for recording in _of(path, patterns or SOUNDS, out)]
     found += [_listed(line, path) for path in lists for line in _lines(path)]
     if not found:
