@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fake_audio import FakeAudio, FakeStream, PortAudioError
+from numba.core.event import start_event
 
 from rt_melody.realtime import instrument
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.signals import StopSignals
@@ -328,6 +330,21 @@ def test_a_demo_that_is_chosen_meanwhile_sounds_and_falls_silent_with_another_in
         assert (program._instrument is not None) == program.aloud == (name == "demo")
         assert [sink for sink in program.live if sink is not program._instrument] == others
     program._instrument.close()
+
+
+def test_what_is_compiled_for_a_restart_is_told_as_at_the_first_start(monkeypatch, capsys):
+    """Such as what takes an instrument out, where one is chosen for the first time in the panel: once for each tracker."""
+
+    def compile_two(tracker):
+        for name in ("one", "two"):
+            start_event("numba:compile", {"kernel": name})
+
+    monkeypatch.setattr(MelodyTracker, "warm_up", compile_two)
+    program = Program(make_settings({"input": ["mic"], "csv": "a.csv"}), StopSignals())
+    for beside, times in ((None, 1), ((True, 30.0), 1), ((True, 30.0), 0)):
+        program._beside = beside
+        program._prepare_tracker(16000)
+        assert capsys.readouterr().err.count("preparing for this machine") == times
 
 
 def test_another_sound_or_none_leaves_what_else_goes_out_as_it_is(heard, speaker):

@@ -238,6 +238,7 @@ function makeTake(number) {
     if (!name.value) return; // but for one that is gone
     send({ rename: [number, name.value] });
   });
+  name.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.isComposing) name.blur(); }); // single keys are shortcuts again
   const middle = element("div");
   middle.append(name, about);
   li.append(element("canvas", { ariaHidden: "true" }), middle, element("div", { className: "get" }));
