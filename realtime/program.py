@@ -301,7 +301,7 @@ class Program:
             self.inputs = [name for given in self.settings.source.input for name in meant(given)]
             name = self.inputs[0]
         if changed := needing_restart(before, self.settings):
-            self._tell(f"{', '.join(f'{name} {self.settings.flat(name)}' for name in changed)}: starting again")
+            self._tell(f"{', '.join(f'{name} {_in_words(self.settings.flat(name))}' for name in changed)}: starting again")
         self._make_live()
         return name
 
@@ -585,6 +585,17 @@ def unusable_line(names: Sequence[str], number: int) -> str | None:
     if not names or number < 2:
         return None
     return f"{len(names)} of {number} inputs could not be used: {', '.join(names)}"
+
+
+def _in_words(value: Any) -> str:
+    """A setting's value as one would say it."""
+    if value is None:
+        return "as usual"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return " ".join(map(_in_words, cast("list[object]", value)))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @contextmanager

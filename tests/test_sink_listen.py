@@ -368,6 +368,15 @@ def test_another_sound_or_none_leaves_what_else_goes_out_as_it_is(heard, speaker
         sink.close()
 
 
+def test_what_is_changed_by_a_restart_is_told_in_words(monkeypatch):
+    program, told = Program(make_settings({"input": ["mic"], "csv": "a.csv", "channel": 2}), StopSignals()), []
+    monkeypatch.setattr(program, "say", told.append)
+    for name, value in {"input": ["a.wav"], "channel": None, "latency_ms": 20.0, "light": True, "device": 3}.items():
+        program.desk.set(name, value)
+        program._take_orders("mic")
+    assert told == [f"{said}: starting again" for said in ("input a.wav", "channel as usual", "latency_ms 20", "light on", "device 3")]
+
+
 def test_an_instrument_whose_successor_cannot_be_had_plays_on(heard, speaker):
     program = Program(make_settings({"input": ["a.wav"], "listen": "flute"}), StopSignals())
     program._make_live()
