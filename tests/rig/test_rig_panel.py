@@ -325,6 +325,21 @@ def test_a_dialog_gives_the_focus_back(stage):
     stage.wait("shown.state.state === 'stopped' && shown.settings.input[0] === 'demo' && !shown.orders.paused")
 
 
+def test_one_dialog_is_shown_at_a_time(stage):
+    """Each would be read through the other; that of the setup is there again once the other is closed, and when it is asked for."""
+    shown_now = "return ['trip', 'setup'].filter((id) => !document.getElementById(id).hidden).join()"
+    stage.js("document.getElementById('fit').click()")
+    stage.wait("shown.setup")
+    for opener, seen in (("measure", "trip"), ("trip-leave", "setup"), ("measure", "trip"), ("fit", "setup")):
+        stage.js(f"document.getElementById('{opener}').click()")
+        assert stage.js(shown_now) == seen
+    stage.js("document.getElementById('setup-leave').click()")
+    stage.wait("!shown.setup")
+    assert stage.js(shown_now) == ""
+    stage.js("send({run: false}); set('input', ['demo'])")
+    stage.wait("shown.state.state === 'stopped' && shown.settings.input[0] === 'demo' && !shown.orders.paused")
+
+
 def test_the_setup_in_the_page_fits_a_profile_to_the_voice_in_the_microphone(stage):
     stage.js("set('device', 'singer'); set('transpose', 0); set('profile', ['lead']); document.getElementById('fit').click()")
     stage.wait("shown.setup && shown.setup.part > 0 && shown.state.source.includes('singer')")
