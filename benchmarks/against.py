@@ -29,12 +29,14 @@ import time
 import venv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from rt_melody.benchmarks.report import check_files, markdown, write_result
+from rt_melody.realtime.sources.blocks import MAX_RATE_HZ, MIN_RATE_HZ
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CHILD = Path(__file__).with_name("against_child.py")
@@ -295,8 +297,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _arguments(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
-    if args.rounds < 1 or args.seconds < 2 or args.minutes <= 0:
-        parser.error("give --rounds of 1 or more, --seconds of 2 or more and --minutes above 0")
+    if args.rounds < 1 or not 2 <= args.seconds < inf or not 0 < args.minutes < inf:
+        parser.error("give --rounds of 1 or more, --seconds of 2 or more and --minutes above 0, none of them endless")
+    if not MIN_RATE_HZ <= args.rate <= MAX_RATE_HZ:
+        parser.error(f"--rate is {args.rate}; give {MIN_RATE_HZ} to {MAX_RATE_HZ}")
     check_files(parser, out=args.out, plot=args.plot)
     return args
 

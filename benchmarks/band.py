@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 from rt_melody.benchmarks.melody_scores import NAMES, Frames, MelodyScores, aligned
 from rt_melody.benchmarks.report import can_draw, markdown, measure_into_folder, refuse_counts, write_result
+from rt_melody.benchmarks.trackers import trusted
 from rt_melody.kernels.resample import BLOCK, StreamResampler
 from rt_melody.models.training.data import SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k, load_mono, read_mir1k_labels
 from rt_melody.realtime.engine import RECORDED_HOPS, Engine
@@ -182,7 +183,7 @@ ENGINES: list[Engine] = []  # hop by hop, and many hops at a time
 
 
 def prepare(model: str | None) -> None:
-    ENGINES.extend(Engine(SAMPLE_RATE, BOUND_MS, model, hops_at_once=hops) for hops in (1, RECORDED_HOPS))
+    ENGINES.extend(Engine(SAMPLE_RATE, BOUND_MS, trusted(model), hops_at_once=hops) for hops in (1, RECORDED_HOPS))
 
 
 def is_plain(case: Case | None) -> bool:
@@ -306,7 +307,7 @@ class Kept:
 
 def measure(args: argparse.Namespace) -> dict:
     """Rows and what they were made of. Raises DataError, RtMelodyError."""
-    engine, folder = Engine(SAMPLE_RATE, BOUND_MS, args.model), data_folder(args.data)
+    engine, folder = Engine(SAMPLE_RATE, BOUND_MS, trusted(args.model)), data_folder(args.data)
     clips = load_mir1k(folder, "test")
     songs = [join([c for c in clips if c.name.startswith(f"{name}_")], folder / "mir-1k" / "test", name) for name in SONGS[:: args.every]]
     rooms = load_mono([folder / "rooms" / f"{name}.flac" for name in ROOMS[:: args.every]])

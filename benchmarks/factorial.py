@@ -260,7 +260,7 @@ def cells_of(values: np.ndarray, weights: np.ndarray, levels: Levels, beside: np
 
 def measure(args: argparse.Namespace) -> dict:
     """Effects, cells and what they were made of. Raises DataError, RtMelodyError."""
-    models = [args.model] + ([args.beside] if args.beside else [])
+    models = [args.model] if args.beside is None else [args.model, args.beside]
     trackers = [melody_tracker(SAMPLE_RATE, model, recorded=True, latency_ms=args.latency_ms) for model in models]  # refused early
     folder = data_folder(args.data)
     recordings = clips_of(folder, args.every)
@@ -270,14 +270,14 @@ def measure(args: argparse.Namespace) -> dict:
     tasks = [(sung, levels) for sung in with_backing(recordings)]
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), prepare, (models, args.latency_ms, pieces, rooms)) as pool:
         values, weights = map(np.array, zip(*tqdm(pool.map(hear_clip, tasks), "clips", len(tasks))))
-    beside = values[:, 1] if args.beside else None
+    beside = values[:, 1] if len(models) > 1 else None
     provenance = [tracker.engine.model.provenance for tracker in trackers]
     return {
         "cells": cells_of(values[:, 0], weights, levels, beside),
         "effects": effects_of(values[:, 0], weights, levels, beside),
         "about": about(recordings, args),
         "model": provenance[0],
-        **({"beside": provenance[1]} if args.beside else {}),
+        **({"beside": provenance[1]} if len(models) > 1 else {}),
         "levels": {
             "room": {name: room_described(ROOMS[name], response) for name, response in rooms.items()},
             "microphone": {name: described(MICROPHONES[name]) for name in MICROPHONES},

@@ -14,4 +14,4 @@ SHIPPED = SHIPPED_MODELS["live"]
 
 def find_model(name_or_path: str | Path | None) -> Path:
     """The file of a shipped model's name, of ``None`` the surest one's; anything else is the path that it says."""
-    return SHIPPED_MODELS.get(str(name_or_path), Path(name_or_path)) if name_or_path else SHIPPED
+    return SHIPPED_MODELS.get(str(name_or_path), Path(name_or_path)) if name_or_path is not None else SHIPPED

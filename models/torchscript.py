@@ -146,14 +146,14 @@ def load_model(path: Path, trust_model: bool = False) -> tuple[torch.jit.ScriptM
 
 def _no_model(path: Path, reason: str) -> ModelFileError:
     return ModelFileError(
-        f"{path} is not a model file of rt-melody ({reason}); use one that rt_melody.models.training.export wrote, or leave --model out"
+        f"{path} is not a model file of rt-melody ({reason}); use one that rt_melody.models.training.export wrote, or leave it out"
     )
 
 
 def _read(path: Path) -> bytes:
     """The whole file: what is checked is what is loaded, whoever changes the file meanwhile."""
     if not os.path.isfile(path):
-        raise ModelFileError(f"there is no model file {path}; leave --model out to use the model that is shipped")
+        raise ModelFileError(f"there is no model file {path}; give one that is there, or leave it out")
     try:
         if os.path.getsize(path) > MAX_BYTES:
             raise _no_model(path, f"more than {MAX_BYTES >> 20} MB")

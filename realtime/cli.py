@@ -24,6 +24,7 @@ from rt_melody.realtime.panel.browser import has_window
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import Settings, dump_settings
 from rt_melody.realtime.settings.files import Values, read_settings
+from rt_melody.realtime.settings.outputs import VIRTUAL
 from rt_melody.realtime.settings.profiles import list_profiles, profile_values
 from rt_melody.realtime.settings.synths import list_synths
 from rt_melody.realtime.signals import Stopped, stop_signals
@@ -80,7 +81,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.list_devices:
         return _list_devices(settings.midi.back_end)
     if args.panic is not None:
-        return _panic(args.panic, settings.midi.back_end)
+        return _panic(args.panic or _named_port(settings), settings.midi.back_end)
     if args.print_config:
         return print_text(dump_settings(settings))
     if args.loopback is not None and args.self_test is None:
@@ -89,7 +90,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.midi_test is not None or args.self_test is not None:
             signals.run()
             status = (
-                _midi_test(settings, args.midi_test or None, signals.stop)
+                _midi_test(settings, args.midi_test or _named_port(settings) or None, signals.stop)
                 if args.midi_test is not None
                 else _self_test(settings, args.self_test, args.loopback, signals.stop)
             )
@@ -129,6 +130,12 @@ def settings_of(args: argparse.Namespace) -> tuple[Settings, Values]:
 
 
 # ---- what is done at once -----------------------------------------------------------------------
+
+
+def _named_port(settings: Settings) -> str:
+    """The MIDI output that ``--midi-out`` names; empty where it is a port of our own, or none."""
+    named = settings.output.midi_out
+    return "" if named in (None, VIRTUAL) else str(named)
 
 
 def _panic(wanted: str, back_end: str | None) -> int:

@@ -66,7 +66,7 @@ class Engine:
         if config.long_taps <= BRIGHTNESS_HOPS * config.hop_samples:
             raise InputError(
                 f"the model {self.model.path} hears windows of {config.long_taps} samples, which must be longer than {BRIGHTNESS_HOPS} of "
-                f"its hops of {config.hop_samples}; use another, or leave --model out"
+                f"its hops of {config.hop_samples}; give another, or leave it out"
             )
         hop_ms = choose_hop_ms(latency_ms, config.hop_ms) if hop_ms is None else hop_ms
         phases = _phases(hop_ms, config.hop_ms, config.hop_samples)

@@ -65,7 +65,7 @@ class MelodyTracker:
 
         s = settings or Settings()
         if model is None or isinstance(model, (str, Path)):
-            model = load_streaming_model(model or s.tracking.chosen_model, s.tracking.trust_model)
+            model = load_streaming_model(s.tracking.chosen_model if model is None else model, s.tracking.trust_model)
         engine = Engine(sample_rate, s.tracking.latency_ms, model, s.decoder, hops_at_once=RECORDED_HOPS if recorded else 1)
         ahead_ms = engine.latency.total_ms - 1000.0 * engine.hop_s  # by which levels are known before pitches
         performer = Performer(NoteTracker(s.notes, engine.hop_s, ahead_ms), s.performance)

@@ -92,7 +92,7 @@ class Program:
         self._instrument_for: object = None  # ... and that
         self._tracker_for: object = None  # what the tracker was made from
         self.panel: Panel | None = None
-        self._first_start = False  # it was told that the kernels are compiled
+        self._told_compiling = False  # that kernels are compiled for the tracker to come
         self.session: Session | None = None  # the newest
         self.band: KnownBand | None = None  # that is taken out of the input
         self._beside: tuple[bool, float] | None = None  # for ``expect_reference``, where something is given beside the input
@@ -301,7 +301,7 @@ class Program:
             self.inputs = [name for given in self.settings.source.input for name in meant(given)]
             name = self.inputs[0]
         if changed := needing_restart(before, self.settings):
-            self._tell(f"{', '.join(f'{name} {self.settings.flat(name)}' for name in changed)}: starting again")
+            self._tell(f"{', '.join(f'{name} {_in_words(self.settings.flat(name))}' for name in changed)}: starting again")
         self._make_live()
         return name
 
@@ -449,6 +449,7 @@ class Program:
             return before
         loaded = before.engine.model if before and before.engine.model.path == find_model(self.settings.tracking.chosen_model) else None
         self._tracker_for = wanted
+        self._tell_compiling()
         self.tracker = tracker = MelodyTracker.from_settings(self.settings, sample_rate, loaded, recorded)
         if self.band is not None:
             tracker.know_band(*self.band)
@@ -458,6 +459,7 @@ class Program:
         from rt_melody.kernels.compiled import before_compiling, cache_notice  # numba, which is loaded by now
 
         before_compiling(None)
+        self._told_compiling = False
         if (said := cache_notice()) and before is None:
             self._tell(said)
         latency = tracker.latency.with_output(self.jack.midi.latency) if self.jack and self.jack.midi else tracker.latency
@@ -490,14 +492,14 @@ class Program:
         say(text)
 
     def _tell_compiling(self) -> None:
-        """Say so, once, if the kernels are not compiled yet, as at the first start: it takes a while."""
+        """Say so, once, if kernels are not compiled yet, as at the first start, or where a band is taken out first: it takes a while."""
         from rt_melody.kernels.compiled import before_compiling
 
-        if not self._first_start:
-            before_compiling(self._tell_first_start)
+        if not self._told_compiling:
+            before_compiling(self._tell_preparing)
 
-    def _tell_first_start(self, kept: bool) -> None:
-        self._first_start, often = True, "only this once" if kept else "at each start"
+    def _tell_preparing(self, kept: bool) -> None:
+        self._told_compiling, often = True, "only this once" if kept else "at each start"
         self._tell(f"preparing for this machine, which takes up to a minute, {often}")
         if self.panel:
             self.panel.state(preparing=often)
@@ -583,6 +585,17 @@ def unusable_line(names: Sequence[str], number: int) -> str | None:
     if not names or number < 2:
         return None
     return f"{len(names)} of {number} inputs could not be used: {', '.join(names)}"
+
+
+def _in_words(value: Any) -> str:
+    """A setting's value as one would say it."""
+    if value is None:
+        return "as usual"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return " ".join(map(_in_words, cast("list[object]", value)))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @contextmanager

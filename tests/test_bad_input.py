@@ -29,6 +29,7 @@ from rt_melody.realtime.cli import main
 from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE = 16000
+LONG = 300 * "a"  # a name that no system takes
 HOP_S = 0.01
 pytestmark = pytest.mark.usefixtures("in_folder")
 
@@ -282,6 +283,12 @@ def test_an_output_that_cannot_be_written(option, refused):
     assert "file/out cannot be written (Not a directory)" in refused("--input", "demo", option, "file/out")
 
 
+@pytest.mark.parametrize("option", ["--csv", "--midi-file"])
+def test_an_output_whose_name_the_system_does_not_take(option, refused):
+    """Nothing can be asked of such a path, as of one in a folder that is shut: not even whether it is a folder."""
+    assert f"{LONG} cannot be written (" in refused("--input", "demo", option, LONG)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 def test_a_full_disk_costs_the_other_outputs_nothing(voice, capsys):
@@ -526,7 +533,7 @@ def test_a_model_file_that_is_none(kind, voice, refused):
     Path("my.pt").write_bytes(MODEL_FILES[kind]())
     soundfile.write("in.wav", voice, RATE)
     told = refused("--input", "in.wav", "--model", "my.pt", "--csv", "out.csv")
-    assert "my.pt is not a model file of rt-melody" in told and "leave --model out" in told
+    assert "my.pt is not a model file of rt-melody" in told and "or leave it out" in told
     assert not Path("out.csv").exists()
 
 

@@ -75,7 +75,19 @@ def test_a_commit_that_does_not_exist_is_gits_sentence(capsys):
     assert ended.value.code == 2 and "git says: fatal:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", (["--rounds", "0"], ["--seconds", "1"], ["--minutes", "0"], ["--out", "no/such/folder/a.json"]))
+REFUSED = (
+    ["--rounds", "0"],
+    ["--seconds", "1"],
+    ["--seconds", "nan"],
+    ["--minutes", "0"],
+    ["--minutes", "inf"],
+    ["--rate", "0"],
+    ["--rate", "999"],
+    ["--out", "no/such/folder/a.json"],
+)
+
+
+@pytest.mark.parametrize("words", REFUSED)
 def test_what_cannot_be_measured_is_refused(words, capsys):
     with pytest.raises(SystemExit) as ended:
         against.main(["--commit", "HEAD", *words])

@@ -230,16 +230,20 @@ def test_the_command_writes_what_it_measured(folder, tmp_path, monkeypatch, caps
         (["--every", "0"], "--every 0, --jobs 1: both are 1 or more"),
         (["--jobs", "-1"], "--every 1, --jobs -1: both are 1 or more"),
         (["--out", "nowhere"], "there is no folder nowhere; make it first"),
-        (["--model", "nowhere.pt"], "nowhere.pt"),
-        (["--beside", "nowhere.pt"], "nowhere.pt"),
+        (["--model", "nowhere.pt"], "there is no model file nowhere.pt; give one that is there, or leave it out"),
+        (["--beside", "nowhere.pt"], "there is no model file nowhere.pt; give one that is there, or leave it out"),
+        (["--beside", "damaged.pt"], "damaged.pt is not a model file of rt-melody"),
+        (["--beside", ""], "there is no model file"),
         (["--latency-ms", "1"], "a latency bound of 1 ms cannot be met"),
         (["--data", "nowhere"], "holds no mir-1k/"),
     ),
 )
 def test_what_cannot_be_is_refused_in_a_sentence(words, told, in_folder, capsys):
+    Path("damaged.pt").write_bytes(b"PK cut off")
     with pytest.raises(SystemExit) as left:
         factorial.main(words)
-    assert left.value.code == 2 and told in capsys.readouterr().err.splitlines()[0]
+    said = capsys.readouterr().err.splitlines()[0]
+    assert left.value.code == 2 and told in said and ("--model" in said) <= ("--model" in words)
 
 
 def test_the_picture_is_drawn(tmp_path):

@@ -17,12 +17,13 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 
+from rt_melody.models.shipped import SHIPPED_MODELS
 from rt_melody.realtime import OutputError, RtMelodyError, track, track_bag
 from rt_melody.realtime.cli import main
 from rt_melody.realtime.commands import extract as command
 from rt_melody.realtime.corpus import cluster
 from rt_melody.realtime.corpus.extract import by_processes, extract
-from rt_melody.realtime.corpus.extraction import PARTIAL, Extraction, Extractor
+from rt_melody.realtime.corpus.extraction import PARTIAL, Extraction, Extractor, sha256
 from rt_melody.realtime.corpus.inputs import find_recordings
 from rt_melody.realtime.corpus.manifest import Manifest
 from rt_melody.realtime.corpus.workers import Outcome
@@ -31,6 +32,7 @@ from rt_melody.realtime.signals import StopSignals
 from rt_melody.realtime.sources.demo import demo_phrase
 
 RATE = 16000
+LONG = 300 * "a"  # a name that no system takes
 pytestmark = pytest.mark.usefixtures("in_folder")
 
 
@@ -233,6 +235,9 @@ def test_a_pipe_among_the_recordings_keeps_nobody_waiting(corpus, capsys):
         (["in", "--out", "in/notes.txt"], "--out in/notes.txt is no folder"),
         (["in", "--out", "out", "--match", "*.xyz"], "there is no recording in in"),
         (["in/a", "in/a/../a/one.wav", "--out", "out"], "would share the results one"),
+        (["--out", "out"], "no recordings are named; give folders of them"),
+        ([LONG, "--out", "out"], f"{LONG} cannot be read ("),
+        (["in", "--out", LONG], f"{LONG} cannot be made ("),
         (["--list", "gone.txt", "--out", "out"], "the list gone.txt cannot be read"),
         (["in", "--out", "out", "--format", "jam"], "--format jam is no format; did you mean jams?"),
         (["in", "--out", "out", "--send"], "--send is for workers on other machines"),
@@ -320,6 +325,14 @@ def test_a_disk_that_is_full_amid_a_file_is_told_of_the_results(corpus, monkeypa
     monkeypatch.setattr("rt_melody.realtime.corpus.extraction.write_formats", full)
     with pytest.raises(OutputError, match=r"results cannot be written in .*out/a \(No space left on device\); what is done stays done"):
         run()
+
+
+def test_a_shipped_model_can_be_named(corpus):
+    """As with --input; its settings are the same wherever it lies."""
+    assert main(["extract", "in", "--out", "out", "--model", "nothing"]) == 2
+    assert main(["extract", "in", "--out", "out", "--model", "light", "--jobs", "1"]) == 1, "one is no sound"
+    first = json.loads(Path("out", "manifest.jsonl").read_text().splitlines()[0])
+    assert first["model_sha256"] == sha256(SHIPPED_MODELS["light"]) and str(SHIPPED_MODELS["light"].parent) not in json.dumps(first)
 
 
 def test_what_holds_for_every_recording_is_told_once_and_leaves_no_mark(corpus):

@@ -263,7 +263,7 @@ def test_a_name_is_found_whatever_its_case(use, wanted, opened):
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ("piano", "'piano'.*Synth A; Synth B; jack:in"),
+        ("piano", "'piano'; choose one of: Synth A; Synth B; jack:in"),
         ("synth", "'synth' fits 2 .*Synth A; Synth B"),
     ],
 )
@@ -272,6 +272,29 @@ def test_a_name_that_fits_none_or_several_is_told_the_ports(use, wanted, said):
     with pytest.raises(DeviceError, match=said):
         open_midi_out(wanted)
     assert alive == []
+
+
+def test_a_name_where_there_is_no_port_is_told_the_way_out(use):
+    use({ALSA: [], JACK: []})
+    with pytest.raises(DeviceError, match="'piano'; there is none now; start what is to play"):
+        open_midi_out("piano")
+
+
+@pytest.mark.parametrize("words, silenced", [("", "ab"), ("--midi-out", "ab"), ("--midi-out b", "b"), ("a --midi-out b", "a")])
+def test_a_panic_is_of_the_output_that_is_named(use, words, silenced, capsys):
+    """Behind the option, or by --midi-out; others that sound are left alone."""
+    use({ALSA: ["a", "b"]})
+    assert main(["--panic", *words.split()]) == 0
+    assert capsys.readouterr().out == "".join(f"silenced {name}\n" for name in silenced)
+
+
+def test_a_midi_test_is_on_the_output_that_is_named(use, monkeypatch):
+    use({ALSA: ["a", "b"]})
+    heard = []
+    monkeypatch.setattr("rt_melody.realtime.sinks.midi_test.midi_test", lambda port, *_, **__: heard.append(port.name))
+    for words in ("", "--midi-out b", "a --midi-out b"):
+        assert main(["--midi-test", *words.split()]) == 0
+    assert heard == ["rt-melody:out", "b", "a"]
 
 
 def test_a_busy_port_is_told(use):

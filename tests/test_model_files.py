@@ -18,6 +18,8 @@ from rt_melody.models.config import ModelConfig
 from rt_melody.models.shipped import SHIPPED, SHIPPED_MODELS
 from rt_melody.models.streaming import StreamingModel, hop_computing
 from rt_melody.models.torchscript import FORMAT, META, ModelFileError, load_model, optimise, optimises, quietly, sealed, store_module
+from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.melody import MelodyTracker
 
 RAN = []
 
@@ -108,6 +110,22 @@ def test_one_of_this_process_is_trusted_and_then_no_more(own, foreign):
     assert isinstance(load_model(own, trust_model=True)[1], ModelConfig)
     torchscript._written.add(torchscript.hashlib.sha256(own.read_bytes()).hexdigest())
     load_model(own)
+
+
+def test_who_measures_a_model_vouches_for_it(own, foreign, monkeypatch):
+    """A benchmark has no --trust-model that its sentence could name."""
+    pytest.importorskip("soxr")
+    band = pytest.importorskip("rt_melody.benchmarks.band")
+    monkeypatch.setattr(band, "ENGINES", [])
+    band.prepare(str(own))
+    assert [engine.model.path for engine in band.ENGINES] == [own, own]
+
+
+def test_an_empty_name_is_no_model():
+    """Such as that of a shell's variable which is not set: it is not the shipped one."""
+    for make in (StreamingModel, lambda name: MelodyTracker.from_settings(model=name)):
+        with pytest.raises((ModelFileError, InputError), match="there is no model file"):
+            make("")
 
 
 def test_a_damaged_shipped_model_is_told_apart_from_a_foreign_one(tmp_path, monkeypatch):

@@ -122,3 +122,9 @@ def test_a_folder_that_cannot_be_made_is_told(folder):
     folder.write_text("a file stands there")
     with pytest.raises(OutputError, match="the profile cannot be written"):
         write_profile("mine", "performance: {octave: 1}\n")
+
+
+def test_a_folder_of_profiles_that_cannot_be_looked_into_holds_none(monkeypatch, tmp_path):
+    """Such as one in a home that is shut: the presets are there all the same."""
+    monkeypatch.setattr(profiles, "profile_folder", lambda: tmp_path / (300 * "a"))
+    assert set(profiles.profile_paths()) == {path.stem for path in profiles.PRESETS.glob("*.yaml")}

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fake_audio import FakeAudio, FakeStream, PortAudioError
+from numba.core.event import start_event
 
 from rt_melody.realtime import instrument
 from rt_melody.realtime.errors import DeviceError
+from rt_melody.realtime.melody import MelodyTracker
 from rt_melody.realtime.program import Program
 from rt_melody.realtime.settings import make_settings
 from rt_melody.realtime.signals import StopSignals
@@ -330,6 +332,21 @@ def test_a_demo_that_is_chosen_meanwhile_sounds_and_falls_silent_with_another_in
     program._instrument.close()
 
 
+def test_what_is_compiled_for_a_restart_is_told_as_at_the_first_start(monkeypatch, capsys):
+    """Such as what takes an instrument out, where one is chosen for the first time in the panel: once for each tracker."""
+
+    def compile_two(tracker):
+        for name in ("one", "two"):
+            start_event("numba:compile", {"kernel": name})
+
+    monkeypatch.setattr(MelodyTracker, "warm_up", compile_two)
+    program = Program(make_settings({"input": ["mic"], "csv": "a.csv"}), StopSignals())
+    for beside, times in ((None, 1), ((True, 30.0), 1), ((True, 30.0), 0)):
+        program._beside = beside
+        program._prepare_tracker(16000)
+        assert capsys.readouterr().err.count("preparing for this machine") == times
+
+
 def test_another_sound_or_none_leaves_what_else_goes_out_as_it_is(heard, speaker):
     program = Program(make_settings({"input": ["mic"], "listen": "flute", "osc": ["127.0.0.1:9"]}), StopSignals())
     program._make_live()
@@ -349,6 +366,15 @@ def test_another_sound_or_none_leaves_what_else_goes_out_as_it_is(heard, speaker
     assert osc.closed and program._instrument is before and not before.closed
     for sink in program.live:
         sink.close()
+
+
+def test_what_is_changed_by_a_restart_is_told_in_words(monkeypatch):
+    program, told = Program(make_settings({"input": ["mic"], "csv": "a.csv", "channel": 2}), StopSignals()), []
+    monkeypatch.setattr(program, "say", told.append)
+    for name, value in {"input": ["a.wav"], "channel": None, "latency_ms": 20.0, "light": True, "device": 3}.items():
+        program.desk.set(name, value)
+        program._take_orders("mic")
+    assert told == [f"{said}: starting again" for said in ("input a.wav", "channel as usual", "latency_ms 20", "light on", "device 3")]
 
 
 def test_an_instrument_whose_successor_cannot_be_had_plays_on(heard, speaker):

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from rt_melody.models.shipped import SHIPPED_MODELS
 from rt_melody.realtime.checks import default_jobs
 from rt_melody.realtime.console import say
 from rt_melody.realtime.corpus.extract import by_processes, extract
@@ -40,7 +41,7 @@ def run(arguments: list[str]) -> int:
     formats = tuple(dict.fromkeys(args.format or ["csv", "midi"]))
     check_formats(formats)
     out = Path(args.out)
-    if not args.out or (out.exists() and not out.is_dir()):
+    if not args.out or (os.path.exists(out) and not os.path.isdir(out)):
         raise SettingsError(f"--out {args.out or repr('')} is no folder; give the name of one")
     recordings = find_recordings(args.paths, args.list or [], args.match or [], out)
     check_apart(recordings, [ending for name in formats for ending in FORMATS[name].endings])
@@ -60,7 +61,7 @@ def run(arguments: list[str]) -> int:
 def _absolute(settings: Settings) -> Settings:
     """With a model that is found from wherever a worker stands."""
     model = settings.tracking.model
-    if model is None:
+    if model is None or model in SHIPPED_MODELS:
         return settings
     if not os.path.isfile(model):
         raise SettingsError(f"there is no model file {model}; leave --model out to use the one that is shipped")

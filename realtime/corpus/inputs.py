@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
+from stat import S_ISDIR
 
 from rt_melody.realtime.errors import InputError, SettingsError
 
@@ -27,6 +28,8 @@ class Recording:
 def find_recordings(paths: Sequence[str], lists: Sequence[str], patterns: Sequence[str], out: Path) -> list[Recording]:
     """Each once, by name; a folder that cannot be looked into counts as one, to be told as such. Raises InputError for a path that
     is not there, SettingsError where two would share their results or the output would be among what is read."""
+    if not (paths or lists):
+        raise InputError("no recordings are named; give folders of them, recordings, or lists by --list")
     found = [recording for path in paths for recording in _of(path, patterns or SOUNDS, out)]
     found += [_listed(line, path) for path in lists for line in _lines(path)]
     if not found:
@@ -52,9 +55,14 @@ def check_apart(recordings: Iterable[Recording], endings: Sequence[str]) -> None
 
 def _of(path: str, patterns: Sequence[str], out: Path) -> Iterable[Recording]:
     root = Path(path)
-    if not path or not root.exists():
-        raise InputError(f"{path or repr(path)} does not exist; give a folder of recordings, a recording, or a list of them by --list")
-    if not root.is_dir():
+    try:
+        is_folder = S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        told = f"{path or repr(path)} does not exist; give a folder of recordings, a recording, or a list of them by --list"
+        raise InputError(told) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check its name and permissions") from error
+    if not is_folder:
         return [Recording(_stem(root.name), path)]
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(root)):
         raise SettingsError(f"--out {out} lies in {path}, which is read; give a folder elsewhere")

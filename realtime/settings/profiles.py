@@ -10,6 +10,7 @@ Conventions
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ def profile_paths() -> dict[str, Path]:
     """Every profile by its name, the user's own before the presets."""
     paths: dict[str, Path] = {}
     for folder in (profile_folder(), PRESETS):
-        for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
+        for path in sorted(folder.glob("*.yaml")) if os.path.isdir(folder) else ():
             paths.setdefault(path.stem, path)
     return paths
 
@@ -105,7 +106,7 @@ def _fault(name: str, path: Path) -> str | None:
     """Why a profile cannot be used, in a sentence; None where it can."""
     try:
         checked_name(name)
-        if not path.is_file():  # a pipe would be waited for
+        if not os.path.isfile(path):  # a pipe would be waited for
             return f"{path} is no file"
         make_settings(path=path)
     except RtMelodyError as error:

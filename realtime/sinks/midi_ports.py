@@ -211,7 +211,8 @@ def _open_existing(library: BackEnd, wanted: str) -> OpenPort:
         seen += [name for name in ports if name not in seen]
     if not answered:
         raise _no_system(library)
-    raise DeviceError(f"no MIDI output's name contains {wanted!r}; the outputs are: {_listing(seen)}")
+    way_out = f"choose one of: {_listing(seen)}" if seen else "there is none now; start what is to play, or connect it"
+    raise DeviceError(f"no MIDI output's name contains {wanted!r}; {way_out}")
 
 
 def _open(system: System, client: OutputClient, existing: str | None) -> OpenPort:

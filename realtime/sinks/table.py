@@ -62,7 +62,7 @@ def output_path(given: str, input_name: str, suffix: str, several: bool) -> Path
     """In a folder each input has a file of its own name; so it does where one file alone matched a pattern, and where
     ``given`` is the name of a folder: one that is there, or that ends as such names do."""
     stem = "stdin" if input_name == "-" else Path(input_name).stem
-    return Path(given) / (stem + suffix) if several or names_folder(given) or Path(given).is_dir() else Path(given)
+    return Path(given) / (stem + suffix) if several or names_folder(given) or os.path.isdir(given) else Path(given)
 
 
 def names_folder(given: str) -> bool:

@@ -137,7 +137,7 @@ function uncover(id, there, opener) { // a dialog, which gives the focus back to
 }
 function showSetup(before) {
   const setup = shown.setup;
-  uncover("setup", !!setup, "fit");
+  uncover("setup", !!setup && $("trip").hidden, "fit");
   show(shown.state.state);
   if (!setup) return;
   const asks = "ask" in setup, found = "lines" in setup;
@@ -154,6 +154,7 @@ function showSetup(before) {
   if (found && before && "ask" in before) $("setup-keep").focus();
 }
 function beginSetup() {
+  openTrip(false); // there is room for one
   if (shown.settings.input[0] !== "mic") set("input", ["mic"]);
   send({ run: true, setup: true });
   if (matchMedia("(max-width: 66rem)").matches) $("setup").parentElement.scrollIntoView();
@@ -173,8 +174,9 @@ function openTrip(open) {
   if (open) { $("trip-go").focus(); if (matchMedia("(max-width: 66rem)").matches) $("trip").parentElement.scrollIntoView(); }
 }
 function showTrip() {
-  const trip = shown.trip, measuring = !!trip && "measuring" in trip;
-  uncover("trip", tripOpen || !!trip, "measure");
+  const trip = shown.trip, measuring = !!trip && "measuring" in trip, there = tripOpen || !!trip;
+  uncover("trip", there, "measure");
+  uncover("setup", !!shown.setup && !there, "fit");
   show(shown.state.state);
   $("trip-go").disabled = measuring;
   $("trip-go").textContent = measuring ? "Listening…" : trip ? "Once more" : "Measure";
@@ -238,6 +240,7 @@ function makeTake(number) {
     if (!name.value) return; // but for one that is gone
     send({ rename: [number, name.value] });
   });
+  name.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.isComposing) name.blur(); }); // single keys are shortcuts again
   const middle = element("div");
   middle.append(name, about);
   li.append(element("canvas", { ariaHidden: "true" }), middle, element("div", { className: "get" }));
