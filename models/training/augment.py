@@ -39,7 +39,7 @@ class AugmentConfig:
     low_shift_semitones: tuple[float, float] = (-9.0, 2.0)  # ... of a low clip, towards the rarest voices
     formants: float = 0.3  # of a shift of the formants alone, and of ...
     formants_scale: tuple[float, float] = (0.8, 1.3)  # ... their factor, after that of the pitch shift is undone
-    low: float = 2.0  # how much likelier a low clip is drawn: low voices are rare, and hard under a bass
+    low: float = 4.0  # how much likelier a low clip is drawn: low voices are rare, and hard under a bass
     own_band: float = 0.45  # of the clip's own accompaniment, in time with it
     no_band: float = 0.26  # of none; else another song's
     band_db: tuple[float, float] = (-5.0, 12.0)  # voice over accompaniment
