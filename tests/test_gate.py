@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import sin
 
 import pytest
 
 from rt_melody.realtime.errors import SettingsError
-from rt_melody.realtime.playing.gate import CLOSE_DB, HOLD_S, OPEN_DB, Gate, make_gate
+from rt_melody.realtime.playing.gate import CLOSE_DB, HOLD_S, OPEN_DB, STILL_CENTS, STILL_DB, STILL_S, Gate, make_gate
 from rt_melody.realtime.settings import PerformanceSettings
 from rt_melody.realtime.types import PitchFrame
 
@@ -16,11 +17,11 @@ LOOK_AHEAD = 4  # hops by which the level is ahead of the voicing
 
 
 def frames(levels_db, voiced):
-    """Frame i speaks of hop i and carries the level of hop i + LOOK_AHEAD, as the engine's do."""
+    """Frame i speaks of hop i and carries the level of hop i + LOOK_AHEAD, as the engine's do. Their pitch has some vibrato."""
     n = len(levels_db)
     late = [levels_db[min(i + LOOK_AHEAD, n - 1)] for i in range(n)]
     return [
-        PitchFrame(i, i * HOP_S, (i + LOOK_AHEAD + 1) * HOP_S, 220.0, bool(voiced[i]), 0.9, 0.9, late[i]) for i in range(n)
+        PitchFrame(i, i * HOP_S, (i + LOOK_AHEAD + 1) * HOP_S, 220.0 + 3.0 * sin(0.38 * i), bool(voiced[i]), 0.9, 0.9, late[i]) for i in range(n)
     ]
 
 
@@ -75,10 +76,26 @@ def test_the_room_is_learnt_and_the_voice_above_it_heard(noise_db):
 
 
 def test_a_long_note_is_not_taken_for_the_room():
-    levels = [-70.0] * 100 + [-40.0] * 6000 + [-70.0 + CLOSE_DB - 1.0] * 100
+    levels = [-70.0] * 100 + ([-38.0] * 20 + [-42.0] * 20) * 150 + [-70.0 + CLOSE_DB - 1.0] * 100
     voiced = [False] * 100 + [True] * 6100
     heard = opened(Gate(), levels, voiced)
     assert heard[0] == 100 and heard[-1] == 6100 + round(HOLD_S / HOP_S) - 1 and len(heard) == heard[-1] - 99
+
+
+@pytest.mark.parametrize(("moves_cents", "moves_db"), [(9.0, 0.0), (0.0, 2.9), (11.0, 0.0), (0.0, 3.1)])
+def test_what_stands_still_is_the_room_and_what_is_louder_a_voice(moves_cents, moves_db):
+    """Ten seconds of a hum that a tracker takes for a voice, then a voice above it."""
+    hum, voice = 1000, 300
+    moved = [i // 30 % 2 for i in range(hum)]
+    levels = [-50.0 + moves_db * m for m in moved] + [-30.0, -34.0] * (voice // 2)
+    hz = [100.0 * 2.0 ** (moves_cents * m / 1200.0) for m in moved] + [220.0] * voice
+    gate = Gate()
+    heard = [f.index for f in map(gate.feed, (replace(f, f0_hz=hz[f.index]) for f in frames(levels, [True] * len(levels)))) if f.voiced]
+    if moves_cents > STILL_CENTS or moves_db > STILL_DB:
+        assert heard == list(range(hum + voice)), "a singer, whose note is long"
+    else:
+        silenced = round((STILL_S + HOLD_S) / HOP_S) + LOOK_AHEAD
+        assert heard == [*range(silenced), *range(hum, hum + voice)]
 
 
 def test_singing_from_the_first_sample_is_heard():

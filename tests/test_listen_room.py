@@ -88,10 +88,10 @@ def judged(frames, f0_hz, sung_until_s: float = BEGINS_S + SUNG_S) -> tuple[floa
 
 
 def test_a_singer_without_headphones_is_heard_and_her_instrument_is_not():
-    frames, events, f0_hz = sung(6.0, known=False)
+    frames, events, f0_hz = sung(8.0, known=False)
     _, false_share = judged(frames, f0_hz)
     assert false_share > 0.5 and not isinstance(events[-1], NoteOff), "without the reference the note sustains itself"
-    frames, events, f0_hz = sung(6.0, known=True)
+    frames, events, f0_hz = sung(8.0, known=True)
     right, false_share = judged(frames, f0_hz)
     assert false_share < 0.05 and isinstance(events[-1], NoteOff) and events[-1].time_s < BEGINS_S + SUNG_S + 0.25
     assert right > 0.85
