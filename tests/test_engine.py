@@ -167,7 +167,7 @@ def test_a_model_hears_windows_of_any_length_whole(tmp_path, taps, sizes):
 
 def test_a_model_of_windows_that_hold_no_two_hops_is_refused(tmp_path):
     model = with_windows_of(tmp_path / "own.pt", 320)
-    with pytest.raises(InputError, match="own.pt hears windows of 320 samples, which must be longer than 2 of its hops of 160; give another"):
+    with pytest.raises(InputError, match="own.pt hears windows of 320 samples, which must be longer than 2 of its hops of 160; give"):
         Engine(RATE, 50, model)
 
 

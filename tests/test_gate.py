@@ -21,7 +21,8 @@ def frames(levels_db, voiced):
     n = len(levels_db)
     late = [levels_db[min(i + LOOK_AHEAD, n - 1)] for i in range(n)]
     return [
-        PitchFrame(i, i * HOP_S, (i + LOOK_AHEAD + 1) * HOP_S, 220.0 + 3.0 * sin(0.38 * i), bool(voiced[i]), 0.9, 0.9, late[i]) for i in range(n)
+        PitchFrame(i, i * HOP_S, (i + LOOK_AHEAD + 1) * HOP_S, 220.0 + 3.0 * sin(0.38 * i), bool(voiced[i]), 0.9, 0.9, late[i])
+        for i in range(n)
     ]
 
 
