@@ -7,7 +7,7 @@ Conventions
 * The noise floor falls quickly to a quieter hop and rises slowly, and only while nobody is heard to sing, so that a
   long note is never taken for the room.
 * What is taken for a voice but stands still in pitch and level, as the hum of a machine does and no singer, is the room, and the floor
-  is there at once. On real voices (MIR-1K's, and those of three other corpora) nothing stood so still for longer than a second.
+  is there at once. On real voices (MIR-1K's, and those of four other corpora) nothing stood so still for longer than a second.
 """
 
 from __future__ import annotations
