@@ -99,6 +99,13 @@ def test_what_stands_still_is_the_room_and_what_is_louder_a_voice(moves_cents, m
         assert heard == [*range(silenced), *range(hum, hum + voice)]
 
 
+def test_a_gap_in_the_stream_is_no_time_in_which_a_note_stood_still():
+    held = [replace(f, f0_hz=220.0) for f in frames([-30.0] * 100, [True] * 100)]
+    later = [replace(f, time_s=f.time_s + 10.0, available_s=f.available_s + 10.0) for f in held[:40]]
+    gate = Gate()
+    assert all(gate.feed(f).voiced for f in held + later)
+
+
 def test_singing_from_the_first_sample_is_heard():
     assert opened(Gate(), [-45.0] * 100) == list(range(100))
 

@@ -48,8 +48,8 @@ class Gate:
         self._above_s = float("-inf")  # when the level last was above the lower threshold
         self._last_s: float | None = None
         self._verdicts: deque[tuple[float, bool]] = deque()  # (time of the end of the hop, open)
-        self._pitch, self._level = Spread(STILL_CENTS), Spread(STILL_DB)
-        self._still_since_s: float | None = None
+        self._pitch, self._level = Span(STILL_CENTS), Span(STILL_DB)
+        self._still_s: float | None = None  # for how long what is taken for a voice has not moved
 
     def change(self, threshold_db: float | None) -> None:
         """Another threshold from the next frame on; what was heard of the room is kept."""
@@ -74,20 +74,22 @@ class Gate:
             self.floor_db += FALL_PART * (frame.level_db - self.floor_db)
         elif not frame.voiced:
             self.floor_db = min(frame.level_db, self.floor_db + RISE_DB_PER_S * step_s)
-        if self._stands_still(frame):
+        if self._stands_still(frame, step_s):
             self.floor_db = max(self.floor_db, frame.level_db)
 
-    def _stands_still(self, frame: PitchFrame) -> bool:
+    def _stands_still(self, frame: PitchFrame, step_s: float) -> bool:
         """Whether what is taken for a voice has not moved for longer than a voice can."""
         if not frame.voiced:
-            self._still_since_s = None
+            self._still_s = None
             return False
         cents = 1200.0 * log2(frame.f0_hz)
-        if self._still_since_s is None or not (self._pitch.holds(cents) and self._level.holds(frame.level_db)):
-            self._still_since_s = frame.available_s
+        if self._still_s is not None and self._pitch.holds(cents) and self._level.holds(frame.level_db):
+            self._still_s += step_s
+        else:
+            self._still_s = 0.0
             self._pitch.begin(cents)
             self._level.begin(frame.level_db)
-        return frame.available_s - self._still_since_s >= STILL_S
+        return self._still_s >= STILL_S - 1e-9
 
     def _judge(self, frame: PitchFrame) -> bool:
         upper = self.opens_at_db
@@ -104,7 +106,7 @@ class Gate:
         return self._verdicts[0][1]
 
 
-class Spread:
+class Span:
     """Values that lie at most ``most`` apart."""
 
     def __init__(self, most: float) -> None:
