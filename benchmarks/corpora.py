@@ -63,10 +63,12 @@ def backed(recording: Recording, other: Recording) -> np.ndarray:
     return recording.waveform + gain * np.resize(other.waveform, len(recording.waveform))
 
 
-def another(recordings: Sequence[Recording], place: int) -> Recording:
-    """A recording of another corpus: the first such from half the list on, going round."""
+def another(recordings: Sequence[Recording], place: int, by: str = "dataset") -> Recording:
+    """A recording that differs ``by`` this, such as of another corpus: the first such from half the list on, going round; the one
+    before it where there is none."""
+    own = getattr(recordings[place], by)
     ahead = (recordings[(place + len(recordings) // 2 + k) % len(recordings)] for k in range(len(recordings)))
-    return next((r for r in ahead if r.dataset != recordings[place].dataset), recordings[place - 1])
+    return next((r for r in ahead if getattr(r, by) != own), recordings[place - 1])
 
 
 def voices_table(recordings: Sequence[Recording], track: Tracker) -> str:

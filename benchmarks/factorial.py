@@ -36,7 +36,7 @@ from tqdm import tqdm
 from rt_melody.benchmarks.accuracy import general_midi
 from rt_melody.benchmarks.bootstrap import RESAMPLES, interval, weighted_mean
 from rt_melody.benchmarks.conditions import heard, peaked
-from rt_melody.benchmarks.corpora import BACKING_DB, backed, scored
+from rt_melody.benchmarks.corpora import BACKING_DB, another, backed, scored
 from rt_melody.benchmarks.melody_scores import Frames, MelodyScores
 from rt_melody.benchmarks.report import can_draw, markdown, measure_into_folder, refuse_counts, write_result
 from rt_melody.benchmarks.trackers import Tracker, by_sound, melody_tracker
@@ -135,12 +135,8 @@ def at_microphone(sound: np.ndarray, microphone: Microphone, seed: int) -> np.nd
 
 
 def with_backing(recordings: Sequence[Recording]) -> list[Sung]:
-    """Each with the next of another singer from half the list on, going round; the one before it where there is none."""
-    count, found = len(recordings), []
-    for place, recording in enumerate(recordings):
-        ahead = (recordings[(place + count // 2 + k) % count] for k in range(count))
-        found.append(Sung(recording, next((r for r in ahead if r.singer != recording.singer), recordings[place - 1])))
-    return found
+    """Each with one of another singer, where there is one (see corpora.another)."""
+    return [Sung(recording, another(recordings, place, "singer")) for place, recording in enumerate(recordings)]
 
 
 def clips_of(folder: Path, every: int) -> list[Recording]:
