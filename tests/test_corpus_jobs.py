@@ -77,6 +77,15 @@ def test_ctrl_c_leaves_whole_files_only(songs):
     assert f"stopped by SIGINT: {len(done)} of 40 inputs are done; not done: " in err
 
 
+@pytest.mark.slow
+def test_results_that_cannot_take_their_place_are_named_and_the_others_do(songs, capsys):
+    Path("out/b.csv").mkdir(parents=True)
+    assert main(["--jobs", "2", "--input", "b.wav", "c.wav", "--csv", "out"]) == 1
+    err = capsys.readouterr().err
+    assert "b.wav: " in err and "Is a directory" in err and "Traceback" not in err
+    assert Path("out/c.csv").read_text().count("\n") > 100 and sorted(p.name for p in Path("out").iterdir()) == ["b.csv", "c.csv"]
+
+
 @pytest.mark.parametrize(
     "words, said",
     [

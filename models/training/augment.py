@@ -47,6 +47,7 @@ class AugmentConfig:
     noise_alone: float = 0.35  # ... and, of these, of noise without a band
     tonal: float = 4.0  # how much likelier a noise that has a pitch is drawn: alarms, animals, bells
     noise_speed: tuple[float, float] = (0.7, 1.4)  # at which a recorded noise is played
+    hum: float = 0.06  # of a noise: that of the mains
     splice: float = 0.25  # of a voice cut into pieces of other pitches, so that f0 steps within splice_ms ...
     splice_semitones: tuple[float, float] = (-5.0, 5.0)  # ... on top of the example's own shift
     splice_ms: float = 3.0
@@ -226,6 +227,8 @@ class ExampleMaker:
         return self._stretch(other, self._start(rng, len(other), speed), speed), 1.0
 
     def _noise(self, rng: np.random.Generator) -> np.ndarray:
+        if rng.random() < self.config.hum:
+            return mains_hum(rng, self.samples)
         draw = rng.random()
         if draw < 0.35 or not self.noises:
             white = rng.standard_normal(self.samples).astype(np.float32)
@@ -390,6 +393,21 @@ def swell(rng: np.random.Generator, samples: int, range_db: tuple[float, float])
     levels = np.repeat(rng.uniform(*range_db, len(at) + 1), 2)[1:-1]
     places = np.ravel(np.column_stack([at, at + SAMPLE_RATE // 50]))
     return (10.0 ** (np.interp(np.arange(samples), places, levels) / 20.0)).astype(np.float32)
+
+
+def mains_hum(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Hum of a cable or a transformer: 50 or 60 Hz, as near as a grid keeps to it, and what of its harmonics comes through, the even
+    ones louder than the odd (a rectifier's) or the other way round [shape=(samples,)]."""
+    f0_hz = rng.choice([50.0, 60.0]) * rng.uniform(0.998, 1.002)
+    number = np.arange(1, int(rng.integers(4, 40)))
+    odd_db, even_db = rng.uniform(-20.0, 0.0, 2)
+    level_db = np.where(number % 2, odd_db, even_db) - rng.uniform(3.0, 12.0) * np.log2(number) + rng.normal(0.0, 4.0, len(number))
+    phase = rng.uniform(0.0, 2.0 * np.pi, len(number))
+    turns = 2.0 * np.pi * f0_hz / SAMPLE_RATE * np.arange(samples)
+    hum = np.zeros(samples)
+    for n, gain, start in zip(number, 10.0 ** (level_db / 20.0), phase):
+        hum += gain * np.sin(n * turns + start)
+    return hum.astype(np.float32)
 
 
 def bump(rng: np.random.Generator, samples: int) -> np.ndarray:

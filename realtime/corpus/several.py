@@ -4,8 +4,8 @@ Conventions
 -----------
 * What a worker would have said and printed is said and printed here, in the order in which the inputs were asked for; what
   several workers say alike, such as the latency budget, is said once.
-* Output files come to be in a hidden folder beside their place and are moved there whole, so that what ends the program
-  leaves whole files only.
+* Output files come to be in a hidden folder beside their place and are moved there whole, by the process that counts them, so that
+  what ends the program leaves whole files only, and as many as it says.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rt_melody.realtime.checks import make_folders
@@ -63,7 +63,7 @@ class _Several:
         with _partial_folders(self.program.settings) as folders, Progress(len(self.inputs)) as self.progress, panic_on_signal([]):
             self.program.signals.run()
             outcomes = run_tasks(_Hearing, (self.program.settings, folders), enumerate(self.inputs), self.program.jobs, self._ends)
-            for outcome in _in_order(outcomes):
+            for outcome in _in_order(self._moved(outcome, folders) for outcome in outcomes):
                 self._take(outcome)
                 done.add(outcome.task[0])
         if said := unusable_line(self.unusable, len(self.inputs)):
@@ -75,6 +75,21 @@ class _Several:
         if signals.take_pause():
             signals.pause()
         return signals.stop()
+
+    def _moved(self, outcome: Outcome, folders: dict[str, str]) -> Outcome:
+        """The outcome of an input, and its files in their places."""
+        if outcome.given_up or outcome.error is not None:
+            return outcome
+        stem = Path(self.inputs[outcome.task[0]]).stem
+        try:
+            for folder, partial in folders.items():
+                for path in Path(partial).iterdir():
+                    if path.stem == stem:
+                        path.replace(Path(folder) / path.name)
+        except OSError as error:
+            said = f"its results cannot be put into {Path(error.filename2 or error.filename).parent} ({error.strerror}); look after that folder"
+            return replace(outcome, error=OutputError(said))
+        return outcome
 
     def _take(self, outcome: Outcome) -> None:
         """Say and print what came of one input."""
@@ -177,15 +192,8 @@ class _Hearing:
         part.tracker = self.tracker
         status = part.run()
         self.tracker = part.tracker
-        self._move(Path(name).stem)
         sentences = [self._as_seen(text) for text in part.sentences]
         return Told(sentences, lines.getvalue(), status, bool(part.unusable), part.heard_s)
-
-    def _move(self, stem: str) -> None:
-        for folder, partial in self.folders.items():
-            for path in Path(partial).iterdir():
-                if path.stem == stem:
-                    path.replace(Path(folder) / path.name)
 
     def _as_seen(self, text: str) -> str:
         for folder, partial in self.folders.items():
