@@ -1,6 +1,7 @@
 """A cheaper network that begins from a trained one, and what it learns from a teacher."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from torch.nn import functional as F
 from rt_melody.models.config import ModelConfig, load_config
 from rt_melody.models.network import Output, TwoStageNet
 from rt_melody.models.torchscript import save_model
-from rt_melody.models.training import coarsen, tiny, train
+from rt_melody.models.training import tiny, train
+from rt_melody.models.training.begin import begin
 from rt_melody.models.training.coarsen import coarse_kernel, coarsened
 from rt_melody.models.training.data import DataError
+from rt_melody.models.training.grow import grown
 from rt_melody.models.training.teacher import Taught, Teacher, later, teacher_loss
 
 CONFIG = ModelConfig(
@@ -69,17 +72,47 @@ def test_the_command_leaves_what_a_training_begins_from(tmp_path, capsys):
     fine = load_config("live")
     weights = TwoStageNet(fine).state_dict()
     torch.save({"net": {}, "average": weights, "optimizer": {}, "step": 7, "training": {}, "model": fine.to_dict()}, trained)
-    coarsen.main(["--checkpoint", str(trained), "--model", "light", "--out", str(tmp_path / "start.pt")])
+    begin("", coarsened, ["--checkpoint", str(trained), "--model", "light", "--out", str(tmp_path / "start.pt")])
     net = TwoStageNet(load_config("light"))
     train.take_weights(tmp_path / "start.pt", net, TwoStageNet(load_config("light")), "cpu")
     torch.testing.assert_close(net.long_bank.weight, weights["long_bank.weight"])
     for options in (["--model", "paper"], ["--model", "nothing"]):
         with pytest.raises(SystemExit) as left:
-            coarsen.main(["--checkpoint", str(trained), *options, "--out", str(tmp_path / "other.pt")])
+            begin("", coarsened, ["--checkpoint", str(trained), *options, "--out", str(tmp_path / "other.pt")])
         assert left.value.code == 2 and len(capsys.readouterr().err.strip().splitlines()) == 1
     with pytest.raises(SystemExit):
-        coarsen.main(["--checkpoint", str(trained), "--model", "light", "--out", str(tmp_path / "gone" / "x.pt")])
+        begin("", coarsened, ["--checkpoint", str(trained), "--model", "light", "--out", str(tmp_path / "gone" / "x.pt")])
     assert "there is no folder" in capsys.readouterr().err
+
+
+# ---- beginning from a smaller network ----------------------------------------------------------
+
+
+def test_a_grown_network_hears_what_the_smaller_one_heard():
+    torch.manual_seed(1)
+    small = TwoStageNet(tiny.SMALL)
+    for norm in (m for m in small.modules() if isinstance(m, torch.nn.BatchNorm2d)):  # as after a training
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+        norm.running_mean = 0.1 * torch.randn_like(norm.weight)
+    shape = replace(tiny.SMALL, name="large", dilations=(*tiny.SMALL.dilations, 1, 4), harmonics=(1.0, 0.5, *tiny.SMALL.harmonics[2:], 8.0))
+    large = TwoStageNet(shape)
+    large.load_state_dict(grown({"model": tiny.SMALL.to_dict(), "average": small.state_dict()}, shape))
+    sound = 0.1 * torch.randn(1, 40 * 160)
+    for said, before in zip(large.eval().whole(sound), small.eval().whole(sound)):
+        torch.testing.assert_close(said, before, rtol=0, atol=1e-5)
+    large.train().whole(sound).pitch_logits.square().sum().backward()
+    for name, p in large.named_parameters():
+        if name in ("stem.0.weight", "blocks.2.project.1.weight", "blocks.3.project.1.weight"):
+            assert p.grad is not None and (p.grad != 0.0).any(), f"{name} can learn"
+
+
+@pytest.mark.parametrize(
+    "other", [{"dilations": (2, 1, 4)}, {"dilations": (1,)}, {"harmonics": (1.0, 2.0)}, {"channels": 8}, {"coarseness": 2}]
+)
+def test_networks_that_are_no_larger_are_refused(other):
+    stored = {"model": tiny.SMALL.to_dict(), "average": TwoStageNet(tiny.SMALL).state_dict()}
+    with pytest.raises(DataError, match="cannot grow from one tiny: it must have its blocks and its harmonics"):
+        grown(stored, replace(tiny.SMALL, name="other", **other))
 
 
 # ---- a teacher ---------------------------------------------------------------------------------

@@ -151,7 +151,16 @@ def test_a_run_can_begin_with_the_weights_of_another(made, tmp_path):
     for name, weight in stored["net"].items():
         if "running" not in name and "num_batches" not in name:  # statistics follow the data, not the rate
             torch.testing.assert_close(weight, given[name], rtol=0, atol=1e-9)
-    assert stored["step"] == 1 and {float(s["step"]) for s in stored["optimizer"]["state"].values()} == {1.0}
+    assert stored["step"] == 1 and {float(s["step"]) for s in stored["optimizer"]["AdamW"]["state"].values()} == {1.0}
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
+def test_a_run_goes_on_with_its_own_optimisers_alone(made, tmp_path, capsys):
+    run(made, tmp_path, steps=1)
+    with pytest.raises(SystemExit) as left:
+        run(made, tmp_path, steps=2, muon=False)
+    assert left.value.code == 2
+    assert "cannot be gone on from (it was trained by other optimisers than AdamW); set muon as it was" in capsys.readouterr().err
 
 
 def test_a_run_that_has_begun_keeps_its_own_weights(made, tmp_path):
@@ -175,15 +184,6 @@ def test_the_average_follows_and_keeps_the_rest():
 def test_the_rate_warms_up_stays_and_falls_to_zero():
     config = train.TrainConfig(steps=100, warmup_steps=10, decay_steps=20)
     assert [train.schedule(step, config) for step in (0, 4, 9, 50, 80, 90, 99)] == pytest.approx([0.1, 0.5, 1, 1, 1, 0.5, 0.05])
-
-
-def test_stage_1_learns_slower_and_every_weight_learns():
-    net = TwoStageNet(tiny.SMALL)
-    groups = train.parameter_groups(net, train.TrainConfig(bank_rate=0.3))
-    assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
-    banks = {id(p) for p in groups[0]["params"]}
-    assert banks == {id(p) for name, p in net.named_parameters() if name.split(".")[0] in ("long_bank", "short_bank")}
-    assert groups[0]["rate"] == 0.3 and all(p.dim() <= 1 for p in groups[2]["params"])
 
 
 def test_validation_clips_are_spread():

@@ -10,17 +10,12 @@ outcome knows less than the network that it came from, but far more than nothing
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from pathlib import Path
-
-import torch
 from torch import Tensor
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import TwoStageNet
-from rt_melody.models.training.data import DataError, refuse
-from rt_melody.models.training.train import load_checkpoint, read_shape
+from rt_melody.models.training.begin import begin
+from rt_melody.models.training.data import DataError
 
 FINE = 1  # coarseness of the network that is begun from
 
@@ -61,22 +56,5 @@ def coarsened(stored: dict, shape: ModelConfig) -> dict:
     return taken
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command. Leaves with status 2 on bad input."""
-    parser = argparse.ArgumentParser(description="Begin a network of fewer positions from a trained one.")
-    parser.add_argument("--checkpoint", required=True, type=Path, help="of the fine network, such as models/weights/live-trainable.pt")
-    parser.add_argument("--model", required=True, help="the coarse configuration: a shipped one's name, or a YAML file")
-    parser.add_argument("--out", required=True, type=Path, help="the checkpoint to train on from, with --init-from")
-    args = parser.parse_args(arguments)
-    if not args.out.parent.is_dir():
-        refuse(f"there is no folder {args.out.parent} to write {args.out.name} into; make it first")
-    try:
-        stored, shape = load_checkpoint(args.checkpoint), read_shape(args.model)
-        average = coarsened(stored, shape)
-        torch.save({**stored, "average": average, "net": {}, "optimizer": {}, "step": 0, "model": shape.to_dict()}, args.out)
-    except (DataError, ValueError) as error:  # a network that is no TwoStageNet has other fields, or none
-        refuse(str(error))
-
-
 if __name__ == "__main__":
-    main()
+    begin("Begin a network of fewer positions from a trained one.", coarsened)

@@ -10,17 +10,12 @@ al., "Accurate, Large Minibatch SGD", 2017), which the first step moves.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from pathlib import Path
-
-import torch
 from torch import Tensor
 
 from rt_melody.models.config import ModelConfig
 from rt_melody.models.network import TwoStageNet
-from rt_melody.models.training.data import DataError, refuse
-from rt_melody.models.training.train import load_checkpoint, read_shape
+from rt_melody.models.training.begin import begin
+from rt_melody.models.training.data import DataError
 
 STEM = "stem.0.weight"
 
@@ -52,22 +47,5 @@ def grown(stored: dict, shape: ModelConfig) -> dict[str, Tensor]:
     return taken
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command. Leaves with status 2 on bad input."""
-    parser = argparse.ArgumentParser(description="Begin a network of more blocks or harmonics from a trained one.")
-    parser.add_argument("--checkpoint", required=True, type=Path, help="of the smaller network, such as models/weights/light-trainable.pt")
-    parser.add_argument("--model", required=True, help="the larger configuration: a shipped one's name, or a YAML file")
-    parser.add_argument("--out", required=True, type=Path, help="the checkpoint to train on from, with --init-from")
-    args = parser.parse_args(arguments)
-    if not args.out.parent.is_dir():
-        refuse(f"there is no folder {args.out.parent} to write {args.out.name} into; make it first")
-    try:
-        stored, shape = load_checkpoint(args.checkpoint), read_shape(args.model)
-        average = grown(stored, shape)
-        torch.save({**stored, "average": average, "net": {}, "optimizer": {}, "step": 0, "model": shape.to_dict()}, args.out)
-    except (DataError, ValueError) as error:  # a network that is no TwoStageNet has other fields, or none
-        refuse(str(error))
-
-
 if __name__ == "__main__":
-    main()
+    begin("Begin a network of more blocks or harmonics from a trained one.", grown)

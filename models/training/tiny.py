@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 import yaml
 
 from rt_melody.models.config import ModelConfig
@@ -27,7 +28,7 @@ SMALL = ModelConfig(
 )
 TRAINING = {
     "seed": 7, "steps": 3, "decay_steps": 1, "warmup_steps": 1, "batch": 2, "seconds": 1.0, "bf16": False,
-    "save_every": 1, "validate_every": 3, "validate_clips": 2,
+    "muon": hasattr(torch.optim, "Muon"), "save_every": 1, "validate_every": 3, "validate_clips": 2,
 }
 SPLITS = {"train": ("ann", "ben"), "valid": ("cas",), "test": ("dot",)}  # singers
 LABEL_EVERY = round(MIR1K_STEP_S * 1000) // LABEL_STEP_MS

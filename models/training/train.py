@@ -49,6 +49,7 @@ from rt_melody.models.training.data import (
     refuse,
 )
 from rt_melody.models.training.losses import melody_loss
+from rt_melody.models.training.optimizer import Optimizer
 from rt_melody.models.training.teacher import Teacher, teacher_loss
 from rt_melody.models.training.validate import Figures, validate
 
@@ -72,6 +73,7 @@ class TrainConfig:
     learning_rate: float = 2e-3
     bank_rate: float = 0.3
     weight_decay: float = 0.01
+    muon: bool = False
     clip_norm: float = 1.0
     ema: float = 0.998
     voicing_weight: float = 1.0
@@ -128,7 +130,10 @@ def train(args: argparse.Namespace) -> int:
     net = build_network(shape).to(device)
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch tells this one in prose alone
     average = copy.deepcopy(net).requires_grad_(False)
-    optimizer = torch.optim.AdamW(parameter_groups(net, config), weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    try:
+        optimizer = Optimizer(net, config.bank_rate, config.weight_decay, config.muon)
+    except ValueError as error:
+        raise DataError(str(error)) from error
     step = resume(out, net, average, optimizer, device)
     if step == 0 and args.init_from:
         take_weights(Path(args.init_from), net, average, device)
@@ -165,8 +170,7 @@ def train(args: argparse.Namespace) -> int:
     with StopRequest() as stop:
         for waveform, pitch in batches:
             net.train()
-            for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * config.learning_rate * schedule(step, config)
+            optimizer.set_rate(config.learning_rate * schedule(step, config))
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
                 output = trained(waveform.to(device))
             pitch_loss, voicing_loss = melody_loss(
@@ -176,7 +180,7 @@ def train(args: argparse.Namespace) -> int:
                 taught_pitch, taught_voicing = teacher_loss(output, teacher(waveform), shape)
                 pitch_loss = pitch_loss + config.teacher_weight * taught_pitch
                 voicing_loss = voicing_loss + config.teacher_weight * taught_voicing
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             (pitch_loss + config.voicing_weight * voicing_loss).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
             optimizer.step()
@@ -330,18 +334,6 @@ def start_processes() -> tuple[int, int, torch.device]:
     return rank, world, torch.device(f"cuda:{local}" if cuda else "cpu")
 
 
-def parameter_groups(net: torch.nn.Module, config: TrainConfig) -> list[dict]:
-    """Kernels of stage 1 learn slower and without decay; so do biases and norms without decay."""
-    banks, matrices, others = [], [], []
-    for name, p in net.named_parameters():
-        (banks if "bank" in name else matrices if p.dim() > 1 else others).append(p)
-    return [
-        {"params": banks, "rate": config.bank_rate, "weight_decay": 0.0},
-        {"params": matrices, "rate": 1.0},
-        {"params": others, "rate": 1.0, "weight_decay": 0.0},
-    ]
-
-
 def schedule(step: int, config: TrainConfig) -> float:
     """Warm-up, plateau, linear decay to zero over the last ``decay_steps``; factor 0..1."""
     return min(1.0, (step + 1) / max(1, config.warmup_steps), (config.steps - step) / max(1, config.decay_steps))
@@ -411,7 +403,10 @@ def resume(out: Path, net, average, optimizer, device) -> int:
         return 0
     stored = load_checkpoint(path, device)
     fill(path, stored, (net, "net"), (average, "average"))
-    optimizer.load_state_dict(stored["optimizer"])
+    try:
+        optimizer.load_state_dict(stored["optimizer"])
+    except ValueError as error:
+        raise DataError(f"{path} cannot be gone on from ({error}); set muon as it was, or begin anew with --init-from {path}") from error
     return stored["step"]
 
 

@@ -80,14 +80,16 @@ class _Several:
         """The outcome of an input, and its files in their places."""
         if outcome.given_up or outcome.error is not None:
             return outcome
-        stem = Path(self.inputs[outcome.task[0]]).stem
+        number: int = outcome.task[0]
+        stem = Path(self.inputs[number]).stem
         try:
             for folder, partial in folders.items():
                 for path in Path(partial).iterdir():
                     if path.stem == stem:
                         path.replace(Path(folder) / path.name)
         except OSError as error:
-            said = f"its results cannot be put into {Path(error.filename2 or error.filename).parent} ({error.strerror}); look after that folder"
+            place = Path(error.filename2 or error.filename).parent
+            said = f"its results cannot be put into {place} ({error.strerror}); make room for them there, and give the same command again"
             return replace(outcome, error=OutputError(said))
         return outcome
 
