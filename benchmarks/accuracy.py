@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from rt_melody.benchmarks.conditions import CONDITIONS, heard, load_noises, voiceless
+from rt_melody.benchmarks.conditions import CONDITIONS, heard, load_noises, over_band_db, voiceless
 from rt_melody.benchmarks.melody_scores import ERRORS, NAMES, Frames, MelodyScores, aligned
 from rt_melody.benchmarks.report import can_draw, markdown, measure_into_folder, refuse_counts, write_result
 from rt_melody.benchmarks.trackers import by_sound, melody_tracker
@@ -70,9 +71,11 @@ def hear_clip(task: tuple[Clip, Labels, Plan]) -> list[Frames]:
     clip, labels, plan = task
     rows = []
     for bound, condition in plan:
-        frames, _ = by_sound(TRACKERS[bound])(heard(clip, condition, PIECES))
-        estimate = (np.array([getattr(f, name) for f in frames]) for name in ESTIMATE)
-        rows.append(aligned(*labels, *estimate))
+        told, _ = by_sound(TRACKERS[bound])(heard(clip, condition, PIECES))
+        estimate = (np.array([getattr(f, name) for f in told]) for name in ESTIMATE)
+        frames = aligned(*labels, *estimate)
+        recorded = CONDITIONS[condition].beside == "recorded"
+        rows.append(replace(frames, over_band_db=over_band_db(clip, frames.time_s)) if recorded else frames)
     return rows
 
 
@@ -103,6 +106,7 @@ def row_of(tracker: MelodyTracker, bound_ms: float, condition: str, found: list[
         "pooled": scores.pooled(), "clip_mean": scores.mean(), "errors": scores.errors(), "by_range": scores.by_range(),
         "disputed": disputed, "undisputed": MelodyScores(undisputed).pooled() if undisputed else None,
         "by_singer": {name: {**s.pooled(), **s.errors()} for name, s in singers.items()},
+        "by_ratio": scores.by_ratio() if CONDITIONS[condition].beside == "recorded" else None,
         "reliability": scores.reliability(),
     }
 
@@ -231,6 +235,12 @@ def tables(result: dict) -> str:
             f"## {row['condition'].capitalize()}, {at:g} ms, by true f0",
             parts_table("f0", row["by_range"], ("frames", "RPA", "RCA", "VR")),
         ]
+        if row["by_ratio"]:
+            parts += [
+                f"## {row['condition'].capitalize()}, {at:g} ms, by how loud the voice is over the band at the moment",
+                "Percent of all frames.",
+                parts_table("voice over band", row["by_ratio"], ("frames", "voicing wrong", "pitch wrong")),
+            ]
         parts += [f"## {row['condition'].capitalize()}, {at:g} ms, confidence", reliability_table(row["reliability"])]
     return "\n\n".join(parts)
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from rt_melody.models.training.augment import rms, voiced_rms
 from rt_melody.models.training.data import SAMPLE_RATE, Clip, load_mono
+from rt_melody.models.training.prepare import level_db
 
 PEAK = 0.5  # of what is fed: no condition clips
 VOICELESS_S = 120.0  # of each kind of sound without a voice
@@ -71,6 +72,14 @@ def heard(clip: Clip, condition: str, pieces: Sequence[np.ndarray] = ()) -> np.n
         gain = 10.0 ** (wanted.level_dbfs / 20.0) / voiced_rms(voice, clip.pitch)
         return np.clip(sound * gain, -1.0, 1.0).astype(np.float32)
     return peaked(sound)
+
+
+def over_band_db(clip: Clip, times_s: np.ndarray) -> np.ndarray:
+    """By how much the voice is louder than its accompaniment, as recorded, in the 40 ms around each moment [shape=(n_times,)];
+    infinite for a voice alone."""
+    if clip.accompaniment is None:
+        return np.full(len(times_s), np.inf)
+    return level_db(clip.voice, times_s) - level_db(clip.accompaniment, times_s)
 
 
 def peaked(sound: np.ndarray) -> np.ndarray:

@@ -21,18 +21,22 @@ from mir_eval import melody
 NAMES = ("OA", "RPA", "RCA", "VR", "VFA")
 ERRORS = ("missed", "false alarm", "octave", "other")
 RIGHT_CENTS = 50.0
+RATIOS_DB = (-10, -5, 0, 5, 10)  # of the voice to the band at a moment
 RANGES_HZ = (0, 82, 110, 156, 220, 311, 440, 622, 880, 20000)  # half octaves about the notes E2 to A5
 
 
 @dataclass(frozen=True)
 class Frames:
-    """A clip at the reference's times; cents re 10 Hz, confidence of the nearest row."""
+    """A clip at the reference's times; cents re 10 Hz, confidence of the nearest row; by how many dB the voice is louder just then
+    than what sounds beside it, infinite where that is not known or nothing does."""
 
     ref_voicing: np.ndarray
     ref_cent: np.ndarray
     est_voicing: np.ndarray
     est_cent: np.ndarray
     confidence: np.ndarray
+    time_s: np.ndarray
+    over_band_db: np.ndarray
 
     def only(self, which: np.ndarray) -> Frames:
         """The frames that ``which`` (bool) chooses."""
@@ -80,7 +84,7 @@ def aligned(ref_time_s, ref_hz, est_time_s, est_hz, est_voiced, est_confidence=N
     confidence = np.ones_like(est_hz) if est_confidence is None else est_confidence
     times = np.concatenate([[0.0], ref_time_s])[-len(cents[0]) :]
     nearest = np.clip(np.round(np.interp(times, est_time_s, np.arange(len(est_time_s)))).astype(int), 0, None)
-    return Frames(*cents, confidence[nearest])
+    return Frames(*cents, confidence[nearest], times, np.full(len(times), np.inf))
 
 
 class MelodyScores:
@@ -121,6 +125,19 @@ class MelodyScores:
             if inside.any():
                 figures = _figures(f.only(inside))
                 rows[f"{low}-{high} Hz"] = {"frames": int(inside.sum()), **{k: figures[k] for k in ("RPA", "RCA", "VR")}}
+        return rows
+
+    def by_ratio(self) -> dict[str, dict[str, float]]:
+        """In percent of all frames, those whose voice is so much louder than the band, or those without one, and of these what was
+        told wrong: missed or taken for sung, and of another pitch."""
+        f = self.frames()
+        sung, told, right = f.ref_voicing > 0, f.est_voicing > 0, f.right()
+        at, rows = np.digitize(f.over_band_db, RATIOS_DB), {}
+        between = [f"{low} to {high} dB" for low, high in pairwise(RATIOS_DB)]
+        names = (f"below {RATIOS_DB[0]} dB", *between, f"{RATIOS_DB[-1]} dB and more")
+        for name, frames in {**{name: sung & (at == i) for i, name in enumerate(names)}, "nobody sings": ~sung}.items():
+            parts = (frames, frames & (sung != told), frames & sung & told & ~right)
+            rows[name] = dict(zip(("frames", "voicing wrong", "pitch wrong"), (100.0 * float(part.mean()) for part in parts)))
         return rows
 
     def reliability(self, steps: int = 10) -> list[dict[str, float]]:

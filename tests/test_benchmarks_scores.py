@@ -1,11 +1,13 @@
 """The published figures: an oracle scores 100, and hand-worked errors are counted as what they are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from rt_melody.benchmarks import accuracy
+from rt_melody.benchmarks import accuracy, conditions
 from rt_melody.benchmarks.conditions import CONDITIONS, coloured_noise, heard, voiceless
-from rt_melody.benchmarks.melody_scores import ERRORS, MelodyScores, aligned
+from rt_melody.benchmarks.melody_scores import ERRORS, Frames, MelodyScores, aligned
 from rt_melody.models.training.data import Clip
 from rt_melody.realtime.types import PitchFrame
 
@@ -155,6 +157,26 @@ class Listener:
     def flush(self):
         times = np.arange(self.fed // 160) * 0.01
         return [PitchFrame(i, t, t, 220.0, t < 1.4, 0.9, 0.9, -20.0) for i, t in enumerate(times)]
+
+
+def test_errors_are_told_by_how_loud_the_voice_is_over_the_band():
+    """Four sung frames, at -20, -7 (missed), 3 (another pitch) and 40 dB, and one unsung, told sung."""
+    sung, told = np.array([1, 1, 1, 1, 0]), np.array([1, 0, 1, 1, 1])
+    cents, guess = np.full(5, 5000.0), np.array([5000.0, 5000, 5100, 5000, 5000])
+    frames = Frames(sung, cents, told, guess, np.ones(5), np.arange(5.0), np.array([-20.0, -7, 3, 40, 0]))
+    rows = MelodyScores([frames]).by_ratio()
+    assert {name: list(row.values()) for name, row in rows.items() if row["frames"]} == {
+        "below -10 dB": [20, 0, 0], "-10 to -5 dB": [20, 20, 0], "0 to 5 dB": [20, 0, 20], "10 dB and more": [20, 0, 0],
+        "nobody sings": [20, 20, 0],
+    }
+
+
+def test_the_voice_is_compared_with_its_band_at_the_moment():
+    """A voice of amplitude 0.1, ten times as much from 1 s on, over a steady band of 0.1."""
+    tone = np.sin(2 * np.pi * 200 * np.arange(32000) / 16000).astype(np.float32)
+    clip = Clip("a_1", "a", tone * np.where(np.arange(32000) < 16000, 0.1, 1.0), tone * np.float32(0.1), np.zeros(401, np.float32))
+    assert conditions.over_band_db(clip, np.array([0.5, 1.5])) == pytest.approx([0.0, 20.0], abs=0.01)
+    assert np.isinf(conditions.over_band_db(replace(clip, accompaniment=None), np.array([0.5]))).all()
 
 
 @pytest.fixture

@@ -80,11 +80,11 @@ def note_at(notes: Sequence[LabelledNote], times_s: np.ndarray) -> np.ndarray:
     return pitch
 
 
-def level_db(sound: np.ndarray, count: int) -> np.ndarray:
-    """RMS of the 40 ms around each of ``count`` moments F0_STEP_S apart, dB [shape=(count,)]."""
+def level_db(sound: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """RMS of the 40 ms around each moment, dB [shape=(n_times,)]."""
     half = round(0.02 * SAMPLE_RATE)
     energy = np.concatenate([[0.0], np.cumsum(np.square(sound, dtype=np.float64))])
-    centre = np.round(np.arange(count) * F0_STEP_S * SAMPLE_RATE).astype(int)
+    centre = np.round(times_s * SAMPLE_RATE).astype(int)
     low, high = (np.clip(centre + side, 0, len(sound)) for side in (-half, half))
     return 10.0 * np.log10((energy[high] - energy[low]) / np.maximum(1, high - low) + 1e-12)
 
@@ -100,7 +100,7 @@ def take_labels(take: Recording, heard: np.ndarray) -> tuple[np.ndarray, float, 
     meant = note_at(notes, times)
     agreed = (meant > 0) & (heard > 0) & (np.abs(heard - meant) * 100.0 < NOTE_CENTS)
     near = note_at([LabelledNote(n.onset_s - CLEAR_S, n.offset_s + CLEAR_S, n.pitch) for n in notes], times) > 0
-    level = level_db(take.waveform, len(heard))
+    level = level_db(take.waveform, times)
     silent = ~near & (heard == 0) & (level < np.percentile(level, 99) - QUIET_DB)
     pitch = np.where(agreed, heard, np.where(silent, 0.0, UNKNOWN))
     return pitch, bias_cents, float(agreed.sum() / max(1, (meant > 0).sum()))
