@@ -1,0 +1,33 @@
+"""Who sings in the band: what a separator told and a tracker took for singing, counted."""
+
+import numpy as np
+import pytest
+
+from rt_melody.benchmarks import backing
+
+RATE = 1000  # 20 samples a piece
+
+
+def test_a_chorus_is_where_vocals_have_a_quarter_of_the_band_s_power():
+    band = np.ones(100, np.float32)
+    vocals = np.repeat(np.float32([0.0, 0.49, 0.52, 1.0, 0.0]), 20)  # -6.2 dB, -5.7 dB
+    assert backing.chorus(vocals[:-1], band, RATE).tolist() == [False, False, True, True], "a piece that is not whole is left out"
+    assert not backing.chorus(np.zeros(100), np.zeros(100), RATE).any(), "silence is no chorus"
+
+
+def heard(name, chorus, sung, alone, mixed):
+    return backing.Heard(name, *(np.array(part, bool) for part in (chorus, sung, alone, mixed)))
+
+
+def test_moments_and_clips_are_counted_apart():
+    first = heard("a", [1, 1, 0, 0], [0, 1, 0, 1], [1, 1, 1, 0], [1, 1, 0, 1])
+    second = heard("b", [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 1, 1, 1])
+    rows = {r["which"]: r for r in backing.rows_of([first, second])}
+    assert rows["moments with a chorus"] == {
+        "which": "moments with a chorus", "clips": 1, "seconds": 0.0, "alone": 100.0, "unsung": 50.0, "false_alarm": 100.0,
+    }
+    without = rows["moments without"]
+    assert without["clips"] == 2 and without["alone"] == pytest.approx(100 * 2 / 6) and without["false_alarm"] == pytest.approx(100 / 3)
+    assert rows["clips with a chorus"]["alone"] == 75.0 and rows["clips without"]["alone"] == 25.0
+    assert [r["which"] for r in backing.rows_of([second])] == ["moments with a chorus", "moments without", "clips without"]
+    assert "| clips without | 1 | 0.1 | 25.0 |" in backing.table(backing.rows_of([second]))
