@@ -171,7 +171,7 @@ def test_the_setup_guides_finds_and_keeps_while_the_music_rests(folder, tmp_path
     assert asked == [phase.name for phase in PHASES] and "Notes from G2 to B4 are played." in state.whole()["setup"]["lines"]
     server.tick()
     server._obey('{"keep": "no/name"}')
-    assert "cannot be used" in state.whole()["alert"][1] and not folder.exists()
+    assert "cannot be used" in state.whole()["alerts"][-1][1] and not folder.exists()
     server._obey('{"keep": " alto "}')
     server.tick()
     told = [json.loads(line)["send"] for line in lines.getvalue().splitlines()]
@@ -316,13 +316,21 @@ def test_takes_are_named_forgotten_and_bounded(state, tmp_path):
     assert not (tmp_path / "1.mid").exists() and (tmp_path / "3.mid").exists()
 
 
+def test_what_must_not_be_missed_is_kept_where_several_come_at_once(state):
+    for text in "abcdef":
+        state.take({"alert": text})
+    assert state.news()["alerts"] == [[3, "c"], [4, "d"], [5, "e"], [6, "f"]] and "alerts" not in state.news()
+    state.take({"alert": "f"})
+    assert state.news()["alerts"][-1] == [7, "f"], "the same once more is another"
+
+
 def test_a_take_in_which_nothing_was_heard_is_forgotten(state):
     state.record(with_sound=False)
     state.finish_take()
     whole = state.whole()
-    assert whole["takes"] == {"all": [], "now": None} and "nothing was heard in that take" in whole["alert"][1]
+    assert whole["takes"] == {"all": [], "now": None} and "nothing was heard in that take" in whole["alerts"][-1][1]
     state.finish_take()
-    assert state.whole()["alert"] == whole["alert"], "none was under way"
+    assert state.whole()["alerts"] == whole["alerts"], "none was under way"
 
 
 # --- who may ask what
@@ -598,9 +606,9 @@ def test_a_page_reaches_the_desk_and_a_refusal_the_page_and_that_it_is_gone_is_t
             assert (await told(page))["whole"]
             for pair in (["scale", "D minor"], ["profile", "no-such-voice"]):
                 await page.send_str(json.dumps({"set": pair}))
-            while "alert" not in (news := await told(page)):
+            while "alerts" not in (news := await told(page)):
                 pass
-            assert "there is no profile no-such-voice" in news["alert"][1]
+            assert "there is no profile no-such-voice" in news["alerts"][-1][1]
             assert desk.settings.performance.scale == "D minor"
 
     desk, said = Desk(), []

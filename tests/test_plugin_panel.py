@@ -80,7 +80,7 @@ def test_while_the_host_asks_for_it_a_page_shows_what_is_heard_and_leaves_the_se
             hear(engine, shell, song[2 * RATE : 3 * RATE])
             assert len((await told(page, "frames"))[0]) == 6
             await page.send_str(json.dumps({"set": ["transpose", 3]}))
-            assert "the host's to change" in (await told(page, "alert"))[1]
+            assert "the host's to change" in (await told(page, "alerts"))[-1][1]
 
     asyncio.run(look())
     assert engine._settings.performance.transpose == 12

@@ -31,6 +31,7 @@ from rt_melody.realtime.types import KeyHeard, NoteOff, NoteOn, PitchBend, Pitch
 REMEMBERED_FRAMES = 2400  # 12 to 24 s
 REMEMBERED_EVENTS = 2000
 SAID = 6  # sentences that are shown
+ALERTS = 4  # that a page may have missed
 MEASURING = {"measuring": True}
 SURE_TURNS = 500  # of the session, for its figures to say what bound the machine keeps
 
@@ -45,8 +46,9 @@ class PanelState:
         devices: dict[str, Any] = {"inputs": [], "outputs": [], "midi": []}
         self._shown: dict[str, Any] = {
             "controls": describe(), "state": {"state": "loading"}, "said": [], "devices": devices, "profiles": told_profiles(),
-            "setup": None, "trip": None,
+            "setup": None, "trip": None, "alerts": [],
         }  # fmt: skip
+        self._alerts = 0
         self._changed: set[str] = set()
         self._new_frames: list[list[Any]] = []
         self._new_events: list[list[Any]] = []
@@ -141,9 +143,10 @@ class PanelState:
         self.put("said", [*self._shown["said"][1 - SAID :], text])
 
     def _take_alert(self, text: str) -> None:
-        """One that the player must not miss; a number makes each another one."""
+        """One that the player must not miss, nor where several come at once; numbered, so that a page knows which are new to it."""
         self._take_said(text)
-        self.put("alert", [(self._shown.get("alert") or [0])[0] + 1, text])
+        self._alerts += 1
+        self.put("alerts", [*self._shown["alerts"][1 - ALERTS :], [self._alerts, text]])
 
     def _take_sound(self, samples: Any) -> None:
         if self.takes.now is not None:

@@ -280,6 +280,16 @@ def test_a_field_shows_what_is_in_force_after_what_does_not_fit(stage, field, ty
     assert said in stage.js("return document.getElementById('toast').textContent")
 
 
+def test_of_sentences_that_come_together_all_are_read(stage):
+    told = (
+        "toasts = [];"
+        "const known = alerted; shown.alerts = [[known, 'old'], [known + 1, 'first'], [known + 2, 'second']]; showAlerts();"
+        "const said = document.getElementById('toast').textContent; showAlerts(); toast('first');"
+        "const shownToast = document.getElementById('toast'); alerted = known; return [said, shownToast.textContent, shownToast.hidden]"
+    )
+    assert stage.js(told) == ["first\nsecond", "second\nfirst", False]
+
+
 IN_FORCE = [  # what no control could have asked for, and how it is shown
     ("latency_ms", 83, "document.getElementById('set-latency_ms').nextElementSibling.value", "83 ms"),
     ("gate", "-45.5", "document.getElementById('set-gate').nextElementSibling.value", "-45.5 dBFS"),

@@ -6,7 +6,7 @@ const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B�
 const PLAIN = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const FLOOR_DB = -80, SILENT_DB = -115, WINDOW_S = 8, KEEP_S = 14, BINS_PER_SEMITONE = 5, LOWEST_BIN = 33;
 
-const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], outputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alert: null, figures: null, scale: [], key: null, profiles: [], setup: null, trip: null };
+const shown = { state: { state: "loading" }, orders: {}, settings: {}, controls: null, devices: { inputs: [], outputs: [], midi: [] }, takes: { all: [], now: null }, said: [], alerts: [], figures: null, scale: [], key: null, profiles: [], setup: null, trip: null };
 let frames = [], notes = [], heat = [], newest = 0, arrived = -Infinity, socket = null, offset = null;
 
 // ---- the socket -------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ function take(told) {
   for (const event of told.events || []) addEvent(event);
   if (told.posterior) addHeat(told.posterior);
   if (told.refused) refuse(told.refused); // what this page alone has asked for
-  for (const name of Object.keys(shown)) if (name in told) { const before = shown[name]; shown[name] = told[name]; refresh(name, before, told.whole); }
+  for (const name of Object.keys(shown)) if (name in told) { const before = shown[name]; shown[name] = told[name]; refresh(name, before); }
 }
 
 function addFrames(rows) {
@@ -72,12 +72,22 @@ function announceNote(note) {
 const spoken = (note) => `${NAMES[note % 12].replace("♯", " sharp").replace("♭", " flat")} ${Math.floor(note / 12) - 1}`;
 const named = (note) => `${NAMES[((note % 12) + 12) % 12]}${Math.floor(note / 12) - 1}`;
 
-let toasting = 0;
+let toasts = [], alerted = null; // what is read at once, the newest last; the number of the newest alert that this page knows
 function toast(text) {
-  put("toast", text);
+  const one = { text };
+  toasts = [...toasts.filter((other) => other.text !== text), one].slice(-3);
+  put("toast", toasts.map((each) => each.text).join("\n"));
   $("toast").hidden = false;
-  clearTimeout(toasting);
-  toasting = setTimeout(() => { $("toast").hidden = true; }, 6000);
+  setTimeout(() => {
+    if (!toasts.includes(one)) return; // said again meanwhile, or pushed out
+    toasts = toasts.filter((other) => other !== one);
+    if (toasts.length) put("toast", toasts.map((each) => each.text).join("\n"));
+    else $("toast").hidden = true;
+  }, Math.max(6000, 60 * text.length));
+}
+function showAlerts() {
+  if (alerted !== null) for (const [number, text] of shown.alerts) if (number > alerted) toast(text);
+  alerted = shown.alerts.length ? shown.alerts[shown.alerts.length - 1][0] : 0;
 }
 
 // What did not fit is not left standing in its control.
@@ -89,7 +99,7 @@ function refuse(text) {
 
 // ---- parts of the state -----------------------------------------------------------------------
 
-function refresh(name, before, whole) {
+function refresh(name, before) {
   if (name === "controls") makeControls();
   else if (name === "settings" || name === "devices" || name === "profiles") { fillControls(); fillOutputs(); }
   else if (name === "state" || name === "orders") { showState(); fillControls(); }
@@ -97,7 +107,7 @@ function refresh(name, before, whole) {
   else if (name === "trip") showTrip();
   else if (name === "takes") showTakes();
   else if (name === "figures") showFigures();
-  else if (name === "alert") { if (!whole && shown.alert) toast(shown.alert[1]); }
+  else if (name === "alerts") showAlerts();
   else if (name === "said") {
     $("said").replaceChildren(...shown.said.slice(-4).map((text) => element("li", { textContent: text })));
   }
