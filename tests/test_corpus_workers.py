@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from rt_melody.realtime.corpus import workers
 from rt_melody.realtime.corpus.workers import run_tasks
-from rt_melody.realtime.errors import InputError
+from rt_melody.realtime.errors import InputError, RtMelodyError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
 
@@ -72,6 +73,33 @@ def test_a_task_may_cost_one_worker_and_not_two(tmp_path):
 def test_what_cannot_begin_is_told():
     with pytest.raises(InputError, match="no model there"):
         list(run_tasks(unmakeable, ("no model there",), [1, 2], 2))
+
+
+def only(most: int):
+    """A class of workers of which the system starts so many."""
+
+    class Few(workers._Worker):
+        started = 0
+
+        def __init__(self, *arguments) -> None:
+            if Few.started == most:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            Few.started += 1
+            super().__init__(*arguments)
+
+    return Few
+
+
+def test_fewer_processes_than_were_asked_for_do_all(monkeypatch):
+    monkeypatch.setattr(workers, "_Worker", only(1))
+    outcomes = list(run_tasks(Worker, (), range(5), 3))
+    assert sorted(o.result[0] for o in outcomes) == [0, 1, 4, 9, 16] and len({o.result[1] for o in outcomes}) == 1
+
+
+def test_a_system_that_gives_no_process_is_told(monkeypatch):
+    monkeypatch.setattr(workers, "_Worker", only(0))
+    with pytest.raises(RtMelodyError, match=r"no worker process can be started \(Resource temporarily unavailable\); end other programs"):
+        list(run_tasks(Worker, (), range(5), 3))
 
 
 IMPORTED_FOR_LONG = """

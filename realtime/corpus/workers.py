@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from rt_melody.realtime.errors import RtMelodyError
 from rt_melody.realtime.signals import signal_name
 
 LOOK_EVERY_S = 0.1  # whether to stop
@@ -60,7 +61,8 @@ def run_tasks(
     maker: Maker, arguments: tuple[Any, ...], tasks: Iterable[Any], jobs: int, stop: Callable[[], bool] = lambda: False
 ) -> Generator[Outcome]:
     """The outcome of each task as it comes, not in order. Ends early where ``stop`` says so; what is being worked on then is
-    killed. Raises what ``maker`` raises in a worker."""
+    killed. Where the system gives no more processes, those that there are do all; RtMelodyError where it gives none. Raises what
+    ``maker`` raises in a worker."""
     pool = _Pool(maker, arguments, iter(tasks), jobs)
     try:
         while pool.feed() and not stop():
@@ -115,7 +117,15 @@ class _Pool:
                 break
             self._start(worker, job)
         while len(self._workers) < self._jobs and (job := self._next()) is not None:
-            worker = _Worker(self._context, *self._made_by)
+            try:
+                worker = _Worker(self._context, *self._made_by)
+            except (OSError, EOFError) as error:  # EOFError: of the server that forks
+                self._again.appendleft(job)
+                if not self._workers:
+                    why = getattr(error, "strerror", None) or "its server has ended"
+                    raise RtMelodyError(f"no worker process can be started ({why}); end other programs, or raise the limit of processes") from error
+                self._jobs = len(self._workers)
+                break
             self._workers.append(worker)
             self._start(worker, job)
         return any(worker.job for worker in self._workers)
@@ -222,8 +232,6 @@ def _done(work: Work, task: Any) -> tuple[bool, Any, BaseException | None]:
 
 def _carried(error: BaseException) -> BaseException:
     """The error as it can be sent: one of ours, else its traceback."""
-    from rt_melody.realtime.errors import RtMelodyError
-
     if isinstance(error, RtMelodyError):
         return type(error)(str(error))
     return WorkerDefect("".join(traceback.format_exception(*sys.exc_info())).rstrip())
