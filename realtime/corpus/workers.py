@@ -123,7 +123,8 @@ class _Pool:
                 self._again.appendleft(job)
                 if not self._workers:
                     why = getattr(error, "strerror", None) or "its server has ended"
-                    raise RtMelodyError(f"no worker process can be started ({why}); end other programs, or raise the limit of processes") from error
+                    way_out = "end other programs, or raise the limit of processes"
+                    raise RtMelodyError(f"no worker process can be started ({why}); {way_out}") from error
                 self._jobs = len(self._workers)
                 break
             self._workers.append(worker)
