@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterable
-from typing import Any, NoReturn, cast, get_args
+from typing import Any, cast, get_args
 
 from pydantic.fields import FieldInfo
 
 from rt_melody.realtime.commands import COMMANDS, command_lines, nearest_command
+from rt_melody.realtime.commands.arguments import SentenceParser
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings import FLAT, VIRTUAL, Settings
-from rt_melody.realtime.settings.base import nearest
 from rt_melody.realtime.settings.root import Place
 
 SEVERAL = ("input", "osc")  # each time one value or several
@@ -45,28 +44,13 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-class Parser(argparse.ArgumentParser):
-    """Errors are SettingsErrors: one sentence, without the usage."""
+class Parser(SentenceParser):
+    """Of the command itself."""
 
-    def __init__(self, **kw: Any) -> None:
-        super().__init__(**kw)
-        self._negative_number_matcher = re.compile(r"^-\.?\d")  # -45dB and -1e2 are values, which our own rules judge
-
-    def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments: "):
-            message = self._unrecognized(next(iter(message.split(": ", 1)[1].split()), ""))
-        raise SettingsError(f"{message}; {self.prog} --help lists the options")
-
-    def _unrecognized(self, word: str) -> str:
-        if not word.startswith("-"):
-            near = nearest_command(word)
-            guess = f"; did you mean the command {near}?" if near else ""
-            return f"{word!r} stands alone; for an input write --input {word}{guess}"
-        flag = word.partition("=")[0]
-        names = [option[2:].replace("-", "_") for option in self._option_string_actions if option.startswith("--")]
-        near = nearest(flag.lstrip("-"), names)
-        guess = f"; did you mean --{near.replace('_', '-')}?" if near else ""
-        return f"there is no option {flag}{guess}"
+    def stray(self, word: str) -> str:
+        near = nearest_command(word)
+        guess = f"; did you mean the command {near}?" if near else ""
+        return f"{word!r} stands alone; for an input write --input {word}{guess}"
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -134,4 +134,5 @@ def test_the_status_says_whether_there_is_a_fault_and_json_says_the_same(state, 
 
 def test_a_slip_is_one_sentence(capsys):
     assert cli.main(["doctor", "--jsn"]) == 2
-    assert capsys.readouterr().err == "rt-melody: unrecognized arguments: --jsn; rt-melody doctor --help lists the options\n"
+    said = "rt-melody: there is no option --jsn; did you mean --json?; rt-melody doctor --help lists the options\n"
+    assert capsys.readouterr().err == said
