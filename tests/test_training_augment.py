@@ -35,6 +35,9 @@ PLAIN = AugmentConfig(
     lead=0.0,
     noise=0.0,
     room=0.0,
+    whole_room=0.0,
+    made_room=0.0,
+    hum=0.0,
     tilt=0.0,
     narrow=0.0,
     swell=0.0,
@@ -216,6 +219,38 @@ def test_a_room_delays_nothing():
     example = maker([clip(sine(440, 1.5) * gate, labels_of(gate, 69.0))], seconds=1.5, rooms=[room], room=1.0).make(0, 0)
     dry = maker([clip(sine(440, 1.5) * gate, labels_of(gate, 69.0))], seconds=1.5).make(0, 0)
     np.testing.assert_allclose(example.waveform, dry.waveform, atol=1e-4)
+
+
+@pytest.mark.parametrize("where, echoed", [({"room": 1.0}, [True, False]), ({"whole_room": 1.0}, [True, True]), ({}, [False, False])])
+def test_a_room_is_around_the_voice_or_around_all(where, echoed):
+    """The voice sounds for the first third, the band for the second; an echo comes 600 ms later."""
+    voice, band = sine(440, 1.5) * gate_of([(0.0, 0.5)], 1.5), sine(3000, 1.5) * gate_of([(0.5, 0.85)], 1.5)
+    room = np.zeros(9601, np.float32)
+    room[0], room[9600] = 1.0, 0.5
+    pitch = labels_of(gate_of([(0.0, 0.5)], 1.5), 69.0)
+    example = maker([clip(voice, pitch, band)], seconds=1.5, rooms=[room], **OWN_BAND, band_db=(0.0, 0.0), **where).make(0, 0)
+    of_voice, of_band = (example.waveform[round(a * SAMPLE_RATE) : round(b * SAMPLE_RATE)] for a, b in ((0.6, 1.1), (1.1, 1.4)))
+    assert [bool(amplitude(of_voice, 440) > 0.01), bool(amplitude(of_band, 3000) > 0.01)] == echoed
+    assert (example.pitch > 0).sum() == 100, "the label ends with the voice"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_made_room_falls_and_lets_through_as_it_says(seed):
+    rng = np.random.default_rng(seed)
+    room = augment.made_room(rng, (0.5, 0.5), (-6.0, -6.0))
+    assert room[0] == 1.0 and 10 * np.log10(1.0 / np.square(room[1:]).sum()) == pytest.approx(-6.0, abs=0.01)
+    left_db = 10 * np.log10(np.cumsum(np.square(room[::-1]))[::-1])[[2000, 6000]]  # from after the walls' reflections on
+    assert left_db[0] - left_db[1] == pytest.approx(60.0 * 0.25 / 0.5, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hum_is_of_the_mains(seed):
+    hum = augment.mains_hum(np.random.default_rng(seed), 10 * SAMPLE_RATE)
+    spectrum = np.abs(np.fft.rfft(hum * np.hanning(len(hum)))) ** 2
+    hz = np.fft.rfftfreq(len(hum), 1 / SAMPLE_RATE)
+    own = min((50.0, 60.0), key=lambda f0: -spectrum[np.abs(hz - f0) < 0.5].sum())
+    number = np.maximum(1, np.round(hz / own))
+    assert spectrum[np.abs(hz - number * own) < 0.002 * number * own + 0.3].sum() > 0.999 * spectrum.sum()
 
 
 # --- ratios and levels

@@ -65,7 +65,11 @@ class AugmentConfig:
     lead_db: tuple[float, float] = (-3.0, 15.0)  # ... so far under the voice
     noise: float = 0.35
     noise_db: tuple[float, float] = (0.0, 40.0)  # voice over noise
-    room: float = 0.25
+    room: float = 0.25  # of a room around the voice, or, likelier by ...
+    whole_room: float = 0.2  # ... this, around the voice and all that sounds beside it, as from afar ...
+    made_room: float = 0.6  # ... of which so many are made, so that those few that were recorded are not learned
+    made_room_s: tuple[float, float] = (0.12, 1.8)  # time to fall by 60 dB
+    made_direct_db: tuple[float, float] = (-14.0, 12.0)  # of what comes straight over all that comes later
     tilt: float = 0.5  # of a random spectral tilt of the voice, and again of the whole
     narrow: float = 0.06  # of a telephone's or a small microphone's band
     swell: float = 0.2  # of sudden changes of level within the example ...
@@ -129,13 +133,16 @@ class ExampleMaker:
         if rng.random() < c.tilt:
             voice = tilt(rng, voice)
         loudness = voiced_rms(voice, pitch) if not silent else rms(voice)
-        mix = np.zeros_like(voice) if silent else self._in_room(rng, voice)
+        place = rng.random()
+        mix = np.zeros_like(voice) if silent else self._in_room(rng, voice) if place < c.room else voice
         if band is not None:
             mix = mix + scaled(band, loudness * np.sqrt(share), rng.uniform(*c.band_db))
         if not noise_alone and rng.random() < c.lead:
             mix = mix + scaled(lead(rng, self.samples), loudness, rng.uniform(*c.lead_db))
         if noise_alone or rng.random() < c.noise:
             mix = mix + scaled(self._noise(rng), loudness, rng.uniform(*c.noise_db))
+        if c.room <= place < c.room + c.whole_room:
+            mix = self._in_room(rng, mix)
         return Example(self._finish(rng, mix), pitch)
 
     def _lone(self, rng: np.random.Generator) -> Example:
@@ -237,14 +244,16 @@ class ExampleMaker:
         noise = soxr.resample(noise, SAMPLE_RATE * rng.uniform(*self.config.noise_speed), SAMPLE_RATE, quality="MQ")
         return np.roll(np.resize(noise, self.samples), int(rng.integers(self.samples)))
 
-    def _in_room(self, rng: np.random.Generator, voice: np.ndarray) -> np.ndarray:
-        if not self.rooms or rng.random() >= self.config.room:
-            return voice
-        room = self.rooms[rng.integers(len(self.rooms))]
-        direct = int(np.argmax(np.abs(room)))
-        wet = fftconvolve(voice, room[direct:])[: len(voice)].astype(np.float32)
+    def _in_room(self, rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
+        c = self.config
+        if not self.rooms or rng.random() < c.made_room:
+            room = made_room(rng, c.made_room_s, c.made_direct_db)
+        else:
+            room = self.rooms[rng.integers(len(self.rooms))]
+            room = room[int(np.argmax(np.abs(room))) :]
+        wet = fftconvolve(sound, room)[: len(sound)].astype(np.float32)
         part = rng.uniform(0.2, 1.0)
-        return (1 - part) * voice + part * scaled(wet, rms(voice), 0.0)
+        return (1 - part) * sound + part * scaled(wet, rms(sound), 0.0)
 
     def _finish(self, rng: np.random.Generator, mix: np.ndarray) -> np.ndarray:
         c = self.config
@@ -393,6 +402,23 @@ def swell(rng: np.random.Generator, samples: int, range_db: tuple[float, float])
     levels = np.repeat(rng.uniform(*range_db, len(at) + 1), 2)[1:-1]
     places = np.ravel(np.column_stack([at, at + SAMPLE_RATE // 50]))
     return (10.0 ** (np.interp(np.arange(samples), places, levels) / 20.0)).astype(np.float32)
+
+
+def made_room(rng: np.random.Generator, fall_s: tuple[float, float], direct_db: tuple[float, float]) -> np.ndarray:
+    """The impulse response of a room that is none: what comes straight, some reflections of walls, and noise that falls by 60 dB
+    within ``fall_s``, its highs sooner; ``direct_db``: the first over all else, of energy."""
+    falls_s = float(np.exp(rng.uniform(*np.log(fall_s))))
+    time_s = np.arange(round(min(1.5, falls_s) * SAMPLE_RATE)) / SAMPLE_RATE
+    dull = lfilter([1.0], [1.0, -rng.uniform(0.3, 0.85)], rng.standard_normal(len(time_s)))
+    bright = rng.standard_normal(len(time_s)) * 10.0 ** (-3.0 * time_s / (rng.uniform(0.3, 0.7) * falls_s))
+    late = (dull / dull.std() + bright) * 10.0 ** (-3.0 * time_s / falls_s)
+    late[: round(rng.uniform(0.001, 0.02) * SAMPLE_RATE)] = 0.0  # before the first reflections
+    for at_s in rng.uniform(0.001, 0.04, rng.integers(2, 10)):
+        late[round(at_s * SAMPLE_RATE)] += rng.choice([-1.0, 1.0]) * rng.uniform(1.0, 6.0)
+    late[0] = 0.0
+    late *= 10.0 ** (-rng.uniform(*direct_db) / 20.0) / np.sqrt(np.square(late).sum() + 1e-12)
+    late[0] = 1.0
+    return late.astype(np.float32)
 
 
 def mains_hum(rng: np.random.Generator, samples: int) -> np.ndarray:
