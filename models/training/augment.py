@@ -409,7 +409,7 @@ def made_room(rng: np.random.Generator, fall_s: tuple[float, float], direct_db: 
     within ``fall_s``, its highs sooner; ``direct_db``: the first over all else, of energy."""
     falls_s = float(np.exp(rng.uniform(*np.log(fall_s))))
     time_s = np.arange(round(min(1.5, falls_s) * SAMPLE_RATE)) / SAMPLE_RATE
-    dull = lfilter([1.0], [1.0, -rng.uniform(0.3, 0.85)], rng.standard_normal(len(time_s)))
+    dull = np.asarray(lfilter([1.0], [1.0, -rng.uniform(0.3, 0.85)], rng.standard_normal(len(time_s))))
     bright = rng.standard_normal(len(time_s)) * 10.0 ** (-3.0 * time_s / (rng.uniform(0.3, 0.7) * falls_s))
     late = (dull / dull.std() + bright) * 10.0 ** (-3.0 * time_s / falls_s)
     late[: round(rng.uniform(0.001, 0.02) * SAMPLE_RATE)] = 0.0  # before the first reflections
