@@ -99,9 +99,9 @@ def test_a_singer_without_headphones_is_heard_and_her_instrument_is_not():
 
 def test_after_a_break_the_way_is_learnt_anew_by_another_breath():
     until_s = 2 * (BEGINS_S + SUNG_S)
-    frames, _, f0_hz = sung(8.0, known=True, breaks=True)
+    frames, _, f0_hz = sung(12.0, known=True, breaks=True)
     assert judged(frames, f0_hz, until_s)[1] > 0.1, "without it the note sustains itself"
-    frames, events, f0_hz = sung(8.0, known=True, breaks=True, anew=True)
+    frames, events, f0_hz = sung(12.0, known=True, breaks=True, anew=True)
     right, false_share = judged(frames, f0_hz, until_s)
     assert right > 0.85 and false_share < 0.05 and isinstance(events[-1], NoteOff) and events[-1].time_s < until_s + 0.25
 
