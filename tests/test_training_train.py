@@ -160,7 +160,7 @@ def test_a_run_goes_on_with_its_own_optimisers_alone(made, tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         run(made, tmp_path, steps=2, muon=False)
     assert left.value.code == 2
-    assert "cannot be gone on from (it was trained by other optimisers than AdamW); set muon as it was" in capsys.readouterr().err
+    assert "cannot be gone on from (it was trained by AdamW and Muon, not by AdamW); set muon as it was" in capsys.readouterr().err
 
 
 def test_a_run_that_has_begun_keeps_its_own_weights(made, tmp_path):
@@ -360,7 +360,7 @@ def paper_run(made, out, model, *options):
         "branch_channels": 2, "dilations": [1],
     })
     (out / "shape.yaml").write_text(yaml.safe_dump(shape.to_dict()), encoding="utf-8")
-    return run(made, out, *options, "--set", f"model={out / 'shape.yaml'}")
+    return run(made, out, *options, "--set", f"model={out / 'shape.yaml'}", muon=False)
 
 
 def test_stage_1_is_pretrained_alone_and_then_taken_in_order(made, tmp_path):

@@ -23,11 +23,15 @@ def begin(description: str, change: Change, arguments: Sequence[str] | None = No
     parser.add_argument("--model", required=True, help="the configuration to begin: a shipped one's name, or a YAML file")
     parser.add_argument("--out", required=True, type=Path, help="the checkpoint to train on from, with --init-from")
     args = parser.parse_args(arguments)
-    if not args.out.parent.is_dir():
-        refuse(f"there is no folder {args.out.parent} to write {args.out.name} into; make it first")
+    if args.out.is_dir() or not args.out.parent.is_dir():
+        refuse(f"--out {args.out} cannot be written; give the name of a file in a folder that exists")
     try:
         stored, shape = load_checkpoint(args.checkpoint), read_shape(args.model)
+        if {shape.family, ModelConfig.from_dict(stored["model"]).family} != {"live"}:
+            raise DataError(f"{args.checkpoint} and {args.model} must both be of the family live; the others are trained from nothing")
         average = change(stored, shape)
         torch.save({**stored, "average": average, "net": {}, "optimizer": {}, "step": 0, "model": shape.to_dict()}, args.out)
-    except (DataError, ValueError) as error:  # a network that is no TwoStageNet has other fields, or none
+    except (DataError, ValueError) as error:
         refuse(str(error))
+    except (OSError, RuntimeError) as error:  # torch's own of a file that cannot be written
+        refuse(f"--out {args.out} cannot be written ({str(error).splitlines()[0]}); choose another place")

@@ -22,8 +22,8 @@ def as_matrix(tensor: Tensor) -> Tensor:
 
 
 class Optimizer:
-    """Of a whole network. A group of ``groups`` learns at ``rate`` times the rate that is set; banks slower and without decay, as
-    biases and norms have none. Raises ValueError for a torch that has no Muon."""
+    """Of a whole network. Its banks learn at ``bank_rate`` times the rate that is set; they, biases and norms without decay. Raises
+    ValueError where Muon is asked for and torch has none, no part of the network is one of INNER, or kernels lie otherwise in memory."""
 
     def __init__(self, net: nn.Module, bank_rate: float, weight_decay: float, muon: bool):
         banks, matrices, others, self._inner = [], [], [], []
@@ -39,6 +39,8 @@ class Optimizer:
         ]
         self._several: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, weight_decay=weight_decay, betas=BETAS)]
         self._matrices: list[nn.Parameter] = []
+        if muon and not self._inner:
+            raise ValueError("this network has no parts that Muon is for; take --set muon=false")
         if self._inner:
             if not hasattr(torch.optim, "Muon"):
                 raise ValueError(f"torch {torch.__version__} has no Muon; take 2.9 or newer, or --set muon=false")
@@ -74,9 +76,10 @@ class Optimizer:
         return {type(optimizer).__name__: optimizer.state_dict() for optimizer in self._several}
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
-        """Raises ValueError for the state of other optimisers."""
+        """Raises ValueError for the state of other optimisers. That of AdamW alone may stand by itself, as 0.7 wrote it."""
+        stored = {"AdamW": stored} if "param_groups" in stored else stored
         names = [type(optimizer).__name__ for optimizer in self._several]
         if sorted(stored) != sorted(names):
-            raise ValueError(f"it was trained by other optimisers than {' and '.join(names)}")
+            raise ValueError(f"it was trained by {' and '.join(stored)}, not by {' and '.join(names)}")
         for name, optimizer in zip(names, self._several):
             optimizer.load_state_dict(stored[name])

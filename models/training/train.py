@@ -406,7 +406,8 @@ def resume(out: Path, net, average, optimizer, device) -> int:
     try:
         optimizer.load_state_dict(stored["optimizer"])
     except ValueError as error:
-        raise DataError(f"{path} cannot be gone on from ({error}); set muon as it was, or begin anew with --init-from {path}") from error
+        way_out = f"set muon as it was, or begin anew with --init-from {path} and another --out"
+        raise DataError(f"{path} cannot be gone on from ({error}); {way_out}") from error
     return stored["step"]
 
 

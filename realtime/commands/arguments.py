@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from rt_melody.realtime.errors import SettingsError
 from rt_melody.realtime.settings.base import nearest
-
-UNRECOGNIZED = "unrecognized arguments: "  # begins what argparse says
 
 
 class SentenceParser(argparse.ArgumentParser):
@@ -19,10 +18,14 @@ class SentenceParser(argparse.ArgumentParser):
         super().__init__(**kw)
         self._negative_number_matcher = re.compile(r"^-\.?\d")  # -45dB and -1e2 are values, which our own rules judge
 
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            word = unknown[0]
+            self.error(self._unknown_option(word.partition("=")[0]) if word.startswith("-") else self.stray(word))
+        return parsed
+
     def error(self, message: str) -> NoReturn:
-        if message.startswith(UNRECOGNIZED):
-            word = next(iter(message.removeprefix(UNRECOGNIZED).split()), "")
-            message = self._unknown_option(word.partition("=")[0]) if word.startswith("-") else self.stray(word)
         raise SettingsError(f"{message}; {self.prog} --help lists the options")
 
     def _unknown_option(self, flag: str) -> str:

@@ -4,7 +4,8 @@ Conventions
 -----------
 * A worker is made by ``make(*arguments)``, which gives a function from a task to a result, and is kept: what it loads, it
   loads once. All of these, and errors, go from process to process by pickle.
-* A worker that dies (killed, out of memory) costs its task a retry by a new one; a task whose workers die twice is given up.
+* A worker that dies (killed, out of memory) costs its task a retry by a new one; a task whose workers die twice is given up. One that
+  the system ends before it has begun costs its task nothing: from then on there are fewer.
 * Workers ignore Ctrl-C, which a terminal sends to all: who started them ends them. They leave at once when that one dies.
 * ``concurrent.futures`` will not do: there the death of one worker fails every task, and nobody knows whose fault it was.
 
@@ -32,6 +33,7 @@ from rt_melody.realtime.signals import signal_name
 
 LOOK_EVERY_S = 0.1  # whether to stop
 LIVES = 2  # workers that a task may cost
+BEGAN = "began"  # what a worker says first
 PRELOADED = ("rt_melody.realtime.melody", "rt_melody.realtime.engine", "soundfile")
 
 Work = Callable[[Any], Any]
@@ -51,6 +53,12 @@ class Outcome:
     @property
     def given_up(self) -> bool:
         return len(self.died) >= LIVES
+
+
+def no_process(error: BaseException) -> RtMelodyError:
+    """The sentence for a system that gives none; ``error`` is an OSError, or an EOFError of the server that forks."""
+    why = getattr(error, "strerror", None) or "it ended at once"
+    return RtMelodyError(f"no worker process can be started ({why}); end other programs, or raise the limits of processes and open files")
 
 
 class WorkerDefect(Exception):
@@ -80,6 +88,7 @@ class _Worker:
         self.process.start()
         other.close()
         self.job: tuple[Any, tuple[str, ...]] | None = None  # the task, and the deaths that it has cost
+        self.began = False  # whether it has said that it runs
 
     def begin(self, job: tuple[Any, tuple[str, ...]]) -> bool:
         """False where it is dead."""
@@ -104,7 +113,10 @@ class _Worker:
 
 class _Pool:
     def __init__(self, maker: Maker, arguments: tuple[Any, ...], tasks: Any, jobs: int) -> None:
-        self._context = _context()
+        try:
+            self._context = _context()
+        except (OSError, EOFError) as error:
+            raise no_process(error) from error
         self._made_by = maker, arguments
         self._tasks, self._again = tasks, deque[tuple[Any, tuple[str, ...]]]()
         self._jobs = jobs
@@ -120,16 +132,18 @@ class _Pool:
             try:
                 worker = _Worker(self._context, *self._made_by)
             except (OSError, EOFError) as error:  # EOFError: of the server that forks
-                self._again.appendleft(job)
-                if not self._workers:
-                    why = getattr(error, "strerror", None) or "its server has ended"
-                    way_out = "end other programs, or raise the limit of processes"
-                    raise RtMelodyError(f"no worker process can be started ({why}); {way_out}") from error
-                self._jobs = len(self._workers)
+                self._do_without(job, error)
                 break
             self._workers.append(worker)
             self._start(worker, job)
         return any(worker.job for worker in self._workers)
+
+    def _do_without(self, job: tuple[Any, tuple[str, ...]], why: BaseException) -> None:
+        """Leave the job of a worker that could not begin to the others. Raises RtMelodyError where there are none."""
+        self._again.appendleft(job)
+        if not self._workers:
+            raise no_process(why) from why
+        self._jobs = len(self._workers)
 
     def _start(self, worker: _Worker, job: tuple[Any, tuple[str, ...]]) -> None:
         if not worker.begin(job):  # dead while it had nothing to do, which is no fault of the task
@@ -155,9 +169,18 @@ class _Pool:
         assert worker.job is not None
         task, died = worker.job
         try:
-            ready, result, error = worker.pipe.recv()
-        except (EOFError, OSError):
-            return self._bury(worker, task, died)
+            said = worker.pipe.recv()
+        except (EOFError, OSError) as error:
+            if worker.began:
+                return self._bury(worker, task, died)
+            worker.kill()
+            self._workers.remove(worker)
+            self._do_without(worker.job, error)
+            return None
+        if said == BEGAN:
+            worker.began = True
+            return None
+        ready, result, error = said
         if not ready:
             raise error
         worker.job = None
@@ -205,7 +228,11 @@ def _start_server() -> None:
 def _serve(pipe: Connection, maker: Maker, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    try:
+        threading.Thread(target=_leave_with_parent, daemon=True).start()
+    except RuntimeError:  # the system gives no more threads, as little as processes
+        os._exit(1)
+    pipe.send(BEGAN)
     try:
         work = maker(*arguments)
     except BaseException as error:

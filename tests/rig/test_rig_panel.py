@@ -282,12 +282,14 @@ def test_a_field_shows_what_is_in_force_after_what_does_not_fit(stage, field, ty
 
 def test_of_sentences_that_come_together_all_are_read(stage):
     told = (
-        "toasts = [];"
-        "const known = alerted; shown.alerts = [[known, 'old'], [known + 1, 'first'], [known + 2, 'second']]; showAlerts();"
-        "const said = document.getElementById('toast').textContent; showAlerts(); toast('first');"
-        "const shownToast = document.getElementById('toast'); alerted = known; return [said, shownToast.textContent, shownToast.hidden]"
+        "document.getElementById('toast').replaceChildren();"
+        "const known = alerted; shown.alerts = [[known, 'old'], [known + 1, 'first'], [known + 2, 'second']];"
+        "showAlerts(); const lines = () => [...document.getElementById('toast').children].map((line) => line.textContent);"
+        "const said = lines(); showAlerts(); toast('first');"
+        "const again = lines();"
+        "shown.alerts = [[1, 'of the next program']]; alerted = 100; showAlerts(); alerted = known; return [said, again, lines().length]"
     )
-    assert stage.js(told) == ["first\nsecond", "second\nfirst", False]
+    assert stage.js(told) == [["first", "second"], ["second", "first"], 3]
 
 
 IN_FORCE = [  # what no control could have asked for, and how it is shown

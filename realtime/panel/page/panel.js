@@ -72,22 +72,20 @@ function announceNote(note) {
 const spoken = (note) => `${NAMES[note % 12].replace("♯", " sharp").replace("♭", " flat")} ${Math.floor(note / 12) - 1}`;
 const named = (note) => `${NAMES[((note % 12) + 12) % 12]}${Math.floor(note / 12) - 1}`;
 
-let toasts = [], alerted = null; // what is read at once, the newest last; the number of the newest alert that this page knows
-function toast(text) {
-  const one = { text };
-  toasts = [...toasts.filter((other) => other.text !== text), one].slice(-3);
-  put("toast", toasts.map((each) => each.text).join("\n"));
-  $("toast").hidden = false;
-  setTimeout(() => {
-    if (!toasts.includes(one)) return; // said again meanwhile, or pushed out
-    toasts = toasts.filter((other) => other !== one);
-    if (toasts.length) put("toast", toasts.map((each) => each.text).join("\n"));
-    else $("toast").hidden = true;
-  }, Math.max(6000, 60 * text.length));
+let alerted = null; // the number of the newest alert that this page knows
+function toast(text) { // below what is being read still, each a line of its own: a screen reader says the new one alone
+  const all = $("toast"), one = element("span", { textContent: text });
+  for (const other of [...all.children]) if (other.textContent === text) other.remove();
+  all.append(one);
+  while (all.children.length > 6) all.firstChild.remove();
+  all.hidden = false;
+  setTimeout(() => { one.remove(); if (!all.children.length) all.hidden = true; }, Math.max(6000, 60 * text.length));
 }
 function showAlerts() {
+  const newest = shown.alerts.length ? shown.alerts[shown.alerts.length - 1][0] : 0;
+  if (newest < alerted) alerted = 0; // of a program that was started anew
   if (alerted !== null) for (const [number, text] of shown.alerts) if (number > alerted) toast(text);
-  alerted = shown.alerts.length ? shown.alerts[shown.alerts.length - 1][0] : 0;
+  alerted = newest;
 }
 
 // What did not fit is not left standing in its control.
