@@ -18,7 +18,7 @@ class SentenceParser(argparse.ArgumentParser):
         super().__init__(**kw)
         self._negative_number_matcher = re.compile(r"^-\.?\d")  # -45dB and -1e2 are values, which our own rules judge
 
-    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             word = unknown[0]
