@@ -323,7 +323,7 @@ def test_two_outputs_in_one_file(refused):
     "arguments, said",
     [
         ([""], "'' stands alone"),
-        ([" "], "'' stands alone"),
+        ([" "], "' ' stands alone"),
         (["--config", ""], "cannot be read"),
         (["--note-range", "9" * 5000, "C3"], "is not known"),
         (["--device", "\u00b2", "--input", "mic"], ""),
