@@ -13,7 +13,7 @@ its own. Figures are percent of pieces, told voiced.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import soxr
 from tqdm import tqdm
 
 from rt_melody.benchmarks.conditions import peaked
+from rt_melody.benchmarks.melody_scores import read_at
 from rt_melody.benchmarks.peers.live import FILE_RATE
 from rt_melody.benchmarks.peers.standin import open_spleeter
 from rt_melody.benchmarks.report import markdown, measure_and_write
@@ -39,7 +40,6 @@ Split = Callable[[np.ndarray], np.ndarray]  # a sound [shape=(n,)] -> what of it
 class Heard:
     """A clip's pieces [shape=(n_pieces,)]: whether there is a chorus, whether the singer sings, and what the tracker calls voiced."""
 
-    name: str
     chorus: np.ndarray
     sung: np.ndarray
     alone: np.ndarray  # of the accompaniment
@@ -65,15 +65,10 @@ def chorus(vocals: np.ndarray, band: np.ndarray, rate: int) -> np.ndarray:
 def spleeter() -> Split:
     """The vocals of a sound at FILE_RATE, as Spleeter's two stems have them. Raises DataError where it is not installed."""
     try:
-        torch, splitter = open_spleeter()
+        stems = open_spleeter()
     except ImportError as error:
         raise DataError(f"this needs Spleeter ({error}); pip install 'rt-melody[peers]'") from error
-
-    def vocals(sound: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return splitter.separate(torch.from_numpy(sound.copy()).expand(2, -1))[0].numpy().mean(axis=0)
-
-    return vocals
+    return lambda sound: stems(sound)[0]
 
 
 def hear(clip: Clip, track: Tracker, vocals: Split) -> Heard:
@@ -82,22 +77,20 @@ def hear(clip: Clip, track: Tracker, vocals: Split) -> Heard:
         raise DataError(f"{clip.name} has no accompaniment; give MIR-1K's clips")
     band = soxr.resample(clip.accompaniment, SAMPLE_RATE, FILE_RATE).astype(np.float32)
     there = chorus(vocals(band), band, FILE_RATE)
-    at = np.arange(len(there))
-    labels = clip.pitch[np.clip(np.round((at + 0.5) * PIECE_S * 1000.0 / LABEL_STEP_MS).astype(int), 0, len(clip.pitch) - 1)]
-    alone, mixed = (voiced_at((at + 0.5) * PIECE_S, track, sound) for sound in (clip.accompaniment, clip.mixture))
-    return Heard(clip.name, there, labels > 0, alone, mixed)
+    middle_s = (np.arange(len(there)) + 0.5) * PIECE_S
+    labels = clip.pitch[np.clip(np.round(middle_s * 1000.0 / LABEL_STEP_MS).astype(int), 0, len(clip.pitch) - 1)]
+    alone, mixed = (voiced_at(middle_s, track, sound) for sound in (clip.accompaniment, clip.mixture))
+    return Heard(there, labels > 0, alone, mixed)
 
 
 def voiced_at(times_s: np.ndarray, track: Tracker, sound: np.ndarray) -> np.ndarray:
     """Whether the frame nearest to each time is voiced (bool)."""
     frames, _ = track(peaked(sound))
-    nearest = np.round(np.interp(times_s, [f.time_s for f in frames], np.arange(len(frames)))).astype(int)
-    return np.array([f.voiced for f in frames])[nearest]
+    return read_at(times_s, *(np.array([getattr(f, name) for f in frames]) for name in ("time_s", "f0_hz", "voiced")))[1]
 
 
-def row(name: str, clips: Iterable[Heard], which: bool | None = None) -> dict:
+def row(name: str, clips: Sequence[Heard], which: bool | None = None) -> dict:
     """Figures of the pieces that have a chorus, or none, or all (``which`` None)."""
-    clips = list(clips)
     taken = [c.chorus == which if which is not None else np.ones(len(c.chorus), bool) for c in clips]
     chosen = np.concatenate(taken)
     sung, alone, mixed = (np.concatenate([getattr(c, part) for c in clips]) for part in ("sung", "alone", "mixed"))

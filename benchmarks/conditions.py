@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rt_melody.models.training.augment import rms, voiced_rms
+from rt_melody.models.training.augment import level_db, rms, voiced_rms
 from rt_melody.models.training.data import SAMPLE_RATE, Clip, load_mono
-from rt_melody.models.training.prepare import level_db
 
 PEAK = 0.5  # of what is fed: no condition clips
 VOICELESS_S = 120.0  # of each kind of sound without a voice

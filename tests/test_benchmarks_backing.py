@@ -31,13 +31,13 @@ def test_a_clip_is_heard_at_its_labels():
         assert (told == np.repeat(seconds, 50))[inside].all()
 
 
-def heard(name, chorus, sung, alone, mixed):
-    return backing.Heard(name, *(np.array(part, bool) for part in (chorus, sung, alone, mixed)))
+def heard(chorus, sung, alone, mixed):
+    return backing.Heard(*(np.array(part, bool) for part in (chorus, sung, alone, mixed)))
 
 
 def test_moments_and_clips_are_counted_apart():
-    first = heard("a", [1, 1, 0, 0], [0, 1, 0, 1], [1, 1, 1, 0], [1, 1, 0, 1])
-    second = heard("b", [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 1, 1, 1])
+    first = heard([1, 1, 0, 0], [0, 1, 0, 1], [1, 1, 1, 0], [1, 1, 0, 1])
+    second = heard([0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 1, 1, 1])
     rows = {r["which"]: r for r in backing.rows_of([first, second])}
     assert rows["moments with a chorus"] == {
         "which": "moments with a chorus", "clips": 1, "seconds": 0.0, "alone": 100.0, "unsung": 50.0, "false_alarm": 100.0,

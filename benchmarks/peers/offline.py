@@ -82,16 +82,10 @@ class SpleeterSwift(Swift):
 
     def open(self) -> None:
         super().open()
-        self._torch, self._splitter = open_spleeter()
+        self.stems = open_spleeter()
 
     def track(self, samples: np.ndarray) -> Tracked:
         return super().track(self.stems(samples)[0])
-
-    def stems(self, samples: np.ndarray) -> np.ndarray:
-        """Voice and accompaniment [shape=(2, n)]; ``n`` is short of the last hop of 1024 samples that is not full."""
-        both = self._torch.from_numpy(samples.copy()).expand(2, -1)
-        with self._torch.inference_mode():
-            return np.stack([stem.numpy().mean(axis=0) for stem in self._splitter.separate(both)])
 
 
 class Pesto(OfflinePeer):

